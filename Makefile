@@ -1,0 +1,80 @@
+# Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
+.DELETE_ON_ERROR:
+.PHONY: help run test check generate release fmt clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Stamps of what is installed: what `run` needs, and that with what all the rest needs. Only the two files of
+# dependencies make them old, so a second `make run` starts at once.
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+DEPENDENCIES := pyproject.toml constraints.txt
+# By environment, not by option, so that the build's own requirements are pinned too.
+PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+PROTOS := $(sort $(wildcard protos/openbank/*/v*/*.proto))
+# The released contract as a buf image: what `check` holds the protos against. Only `release` moves it.
+RELEASED := protos/released.binpb
+
+help:
+	@echo 'make run       serve the bank on 127.0.0.1:50051 (ARGS="--listen ... --data ...")'
+	@echo 'make test      run the tests (ARGS="-k ...")'
+	@echo 'make check     all that must hold: format, lint, types, contract, generated code, tests'
+	@echo 'make fmt       format Python and protos'
+	@echo 'make generate  make generated/ from protos/'
+	@echo 'make release   check, then take the protos as they are for the released contract'
+	@echo 'make clean     remove the virtual environment and all caches, never data'
+
+$(BIN)/python:
+	python3 -m venv $(VENV)
+
+$(RUNTIME): $(DEPENDENCIES) | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(DEPENDENCIES) | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+run: $(RUNTIME)
+	$(BIN)/openbank serve $(ARGS)
+
+test: $(DEV)
+	$(BIN)/pytest $(ARGS)
+
+# generated/ is compared with a fresh one elsewhere, so that check works on uncommitted work and changes nothing.
+check: $(DEV)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf build
+	$(BIN)/buf breaking --against $(RELEASED)
+	$(call generate_into,$(VENV)/generated)
+	diff --recursive --exclude=__pycache__ generated $(VENV)/generated
+	$(BIN)/pytest
+
+generate: $(DEV)
+	$(call generate_into,generated)
+
+# Only services need the _grpc half. Subpackages are regular, `openbank` itself is a namespace (see pyproject.toml).
+PROTOC = PATH="$(CURDIR)/$(BIN):$$PATH" python -m grpc_tools.protoc --proto_path=protos
+define generate_into
+rm -rf $(1) && mkdir $(1)
+$(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
+$(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(filter %_service.proto,$(PROTOS))
+find $(1)/openbank -mindepth 1 -type d -exec touch {}/__init__.py \;
+endef
+
+release: check
+	$(BIN)/buf build --exclude-source-info --output $(RELEASED)
+
+fmt: $(DEV)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/buf format --write
+
+clean:
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	find openbank generated tests -name __pycache__ -prune -exec rm -rf {} +

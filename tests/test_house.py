@@ -1,0 +1,132 @@
+"""Who may import whom: the house's directions, held by reading the imports of every module."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOUSE = ROOT / "openbank"
+
+# A room of the house (a package, or a module at its top) -> what it may import of the others. A package stands for all
+# its modules but adapters, a module for itself; a module with a line of its own has that line and not its room's.
+MAY_IMPORT: dict[str, set[str]] = {
+    "domain": set(),
+    "config": set(),
+    "datadir": set(),
+    "logs": set(),
+    "eventstore": {"domain"},
+    "views": {"domain", "eventstore"},
+    "commands": {"domain", "eventstore"},
+    "queries": {"domain", "eventstore.port", "views.port"},
+    "feeds": {"domain", "eventstore"},
+    "rpc": {"domain", "commands", "queries", "feeds", "eventstore", "views.port"},
+    "server": {"config", "logs", "rpc"},
+    "app": {
+        "config",
+        "datadir",
+        "logs",
+        "domain",
+        "eventstore",
+        "views",
+        "commands",
+        "queries",
+        "feeds",
+        "rpc",
+        "server",
+    },
+    "__main__": {"config", "logs", "app"},
+}
+
+ADAPTERS = {"eventstore.sqlite", "eventstore.eventstoredb", "views.sqlite", "views.mongo"}
+SEES_ADAPTERS = "app"
+
+# Rooms and modules that may import generated code, and whose.
+MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
+    "rpc": ("openbank.", "google."),
+    "eventstore.codec": ("openbank.", "google.protobuf."),
+    "server": ("grpc_health.", "grpc_reflection."),
+}
+
+# `integration` is not there yet, and its name is taken already.
+PROTO_SEGMENTS = {path.name for path in (ROOT / "protos/openbank").iterdir()} | {"integration"}
+
+MODULES = sorted(HOUSE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """`openbank/eventstore/port.py` -> `eventstore.port`."""
+    parts = path.relative_to(HOUSE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+HOUSE_NAMES = {name_of(path) for path in MODULES}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of all modules imported anywhere in a file, also inside functions and under TYPE_CHECKING."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = ("openbank", *path.relative_to(HOUSE).parts)
+            base = ".".join(package[: len(package) - node.level]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            for alias in node.names:
+                full = f"{module}.{alias.name}"
+                is_module = full.removeprefix("openbank.") in HOUSE_NAMES or is_generated(full)
+                found.add(full if is_module else module)
+    return found
+
+
+def is_generated(module: str) -> bool:
+    return module.endswith(("_pb2", "_pb2_grpc")) or module.startswith(
+        tuple(f"openbank.{segment}." for segment in PROTO_SEGMENTS)
+    )
+
+
+def allowed(module: str, grants: set[str]) -> bool:
+    """Whether one of the grants names the module or a package that holds it."""
+    return any(module == grant or module.startswith(f"{grant}.") for grant in grants)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_in_the_house_directions(path: Path) -> None:
+    importer = name_of(path)
+    room = importer.partition(".")[0]
+    assert room in MAY_IMPORT, f"{room} is a new room: give it its directions"
+    directions = MAY_IMPORT.get(importer, MAY_IMPORT[room])
+    for full in imports_of(path):
+        module = full.removeprefix("openbank.")
+        if not full.startswith("openbank.") or is_generated(full):
+            continue
+        assert room == SEES_ADAPTERS or module not in ADAPTERS, f"{importer} sees the adapter {module}"
+        assert allowed(module, directions | {room}), f"{importer} may not import {module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_generated_code_is_imported_at_the_edges_only(path: Path) -> None:
+    importer = name_of(path)
+    generated = {module for module in imports_of(path) if is_generated(module)}
+    whose = tuple(
+        prefix for edge, prefixes in MAY_IMPORT_PB2.items() if allowed(importer, {edge}) for prefix in prefixes
+    )
+    assert {module for module in generated if not module.startswith(whose)} == set()
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "domain").rglob("*.py")), ids=name_of)
+def test_the_domain_needs_the_standard_library_only(path: Path) -> None:
+    others = {module.partition(".")[0] for module in imports_of(path)}
+    assert others <= sys.stdlib_module_names | {"openbank"}
+
+
+@pytest.mark.parametrize("half", [HOUSE, ROOT / "generated/openbank"], ids=["ours", "generated"])
+def test_openbank_is_a_namespace_of_two_halves(half: Path) -> None:
+    assert half.is_dir()
+    assert not (half / "__init__.py").exists()
+
+
+def test_nothing_hand_written_has_the_name_of_a_proto_segment() -> None:
+    assert {path.stem for path in HOUSE.iterdir()} & PROTO_SEGMENTS == set()
