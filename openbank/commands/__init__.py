@@ -1,0 +1,1 @@
+"""What callers can make happen: one plain function per use case."""

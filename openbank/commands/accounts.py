@@ -1,0 +1,67 @@
+"""What happens to accounts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from openbank.commands.bank import Bank
+from openbank.commands.claims import check_claim, claim
+from openbank.commands.numbers import check_number, finish, reserve
+from openbank.domain import account
+from openbank.domain.account import Account, Deposit, OpenAccount, Withdraw
+from openbank.domain.errors import OwnerNotFound
+from openbank.domain.internal import RequestClaimed
+from openbank.domain.request import Request, fingerprint
+from openbank.eventstore import ids
+from openbank.eventstore.aggregate import Written
+
+
+async def deposit(bank: Bank, command: Deposit, request: Request) -> Written[Account]:
+    """Raises RequestIdReused, AccountNotFound, RevisionMismatch, AccountNotActive, InvalidFields,
+    BalanceLimitExceeded.
+    """
+    request = _fingerprinted(request, "Deposit", command)
+    return await bank.accounts.execute(command.account_id, lambda state: (account.deposit(state, command),), request)
+
+
+async def withdraw(bank: Bank, command: Withdraw, request: Request) -> Written[Account]:
+    """Raises RequestIdReused, AccountNotFound, RevisionMismatch, AccountNotActive, InvalidFields, InsufficientFunds."""
+    request = _fingerprinted(request, "Withdraw", command)
+    return await bank.accounts.execute(command.account_id, lambda state: (account.withdraw(state, command),), request)
+
+
+async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Written[Account]:
+    """Opens an account, under an id made by the bank where the command gives none.
+
+    Three streams take part, each appended expecting what was seen, in this order: the request's claim, the number's
+    reservation, the account. The reservation carries the whole command, so after a crash the same request finishes the
+    opening, and so does anyone else who meets the number. Refusals that can be foreseen come before anything is
+    written.
+
+    Raises RequestIdReused, OwnerNotFound, AccountAlreadyExists, AccountNumberTaken, InvalidFields.
+    """
+    known = bool(request.id)
+    request = _fingerprinted(request, "OpenAccount", command)
+    account_id = command.account_id or ids.aggregate_id(bank.id, "account", request)
+    command = replace(command, account_id=account_id)
+    if not known:
+        # An id of our own, so that the opening is told from another's when somebody else finishes it.
+        request = request._replace(id=os.urandom(16), hash=fingerprint("OpenAccount", command))
+    if known:
+        await check_claim(bank, request)
+    current = await bank.accounts.load(account_id)
+    if replay := await bank.accounts.find(account_id, request):
+        return replay
+    account.open_account(current.state if current else None, command)
+    if await bank.persons.load(command.owner_id) is None:
+        raise OwnerNotFound(command.owner_id)
+    await check_number(bank, command, request)
+    if known:
+        await claim(bank, request, RequestClaimed("OpenAccount", request.hash, account_id, command.account_number))
+    written = await finish(bank, await reserve(bank, command, request))
+    return written if known else written._replace(replayed=False)
+
+
+def _fingerprinted(request: Request, rpc: str, command: Deposit | Withdraw | OpenAccount) -> Request:
+    return request._replace(hash=fingerprint(rpc, command)) if request.id else request

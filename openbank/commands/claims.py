@@ -1,0 +1,54 @@
+"""Request ids of RegisterPerson and OpenAccount: they are the whole bank's, so they are claimed before anything else.
+
+What such a request makes may have any id, so no aggregate's own stream could tell that its request id had been used
+elsewhere. A claim is not a success: one whose request can never succeed any more (it was refused after it had claimed)
+makes room for the next.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from openbank.commands.bank import Bank
+from openbank.commands.numbers import took_its_number
+from openbank.domain.errors import RequestIdReused, RevisionMismatch
+from openbank.domain.internal import RequestClaimed
+from openbank.domain.request import Request
+
+
+async def check_claim(bank: Bank, request: Request) -> int | None:
+    """The revision at which this request may claim its id; None when it has. Raises RequestIdReused."""
+    current = await bank.requests.load(_key(request))
+    if current is None:
+        return 0
+    if current.state.request_hash == request.hash:
+        return None
+    if await _is_hopeless(bank, request.id, current.state):
+        return current.revision
+    raise RequestIdReused
+
+
+async def claim(bank: Bank, request: Request, claimed: RequestClaimed) -> None:
+    """Claims the request's id for it, durably; does nothing where that was done. Raises RequestIdReused."""
+    while (revision := await check_claim(bank, request)) is not None:
+        at = Request(correlation_id=request.correlation_id, expected_revision=revision)
+        try:
+            await bank.requests.execute(_key(request), lambda _: (claimed,), at)
+        except RevisionMismatch:
+            continue
+
+
+async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -> bool:
+    """Whether the request of an earlier claim can never succeed: what it wants to make, or its number, is another's."""
+    theirs = Request(request_id, hash=earlier.request_hash)
+    made = bank.persons if earlier.rpc == "RegisterPerson" else bank.accounts
+    if await made.load(earlier.aggregate_id) is not None:
+        return await made.find(earlier.aggregate_id, theirs) is None
+    if not earlier.account_number:
+        return False
+    current = await bank.numbers.load(earlier.account_number)
+    return current is not None and current.state.request_id != request_id and await took_its_number(bank, current.state)
+
+
+def _key(request: Request) -> str:
+    return str(UUID(bytes=request.id))

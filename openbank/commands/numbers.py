@@ -1,0 +1,82 @@
+"""Account numbers: one account each, whatever races and crashes there are.
+
+A number is reserved in a stream of its own before its account is opened. The reservation carries the whole command, so
+that whoever meets it can finish it: a crash in between leaves neither a lost number nor a half-open account.
+"""
+
+from __future__ import annotations
+
+from openbank.commands.bank import Bank
+from openbank.domain import account
+from openbank.domain.account import Account, OpenAccount
+from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, RequestIdReused, RevisionMismatch
+from openbank.domain.fields import account_number_key
+from openbank.domain.internal import AccountNumberReserved
+from openbank.domain.request import Request
+from openbank.eventstore.aggregate import Written
+
+
+async def reserve(bank: Bank, command: OpenAccount, request: Request) -> AccountNumberReserved:
+    """The number's reservation for this command, durable: made now, or by an earlier try of the same request.
+
+    Raises AccountNumberTaken.
+    """
+    number = command.account_number
+    while True:
+        revision = await check_number(bank, command, request)
+        if revision is not None:
+            reserved = AccountNumberReserved(
+                command, request.id, request.hash, request.correlation_id, reserve_time=bank.clock()
+            )
+            at = Request(correlation_id=request.correlation_id, expected_revision=revision)
+            try:
+                return (await bank.numbers.execute(number, lambda _: (reserved,), at)).resource.state  # noqa: B023
+            except RevisionMismatch:
+                continue
+        current = await bank.numbers.load(number)
+        if current is not None and _is_ours(current.state, command, request):
+            return current.state
+
+
+async def check_number(bank: Bank, command: OpenAccount, request: Request) -> int | None:
+    """The revision at which the number may be reserved for this command; None when it has been.
+
+    Another's reservation is finished first: only an account that is open takes a number for good. A reservation whose
+    account was opened with another number is void. Raises AccountNumberTaken.
+    """
+    current = await bank.numbers.load(command.account_number)
+    if current is None:
+        return 0
+    if _is_ours(current.state, command, request):
+        return None
+    if await took_its_number(bank, current.state):
+        raise AccountNumberTaken(command.account_number)
+    return current.revision
+
+
+def _is_ours(reserved: AccountNumberReserved, command: OpenAccount, request: Request) -> bool:
+    return reserved.request_id == request.id and reserved.command.account_id == command.account_id
+
+
+async def took_its_number(bank: Bank, reserved: AccountNumberReserved) -> bool:
+    """Whether a reservation's account has its number, after finishing its opening if need be."""
+    try:
+        opened = (await finish(bank, reserved)).resource.state
+    except (AccountAlreadyExists, RequestIdReused):
+        current = await bank.accounts.load(reserved.command.account_id)
+        if current is None:
+            raise
+        opened = current.state
+    return account_number_key(opened.account_number) == account_number_key(reserved.command.account_number)
+
+
+async def finish(bank: Bank, reserved: AccountNumberReserved) -> Written[Account]:
+    """Opens a reservation's account, or tells how it was opened.
+
+    Raises AccountAlreadyExists or RequestIdReused when it was by another request.
+    """
+    command = reserved.command
+    request = Request(reserved.request_id, reserved.correlation_id, hash=reserved.request_hash)
+    return await bank.accounts.execute(
+        command.account_id, lambda state: (account.open_account(state, command),), request
+    )

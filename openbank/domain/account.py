@@ -1,0 +1,165 @@
+"""An account: one owner, one number, one currency for ever, and a balance that never goes below zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from openbank.domain.errors import (
+    AccountAlreadyExists,
+    AccountNotActive,
+    AccountNotFound,
+    BalanceLimitExceeded,
+    InsufficientFunds,
+    InvalidFields,
+    Violation,
+)
+from openbank.domain.money import MAX_MINOR, Currency, Money
+
+
+class AccountState(Enum):
+    """ACTIVE is the only state in which money moves; one that this version does not know is not active either."""
+
+    ACTIVE = "ACTIVE"
+    FROZEN = "FROZEN"
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOpened:
+    account_id: str
+    owner_id: str
+    account_number: str
+    initial_deposit: Money
+
+    @property
+    def balance_after(self) -> Money:
+        return self.initial_deposit
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyDeposited:
+    amount: Money
+    description: str
+    balance_after: Money
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyWithdrawn:
+    amount: Money
+    description: str
+    balance_after: Money
+
+
+AccountEvent = AccountOpened | MoneyDeposited | MoneyWithdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    account_id: str
+    owner_id: str
+    account_number: str
+    balance: Money
+    """Posted: what all events add up to."""
+    state: AccountState = AccountState.ACTIVE
+
+    @property
+    def currency(self) -> Currency:
+        return self.balance.currency
+
+    @property
+    def available(self) -> Money:
+        """What may be withdrawn: the balance, until there are holds."""
+        return self.balance
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccount:
+    account_id: str
+    owner_id: str
+    account_number: str
+    initial_deposit: Money
+    """Also names the account's currency; zero is a valid amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    account_id: str
+    amount: Money
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    account_id: str
+    amount: Money
+    description: str
+
+
+def open_account(account: Account | None, command: OpenAccount) -> AccountOpened:
+    """Whether the owner is registered and the number free is not this account's to know: `commands.accounts` asks.
+
+    Raises AccountAlreadyExists, InvalidFields for a negative initial deposit, BalanceLimitExceeded.
+    """
+    if account is not None:
+        raise AccountAlreadyExists(account.account_id)
+    if command.initial_deposit.minor < 0:
+        raise InvalidFields([negative("initial_deposit", command.initial_deposit)])
+    if command.initial_deposit.minor > MAX_MINOR:
+        nothing = Money(command.initial_deposit.currency, 0)
+        raise BalanceLimitExceeded(command.account_id, nothing, command.initial_deposit)
+    return AccountOpened(command.account_id, command.owner_id, command.account_number, command.initial_deposit)
+
+
+def deposit(account: Account | None, command: Deposit) -> MoneyDeposited:
+    """Raises AccountNotFound, AccountNotActive, InvalidFields, BalanceLimitExceeded."""
+    account = _movable(account, command)
+    balance = account.balance.plus(command.amount)
+    if balance.minor > MAX_MINOR:
+        raise BalanceLimitExceeded(account.account_id, account.balance, command.amount)
+    return MoneyDeposited(command.amount, command.description, balance)
+
+
+def withdraw(account: Account | None, command: Withdraw) -> MoneyWithdrawn:
+    """Raises AccountNotFound, AccountNotActive, InvalidFields, InsufficientFunds."""
+    account = _movable(account, command)
+    if command.amount.minor > account.available.minor:
+        raise InsufficientFunds(account.account_id, account.balance, account.available, command.amount)
+    return MoneyWithdrawn(command.amount, command.description, account.balance.minus(command.amount))
+
+
+def apply(account: Account | None, event: AccountEvent) -> Account:
+    """The account after `event`. Raises ValueError for a history that cannot be, which is a bug or a damaged store."""
+    if isinstance(event, AccountOpened):
+        return Account(event.account_id, event.owner_id, event.account_number, event.initial_deposit)
+    if account is None:
+        raise ValueError("money moved before its account was opened")
+    # The event states the result; adding up again could only disagree with what the bank has told the world.
+    return Account(account.account_id, account.owner_id, account.account_number, event.balance_after, account.state)
+
+
+def _movable(account: Account | None, command: Deposit | Withdraw) -> Account:
+    """Nothing moves on an account that is not there or not active, in another currency, or by nothing or less."""
+    if account is None:
+        raise AccountNotFound(command.account_id)
+    if account.state is not AccountState.ACTIVE:
+        raise AccountNotActive(account.account_id, account.state.value)
+    if command.amount.minor <= 0:
+        raise InvalidFields([not_positive("amount", command.amount)])
+    if command.amount.currency != account.currency:
+        raise InvalidFields([currency_mismatch("amount.currency_code", account.currency, command.amount.currency)])
+    return account
+
+
+def currency_mismatch(field: str, expected: Currency, actual: Currency) -> Violation:
+    message = f"is {actual.code}, the account's currency is {expected.code}"
+    codes = {"currencyCode": actual.code, "expectedCurrencyCode": expected.code}
+    return Violation(field, "CURRENCY_MISMATCH", message, codes)
+
+
+def not_positive(field: str, amount: Money) -> Violation:
+    return Violation(field, "AMOUNT_NOT_POSITIVE", f"is {amount}, must be more than zero", {"amount": str(amount)})
+
+
+def negative(field: str, amount: Money) -> Violation:
+    return Violation(field, "AMOUNT_NEGATIVE", f"is {amount}, must not be negative", {"amount": str(amount)})

@@ -1,0 +1,150 @@
+"""Why the bank refuses: one exception a reason, named by its meaning, carrying the figures it was decided on.
+
+`reason` is the published `ErrorReason` without its prefix; which status and details a caller gets for it, `rpc.errors`
+says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
+
+from openbank.domain.money import MAX_MINOR, Money
+
+
+class Violation(NamedTuple):
+    """What is wrong with one field: its path in the request ("address.city"), a published reason, and a sentence.
+
+    `metadata` holds every value that the sentence mentions, under the names that `ErrorReason` documents.
+    """
+
+    field: str
+    reason: str
+    message: str
+    metadata: Mapping[str, str] = MappingProxyType({})
+
+
+class Refused(Exception):
+    """The bank will not do this; nothing was written. `metadata` holds every value that the message mentions."""
+
+    reason: ClassVar[str]
+
+    def __init__(self, message: str, **metadata: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = metadata
+
+
+class InvalidFields(Refused):
+    """Fields that are wrong whatever the bank's state is: all of them at once."""
+
+    reason = "INVALID_FIELDS"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.message}" for v in violations))
+        self.violations = tuple(violations)
+
+
+class PersonNotFound(Refused):
+    reason = "PERSON_NOT_FOUND"
+
+    def __init__(self, person_id: str) -> None:
+        super().__init__(f"no person has the id {person_id}", personId=person_id)
+
+
+class OwnerNotFound(Refused):
+    reason = "OWNER_NOT_FOUND"
+
+    def __init__(self, owner_id: str) -> None:
+        super().__init__(f"the owner {owner_id} is not a registered person", ownerId=owner_id)
+
+
+class AccountNotFound(Refused):
+    reason = "ACCOUNT_NOT_FOUND"
+
+    def __init__(self, account_id: str = "", account_number: str = "") -> None:
+        if account_number:
+            super().__init__(f"no account has the number {account_number}", accountNumber=account_number)
+        else:
+            super().__init__(f"no account has the id {account_id}", accountId=account_id)
+
+
+class PersonAlreadyExists(Refused):
+    reason = "PERSON_ALREADY_EXISTS"
+
+    def __init__(self, person_id: str) -> None:
+        super().__init__(f"the person id {person_id} is taken", personId=person_id)
+
+
+class AccountAlreadyExists(Refused):
+    reason = "ACCOUNT_ALREADY_EXISTS"
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(f"the account id {account_id} is taken", accountId=account_id)
+
+
+class AccountNumberTaken(Refused):
+    """Says neither whose account it is nor its id: who guesses numbers learns no more than that they are taken."""
+
+    reason = "ACCOUNT_NUMBER_TAKEN"
+
+    def __init__(self, account_number: str) -> None:
+        super().__init__(f"the account number {account_number} is taken", accountNumber=account_number)
+
+
+class AccountNotActive(Refused):
+    reason = "ACCOUNT_NOT_ACTIVE"
+
+    def __init__(self, account_id: str, state: str) -> None:
+        super().__init__(
+            f"the account {account_id} is {state}, money moves only on an ACTIVE one",
+            accountId=account_id,
+            state=f"ACCOUNT_STATE_{state}",
+        )
+
+
+class InsufficientFunds(Refused):
+    reason = "INSUFFICIENT_FUNDS"
+
+    def __init__(self, account_id: str, balance: Money, available: Money, amount: Money) -> None:
+        super().__init__(
+            f"{amount} is more than the {available} available on account {account_id}",
+            accountId=account_id,
+            balance=str(balance),
+            availableBalance=str(available),
+            amount=str(amount),
+        )
+
+
+class BalanceLimitExceeded(Refused):
+    reason = "BALANCE_LIMIT_EXCEEDED"
+
+    def __init__(self, account_id: str, balance: Money, amount: Money) -> None:
+        limit = Money(balance.currency, MAX_MINOR)
+        super().__init__(
+            f"{amount} would take the balance of account {account_id} from {balance} past {limit}",
+            accountId=account_id,
+            balance=str(balance),
+            amount=str(amount),
+            maxBalance=str(limit),
+        )
+
+
+class RevisionMismatch(Refused):
+    reason = "REVISION_MISMATCH"
+
+    def __init__(self, kind: str, identifier: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"the {kind} {identifier} is at revision {actual}, expected was {expected}",
+            expectedRevision=str(expected),
+            actualRevision=str(actual),
+            **{f"{kind}Id": identifier},
+        )
+
+
+class RequestIdReused(InvalidFields):
+    """Another request under a known request id. Not ALREADY_EXISTS, which clients read as "done"."""
+
+    def __init__(self) -> None:
+        super().__init__([Violation("request_id", "REQUEST_ID_REUSED", "was used for another request")])

@@ -1,0 +1,101 @@
+"""What a field may hold: the documented limits, and a collector that finds everything wrong with a request at once."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import date
+
+from openbank.domain.errors import InvalidFields, Violation
+
+ID_LENGTH_MAX = 64
+ACCOUNT_NUMBER_LENGTH_MAX = 34
+"""The length of the longest IBAN. In code points, like every length here."""
+NAME_LENGTH_MAX = 100
+NATIONALITY_LENGTH_MAX = 100
+STREET_LENGTH_MAX = 200
+CITY_LENGTH_MAX = 100
+POSTAL_CODE_LENGTH_MAX = 20
+COUNTRY_LENGTH_MAX = 100
+EMAIL_LENGTH_MAX = 254
+DESCRIPTION_LENGTH_MAX = 500
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ACCOUNT_NUMBER = re.compile(r"[ -]*[A-Za-z0-9][A-Za-z0-9 -]*")
+_PLAIN = re.compile(r"[ -~]*")
+_CONTROL_OR_SURROGATE = frozenset({"Cc", "Cs"})
+
+
+class Fields:
+    """Reads one request's fields and keeps what is wrong with them.
+
+    Every method returns a value to go on with, even for a field that is wrong: `check` is where a request ends.
+    """
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+
+    def refuse(self, field: str, reason: str, message: str, **metadata: str) -> None:
+        self.violations.append(Violation(field, reason, message, metadata))
+
+    def check(self) -> None:
+        """Raises InvalidFields with every violation found so far, if there is one."""
+        if self.violations:
+            raise InvalidFields(self.violations)
+
+    def text(self, field: str, value: str, length_max: int, *, required: bool = False) -> str:
+        """Text as it came, trimmed at its ends."""
+        text = value.strip()
+        if not text:
+            if required:
+                self.refuse(field, "FIELD_REQUIRED", "is required")
+            return ""
+        if len(text) > length_max:
+            self._too_long(field, text, length_max)
+        elif not is_clean(text):
+            self.refuse(field, "INVALID_TEXT", "has a control character")
+        return text
+
+    def identifier(self, field: str, value: str, *, required: bool = True) -> str:
+        if not value:
+            if required:
+                self.refuse(field, "FIELD_REQUIRED", "is required")
+        elif not _ID.fullmatch(value):
+            self.refuse(field, "INVALID_ID", f"must be 1 to {ID_LENGTH_MAX} of A-Z a-z 0-9 _ -")
+        return value
+
+    def account_number(self, field: str, value: str) -> str:
+        number = value.strip()
+        if not number:
+            self.refuse(field, "FIELD_REQUIRED", "is required")
+        elif len(number) > ACCOUNT_NUMBER_LENGTH_MAX:
+            self._too_long(field, number, ACCOUNT_NUMBER_LENGTH_MAX)
+        elif not _ACCOUNT_NUMBER.fullmatch(number):
+            self.refuse(
+                field,
+                "INVALID_ACCOUNT_NUMBER",
+                "must have a letter or digit, and may have nothing but ASCII letters, digits, spaces and hyphens",
+            )
+        return number
+
+    def past_date(self, field: str, value: date | None, today: date) -> date:
+        """A date before `today`. None, for a date that was not given or could not be read, is refused by the reader."""
+        if value is not None and value >= today:
+            self.refuse(field, "DATE_NOT_IN_PAST", f"must be before today, {today.isoformat()}")
+        return value if value is not None else today
+
+    def _too_long(self, field: str, text: str, length_max: int) -> None:
+        message = f"has {len(text)} characters, at most {length_max} are allowed"
+        self.refuse(field, "FIELD_TOO_LONG", message, maxLength=str(length_max))
+
+
+def is_clean(text: str) -> bool:
+    """Whether text may be stored: no control characters, no lone surrogates. Characters newer than our tables may."""
+    if _PLAIN.fullmatch(text):
+        return True
+    return not any(unicodedata.category(character) in _CONTROL_OR_SURROGATE for character in text)
+
+
+def account_number_key(number: str) -> str:
+    """What account numbers are compared by: without spaces and without case. A hyphen counts."""
+    return number.replace(" ", "").upper()

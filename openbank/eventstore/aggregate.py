@@ -1,0 +1,344 @@
+"""One aggregate being written: its state, its queue of commands, and one append at a time.
+
+Commands that arrive while an append is under way wait, and are then decided together, each on the state that the one
+before it leaves, and appended as one: many writes to one account cost one commit, and no answer ever rests on an event
+that is not durable. When the append fails, what was decided is forgotten and decided again; nothing has to be undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from openbank.domain.clock import Clock
+from openbank.domain.errors import RequestIdReused, RevisionMismatch
+from openbank.domain.request import Request
+from openbank.domain.versioned import Versioned
+from openbank.eventstore import codec, streams
+from openbank.eventstore.ids import event_id
+from openbank.eventstore.port import (
+    APPEND_BYTES_MAX,
+    NO_STREAM,
+    EventStore,
+    LogPosition,
+    Metadata,
+    NewEvent,
+    OutcomeUnknown,
+    RecordedEvent,
+    StoreDamaged,
+    StoreUnavailable,
+    WrongExpectedRevision,
+)
+
+BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
+"""Where a batch of commands ends. No command's own events come near the other half."""
+REQUESTS_MAX = 1_000
+"""Request ids remembered in memory for one aggregate, the newest; the store knows the others."""
+PAGE = 1_000
+
+State = TypeVar("State")
+Decide = Callable[[State | None], Sequence[codec.DomainEvent]]
+"""From an aggregate's state (None before its first event) to the events that a command makes; raises Refused."""
+
+
+class Written(NamedTuple, Generic[State]):
+    """A command's outcome: the resource right after its last event, and that event's id and record time.
+
+    `position` is the log up to there. `replayed` tells that the events are those of an earlier call.
+    """
+
+    resource: Versioned[State]
+    event_id: bytes
+    record_time: int
+    position: LogPosition
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[State]):
+    """What makes the aggregates of one kind: the stream of an id, the fold, and who owns one, where somebody does."""
+
+    stream: Callable[[str], str]
+    apply: Callable[[State | None, Any], State]
+    owner: Callable[[State], str] = lambda _: ""
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt(Generic[State]):
+    """One command in the queue, and what was last decided of it."""
+
+    decide: Decide[State]
+    request: Request
+    answer: asyncio.Future[Any]
+    events: list[NewEvent] = field(default_factory=list)
+    outcome: Any = None
+
+
+class _Known(NamedTuple):
+    """A request whose events are in the stream: its fingerprint, and the revision of the last of them."""
+
+    hash: bytes
+    revision: int
+
+
+class _Replay(NamedTuple):
+    revision: int
+
+
+class Aggregate(Generic[State]):
+    """The writing side of one aggregate. Made and kept by its `Repository`."""
+
+    def __init__(self, store: EventStore, kind: Kind[State], aggregate_id: str, clock: Clock) -> None:
+        self._store = store
+        self._kind = kind
+        self._id = aggregate_id
+        self._stream = kind.stream(aggregate_id)
+        self._clock = clock
+        self._loaded = False
+        self._current: Versioned[State] | None = None
+        self._requests: dict[bytes, _Known] = {}
+        self._forgotten = NO_STREAM
+        """The revision up to which requests are no longer, or not all, in memory."""
+        self._queue: list[_Attempt[State]] = []
+        self._working: asyncio.Task[None] | None = None
+        self.counted = 0
+        """The weight that the repository has counted for it."""
+
+    @property
+    def idle(self) -> bool:
+        return self._working is None
+
+    @property
+    def weight(self) -> int:
+        """How much memory it holds, in aggregates without a long memory of requests."""
+        return 1 + len(self._requests) // 8
+
+    async def execute(self, decide: Decide[State], request: Request) -> Written[State]:
+        """Decides and appends; answers only what is durable, and so is everything it was decided on.
+
+        Raises what `decide` raises, RequestIdReused, RevisionMismatch, StoreUnavailable and OutcomeUnknown.
+        """
+        outcome = await self._enqueue(decide, request)
+        if isinstance(outcome, _Replay):
+            return await self._replay(outcome.revision)
+        if not isinstance(outcome, Written):
+            raise ValueError(f"a command on {self._stream} made no event")
+        return outcome
+
+    async def load(self) -> Versioned[State] | None:
+        """The aggregate as it is, durable; None before its first event."""
+        outcome = await self._enqueue(lambda _: (), Request())
+        assert outcome is None or isinstance(outcome, Versioned)
+        return outcome
+
+    async def find(self, request: Request) -> Written[State] | None:
+        """The outcome of this request, where its events are in the stream. Raises RequestIdReused."""
+        try:
+            return await self.execute(_only_replay, request._replace(expected_revision=None))
+        except _NotFound:
+            return None
+
+    async def _enqueue(self, decide: Decide[State], request: Request) -> object:
+        attempt: _Attempt[State] = _Attempt(decide, request, asyncio.get_running_loop().create_future())
+        self._queue.append(attempt)
+        if self._working is None:
+            # A task of its own: a caller that gives up must not take the others' append with it.
+            self._working = asyncio.create_task(self._work())
+        return await attempt.answer
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                batch, self._queue = self._queue, []
+                try:
+                    await self._settle(batch)
+                except Exception as error:
+                    self._loaded = False
+                    _fail(batch, error)
+        finally:
+            self._working = None
+
+    async def _settle(self, batch: list[_Attempt[State]]) -> None:
+        """Until each of `batch` has its answer. Who has given up before it is decided leaves no trace."""
+        current = self._loaded and self._store.sole_writer
+        while batch := [attempt for attempt in batch if not attempt.answer.done()]:
+            if not self._loaded:
+                await self._catch_up()
+                current = True
+            await self._recall(batch)
+            decided, tip = self._decide(batch)
+            events = [event for attempt in decided for event in attempt.events]
+            if events:
+                current = await self._append(decided, events, tip)
+            elif current:
+                _answer(decided)
+            else:
+                # Another instance may have appended: what is refused or repeated is decided on what is there now.
+                await self._catch_up()
+                current = True
+
+    async def _append(
+        self, decided: list[_Attempt[State]], events: list[NewEvent], tip: Versioned[State] | None
+    ) -> bool:
+        """Whether the aggregate is known to be as the store has it. Answers those who got an answer."""
+        expected = self._revision
+        try:
+            position = await self._store.append(self._stream, expected, events)
+        except WrongExpectedRevision as error:
+            await self._catch_up()
+            if self._revision == expected:
+                raise StoreDamaged(f"{self._stream} reads as at revision {expected}, but: {error}") from error
+            return True
+        except (StoreUnavailable, OutcomeUnknown) as error:
+            # Those who were refused on the strength of these events are decided again without them.
+            self._loaded = isinstance(error, StoreUnavailable)
+            _fail([attempt for attempt in decided if attempt.events], error)
+            return False
+        self._current = tip
+        for revision, event in enumerate(events, expected + 1):
+            self._remember(event.metadata, revision)
+        at = LogPosition(position, self._stream, expected + len(events))
+        _answer(decided, at)
+        return True
+
+    def _decide(self, batch: list[_Attempt[State]]) -> tuple[list[_Attempt[State]], Versioned[State] | None]:
+        """Decides as many of `batch` as one append can hold, and the state they leave."""
+        tip = self._current
+        made: dict[bytes, _Known] = {}
+        size = 0
+        for count, attempt in enumerate(batch, 1):
+            attempt.events = []
+            try:
+                tip = self._decide_one(attempt, tip, made)
+            except Exception as error:
+                attempt.outcome = error
+            size += sum(len(event.data) for event in attempt.events)
+            if size > BATCH_BYTES_MAX:
+                return batch[:count], tip
+        return batch, tip
+
+    def _decide_one(
+        self, attempt: _Attempt[State], tip: Versioned[State] | None, made: dict[bytes, _Known]
+    ) -> Versioned[State] | None:
+        """The order of the checks is the contract's: replay, existence, expected_revision, state, rules."""
+        request = attempt.request
+        known = self._requests.get(request.id) or made.get(request.id)
+        if known:
+            if known.hash != request.hash:
+                raise RequestIdReused
+            attempt.outcome = _Replay(known.revision)
+            return tip
+        if request.expected_revision is not None and tip and tip.revision != request.expected_revision:
+            raise RevisionMismatch(streams.split(self._stream)[0], self._id, request.expected_revision, tip.revision)
+        events = attempt.decide(tip.state if tip else None)
+        attempt.outcome = tip
+        for part, event in enumerate(events):
+            tip = self._record(attempt, event, tip, part, len(events))
+        if events and request.id and tip:
+            made[request.id] = _Known(request.hash, tip.revision)
+        return tip
+
+    def _record(
+        self, attempt: _Attempt[State], event: codec.DomainEvent, tip: Versioned[State] | None, part: int, parts: int
+    ) -> Versioned[State]:
+        request, now = attempt.request, self._clock()
+        tip = self._apply(tip, event, now)
+        type_name, data = codec.encode(event)
+        metadata = Metadata(
+            now, request.id, request.hash, request.correlation_id, "", self._kind.owner(tip.state), part, parts
+        )
+        new = NewEvent(event_id(self._stream, request, part), type_name, data, metadata)
+        attempt.events.append(new)
+        attempt.outcome = Written(tip, new.id, now, LogPosition(0), replayed=False)
+        return tip
+
+    def _apply(self, current: Versioned[State] | None, event: codec.DomainEvent, time: int) -> Versioned[State]:
+        if current is None:
+            return Versioned(self._kind.apply(None, event), 1, time, time)
+        return Versioned(self._kind.apply(current.state, event), current.revision + 1, current.create_time, time)
+
+    async def _recall(self, batch: list[_Attempt[State]]) -> None:
+        """Asks the store for the requests of `batch` that may be older than what is in memory."""
+        if self._forgotten == NO_STREAM:
+            return
+        ids = {attempt.request.id for attempt in batch if attempt.request.id} - self._requests.keys()
+        if not ids:
+            return
+        for event in await self._store.find_requests(self._stream, tuple(ids)):
+            self._requests[event.metadata.request_id] = _Known(event.metadata.request_hash, event.revision)
+
+    async def _catch_up(self) -> None:
+        """Folds what the stream has beyond what is known; everything, the first time."""
+        if not self._loaded:
+            self._current, self._requests, self._forgotten = None, {}, NO_STREAM
+        while True:
+            page = await self._store.read_stream(self._stream, self._revision, PAGE)
+            for event in page:
+                self._current = self._fold(self._current, event)
+                self._remember(event.metadata, event.revision)
+            if len(page) < PAGE:
+                break
+        self._loaded = True
+
+    @property
+    def _revision(self) -> int:
+        return self._current.revision if self._current else NO_STREAM
+
+    def _fold(self, current: Versioned[State] | None, event: RecordedEvent) -> Versioned[State]:
+        if event.revision != (current.revision if current else NO_STREAM) + 1:
+            raise StoreDamaged(f"{event.stream} has a gap before revision {event.revision}")
+        decoded = codec.decode(event.type, event.data, self._id)
+        return self._apply(current, decoded, event.metadata.record_time)
+
+    def _remember(self, metadata: Metadata, revision: int) -> None:
+        if metadata.request_id:
+            # Removed first, so that the newest stand last also when a command has several events.
+            self._requests.pop(metadata.request_id, None)
+            self._requests[metadata.request_id] = _Known(metadata.request_hash, revision)
+            if len(self._requests) > REQUESTS_MAX:
+                oldest = next(iter(self._requests))
+                self._forgotten = max(self._forgotten, self._requests.pop(oldest).revision)
+
+    async def _replay(self, revision: int) -> Written[State]:
+        """The outcome of the command whose last event has `revision`, as it was then."""
+        current: Versioned[State] | None = None
+        while True:
+            done = current.revision if current else 0
+            page = await self._store.read_stream(self._stream, done, min(PAGE, revision - done))
+            for event in page:
+                current = self._fold(current, event)
+            if not page or page[-1].revision >= revision:
+                break
+        if current is None or current.revision != revision:
+            raise StoreDamaged(f"{self._stream} ends before revision {revision}, which it had")
+        event = page[-1]
+        at = LogPosition(event.position, event.stream, event.revision)
+        return Written(current, event.id, event.metadata.record_time, at, replayed=True)
+
+
+class _NotFound(Exception):
+    """The stream does not have this request."""
+
+
+def _only_replay(_: object) -> Sequence[codec.DomainEvent]:
+    raise _NotFound
+
+
+def _answer(decided: Sequence[_Attempt[Any]], at: LogPosition | None = None) -> None:
+    for attempt in decided:
+        if attempt.answer.done():
+            continue
+        if isinstance(attempt.outcome, Exception):
+            attempt.answer.set_exception(attempt.outcome)
+        elif attempt.events and at:
+            attempt.answer.set_result(attempt.outcome._replace(position=at))
+        else:
+            attempt.answer.set_result(attempt.outcome)
+
+
+def _fail(attempts: Sequence[_Attempt[Any]], error: Exception) -> None:
+    for attempt in attempts:
+        if not attempt.answer.done():
+            attempt.answer.set_exception(error)

@@ -1,0 +1,34 @@
+"""Ids that follow from what they name, so that a retry makes the same ones, on any instance, after any restart."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from uuid import UUID
+
+from openbank.domain.request import Request
+
+
+def event_id(stream: str, request: Request, part: int) -> bytes:
+    """The id of a command's event: from the request and its content, or random for a command without a request id."""
+    if not request.id:
+        return _uuid(os.urandom(16))
+    return _uuid(_hash(b"event", stream.encode(), request.id, request.hash, part.to_bytes(2)))
+
+
+def aggregate_id(bank_id: str, kind: str, request: Request) -> str:
+    """The id of a new person or account: from the request id, which is the whole bank's, or random without one."""
+    made = _hash(b"id", bank_id.encode(), kind.encode(), request.id) if request.id else os.urandom(16)
+    return str(UUID(bytes=_uuid(made)))
+
+
+def _hash(*parts: bytes) -> bytes:
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+
+def _uuid(sixteen: bytes) -> bytes:
+    """Marked as a UUID of version 8, which RFC 9562 leaves to its maker."""
+    marked = bytearray(sixteen)
+    marked[6] = marked[6] & 0x0F | 0x80
+    marked[8] = marked[8] & 0x3F | 0x80
+    return bytes(marked)

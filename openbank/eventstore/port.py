@@ -1,0 +1,175 @@
+"""The event store as the bank sees it: what every adapter guarantees, whatever it is built on.
+
+One conformance suite, `tests/eventstore/conformance.py`, holds each adapter to these words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+NO_STREAM = 0
+"""The revision of a stream that has no event: the first event of a stream has revision 1."""
+
+APPEND_BYTES_MAX = 1 << 20
+"""The most that one append may hold, all its events together: EventStoreDB's limit, kept by every adapter."""
+
+
+class Metadata(NamedTuple):
+    """What is stored with an event beside its payload.
+
+    `record_time` is ours, in microseconds since 1970 UTC, and may run behind that of an earlier event.
+    `request_id` (16 bytes) and `request_hash` are empty for a command that had no request id.
+    `owner_id` is the account's owner, empty on every other stream.
+    The event is part `part` (from 0) of the `parts` events of its command, which readers never see apart.
+    """
+
+    record_time: int
+    request_id: bytes = b""
+    request_hash: bytes = b""
+    correlation_id: str = ""
+    causation_id: str = ""
+    owner_id: str = ""
+    part: int = 0
+    parts: int = 1
+
+
+class NewEvent(NamedTuple):
+    """An event to append: its id (16 bytes of a UUID), its stored type, and its payload as binary protobuf."""
+
+    id: bytes
+    type: str
+    data: bytes
+    metadata: Metadata
+
+
+class RecordedEvent(NamedTuple):
+    """An event of the log. `position` orders the whole log, `revision` (from 1, without a gap) its stream."""
+
+    position: int
+    stream: str
+    revision: int
+    id: bytes
+    type: str
+    data: bytes
+    metadata: Metadata
+
+
+class LogPosition(NamedTuple):
+    """All of the log up to `position`, and the last of the bank's events up to there.
+
+    The stream and revision let a copy of the log in another store, where positions differ, find the same place.
+    """
+
+    position: int
+    stream: str = ""
+    revision: int = NO_STREAM
+
+
+BEGINNING = LogPosition(0)
+"""Before the first event."""
+
+
+class LogSlice(NamedTuple):
+    """Consecutive events of the log, and how far it has been read: at least to the last of them.
+
+    A filtered store may pass events that are none of ours, so `through` may be ahead of the last event.
+    """
+
+    events: Sequence[RecordedEvent]
+    through: LogPosition
+    caught_up: bool = False
+    """Whether nothing follows, as far as the store knew when it answered."""
+
+
+class WrongExpectedRevision(Exception):
+    """The stream was not at the expected revision; nothing was written. Where it is now, the reader must ask."""
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or cannot write; this append or read surely did nothing."""
+
+
+class OutcomeUnknown(Exception):
+    """The append may be in the log or not, and the store could not be asked."""
+
+
+class AppendTooLarge(Exception):
+    """More than APPEND_BYTES_MAX; nothing was written."""
+
+
+class StoreDamaged(Exception):
+    """What is stored is not what was written: a checksum differs, or a stream has a gap."""
+
+
+class StoreRefused(Exception):
+    """This store must not be opened: another program's, written by a newer version, or of another bank."""
+
+
+class EventStore(Protocol):
+    """An append-only log of streams.
+
+    Durable: an append returns only after its events would survive a crash of the process and of the machine.
+    Atomic: all events of an append are in the log, next to one another, or none is.
+    Exact: an append is made only at `expected_revision`; of many at once, exactly one is. The same events (by id) at
+    the same expected revision again is the same append: it succeeds, and nothing is written twice.
+    Visible: what was acknowledged is read by every later read, and nothing is read that is not durable.
+    Every method may raise StoreUnavailable.
+    """
+
+    bank_id: str
+    """Of the bank whose log this is: random, made once, the same in every copy of the log."""
+    store_id: str
+    """Of this store: another copy of the same log has other positions and another store id."""
+    sole_writer: bool
+    """Whether nobody but this process can append, so that what it remembers of a stream cannot be out of date."""
+
+    async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
+        """Appends `events` (at least one) after `expected_revision` (NO_STREAM for a new stream).
+
+        Returns the position of the last of them. Raises WrongExpectedRevision, OutcomeUnknown, AppendTooLarge.
+        """
+        ...
+
+    async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = 1000) -> Sequence[RecordedEvent]:
+        """Up to `limit` events of a stream after the revision `after`, in order; empty past the end or without one."""
+        ...
+
+    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
+        """The events of this stream whose commands had one of these request ids, in order, however long ago."""
+        ...
+
+    async def read_log(self, after: LogPosition, limit: int = 1000) -> LogSlice:
+        """Up to about `limit` events of the log after a position, of all streams, in the order of the log.
+
+        An append is never split: the slice ends where an append does.
+        """
+        ...
+
+    async def head(self) -> LogPosition:
+        """The end of the log, asked at this moment. BEGINNING for an empty log."""
+        ...
+
+    async def position_at(self, time: int) -> LogPosition:
+        """The place before the first event, in log order, whose record time is `time` (microseconds) or later.
+
+        The head where there is none.
+        """
+        ...
+
+    async def locate(self, stream: str, revision: int) -> LogPosition | None:
+        """Where in this log an event is; None where it is not."""
+        ...
+
+    def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
+        """The upstream of feeds and projections: the log after a position, and all that is appended from then on.
+
+        Slices follow one another without a gap, a duplicate or a split append. One with `caught_up` comes each time
+        the end of the log is reached, and may be empty. A live append arrives without waiting for others. Raises
+        StoreUnavailable when it breaks: subscribe again from the last `through`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends subscriptions and waits for appends under way."""
+        ...
