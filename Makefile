@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run test check generate release fmt clean
+.PHONY: help run test check generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,7 @@ help:
 	@echo 'make check     all that must hold: format, lint, types, contract, generated code, tests'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
+	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
 	@echo 'make release   check, then take the protos as they are for the released contract'
 	@echo 'make clean     remove the virtual environment and all caches, never data'
 
@@ -66,6 +67,10 @@ $(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
 $(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(filter %_service.proto,$(PROTOS))
 find $(1)/openbank -mindepth 1 -type d -exec touch {}/__init__.py \;
 endef
+
+# EventStoreDB's stand-in and, where Go is, FerretDB, each empty, to try the server back ends by hand.
+stand-ins: $(DEV)
+	$(BIN)/python -m tests.stand_ins
 
 release: check
 	$(BIN)/buf build --exclude-source-info --output $(RELEASED)

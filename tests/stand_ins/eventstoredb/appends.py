@@ -1,0 +1,327 @@
+"""Append, BatchAppend, Delete and Tombstone."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import grpc
+from esdbclient.protos.Grpc import code_pb2, shared_pb2, status_pb2, streams_pb2
+
+from tests.stand_ins.eventstoredb.fate import Cut, Silence, abort_cut, never, under_faults
+from tests.stand_ins.eventstoredb.faults import Faults
+from tests.stand_ins.eventstoredb.log import Appended, Log, Proposed, StreamDeleted, WrongExpectedVersion
+from tests.stand_ins.eventstoredb.messages import (
+    EXPECTED,
+    BadRequest,
+    Context,
+    abort,
+    abort_deleted,
+    abort_invalid,
+    abort_unexpected,
+    append_wrong_version,
+    fill_success,
+    not_one_of,
+    only,
+    proposed_of,
+    refused,
+    revision_of,
+    stream_of,
+    uuid_of,
+    wrong_version,
+)
+
+MAX_APPEND_BYTES = 1 << 20
+WRITE_TIMEOUT_SECONDS = 2.0
+
+BatchOptions = streams_pb2.BatchAppendReq.Options
+DeleteOptions = streams_pb2.DeleteReq.Options | streams_pb2.TombstoneReq.Options
+
+
+class TimedOut(Exception):
+    pass
+
+
+class TooLarge(Exception):
+    pass
+
+
+@dataclass(slots=True)
+class Pending:
+    """One append of a BatchAppend call, until its final request has come."""
+
+    stream: str
+    expected: int
+    events: list[Proposed] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, proposed: list[Proposed]) -> None:
+        self.events += proposed
+        self.size += sum(event.size for event in proposed)
+
+
+class Writer:
+    """The log, written under faults."""
+
+    def __init__(self, log: Log, faults: Faults) -> None:
+        self._log = log
+        self.faults = faults
+
+    async def append(self, stream: str, expected: int, events: list[Proposed]) -> Appended:
+        if not self.faults.active:
+            return self._log.append(stream, expected, events)
+        remembering = not self.faults.forgets(stream)
+        return await under_faults(
+            self.faults,
+            "append",
+            stream,
+            lambda: self._log.append(stream, expected, events, remembering=remembering),
+        )
+
+    async def remove(self, stream: str, expected: int, *, for_ever: bool) -> int:
+        act = self._log.tombstone if for_ever else self._log.delete
+        return await under_faults(self.faults, "delete", stream, lambda: act(stream, expected))
+
+
+class BatchAppendCall:
+    """Answers leave while requests come in: waiting for one write after each read would halve the rate."""
+
+    def __init__(self, writer: Writer, context: Context) -> None:
+        self._writer = writer
+        self._context = context
+        self._pending: dict[str, Pending] = {}
+        self._answers: asyncio.Queue[streams_pb2.BatchAppendResp] = asyncio.Queue()
+        self._timers: set[asyncio.Task[None]] = set()
+        self._silent = False
+
+    async def run(self, requests: AsyncIterator[streams_pb2.BatchAppendReq]) -> None:
+        sending = asyncio.create_task(self._send())
+        try:
+            async for request in requests:
+                await self._take(request)
+            await self._answers.join()
+            if self._silent:
+                await never()  # a call with an append that is not answered does not end
+        finally:
+            tasks = (sending, *self._timers)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send(self) -> None:
+        while True:
+            await self._context.write(await self._answers.get())
+            self._answers.task_done()
+
+    async def _take(self, request: streams_pb2.BatchAppendReq) -> None:
+        response = streams_pb2.BatchAppendResp()
+        if request.HasField("correlation_id"):
+            response.correlation_id.CopyFrom(request.correlation_id)
+        response.stream_identifier.CopyFrom(request.options.stream_identifier)
+        try:
+            pending = self._collect(request)
+            if pending is None:
+                return
+            response.stream_identifier.stream_name = pending.stream.encode()
+            await self._write(pending, response)
+        except BadRequest as error:
+            detail = shared_pb2.BadRequest(message=str(error))
+            response.error.CopyFrom(refused(code_pb2.INVALID_ARGUMENT, "BadRequest", detail))
+        except TimedOut:
+            response.error.CopyFrom(timed_out())
+        except TooLarge:
+            too_large = shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=MAX_APPEND_BYTES)
+            response.error.CopyFrom(refused(code_pb2.INVALID_ARGUMENT, "MaximumAppendSizeExceeded", too_large))
+        except Silence:
+            self._silent = True
+            return
+        except Cut:
+            await self._answers.join()  # those before it were given
+            await abort_cut(self._context)
+        self._answers.put_nowait(response)
+
+    async def _write(self, pending: Pending, response: streams_pb2.BatchAppendResp) -> None:
+        try:
+            appended = await self._writer.append(pending.stream, pending.expected, pending.events)
+            fill_success(response.success, appended)
+        except WrongExpectedVersion as error:
+            response.error.CopyFrom(wrong_version(error, pending.expected))
+        except StreamDeleted:
+            deleted = shared_pb2.StreamDeleted()
+            deleted.stream_identifier.stream_name = pending.stream.encode()
+            response.error.CopyFrom(refused(code_pb2.NOT_FOUND, "StreamDeleted", deleted))
+
+    def _collect(self, request: streams_pb2.BatchAppendReq) -> Pending | None:
+        """The append that this request completes, if it does."""
+        correlation = uuid_of(request.correlation_id)
+        if request.HasField("options") and correlation not in self._pending:
+            self._begin(correlation, request)
+        pending = self._pending.get(correlation)
+        if pending is None:
+            return None
+        try:
+            pending.add([proposed_of(message) for message in request.proposed_messages])
+            if pending.size > MAX_APPEND_BYTES:
+                raise TooLarge
+        except (BadRequest, TooLarge):
+            del self._pending[correlation]
+            raise
+        return self._pending.pop(correlation) if request.is_final else None
+
+    def _begin(self, correlation: str, request: streams_pb2.BatchAppendReq) -> None:
+        stream = stream_of(request.options.stream_identifier)
+        seconds = min(seconds_left(request.options), WRITE_TIMEOUT_SECONDS)
+        if seconds <= 0:
+            raise TimedOut
+        self._pending[correlation] = Pending(stream, batch_expected(request.options))
+        if not request.is_final:
+            timer = asyncio.create_task(self._expire(correlation, request.correlation_id, seconds))
+            self._timers.add(timer)
+            timer.add_done_callback(self._timers.discard)
+
+    async def _expire(self, correlation: str, sent: shared_pb2.UUID, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        pending = self._pending.pop(correlation, None)
+        if pending:
+            response = streams_pb2.BatchAppendResp(correlation_id=sent, error=timed_out())
+            response.stream_identifier.stream_name = pending.stream.encode()
+            self._answers.put_nowait(response)
+
+
+class Writes:
+    """The servicer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def batch_append(self, requests: AsyncIterator[streams_pb2.BatchAppendReq], context: Context) -> None:
+        await BatchAppendCall(self._writer, context).run(requests)
+
+    async def append(self, requests: AsyncIterator[streams_pb2.AppendReq], context: Context) -> streams_pb2.AppendResp:
+        try:
+            return await self._append(requests, context)
+        except BadRequest:
+            await abort_unexpected(context)
+        except Silence:
+            await never()
+        except Cut:
+            await abort_cut(context)
+
+    async def _append(self, requests: AsyncIterator[streams_pb2.AppendReq], context: Context) -> streams_pb2.AppendResp:
+        # All of them first: a client that is still sending would not see a refusal, but a broken call.
+        first, *rest = [request async for request in requests] or [streams_pb2.AppendReq()]
+        if not first.HasField("options"):
+            raise BadRequest
+        options = first.options
+        form = options.WhichOneof("expected_stream_revision")
+        if form is None:
+            await abort_invalid(context, not_one_of("AppendReq+Types+Options+ExpectedStreamRevisionOneofCase"))
+        expected = EXPECTED[form] if form in EXPECTED else revision_of(options.revision)
+        pending = Pending(stream_of(options.stream_identifier), expected)
+        for request in rest:
+            await check_metadata(request.proposed_message, context)
+            pending.add([proposed_of(request.proposed_message)])
+            if pending.size > MAX_APPEND_BYTES:
+                await abort_too_large(context)
+        return await self._write(pending, context)
+
+    async def _write(self, pending: Pending, context: Context) -> streams_pb2.AppendResp:
+        response = streams_pb2.AppendResp()
+        try:
+            appended = await self._writer.append(pending.stream, pending.expected, pending.events)
+            fill_success(response.success, appended)
+            return response
+        except WrongExpectedVersion as error:
+            return append_wrong_version(error, pending.expected)
+        except StreamDeleted:
+            await abort_deleted(context, pending.stream)
+
+    async def delete(self, requests: AsyncIterator[streams_pb2.DeleteReq], context: Context) -> streams_pb2.DeleteResp:
+        position = await self._remove((await only(requests)).options, context, for_ever=False)
+        response = streams_pb2.DeleteResp()
+        response.position.commit_position = response.position.prepare_position = position
+        return response
+
+    async def tombstone(
+        self, requests: AsyncIterator[streams_pb2.TombstoneReq], context: Context
+    ) -> streams_pb2.TombstoneResp:
+        position = await self._remove((await only(requests)).options, context, for_ever=True)
+        response = streams_pb2.TombstoneResp()
+        response.position.commit_position = response.position.prepare_position = position
+        return response
+
+    async def _remove(self, options: DeleteOptions, context: Context, *, for_ever: bool) -> int:
+        form = options.WhichOneof("expected_stream_revision")
+        if form is None:
+            await abort_invalid(context, not_one_of("DeleteReq+Types+Options+ExpectedStreamRevisionOneofCase"))
+        stream, expected = "", 0
+        try:
+            expected = EXPECTED[form] if form in EXPECTED else revision_of(options.revision)
+            stream = stream_of(options.stream_identifier)
+            return await self._writer.remove(stream, expected, for_ever=for_ever)
+        except BadRequest:
+            await abort_unexpected(context)
+        except Silence:
+            await never()
+        except Cut:
+            await abort_cut(context)
+        except StreamDeleted:
+            await abort_deleted(context, stream)
+        except WrongExpectedVersion as error:
+            await abort_wrong_version(context, stream, expected, error.current)
+
+
+def batch_expected(options: BatchOptions) -> int:
+    form = options.WhichOneof("expected_stream_position")
+    if form is None:
+        raise BadRequest(not_one_of("BatchAppendReq+Types+Options+ExpectedStreamPositionOneofCase"))
+    return EXPECTED[form] if form in EXPECTED else revision_of(options.stream_position)
+
+
+def seconds_left(options: BatchOptions) -> float:
+    form = options.WhichOneof("deadline_option")
+    if form == "deadline":
+        return options.deadline.seconds + options.deadline.nanos / 1e9
+    if form == "deadline_21_10_0":
+        return options.deadline_21_10_0.seconds - time.time()
+    return WRITE_TIMEOUT_SECONDS
+
+
+def timed_out() -> status_pb2.Status:
+    return refused(code_pb2.DEADLINE_EXCEEDED, "Timeout", shared_pb2.Timeout())
+
+
+async def check_metadata(message: streams_pb2.AppendReq.ProposedMessage, context: Context) -> None:
+    for name in ("type", "content-type"):
+        if name not in message.metadata:
+            await abort(
+                context,
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"Required Metadata Property '{name}' is missing",
+                exception="missing-required-metadata-property",
+                required_metadata_properties="type,content-type",
+            )
+
+
+async def abort_too_large(context: Context) -> NoReturn:
+    await abort(
+        context,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        f"Maximum Append Size of {MAX_APPEND_BYTES} Exceeded.",
+        exception="maximum-append-size-exceeded",
+        maximum_append_size=MAX_APPEND_BYTES,
+    )
+
+
+async def abort_wrong_version(context: Context, stream: str, expected: int, actual: int) -> NoReturn:
+    await abort(
+        context,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"Delete failed due to WrongExpectedVersion. Stream: {stream}, Expected version: {expected}, "
+        f"Actual version: {actual}",
+        exception="wrong-expected-version",
+        stream_name=stream,
+        expected_version=expected,
+        actual_version=actual,
+    )

@@ -1,0 +1,34 @@
+"""Which events of $all a reader wants."""
+
+import re
+from collections.abc import Callable
+
+from esdbclient.protos.Grpc import streams_pb2
+
+from tests.stand_ins.eventstoredb.log import Record
+from tests.stand_ins.eventstoredb.messages import BadRequest
+
+FilterOptions = streams_pb2.ReadReq.Options.FilterOptions
+Wanted = Callable[[Record], bool]
+
+
+def wanted_by(options: FilterOptions) -> Wanted:
+    matches = matching(options.event_type if options.HasField("event_type") else options.stream_identifier)
+    if options.HasField("event_type"):
+        return lambda record: matches(record.type)
+    return lambda record: matches(record.stream)
+
+
+def matching(expression: FilterOptions.Expression) -> Callable[[str], bool]:
+    if expression.regex:
+        try:
+            search = re.compile(expression.regex).search
+        except re.error as error:
+            raise BadRequest(str(error)) from None
+        return lambda text: search(text) is not None
+    prefixes = tuple(expression.prefix)
+    return lambda text: text.startswith(prefixes)
+
+
+def everything(record: Record) -> bool:
+    return True

@@ -1,0 +1,139 @@
+"""The server: its methods, its address, and the method by which tests set faults in another process."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from esdbclient.protos.Grpc import gossip_pb2, shared_pb2, streams_pb2
+
+from tests.stand_ins.eventstoredb.appends import Writer, Writes
+from tests.stand_ins.eventstoredb.fate import Cut, Silence, abort_cut, never, under_faults
+from tests.stand_ins.eventstoredb.faults import Faults, fault_from
+from tests.stand_ins.eventstoredb.log import Log
+from tests.stand_ins.eventstoredb.messages import Context, only, structured
+from tests.stand_ins.eventstoredb.reads import Reads
+from tests.stand_ins.eventstoredb.store import SQLiteStore
+from tests.stand_ins.eventstoredb.subscriptions import Subscriptions
+
+CONTROL_SERVICE = "openbank.standin.Control"
+CONTROL = f"/{CONTROL_SERVICE}/Set"
+MAX_MESSAGE_BYTES = 64 << 20
+INSTANCE_ID = "e5db0000-0000-4000-8000-000000000001"
+
+
+class EventStoreDB:
+    """Everything lives on the event loop that starts it, so no two writers are ever at work at once."""
+
+    def __init__(self, data: Path | None = None) -> None:
+        self._store = SQLiteStore(data) if data else None
+        self.log = Log(self._store)
+        self.faults = Faults()
+        self.subscriptions = Subscriptions(self.log)
+        self._host = "127.0.0.1"
+        self._port = 0
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{self._host}:{self._port}"
+
+    @property
+    def uri(self) -> str:
+        return f"esdb://{self.address}?Tls=false"
+
+    async def start(self, listen: str = "127.0.0.1:0") -> None:
+        self._host, _, port = listen.rpartition(":")
+        if self._host not in ("127.0.0.1", "localhost"):
+            raise ValueError(f"a stand-in listens on loopback only, not on {listen}")
+        options = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),
+        ]
+        self._server = grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers(self._handlers())
+        self._port = self._server.add_insecure_port(f"{self._host}:{port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """At once: calls in flight see UNAVAILABLE or a cancelled call, as when the real server goes down."""
+        if self._server:
+            await self._server.stop(None)
+        if self._store:
+            self._store.close()
+
+    async def wait(self) -> None:
+        if self._server:
+            await self._server.wait_for_termination()
+
+    def forget(self) -> None:
+        """What a restart does to ANY and EXISTS."""
+        self.log.remembered.forget()
+
+    def control(self, message: dict[str, Any]) -> dict[str, Any]:
+        """One step of control, as another process sends it: {"add": {"kind": ...}}, {"clear": true}, ..."""
+        if "add" in message:
+            self.faults.add(**fault_from(message["add"]))
+        if message.get("clear"):
+            self.faults.clear()
+        if message.get("forget"):
+            self.forget()
+        behind = self.subscriptions.send_behind(**message["behind"]) if "behind" in message else 0
+        return {"faults": self.faults.described(), "behind": behind, "events": len(self.log.records)}
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        writes = Writes(Writer(self.log, self.faults))
+        reads = Reads(self.log, self.subscriptions, self.faults)
+        pb = streams_pb2
+        streams: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "BatchAppend": grpc.stream_stream_rpc_method_handler(
+                writes.batch_append, pb.BatchAppendReq.FromString, pb.BatchAppendResp.SerializeToString
+            ),
+            "Append": grpc.stream_unary_rpc_method_handler(
+                writes.append, pb.AppendReq.FromString, pb.AppendResp.SerializeToString
+            ),
+            "Delete": grpc.stream_unary_rpc_method_handler(
+                writes.delete, pb.DeleteReq.FromString, pb.DeleteResp.SerializeToString
+            ),
+            "Tombstone": grpc.stream_unary_rpc_method_handler(
+                writes.tombstone, pb.TombstoneReq.FromString, pb.TombstoneResp.SerializeToString
+            ),
+            "Read": grpc.stream_stream_rpc_method_handler(
+                reads.read, pb.ReadReq.FromString, pb.ReadResp.SerializeToString
+            ),
+        }
+        gossip = {
+            "Read": grpc.stream_unary_rpc_method_handler(
+                self._gossip, shared_pb2.Empty.FromString, gossip_pb2.ClusterInfo.SerializeToString
+            )
+        }
+        control: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Set": grpc.unary_unary_rpc_method_handler(self._control)
+        }
+        return [
+            grpc.method_handlers_generic_handler("event_store.client.streams.Streams", streams),
+            grpc.method_handlers_generic_handler("event_store.client.gossip.Gossip", gossip),
+            grpc.method_handlers_generic_handler(CONTROL_SERVICE, control),
+        ]
+
+    async def _gossip(self, requests: AsyncIterator[shared_pb2.Empty], context: Context) -> gossip_pb2.ClusterInfo:
+        await only(requests)
+        try:
+            await under_faults(self.faults, "gossip", "", lambda: None)
+        except Silence:
+            await never()
+        except Cut:
+            await abort_cut(context)
+        answer = gossip_pb2.ClusterInfo()
+        member = answer.members.add(state=gossip_pb2.MemberInfo.Leader, is_alive=True, time_stamp=time.time_ns() // 100)
+        member.instance_id.structured.CopyFrom(structured(INSTANCE_ID))
+        member.http_end_point.address = self._host
+        member.http_end_point.port = self._port
+        return answer
+
+    async def _control(self, request: bytes, context: Context) -> bytes:
+        return json.dumps(self.control(json.loads(request))).encode()
