@@ -35,8 +35,8 @@ class _FeedSignalEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     past events that the filter left out: keep it.
     """
     FEED_SIGNAL_CLOSING: _FeedSignal.ValueType  # 4
-    """The last response before the server ends the watch: with UNAVAILABLE, SERVER_DRAINING at a shutdown, or with OK
-    where stop_when_caught_up was asked for. Watch again with its token to go on.
+    """The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to
+    go on. A watch that was asked to stop when caught up ends with OK after the response that says caught_up.
     """
 
 class FeedSignal(_FeedSignal, metaclass=_FeedSignalEnumTypeWrapper):
@@ -57,7 +57,7 @@ FEED_SIGNAL_HEARTBEAT: FeedSignal.ValueType  # 3
 past events that the filter left out: keep it.
 """
 FEED_SIGNAL_CLOSING: FeedSignal.ValueType  # 4
-"""The last response before the server ends the watch: with UNAVAILABLE, SERVER_DRAINING at a shutdown, or with OK
-where stop_when_caught_up was asked for. Watch again with its token to go on.
+"""The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to
+go on. A watch that was asked to stop when caught up ends with OK after the response that says caught_up.
 """
 Global___FeedSignal: typing_extensions.TypeAlias = FeedSignal

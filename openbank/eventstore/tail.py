@@ -1,0 +1,176 @@
+"""The log as this process follows it: one subscription to the store, whoever reads.
+
+Readers pull. The tail pushes to nobody: it keeps a ring of recent events and says when its head has moved, and each
+reader (the projector, every watch) is no more than a position of its own. A slow reader therefore costs nothing and
+delays nobody; one that has fallen off the ring reads the store, by the same call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from openbank.eventstore.codec import is_ours
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, RecordedEvent, StoreUnavailable
+from openbank.eventstore.streams import split
+
+RING_EVENTS = 10_000
+RING_BYTES = 16 << 20
+"""Both bound the ring, whichever comes first: payloads, and ENTRY_BYTES for what is around each."""
+ENTRY_BYTES = 1_000
+
+BACKOFF_SECONDS_MIN = 0.1
+BACKOFF_SECONDS_MAX = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Entry:
+    """An event of the log, with what its many readers would else each find out for themselves."""
+
+    __slots__ = ("category", "encoded", "event", "id")
+
+    def __init__(self, event: RecordedEvent) -> None:
+        self.event = event
+        self.category, self.id = split(event.stream) if is_ours(event.type) else ("", "")
+        """The stream's category and the id behind it; empty for an event of another program."""
+        self.encoded = b""
+        """For the feeds: the event as it goes on the wire, once the first watch has needed it."""
+
+    @property
+    def position(self) -> int:
+        return self.event.position
+
+    @property
+    def ends_append(self) -> bool:
+        return self.event.metadata.part + 1 >= self.event.metadata.parts
+
+
+class LogTail:
+    def __init__(self, store: EventStore, ring_events: int = RING_EVENTS, ring_bytes: int = RING_BYTES) -> None:
+        self.head = BEGINNING
+        """How far the log has been followed."""
+        self.available = False
+        """Whether the subscription stands."""
+        self._store = store
+        self._ring: list[Entry] = []
+        self._ring_events = ring_events
+        self._ring_bytes_max = ring_bytes
+        self._ring_bytes = 0
+        self._floor: int | None = None
+        """The ring holds all that follows this position; None before the log is followed."""
+        self._change = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follows the log until cancelled, or until the store is closed; what it misses while the store is away,
+        it catches up with.
+
+        It begins with what is appended from now on: history is in the store for whoever wants it.
+        """
+        delay = BACKOFF_SECONDS_MIN
+        while True:
+            try:
+                if self._floor is None:
+                    self.head = await self._store.head()
+                    self._floor = self.head.position
+                async for page in self._store.subscribe(self.head):
+                    self._take(page)
+                    delay = BACKOFF_SECONDS_MIN
+                return
+            except StoreUnavailable as error:
+                _log.warning("event store unavailable", extra={"values": {"reason": error, "retry_seconds": delay}})
+            finally:
+                self.available = False
+                self._announce()
+            # Jitter, so that the instances of a bank do not all come back in one moment.
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, BACKOFF_SECONDS_MAX)
+
+    def recent(self, after: LogPosition, limit: int) -> tuple[Sequence[Entry], LogPosition] | None:
+        """What follows `after`, and how far that is, from memory; None if the ring does not reach back so far.
+
+        Up to about `limit`: an append is never split.
+        """
+        if self._floor is None or after.position < self._floor:
+            return None
+        if after.position >= self.head.position:
+            return (), after
+        ring = self._ring
+        start = bisect_right(ring, after.position, key=_position)
+        end = min(start + limit, len(ring))
+        while end < len(ring) and not ring[end - 1].ends_append:
+            end += 1
+        entries = ring[start:end]
+        return entries, self.head if end == len(ring) else _through(entries, after)
+
+    async def read(self, after: LogPosition, limit: int = 1000) -> LogSlice:
+        """What follows `after`: from memory, or from the store. Raises StoreUnavailable.
+
+        Where it says `caught_up`, the next thing to do is to `wait`.
+        """
+        recent = self.recent(after, limit)
+        if recent is not None:
+            entries, through = recent
+            return LogSlice([entry.event for entry in entries], through, through.position >= self.head.position)
+        followed = self.head
+        page = await self._store.read_log(after, limit)
+        if page.caught_up and page.through.position < followed.position:
+            # What lies between is none of ours: nothing that was followed before this read can be missing in it.
+            page = page._replace(through=followed)
+        return page
+
+    async def wait(self, after: int) -> None:
+        """Until the head is past the position `after`."""
+        while self.head.position <= after:
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Until the head moves, or the subscription breaks or stands again."""
+        await self._change.wait()
+
+    def _take(self, page: LogSlice) -> None:
+        moved = page.through.position > self.head.position
+        for event in page.events:
+            self._ring.append(Entry(event))
+            self._ring_bytes += _size(event)
+        self._trim()
+        self.head = page.through
+        if moved or not self.available:
+            self.available = True
+            self._announce()
+
+    def _trim(self) -> None:
+        drop = max(0, len(self._ring) - self._ring_events)
+        size = self._ring_bytes - sum(_size(entry.event) for entry in self._ring[:drop])
+        while size > self._ring_bytes_max:
+            size -= _size(self._ring[drop].event)
+            drop += 1
+        if drop:
+            self._floor = self._ring[drop - 1].position
+            del self._ring[:drop]
+            self._ring_bytes = size
+
+    def _announce(self) -> None:
+        # A new event each time: who waits for the next change must not see this one.
+        self._change.set()
+        self._change = asyncio.Event()
+
+
+def _position(entry: Entry) -> int:
+    return entry.position
+
+
+def _size(event: RecordedEvent) -> int:
+    return len(event.data) + ENTRY_BYTES
+
+
+def _through(entries: Sequence[Entry], after: LogPosition) -> LogPosition:
+    """The place after the last of `entries`, named by the last one that is the bank's."""
+    position = entries[-1].position
+    for entry in reversed(entries):
+        if entry.category:
+            return LogPosition(position, entry.event.stream, entry.event.revision)
+    return LogPosition(position, after.stream, after.revision)

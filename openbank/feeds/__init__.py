@@ -1,0 +1,1 @@
+"""The events themselves, as they happen: one subscription to the log, any number of watches."""

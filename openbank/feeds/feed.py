@@ -1,0 +1,100 @@
+"""All watches of a process: what they share, how many there may be, and how they end when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Protocol
+
+from openbank.eventstore.port import EventStore
+from openbank.eventstore.tail import LogTail
+from openbank.feeds.limits import FeedLimits
+from openbank.feeds.pages import Encode, Pages
+
+
+class TooManyWatches(Exception):
+    """This process has as many watches as it may have."""
+
+    def __init__(self, watches_max: int) -> None:
+        super().__init__(f"there are {watches_max} watches, as many as are allowed")
+        self.watches_max = watches_max
+
+
+class Draining(Exception):
+    """The server stops: the watch may go on elsewhere, from the last message's position."""
+
+
+class Watching(Protocol):
+    def hurry(self) -> None:
+        """The server stops: don't wait long for the client any more."""
+
+
+class Feed:
+    def __init__(
+        self,
+        store: EventStore,
+        tail: LogTail,
+        encode: Encode,
+        limits: FeedLimits | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`encode` makes of an event the bytes that messages carry; it is asked once for all watches."""
+        self.store = store
+        self.tail = tail
+        self.limits = limits or FeedLimits()
+        self.clock = clock
+        self.pages = Pages(tail, encode, self.limits)
+        self._drain_until: float | None = None
+        self._watches: set[Watching] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def watches(self) -> int:
+        """How many there are."""
+        return len(self._watches)
+
+    @property
+    def draining(self) -> bool:
+        return self._drain_until is not None
+
+    def send_until(self) -> float:
+        """When a client that is sent something now must have taken it, by the loop's clock."""
+        if self._drain_until is not None:
+            return self._drain_until
+        return asyncio.get_running_loop().time() + self.limits.silence_seconds_max
+
+    async def run(self) -> None:
+        """Serves the watches until cancelled, which is to be after `drain`. Beside it the tail must run."""
+        await self.pages.run()
+
+    async def drain(self) -> None:
+        """Ends every watch with a last message. There will be no other.
+
+        Returns when the last one has ended, and at the end of the drain time whatever clients do.
+        """
+        self._drain_until = asyncio.get_running_loop().time() + self.limits.drain_seconds
+        self.pages.wake()
+        for watch in self._watches:
+            watch.hurry()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._drain_until):
+                await self._empty.wait()
+
+    @contextmanager
+    def admit(self, watch: Watching) -> Iterator[None]:
+        """A place among the watches. Raises Draining, TooManyWatches."""
+        if self.draining:
+            raise Draining
+        if len(self._watches) >= self.limits.watches_max:
+            raise TooManyWatches(self.limits.watches_max)
+        self._watches.add(watch)
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._watches.discard(watch)
+            if not self._watches:
+                self._empty.set()

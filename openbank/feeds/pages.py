@@ -1,0 +1,264 @@
+"""Pages of the log, shared by all watches that pass the same place at about the same time.
+
+Recent pages come from the ring. History is read by one reader for all of them, one page at a time: a thousand watches
+that start together cost the store no more than one, and can't crowd out what commands and projector want of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from openbank.eventstore.port import LogPosition, RecordedEvent, StoreUnavailable
+from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
+from openbank.feeds.filter import Filter
+from openbank.feeds.limits import FeedLimits
+
+Encode = Callable[[RecordedEvent], bytes]
+
+RECENT_PAGES = 16
+HISTORY_PAGES = 64
+PARCELS_KEPT = 16
+"""Filters for which a page remembers its parcels: most watches of a busy feed have the same one, or each its own."""
+RETRY_SECONDS = 1.0
+PAUSE_SECONDS_MIN = 0.001
+
+Waiters = set[asyncio.Future["Page | None"]]
+
+
+class Parcel(NamedTuple):
+    """The events of one message, and where a watch is once it has them."""
+
+    entries: Sequence[Entry]
+    through: LogPosition
+    record_time: int
+    """Of the last event up to there, whether or not it passed the filter."""
+
+
+class Page:
+    """Consecutive events of the log: all from `start` to `through`, whole appends."""
+
+    __slots__ = ("entries", "parcels", "start", "through")
+
+    def __init__(self, start: int, entries: Sequence[Entry], through: LogPosition) -> None:
+        self.start = start
+        self.entries = entries
+        self.through = through
+        self.parcels: dict[tuple[Filter, int], Sequence[Parcel]] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes, about: an event that is read is soon encoded too."""
+        return sum(2 * len(entry.event.data) + ENTRY_BYTES for entry in self.entries)
+
+    def holds(self, position: int) -> bool:
+        """Whether a watch at `position` can go on with this page."""
+        return self.start <= position < self.through.position
+
+
+class Pages:
+    def __init__(self, tail: LogTail, encode: Encode, limits: FeedLimits) -> None:
+        self._tail = tail
+        self._encode = encode
+        self._limits = limits
+        self._recent: OrderedDict[int, Page] = OrderedDict()
+        self._history: OrderedDict[int, Page] = OrderedDict()
+        self._history_bytes = 0
+        self._at_head: Waiters = set()
+        self._wanted: dict[LogPosition, Waiters] = {}
+        self._wanting = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many watches wait: at the head, or for history."""
+        return len(self._at_head) + sum(map(len, self._wanted.values()))
+
+    async def run(self) -> None:
+        """Wakes the watches at the head when it moves, and reads history for those behind."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tell_of_changes())
+            tasks.create_task(self._read_history())
+
+    def ready(self, at: LogPosition) -> Page | None:
+        """The page with what follows `at`, if it is in memory."""
+        page = self._recent.get(at.position)
+        if page is not None and self._complete(page):
+            return page
+        recent = self._tail.recent(at, self._limits.message_events_max)
+        if recent is None:
+            return next((page for page in reversed(self._history.values()) if page.holds(at.position)), None)
+        entries, through = recent
+        if through.position <= at.position:
+            return None
+        page = self._recent[at.position] = Page(at.position, entries, through)
+        if len(self._recent) > RECENT_PAGES:
+            self._recent.popitem(last=False)
+        return page
+
+    async def wait(self, at: LogPosition, seconds: float) -> Page | None:
+        """Until there is a page after `at`, or perhaps is; at most `seconds`, and not past `wake`."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Page | None] = loop.create_future()
+        waiters = self._at_head if at.position >= self._tail.head.position else self._want(at)
+        waiters.add(waiter)
+        alarm = loop.call_later(seconds, _resolve, waiter, None)
+        try:
+            return await waiter
+        finally:
+            alarm.cancel()
+            waiters.discard(waiter)
+            if not waiters and self._wanted.get(at) is waiters:
+                del self._wanted[at]
+
+    def wake(self) -> None:
+        """Ends every wait now."""
+        for waiters in (self._at_head, *self._wanted.values()):
+            _resolve_all(waiters, None)
+
+    def parcels(self, page: Page, filter: Filter, after: int) -> Sequence[Parcel]:
+        """What a watch at `after` sends of a page, cut to messages. Shared: encoded and cut once for a filter."""
+        key = (filter, after)
+        parcels = page.parcels.get(key)
+        if parcels is None:
+            parcels = self._cut(page, filter, after)
+            if len(page.parcels) < PARCELS_KEPT:
+                page.parcels[key] = parcels
+        return parcels
+
+    def _cut(self, page: Page, filter: Filter, after: int) -> Sequence[Parcel]:
+        entries = _after(page, after)
+        passed = [entry for entry in entries if filter.passes(entry)]
+        if not passed:
+            return ()
+        if self._fits(len(passed), self._encoded_bytes(passed)):
+            return (Parcel(passed, page.through, _record_time(entries)),)
+        return self._cut_between_appends(entries, page.through, filter)
+
+    def _cut_between_appends(self, entries: Sequence[Entry], through: LogPosition, filter: Filter) -> Sequence[Parcel]:
+        parcels: list[Parcel] = []
+        chosen: list[Entry] = []
+        size = 0
+        last: Sequence[Entry] = ()
+        for append in _appends(entries):
+            passed = [entry for entry in append if filter.passes(entry)]
+            if not passed:
+                continue
+            more = self._encoded_bytes(passed)
+            if chosen and not self._fits(len(chosen) + len(passed), size + more):
+                parcels.append(Parcel(chosen, _place(last[-1]), _record_time(last)))
+                chosen, size = [], 0
+            chosen += passed
+            size += more
+            last = append
+        parcels.append(Parcel(chosen, through, _record_time(entries)))
+        return parcels
+
+    def _fits(self, events: int, size: int) -> bool:
+        return events <= self._limits.message_events_max and size <= self._limits.message_bytes_max
+
+    def _encoded_bytes(self, entries: Sequence[Entry]) -> int:
+        size = 0
+        for entry in entries:
+            if not entry.encoded:
+                entry.encoded = self._encode(entry.event)
+            size += len(entry.encoded)
+        return size
+
+    def _complete(self, page: Page) -> bool:
+        """Whether reading again could give no more than this page has."""
+        full = len(page.entries) >= self._limits.message_events_max
+        return full or page.through.position >= self._tail.head.position
+
+    async def _tell_of_changes(self) -> None:
+        told: tuple[LogPosition, bool] | None = None
+        while True:
+            now = (self._tail.head, self._tail.available)
+            if now == told:
+                await self._tail.changed()
+                continue
+            told = now
+            # Pace, not delay: while watches are woken the log goes on, and they find all of it at once.
+            pause = _resolve_all(self._at_head, None) / self._limits.wakes_per_second_max
+            if pause >= PAUSE_SECONDS_MIN:
+                await asyncio.sleep(pause)
+
+    async def _read_history(self) -> None:
+        while True:
+            if not self._wanted:
+                self._wanting.clear()
+                await self._wanting.wait()
+            at = next(iter(self._wanted))
+            try:
+                # What was read for another watch meanwhile may have it.
+                page = self.ready(at) or await self._read(at)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:
+                for waiter in self._wanted.pop(at, ()):
+                    if not waiter.done():
+                        waiter.set_exception(error)
+            else:
+                _resolve_all(self._wanted.pop(at, ()), page)
+
+    async def _read(self, at: LogPosition) -> Page:
+        events, through, _ = await self._tail.read(at, self._limits.message_events_max)
+        if through.position <= at.position:
+            raise StoreUnavailable(f"nothing after {at.position}, though the log goes on")
+        page = Page(at.position, [Entry(event) for event in events], through)
+        self._history_bytes += page.size - self._forget(page.start)
+        self._history[page.start] = page
+        while len(self._history) > HISTORY_PAGES or self._history_bytes > self._limits.history_bytes_max:
+            self._history_bytes -= self._forget(next(iter(self._history)))
+        return page
+
+    def _forget(self, start: int) -> int:
+        page = self._history.pop(start, None)
+        return page.size if page is not None else 0
+
+    def _want(self, at: LogPosition) -> Waiters:
+        self._wanting.set()
+        return self._wanted.setdefault(at, set())
+
+
+def _after(page: Page, position: int) -> Sequence[Entry]:
+    """The entries of a page that follow `position`: a watch may come to a page in the middle."""
+    if position <= page.start:
+        return page.entries
+    return page.entries[bisect_right(page.entries, position, key=lambda entry: entry.position) :]
+
+
+def _appends(entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
+    """The entries by the command they are of."""
+    append: list[Entry] = []
+    for entry in entries:
+        append.append(entry)
+        if entry.ends_append:
+            yield append
+            append = []
+    if append:
+        yield append
+
+
+def _record_time(entries: Sequence[Entry]) -> int:
+    return entries[-1].event.metadata.record_time
+
+
+def _place(entry: Entry) -> LogPosition:
+    return LogPosition(entry.position, entry.event.stream, entry.event.revision)
+
+
+def _resolve(waiter: asyncio.Future[Page | None], page: Page | None) -> None:
+    if not waiter.done():
+        waiter.set_result(page)
+
+
+def _resolve_all(waiters: Iterable[asyncio.Future[Page | None]], page: Page | None) -> int:
+    """How many there were."""
+    count = 0
+    for waiter in waiters:
+        _resolve(waiter, page)
+        count += 1
+    return count

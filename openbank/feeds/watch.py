@@ -1,0 +1,208 @@
+"""One watch: the log after a place, through a filter, for as long as the client stays.
+
+A watch pulls. It is a position and nothing else: it takes the page that follows, sends what passes, and waits for the
+head to move. There is no queue to fill up and no second way for watches that fall behind: history, a slow client's
+lag and the live end are the same read, and the join of history and live is that there is none. Memory does not grow
+with lag, and no watch can slow the log or another watch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import NamedTuple
+
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.eventstore.tail import Entry
+from openbank.feeds.feed import Draining, Feed
+from openbank.feeds.filter import Filter
+from openbank.feeds.pages import Page
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """With what follows a place in the log; `After(BEGINNING)` is everything."""
+
+    position: LogPosition
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """With every event acknowledged after the first message, and perhaps a few from before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """With the first event in the log's order that was recorded at `time` (microseconds) or later."""
+
+    time: int
+
+
+Start = After | Live | Since
+
+
+class Signal(Enum):
+    """Why a message was sent."""
+
+    EVENTS = "EVENTS"
+    CONFIRMED = "CONFIRMED"
+    HEARTBEAT = "HEARTBEAT"
+    CLOSING = "CLOSING"
+
+
+class FeedMessage(NamedTuple):
+    entries: Sequence[Entry]
+    position: LogPosition
+    """The log up to here has been sent, as far as it passes the filter: where the next watch starts."""
+    signal: Signal
+    caught_up: bool
+    """Whether, with this message, the watch has all there is."""
+    as_of_time: int | None
+    """The clock while caught up, else the record time of the last event passed; None before the first."""
+
+    @property
+    def events(self) -> Sequence[RecordedEvent]:
+        return [entry.event for entry in self.entries]
+
+    @property
+    def encoded(self) -> bytes:
+        """The events as the feed's `encode` made them, one after another."""
+        return b"".join([entry.encoded for entry in self.entries])
+
+
+Send = Callable[[FeedMessage], Awaitable[None]]
+
+
+class PositionOutOfRange(Exception):
+    """The watch was to start beyond the end of the log."""
+
+    def __init__(self, head: LogPosition) -> None:
+        super().__init__(f"the log ends at {head.position}")
+        self.head = head
+
+
+class SlowConsumer(Exception):
+    """The client took no message for too long. What was sent up to `position` it has been given."""
+
+    def __init__(self, position: LogPosition) -> None:
+        super().__init__(f"the client took nothing after {position.position}")
+        self.position = position
+
+
+async def watch(feed: Feed, start: Start, filter: Filter, stop_when_caught_up: bool, send: Send) -> None:
+    """Sends messages until cancelled, or until caught up where that is asked for.
+
+    `send` returns when the client has taken the message, or something with room has taken it for the client; it is
+    cancelled when that takes too long, and nothing is sent after.
+    Raises PositionOutOfRange, StoreUnavailable (at the start only: later the watch waits for the store to come back),
+    TooManyWatches, SlowConsumer, Draining.
+    """
+    watching = _Watch(feed, filter, send)
+    with feed.admit(watching):
+        await watching.begin(start)
+        await watching.follow(stop_when_caught_up)
+
+
+class _Watch:
+    def __init__(self, feed: Feed, filter: Filter, send: Send) -> None:
+        self._feed = feed
+        self._filter = filter
+        self._send = send
+        self._at = BEGINNING
+        self._head_at_start = BEGINNING
+        self._passed_time: int | None = None
+        self._told_caught_up = False
+        self._last_sent = 0.0
+        self._sending: asyncio.Timeout | None = None
+
+    async def begin(self, start: Start) -> None:
+        """The first message: the watch stands, and where."""
+        head = self._head_at_start = await self._feed.store.head()
+        match start:
+            case After(position):
+                if position.position > head.position:
+                    raise PositionOutOfRange(head)
+                self._at = position
+            case Live():
+                self._at = head
+            case Since(time):
+                self._at = await self._feed.store.position_at(time)
+        await self._say(Signal.CONFIRMED, self._at, caught_up=self._at.position >= head.position)
+
+    async def follow(self, stop_when_caught_up: bool) -> None:
+        pages = self._feed.pages
+        while not (stop_when_caught_up and self._told_caught_up):
+            if self._feed.draining:
+                await self._say(Signal.CLOSING, self._at)
+                raise Draining
+            page = pages.ready(self._at)
+            if page is None and not self._heartbeat_due():
+                page = await pages.wait(self._at, self._silence_left())
+            if page is not None:
+                await self._pass(page)
+            elif self._heartbeat_due():
+                await self._say(Signal.HEARTBEAT, self._at)
+
+    def hurry(self) -> None:
+        sending = self._sending
+        if sending is not None and not sending.expired():
+            until = self._feed.send_until()
+            sending.reschedule(min(until, sending.when() or until))
+
+    async def _pass(self, page: Page) -> None:
+        """Sends what passes the filter, and goes on to the end of the page."""
+        for parcel in self._feed.pages.parcels(page, self._filter, self._at.position):
+            self._passed_time = parcel.record_time
+            await self._say(Signal.EVENTS, parcel.through, parcel.entries)
+            if self._feed.draining:
+                return
+        self._at = page.through
+        if page.entries:
+            self._passed_time = page.entries[-1].event.metadata.record_time
+        if self._silence_left() <= 0:
+            # A long way through events that do not pass: the token moves on all the same.
+            await self._say(Signal.HEARTBEAT, self._at)
+        # Neither a page in memory nor a client with room suspends; the others must have their turn.
+        await asyncio.sleep(0)
+
+    async def _say(
+        self, signal: Signal, through: LogPosition, entries: Sequence[Entry] = (), *, caught_up: bool | None = None
+    ) -> None:
+        if caught_up is None:
+            caught_up = self._caught_up(through)
+        as_of_time = _microseconds(self._feed.clock()) if caught_up else self._passed_time
+        try:
+            async with asyncio.timeout_at(self._feed.send_until()) as self._sending:
+                await self._send(FeedMessage(entries, through, signal, caught_up, as_of_time))
+        except TimeoutError:
+            if self._sending is None or not self._sending.expired():
+                raise
+            if self._feed.draining:
+                raise Draining from None
+            raise SlowConsumer(self._at) from None
+        finally:
+            self._sending = None
+        self._at = through
+        self._told_caught_up = caught_up
+        self._last_sent = asyncio.get_running_loop().time()
+
+    def _caught_up(self, through: LogPosition) -> bool:
+        """Only with the upstream there: without it nobody here knows what the log has become."""
+        tail = self._feed.tail
+        return tail.available and through.position >= max(self._head_at_start.position, tail.head.position)
+
+    def _heartbeat_due(self) -> bool:
+        """After a silence; and at once when the watch has caught up and had no event to say so with."""
+        return self._silence_left() <= 0 or (not self._told_caught_up and self._caught_up(self._at))
+
+    def _silence_left(self) -> float:
+        return self._last_sent + self._feed.limits.heartbeat_seconds - asyncio.get_running_loop().time()
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)

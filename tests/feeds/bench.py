@@ -1,0 +1,164 @@
+"""A feed on a bench: a log that is written to by hand, and clients that record what they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from openbank.eventstore.port import BEGINNING, EventStore, LogSlice, NewEvent, RecordedEvent
+from openbank.eventstore.tail import LogTail
+from openbank.feeds.feed import Feed
+from openbank.feeds.filter import Filter
+from openbank.feeds.limits import FeedLimits
+from openbank.feeds.watch import After, FeedMessage, Signal, Start, watch
+from tests.eventstore.memory import new_events
+
+PATIENCE_SECONDS = 10.0
+
+ACCOUNTS = Filter("account")
+PERSONS = Filter("person")
+FROM_THE_BEGINNING = After(BEGINNING)
+
+DEPOSITED = "openbank.accounts.v1.MoneyDeposited"
+WITHDRAWN = "openbank.accounts.v1.MoneyWithdrawn"
+REGISTERED = "openbank.persons.v1.PersonRegistered"
+RESERVED = "openbank.storage.v1.AccountNumberReserved"
+
+
+class Client:
+    """Watches, and keeps every message. It takes none while it is stalled."""
+
+    def __init__(self) -> None:
+        self.messages: list[FeedMessage] = []
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._told = asyncio.Event()
+        self.task: asyncio.Task[None]
+
+    async def send(self, message: FeedMessage) -> None:
+        await self._reading.wait()
+        self.messages.append(message)
+        self._told.set()
+
+    @property
+    def events(self) -> list[RecordedEvent]:
+        return [event for message in self.messages for event in message.events]
+
+    @property
+    def last(self) -> FeedMessage:
+        return self.messages[-1]
+
+    @property
+    def signals(self) -> list[Signal]:
+        return [message.signal for message in self.messages]
+
+    def stall(self) -> None:
+        self._reading.clear()
+
+    def read_on(self) -> None:
+        self._reading.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():
+                self._told.clear()
+                if self.task.done():
+                    self.task.result()
+                    raise AssertionError("the watch has ended")
+                waiting = asyncio.ensure_future(self._told.wait())
+                await asyncio.wait({waiting, self.task}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+
+    async def until_events(self, count: int) -> None:
+        await self.until(lambda: len(self.events) >= count)
+
+    async def until_confirmed(self) -> None:
+        await self.until(lambda: bool(self.messages))
+
+    async def until_caught_up(self) -> None:
+        await self.until(lambda: bool(self.messages) and self.last.caught_up)
+
+    async def until_passed(self, position: int) -> None:
+        await self.until(lambda: bool(self.messages) and self.last.position.position >= position)
+
+    async def end(self) -> None:
+        """What the watch ended with is raised."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.task
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+class Bench:
+    def __init__(self, store: EventStore, limits: FeedLimits, ring_events: int) -> None:
+        self.store = store
+        self.encoded = 0
+        """How often an event was encoded."""
+        self.unknown_type = ""
+        """One that can't be encoded."""
+        self.tail = LogTail(store, ring_events)
+        self.feed = Feed(store, self.tail, self.encode, limits)
+        self.clients: list[Client] = []
+
+    def encode(self, event: RecordedEvent) -> bytes:
+        if event.type == self.unknown_type:
+            raise LookupError(event.type)
+        self.encoded += 1
+        return event.data
+
+    async def append(self, stream: str, events: Sequence[NewEvent]) -> int:
+        return await self.store.append(stream, len(await self.store.read_stream(stream)), events)
+
+    async def deposit(
+        self, account: str = "1", how_many: int = 1, owner: str = "ann", type: str = DEPOSITED, size: int = 16
+    ) -> int:
+        """One command after another, each of one event."""
+        position = 0
+        for _ in range(how_many):
+            position = await self.append(f"account-{account}", new_events(owner=owner, type=type, size=size))
+        return position
+
+    async def register(self, person: str) -> int:
+        return await self.append(f"person-{person}", new_events(owner="", type=REGISTERED))
+
+    async def reserve(self, number: str) -> int:
+        return await self.append(f"number-{number}", new_events(owner="", type=RESERVED))
+
+    def watch(
+        self, start: Start = FROM_THE_BEGINNING, filter: Filter = ACCOUNTS, stop_when_caught_up: bool = False
+    ) -> Client:
+        client = Client()
+        client.task = asyncio.create_task(watch(self.feed, start, filter, stop_when_caught_up, client.send))
+        self.clients.append(client)
+        return client
+
+    async def log(self) -> list[RecordedEvent]:
+        log: list[RecordedEvent] = []
+        page = LogSlice((), BEGINNING)
+        while not page.caught_up:
+            page = await self.store.read_log(page.through)
+            log += page.events
+        return log
+
+    async def accounts(self) -> list[RecordedEvent]:
+        return [event for event in await self.log() if event.stream.startswith("account-")]
+
+
+@asynccontextmanager
+async def bench(
+    store: EventStore, *, ring_events: int = 100, running: bool = True, **limits: float
+) -> AsyncIterator[Bench]:
+    made = Bench(store, FeedLimits(**limits), ring_events)  # type: ignore[arg-type]
+    tasks = [asyncio.create_task(made.tail.run()), asyncio.create_task(made.feed.run())] if running else []
+    try:
+        while running and not made.tail.available:
+            await made.tail.changed()
+        yield made
+    finally:
+        tasks += [client.task for client in made.clients]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

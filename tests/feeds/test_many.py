@@ -1,0 +1,250 @@
+"""Many watches: what they share, what they cost each other, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from openbank.eventstore.port import EventStore, LogPosition
+from openbank.feeds.feed import Draining, TooManyWatches
+from openbank.feeds.filter import Filter
+from openbank.feeds.watch import After, Live, Signal, SlowConsumer, watch
+from tests.eventstore.memory import MemoryStore
+from tests.feeds.bench import ACCOUNTS, PERSONS, bench
+
+CLOSING = Signal.CLOSING
+
+
+class TestSharing:
+    async def test_one_subscription_serves_all(self, memory: MemoryStore) -> None:
+        async with bench(memory) as b:
+            clients = [b.watch() for _ in range(50)]
+            await b.deposit(how_many=10)
+            for client in clients:
+                await client.until_events(10)
+            assert memory.subscriptions == 1
+            assert memory.reads == 0
+
+    async def test_an_event_is_encoded_once_for_all(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            clients = [b.watch() for _ in range(50)]
+            clients += [b.watch(filter=Filter("account", owners=frozenset({"ann", f"{n}"}))) for n in range(50)]
+            for client in clients:
+                await client.until_confirmed()
+            for client in clients[::2]:
+                client.stall()
+            await b.deposit(how_many=10)
+            for client in clients:
+                client.read_on()
+                await client.until_events(10)
+            assert b.encoded == 10
+
+    async def test_what_no_watch_wants_is_never_encoded(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            client = b.watch(filter=PERSONS)
+            await client.until_confirmed()
+            await b.deposit(how_many=10)
+            await b.register("ann")
+            await client.until_events(1)
+            assert b.encoded == 1
+
+    async def test_watches_that_start_together_read_history_together(self, memory: MemoryStore) -> None:
+        async with bench(memory, ring_events=1, message_events_max=10) as b:
+            await b.deposit(how_many=200)
+            before = memory.reads
+            clients = [b.watch() for _ in range(100)]
+            for client in clients:
+                await client.until_events(200)
+            assert memory.reads - before <= 25
+
+    async def test_watches_that_start_apart_come_together(self, memory: MemoryStore) -> None:
+        async with bench(memory, ring_events=1, message_events_max=10) as b:
+            await b.deposit(how_many=200)
+            log = await b.accounts()
+            before = memory.reads
+            clients = [b.watch(After(LogPosition(n, "account-1", n))) for n in range(100)]
+            for n, client in enumerate(clients):
+                await client.until_events(200 - n)
+                assert client.events == log[n:]
+            assert memory.reads - before <= 60
+
+    async def test_a_thousand_get_every_event(self, memory: MemoryStore) -> None:
+        async with bench(memory) as b:
+            clients = [b.watch() for _ in range(1000)]
+            for _ in range(5):
+                await b.deposit(how_many=20)
+                await asyncio.sleep(0.01)
+            for client in clients:
+                await client.until_events(100)
+                assert client.events == clients[0].events
+            assert clients[0].events == await b.accounts()
+
+
+class TestSlowClients:
+    async def test_a_stalled_client_holds_up_nobody(self, store: EventStore) -> None:
+        async with bench(store, ring_events=5) as b:
+            stalled, other = b.watch(), b.watch()
+            await stalled.until_confirmed()
+            stalled.stall()
+            for count in range(1, 51):
+                await b.deposit()
+                await other.until_events(count)
+            assert not stalled.events
+            stalled.read_on()
+            await stalled.until_events(50)
+            assert stalled.events == other.events == await b.accounts()
+
+    async def test_lag_alone_ends_no_watch(self, store: EventStore) -> None:
+        async with bench(store, ring_events=5, message_events_max=5, silence_seconds_max=0.2) as b:
+            slow = b.watch()
+            await b.deposit(how_many=100)
+            for _ in range(10):
+                slow.stall()
+                await asyncio.sleep(0.05)
+                slow.read_on()
+                await asyncio.sleep(0)
+            await slow.until_events(100)
+            assert slow.events == await b.accounts()
+
+    async def test_one_that_takes_nothing_for_too_long_is_ended_with_its_place(self, store: EventStore) -> None:
+        async with bench(store, silence_seconds_max=0.05) as b:
+            client = b.watch()
+            await b.deposit()
+            await client.until_events(1)
+            place = client.last.position
+            client.stall()
+            await b.deposit()
+            with pytest.raises(SlowConsumer) as ended:
+                await client.end()
+            assert ended.value.position == place
+            assert b.feed.watches == 0
+
+    async def test_a_senders_own_timeout_is_its_own(self, store: EventStore) -> None:
+        async with bench(store) as b:
+
+            async def send(_: object) -> None:
+                raise TimeoutError("mine")
+
+            with pytest.raises(TimeoutError, match="mine"):
+                await watch(b.feed, Live(), ACCOUNTS, False, send)
+
+
+class TestDraining:
+    async def test_every_watch_gets_its_last_token(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            clients = [b.watch(), b.watch(Live()), b.watch(filter=PERSONS)]
+            await b.deposit(how_many=3)
+            for client in clients:
+                await client.until_caught_up()
+            await b.feed.drain()
+            for client in clients:
+                with pytest.raises(Draining):
+                    await client.end()
+                assert client.last.signal is CLOSING
+                assert client.last.position == max(message.position for message in client.messages)
+            assert b.feed.watches == 0
+
+    async def test_its_token_goes_on_without_a_gap(self, store: EventStore) -> None:
+        async with bench(store, message_events_max=2) as b:
+            await b.deposit(how_many=100)
+            client = b.watch()
+            await client.until_events(10)
+            await b.feed.drain()
+            async with bench(store) as other:
+                rest = other.watch(After(client.last.position), stop_when_caught_up=True)
+                await rest.end()
+                assert client.events + rest.events == await other.accounts()
+
+    async def test_also_a_watch_that_waits_for_a_store_that_is_away(self, memory: MemoryStore) -> None:
+        async with bench(memory, ring_events=1, message_events_max=2) as b:
+            await b.deposit(how_many=100)
+            client = b.watch()
+            await client.until_events(2)
+            memory.go_away()
+            await asyncio.wait_for(b.feed.drain(), 5)
+            assert client.last.signal is CLOSING
+
+    async def test_a_client_that_takes_nothing_does_not_hold_it_up(self, store: EventStore) -> None:
+        async with bench(store, drain_seconds=0.05) as b:
+            client = b.watch()
+            await client.until_confirmed()
+            client.stall()
+            await b.deposit()
+            await asyncio.sleep(0.02)
+            await asyncio.wait_for(b.feed.drain(), 5)
+            with pytest.raises(Draining):
+                await client.end()
+            # Whether it has the message that it did not take is not known: a token from before would repeat events.
+            assert CLOSING not in client.signals
+
+    async def test_a_client_that_takes_it_after_all_gets_the_token_too(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            client = b.watch()
+            await client.until_confirmed()
+            client.stall()
+            await b.deposit()
+            await asyncio.sleep(0.02)
+            draining = asyncio.create_task(b.feed.drain())
+            await asyncio.sleep(0.02)
+            client.read_on()
+            await asyncio.wait_for(draining, 5)
+            assert client.signals[-2:] == [Signal.EVENTS, CLOSING]
+
+    async def test_no_watch_begins_any_more(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.feed.drain()
+            with pytest.raises(Draining):
+                await b.watch().end()
+
+
+class TestLeaving:
+    async def test_there_are_only_so_many_and_who_leaves_makes_room(self, store: EventStore) -> None:
+        async with bench(store, watches_max=2) as b:
+            first, second = b.watch(), b.watch()
+            await first.until_confirmed()
+            await second.until_confirmed()
+            with pytest.raises(TooManyWatches):
+                await b.watch().end()
+            await first.leave()
+            third = b.watch()
+            await third.until_confirmed()
+
+    async def test_nothing_of_a_client_that_has_left_remains(self, memory: MemoryStore) -> None:
+        async with bench(memory, ring_events=1, message_events_max=2) as b:
+            await b.deposit(how_many=100)
+            tasks = len(asyncio.all_tasks())
+            parked, behind, sending = b.watch(Live()), b.watch(), b.watch(Live())
+            for client in (parked, behind, sending):
+                await client.until_confirmed()
+            await behind.until_events(2)
+            sending.stall()
+            await b.deposit()
+            memory.go_away()
+            await asyncio.sleep(0.01)
+            left = [weakref.ref(client) for client in (parked, behind, sending)]
+            for client in (parked, behind, sending):
+                await client.leave()
+            b.clients.clear()
+            del parked, behind, sending, client
+            gc.collect()
+            assert [client() for client in left] == [None, None, None]
+            assert b.feed.pages.waiting == 0
+            assert b.feed.watches == 0
+            assert len(asyncio.all_tasks()) == tasks
+            reads = memory.reads
+            memory.come_back()
+            await asyncio.sleep(0.01)
+            assert memory.reads == reads
+
+    async def test_one_that_leaves_takes_nobodys_page_away(self, memory: MemoryStore) -> None:
+        async with bench(memory, ring_events=1, message_events_max=2) as b:
+            await b.deposit(how_many=50)
+            for _ in range(10):
+                leaving, staying = b.watch(), b.watch()
+                await leaving.until_confirmed()
+                await asyncio.sleep(0)
+                await leaving.leave()
+                await staying.until_events(50)

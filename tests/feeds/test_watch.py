@@ -1,0 +1,431 @@
+"""What a client of a feed can count on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, StoreUnavailable
+from openbank.feeds.filter import Filter
+from openbank.feeds.watch import After, Live, PositionOutOfRange, Signal, Since
+from tests.eventstore.memory import MemoryStore, new_events
+from tests.feeds.bench import (
+    ACCOUNTS,
+    DEPOSITED,
+    PERSONS,
+    REGISTERED,
+    WITHDRAWN,
+    bench,
+)
+
+EVENTS, CONFIRMED, HEARTBEAT = Signal.EVENTS, Signal.CONFIRMED, Signal.HEARTBEAT
+
+
+class TestWhereAWatchStarts:
+    async def test_the_first_message_confirms_and_says_where(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=3)
+            client = b.watch()
+            await client.until_events(3)
+            first = client.messages[0]
+            assert (first.signal, first.position, first.caught_up) == (CONFIRMED, BEGINNING, False)
+            assert not first.entries
+            assert first.as_of_time is None
+
+    async def test_an_empty_feed_is_caught_up_at_once(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            client = b.watch()
+            await client.until_confirmed()
+            assert client.last.caught_up
+            assert client.last.as_of_time is not None
+
+    async def test_from_the_beginning_it_is_all_there_is_and_all_that_comes(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=3)
+            client = b.watch()
+            await client.until_events(3)
+            await b.deposit(how_many=3)
+            await client.until_events(6)
+            assert client.events == await b.accounts()
+
+    async def test_after_a_place_it_is_what_follows(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=2)
+            place = await store.head()
+            await b.deposit(how_many=2)
+            client = b.watch(After(place))
+            await client.until_events(2)
+            assert client.messages[0].position == place
+            assert client.events == (await b.accounts())[2:]
+
+    async def test_live_it_is_what_is_acknowledged_after_the_confirmation(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=2)
+            client = b.watch(Live())
+            await client.until_confirmed()
+            assert client.last.caught_up
+            assert client.last.position == await store.head()
+            await b.deposit(how_many=2)
+            await client.until_events(2)
+            assert client.events == (await b.accounts())[2:]
+
+    async def test_since_a_time_it_is_the_first_event_recorded_then_and_all_after(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=5)
+            third = (await b.accounts())[2]
+            client = b.watch(Since(third.metadata.record_time))
+            await client.until_events(3)
+            assert client.events == (await b.accounts())[2:]
+
+    async def test_since_a_time_to_come_it_is_live(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit()
+            client = b.watch(Since(2**60))
+            await client.until_confirmed()
+            assert client.last.caught_up
+            assert client.last.position == await store.head()
+
+    async def test_a_place_beyond_the_log_is_refused_with_the_head(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit()
+            head = await store.head()
+            client = b.watch(After(LogPosition(head.position + 1, "account-1", 2)))
+            with pytest.raises(PositionOutOfRange) as refusal:
+                await client.end()
+            assert refusal.value.head == head
+            assert not client.messages
+
+    async def test_a_place_that_this_process_has_not_followed_to_yet_is_waited_for(self, store: EventStore) -> None:
+        async with bench(store, running=False) as b:
+            await b.deposit()
+            client = b.watch(After(await store.head()))
+            await client.until_confirmed()
+            assert client.last.caught_up
+            following = [asyncio.create_task(b.tail.run()), asyncio.create_task(b.feed.run())]
+            await b.deposit()
+            await client.until_events(1)
+            assert client.events == (await b.accounts())[1:]
+            for task in following:
+                task.cancel()
+
+    async def test_without_a_store_it_does_not_start(self, memory: MemoryStore) -> None:
+        async with bench(memory) as b:
+            memory.go_away()
+            client = b.watch()
+            with pytest.raises(StoreUnavailable):
+                await client.end()
+            assert b.feed.watches == 0
+
+
+class TestFilter:
+    async def test_each_feed_has_its_own_kind(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.register("ann")
+            await b.deposit()
+            persons, accounts = b.watch(filter=PERSONS), b.watch(filter=ACCOUNTS)
+            await persons.until_events(1)
+            await accounts.until_events(1)
+            assert [event.stream for event in persons.events] == ["person-ann"]
+            assert [event.stream for event in accounts.events] == ["account-1"]
+
+    async def test_values_of_a_list_are_alternatives_and_every_list_must_pass(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            for account, owner, type in itertools.product("12", ("ann", "bob"), (DEPOSITED, WITHDRAWN)):
+                await b.deposit(account, owner=owner, type=type)
+
+            async def passed(**lists: set[str]) -> list[str]:
+                filter = Filter("account", **{name: frozenset(values) for name, values in lists.items()})
+                client = b.watch(filter=filter, stop_when_caught_up=True)
+                await client.end()
+                return [
+                    f"{event.stream[-1]} {event.metadata.owner_id} {event.type[-9:].lower()}" for event in client.events
+                ]
+
+            assert len(await passed()) == 8
+            assert len(await passed(ids={"1", "2"})) == 8
+            assert len(await passed(ids={"1"})) == 4
+            assert len(await passed(ids={"1", "unknown"}, owners={"ann"})) == 2
+            assert await passed(ids={"1"}, owners={"ann"}, types={DEPOSITED}) == ["1 ann deposited"]
+            assert await passed(owners={"carl"}) == []
+
+    async def test_an_id_that_nobody_has_is_waited_for(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            client = b.watch(filter=Filter("account", ids=frozenset({"later"})))
+            await b.deposit("sooner")
+            await b.deposit("later")
+            await client.until_events(1)
+            assert [event.stream for event in client.events] == ["account-later"]
+
+    async def test_internal_streams_and_other_programs_never_pass(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.reserve("account-1")
+            await b.append("account-of-others", new_events(type="other.Deposited"))
+            await b.append("account-of-others-2", new_events(type="$metadata"))
+            await b.deposit()
+            client = b.watch(stop_when_caught_up=True)
+            await client.end()
+            assert [event.stream for event in client.events] == ["account-1"]
+            assert client.last.position == await store.head()
+
+    async def test_an_id_may_have_hyphens(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit("a-b-c")
+            client = b.watch(filter=Filter("account", ids=frozenset({"a-b-c"})), stop_when_caught_up=True)
+            await client.end()
+            assert len(client.events) == 1
+
+
+class TestCaughtUp:
+    async def test_it_is_said_with_the_event_that_reaches_the_end(self, store: EventStore) -> None:
+        async with bench(store, message_events_max=2) as b:
+            await b.deposit(how_many=4)
+            client = b.watch()
+            await client.until_events(4)
+            assert [(m.signal, m.caught_up) for m in client.messages] == [
+                (CONFIRMED, False),
+                (EVENTS, False),
+                (EVENTS, True),
+            ]
+
+    async def test_it_is_said_at_once_when_no_event_can(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=4)
+            client = b.watch(filter=PERSONS)
+            await client.until_caught_up()
+            assert client.signals == [CONFIRMED, HEARTBEAT]
+            assert client.last.position == await store.head()
+
+    async def test_each_live_event_says_it(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            client = b.watch()
+            await client.until_confirmed()
+            for count in range(1, 4):
+                await b.deposit()
+                await client.until_events(count)
+                assert client.last.caught_up
+
+    async def test_its_time_is_the_clocks_and_before_that_the_last_events(self, store: EventStore) -> None:
+        async with bench(store, message_events_max=2) as b:
+            await b.deposit(how_many=2)
+            await b.register("ann")
+            await b.deposit()
+            log = await b.log()
+            client = b.watch()
+            await client.until_events(3)
+            _, first, second = client.messages
+            assert first.as_of_time == log[1].metadata.record_time
+            assert second.caught_up
+            assert second.as_of_time is not None
+            assert second.as_of_time > log[-1].metadata.record_time
+
+    async def test_a_script_that_stops_there_has_all_that_was_written_before(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            for count in range(1, 6):
+                await b.deposit()
+                client = b.watch(stop_when_caught_up=True)
+                await client.end()
+                assert len(client.events) == count
+                assert client.last.caught_up
+
+    async def test_a_script_has_it_also_where_the_process_is_behind_the_store(self, store: EventStore) -> None:
+        async with bench(store, running=False) as b:
+            await b.deposit(how_many=3)
+            client = b.watch(stop_when_caught_up=True)
+            await client.until_confirmed()
+            assert not client.last.caught_up
+            following = [asyncio.create_task(b.tail.run()), asyncio.create_task(b.feed.run())]
+            await client.end()
+            assert len(client.events) == 3
+            for task in following:
+                task.cancel()
+
+    async def test_a_script_on_an_empty_feed_ends_with_the_confirmation(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            client = b.watch(stop_when_caught_up=True)
+            await client.end()
+            assert client.signals == [CONFIRMED]
+
+    async def test_it_is_not_so_while_the_store_is_away_and_is_said_when_it_is_back(self, memory: MemoryStore) -> None:
+        async with bench(memory, heartbeat_seconds=0.02) as b:
+            client = b.watch()
+            await client.until_confirmed()
+            memory.go_away()
+            await client.until(lambda: not client.last.caught_up)
+            memory.come_back()
+            await client.until_caught_up()
+            assert set(client.signals[1:]) == {HEARTBEAT}
+
+
+class TestHeartbeat:
+    async def test_a_quiet_feed_has_one_each_time(self, store: EventStore) -> None:
+        async with bench(store, heartbeat_seconds=0.02) as b:
+            await b.deposit()
+            client = b.watch(Live())
+            await client.until(lambda: len(client.messages) == 4)
+            assert client.signals == [CONFIRMED, HEARTBEAT, HEARTBEAT, HEARTBEAT]
+            assert client.last.caught_up
+            assert client.last.position == await store.head()
+
+    async def test_a_busy_feed_has_none(self, store: EventStore) -> None:
+        async with bench(store, heartbeat_seconds=0.5) as b:
+            client = b.watch()
+            for _ in range(60):
+                await b.deposit()
+                await asyncio.sleep(0.01)
+            await client.until_events(60)
+            assert HEARTBEAT not in client.signals
+
+    async def test_it_moves_the_token_past_what_the_filter_leaves_out(self, store: EventStore) -> None:
+        async with bench(store, heartbeat_seconds=0.02) as b:
+            client = b.watch(filter=PERSONS)
+            await client.until_confirmed()
+            for _ in range(3):
+                position = await b.deposit()
+                await client.until_passed(position)
+            assert EVENTS not in client.signals
+
+    @pytest.mark.parametrize("ring_events", [1, 10_000], ids=["from the store", "from memory"])
+    async def test_a_long_way_through_what_the_filter_leaves_out_has_them_too(
+        self, memory: MemoryStore, ring_events: int
+    ) -> None:
+        async with bench(memory, ring_events=ring_events, message_events_max=1, heartbeat_seconds=0.001) as b:
+            await b.deposit(how_many=900)
+            await b.tail.wait((await memory.head()).position - 1)
+            client = b.watch(filter=PERSONS, stop_when_caught_up=True)
+            await client.end()
+            positions = [message.position.position for message in client.messages]
+            assert len(positions) > 5
+            assert positions == sorted(positions)
+
+    async def test_it_never_passes_an_event_that_is_still_to_be_read(self, memory: MemoryStore) -> None:
+        async with bench(memory, ring_events=1, message_events_max=2, heartbeat_seconds=0.02) as b:
+            await b.deposit(how_many=20)
+            client = b.watch()
+            await client.until_events(4)
+            memory.go_away()
+            sent = len(client.messages)
+            await client.until(lambda: client.signals[-3:] == [HEARTBEAT] * 3)
+            for message in client.messages[sent:]:
+                passed = [event for event in memory.events if event.position <= message.position.position]
+                assert client.events == passed
+            memory.come_back()
+            await client.until_events(20)
+            assert client.events == await b.accounts()
+
+
+class TestMessages:
+    async def test_a_live_event_leaves_at_once(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            client = b.watch()
+            await client.until_confirmed()
+            clock = asyncio.get_running_loop().time
+            began = clock()
+            for count in range(1, 21):
+                await b.deposit()
+                await client.until_events(count)
+            assert clock() - began < 2
+            assert client.signals == [CONFIRMED] + [EVENTS] * 20
+
+    async def test_events_that_are_there_together_travel_together(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=50)
+            client = b.watch()
+            await client.until_events(50)
+            assert client.signals == [CONFIRMED, EVENTS]
+
+    async def test_what_came_while_a_client_was_stalled_travels_together(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            stalled, other = b.watch(), b.watch()
+            await stalled.until_confirmed()
+            stalled.stall()
+            for count in range(1, 51):
+                await b.deposit()
+                await other.until_events(count)
+            stalled.read_on()
+            await stalled.until_events(50)
+            assert other.signals.count(EVENTS) == 50
+            assert stalled.signals.count(EVENTS) == 2
+
+    async def test_a_message_has_at_most_so_many_events_and_bytes(self, store: EventStore) -> None:
+        async with bench(store, message_events_max=10, message_bytes_max=3500) as b:
+            await b.deposit(how_many=15)
+            await b.deposit(how_many=15, size=1000)
+            client = b.watch(stop_when_caught_up=True)
+            await client.end()
+            assert client.events == await b.accounts()
+            assert max(len(message.entries) for message in client.messages) == 10
+            assert 3000 <= max(len(message.encoded) for message in client.messages) <= 3500
+
+    async def test_the_events_of_a_command_are_never_apart(self, store: EventStore) -> None:
+        async with bench(store, message_events_max=10, message_bytes_max=3500) as b:
+            for account in "12345":
+                await b.append(f"account-{account}", new_events(4))
+                await b.append(f"account-{account}", new_events(3, size=1000))
+            await b.append("account-6", new_events(30))
+            await b.append("account-7", new_events(5, size=1000))
+            client = b.watch(stop_when_caught_up=True)
+            await client.end()
+            assert client.events == await b.accounts()
+            for message in client.messages[1:]:
+                assert message.events[0].metadata.part == 0
+                assert message.events[-1].metadata.part == message.events[-1].metadata.parts - 1
+
+    async def test_a_place_is_never_amid_a_command_though_its_filter_is(self, store: EventStore) -> None:
+        async with bench(store, message_events_max=1) as b:
+            for account in "123":
+                deposited, withdrawn = new_events(2)
+                await b.append(f"account-{account}", [deposited, withdrawn._replace(type=WITHDRAWN)])
+            some = b.watch(filter=Filter("account", types=frozenset({DEPOSITED})), stop_when_caught_up=True)
+            await some.end()
+            assert len(some.messages) == 4
+            for message in some.messages:
+                rest = b.watch(After(message.position), stop_when_caught_up=True)
+                await rest.end()
+                assert not rest.events or rest.events[0].metadata.part == 0
+
+    async def test_they_carry_the_bytes_that_the_events_were_encoded_to(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=3)
+            client = b.watch(stop_when_caught_up=True)
+            await client.end()
+            assert client.last.encoded == b"".join(event.data for event in client.events)
+
+
+async def test_a_type_that_cannot_be_encoded_ends_its_watches_and_no_other(store: EventStore) -> None:
+    async with bench(store) as b:
+        b.unknown_type = REGISTERED
+        accounts = b.watch()
+        await b.deposit()
+        await b.register("ann")
+        persons = b.watch(filter=PERSONS)
+        with pytest.raises(LookupError):
+            await persons.end()
+        await b.deposit()
+        await accounts.until_events(2)
+
+
+async def test_a_place_holds_for_every_filter(store: EventStore) -> None:
+    async with bench(store) as b:
+        await b.register("ann")
+        await b.deposit()
+        token = await store.head()
+        await b.register("bob")
+        await b.deposit()
+        for filter in (PERSONS, ACCOUNTS):
+            client = b.watch(After(token), filter, stop_when_caught_up=True)
+            await client.end()
+            assert len(client.events) == 1
+
+
+async def test_a_time_that_jumped_back_loses_nothing(memory: MemoryStore) -> None:
+    async with bench(memory) as b:
+        for time in (100, 300, 200, 400):
+            await b.append(
+                "account-1",
+                [event._replace(metadata=event.metadata._replace(record_time=time)) for event in new_events()],
+            )
+        client = b.watch(Since(250), stop_when_caught_up=True)
+        await client.end()
+        assert [event.metadata.record_time for event in client.events] == [300, 200, 400]
