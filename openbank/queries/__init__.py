@@ -1,0 +1,1 @@
+"""What callers can ask: one plain function per question, over the views."""

@@ -1,0 +1,75 @@
+"""Questions about accounts. `at` is a position that the answer must have seen, None where any recent one will do."""
+
+from __future__ import annotations
+
+from openbank.domain.account import Account
+from openbank.domain.errors import AccountNotFound, OwnerNotFound
+from openbank.domain.fields import account_number_key
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.queries.paging import Listing, read_page
+from openbank.queries.reader import Answer, Page, PageRequest, Reader, answer
+
+_AFTER_THE_LAST_REVISION = 2**63 - 1
+
+
+async def get_account(reader: Reader, account_id: str, at: LogPosition | None = None) -> Answer[Versioned[Account]]:
+    """Raises AccountNotFound, ViewBehind."""
+    account, position = await answer(reader, at, lambda: reader.views.account(account_id))
+    if account is None:
+        raise AccountNotFound(account_id)
+    return Answer(account, position)
+
+
+async def get_account_by_number(
+    reader: Reader, account_number: str, at: LogPosition | None = None
+) -> Answer[Versioned[Account]]:
+    """By its number, whatever its spaces and case. Raises AccountNotFound, ViewBehind."""
+    key = account_number_key(account_number)
+    account, position = await answer(reader, at, lambda: reader.views.account_by_number(key))
+    if account is None:
+        raise AccountNotFound(account_number=account_number)
+    return Answer(account, position)
+
+
+async def list_accounts_by_owner(
+    reader: Reader, owner_id: str, page: PageRequest, at: LogPosition | None = None
+) -> Page[Versioned[Account]]:
+    """In the order of opening; empty for a person without accounts.
+
+    Raises OwnerNotFound, InvalidFields of the page, ViewBehind.
+    """
+    views = reader.views
+    rows, token, position = await read_page(
+        reader,
+        Listing("accounts", owner_id, views.log),
+        page,
+        at,
+        0,
+        lambda after, limit: views.accounts_by_owner(owner_id, after, limit),
+        lambda row: row.position,
+    )
+    # No accounts were found in views as fresh as the head, so that a person they do not know was not there either.
+    if not rows and await views.person(owner_id) is None:
+        raise OwnerNotFound(owner_id)
+    return Page([row.resource for row in rows], token, position)
+
+
+async def list_account_events(
+    reader: Reader, account_id: str, page: PageRequest, at: LogPosition | None = None
+) -> Page[RecordedEvent]:
+    """Newest first. Raises AccountNotFound, InvalidFields of the page, ViewBehind."""
+    views = reader.views
+    found = await read_page(
+        reader,
+        Listing("account events", account_id, views.log),
+        page,
+        at,
+        _AFTER_THE_LAST_REVISION,
+        lambda before, limit: views.account_events(account_id, before, limit),
+        lambda event: event.revision,
+    )
+    # Every account has the event of its opening.
+    if not found.items:
+        raise AccountNotFound(account_id)
+    return found

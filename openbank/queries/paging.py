@@ -1,0 +1,112 @@
+"""Pages of a list, and the opaque tokens that lead from one to the next.
+
+A token says where its page ended and how far the views were then: no page is older than the one before it, whichever
+instance gives it. Layout, format 1: version (1 byte), the last item's key and the log position (8 bytes each,
+big-endian, signed), and 8 bytes of a hash of all that and of the list; URL-safe base64 without padding. The hash finds
+a token that was cut, changed or made for another list. It protects nothing: a token grants nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple, TypeVar
+
+from openbank.domain.fields import Fields
+from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.queries.reader import Page, PageRequest, Reader, answer
+from openbank.views.port import LogId
+
+PAGE_SIZE_DEFAULT = 50
+PAGE_SIZE_MAX = 1_000
+
+_FORMAT = 1
+_PLACE = struct.Struct(">Bqq")
+_HASH_BYTES = 8
+
+Row = TypeVar("Row")
+
+
+class Listing(NamedTuple):
+    """One list, which a page token belongs to."""
+
+    name: str
+    of: str
+    """Whose list it is: an owner's, an account's; empty for the list of all."""
+    log: LogId | None
+    """The log whose positions order it: they mean something else in another."""
+
+
+class Place(NamedTuple):
+    """Between two items of a list: after the one with this key, in views at this position of the log."""
+
+    key: int
+    position: int
+
+
+async def read_page(
+    reader: Reader,
+    listing: Listing,
+    request: PageRequest,
+    at: LogPosition | None,
+    beginning: int,
+    rows: Callable[[int, int], Awaitable[Sequence[Row]]],
+    key: Callable[[Row], int],
+) -> Page[Row]:
+    """The page that was asked for, of `rows(key, limit)`: those that follow a key, `beginning` for the first ones.
+
+    Raises InvalidFields of page_size and page_token; ViewBehind.
+    """
+    fields = Fields()
+    size = page_size(fields, request.size)
+    place = _place(fields, listing, request.token) or Place(beginning, 0)
+    fields.check()
+    if at is None or at.position < place.position:
+        at = BEGINNING._replace(position=place.position)
+    # With one more than the page holds, to know whether another page follows.
+    found = await answer(reader, at, lambda: rows(place.key, size + 1))
+    if len(found.value) <= size:
+        return Page(found.value, "", found.position)
+    items = found.value[:size]
+    token = _encode(listing, Place(key(items[-1]), found.position.position))
+    return Page(items, token, found.position)
+
+
+def page_size(fields: Fields, size: int) -> int:
+    """How many items a page may have: a size that is too large is made smaller, a negative one is refused."""
+    if size < 0:
+        fields.refuse("page_size", "INVALID_PAGE_SIZE", "must not be negative")
+    return min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
+
+
+def _place(fields: Fields, listing: Listing, token: str) -> Place | None:
+    if not token:
+        return None
+    place = _decode(listing, token)
+    if place is None:
+        fields.refuse("page_token", "INVALID_PAGE_TOKEN", "is not a next_page_token of this list")
+    return place
+
+
+def _encode(listing: Listing, place: Place) -> str:
+    packed = _PLACE.pack(_FORMAT, *place)
+    return base64.urlsafe_b64encode(packed + _hash(listing, packed)).rstrip(b"=").decode()
+
+
+def _decode(listing: Listing, token: str) -> Place | None:
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        packed, digest = raw[: _PLACE.size], raw[_PLACE.size :]
+        version, key, position = _PLACE.unpack(packed)
+    except (ValueError, struct.error):
+        return None
+    if version != _FORMAT or digest != _hash(listing, packed):
+        return None
+    return Place(key, position)
+
+
+def _hash(listing: Listing, packed: bytes) -> bytes:
+    words = (listing.name, listing.of, *(listing.log or ()))
+    return blake2b(packed + "\0".join(words).encode(), digest_size=_HASH_BYTES).digest()

@@ -1,0 +1,27 @@
+"""Questions about persons. `at` is a position that the answer must have seen, None where any recent one will do."""
+
+from __future__ import annotations
+
+from openbank.domain.errors import PersonNotFound
+from openbank.domain.person import Person
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import LogPosition
+from openbank.queries.paging import Listing, read_page
+from openbank.queries.reader import Answer, Page, PageRequest, Reader, answer
+
+
+async def get_person(reader: Reader, person_id: str, at: LogPosition | None = None) -> Answer[Versioned[Person]]:
+    """Raises PersonNotFound, ViewBehind."""
+    person, position = await answer(reader, at, lambda: reader.views.person(person_id))
+    if person is None:
+        raise PersonNotFound(person_id)
+    return Answer(person, position)
+
+
+async def list_persons(reader: Reader, page: PageRequest, at: LogPosition | None = None) -> Page[Versioned[Person]]:
+    """In the order of registration. Raises InvalidFields of the page, ViewBehind."""
+    views = reader.views
+    rows, token, position = await read_page(
+        reader, Listing("persons", "", views.log), page, at, 0, views.persons, lambda row: row.position
+    )
+    return Page([row.resource for row in rows], token, position)

@@ -1,0 +1,88 @@
+"""The read side: how fresh an answer is, and when "there is none" may be said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from openbank.domain.errors import Refused
+from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.views.port import Views
+
+WAIT_SECONDS = 5.0
+
+Value = TypeVar("Value")
+
+
+class ViewBehind(Refused):
+    """The views have not come as far as the answer needs; they may soon have."""
+
+    reason = "VIEW_BEHIND"
+
+    def __init__(self) -> None:
+        super().__init__("the views have not come as far as this answer needs; ask again")
+
+
+class Answer(NamedTuple, Generic[Value]):
+    """`value` holds all of the log up to `position`, and may hold more."""
+
+    value: Value
+    position: LogPosition
+
+
+class PageRequest(NamedTuple):
+    """As the caller sent it: 0 is the default size, the empty token the first page."""
+
+    size: int = 0
+    token: str = ""
+
+
+class Page(NamedTuple, Generic[Value]):
+    """A part of a list. `next_page_token` is empty on the last page; `position` is that of an Answer."""
+
+    items: Sequence[Value]
+    next_page_token: str
+    position: LogPosition
+
+
+class Reader(NamedTuple):
+    views: Views
+    head: Callable[[], Awaitable[LogPosition]]
+    """The end of the log, asked of the store at that moment."""
+    wait_seconds: float = WAIT_SECONDS
+    """How long one question may wait for the views, all its waits together; a caller that leaves ends it sooner."""
+
+
+async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
+    """What `read` finds in views that have reached `at`, which is as much of the log as the caller knows of.
+
+    Nothing (None, or an empty list) is believed only of views that have reached the head of the log as it was when the
+    question came: nobody who could know of something is told that it is not there. The head is asked for after the
+    miss. That is later, so it serves as well, and only a miss pays for it.
+
+    Raises ViewBehind.
+    """
+    deadline = asyncio.get_running_loop().time() + reader.wait_seconds
+    found = await _read(reader, at or BEGINNING, deadline, read)
+    if found.value:
+        return found
+    head = await reader.head()
+    if head.position <= found.position.position:
+        return found
+    return await _read(reader, head, deadline, read)
+
+
+async def _read(
+    reader: Reader, at: LogPosition, deadline: float, read: Callable[[], Awaitable[Value]]
+) -> Answer[Value]:
+    views = reader.views
+    if views.position.position < at.position:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await views.wait_for(at.position)
+        except TimeoutError:
+            raise ViewBehind from None
+    # Before the read, which sees at least this much: after it, the views may have gone past what was read.
+    position = views.position
+    return Answer(await read(), position)

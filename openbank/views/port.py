@@ -1,0 +1,90 @@
+"""The views as the bank sees them: what every adapter guarantees, whatever it is built on.
+
+One conformance suite, `tests/views/conformance.py`, holds each adapter to these words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from openbank.domain.account import Account
+from openbank.domain.person import Person
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.views.changes import Change
+
+State = TypeVar("State")
+
+
+class LogId(NamedTuple):
+    """Which log: of which bank, in which store. Positions mean something only within one."""
+
+    bank_id: str
+    store_id: str
+
+
+class Listed(NamedTuple, Generic[State]):
+    """A resource in a list that is ordered by creation: `position` is that of its first event in the log."""
+
+    position: int
+    resource: Versioned[State]
+
+
+class ViewsUnavailable(Exception):
+    """The views cannot be reached, or not be written. What was to be written may have been: project it again."""
+
+
+class ViewsDamaged(ViewsUnavailable):
+    """What is stored is not what was written. Trying again does not help; building the views anew does."""
+
+
+class Views(Protocol):
+    """Persons, accounts and accounts' events as of a position of one log.
+
+    Complete: the checkpoint moves with the data, or after it. Whatever happens between, views at a position hold all
+    that the log up to there says; what they hold of later events is harmless, as these are projected again.
+    Repeatable: changes that were made before, made again in any order, change nothing: what is inserted is there once,
+    what is set is guarded by its revision, the checkpoint never moves back.
+    Forward: a read sees at least `position` as it was when the read began. It may see more.
+    Every method may raise ViewsUnavailable.
+    """
+
+    log: LogId | None
+    """Whose log these are views of; None before the first `clear`."""
+    position: LogPosition
+    """How far the log is projected, as far as this process knows; kept with the data through a restart."""
+
+    async def wait_for(self, position: int) -> None:
+        """Returns once `self.position` has reached `position`, whoever projects; for ever if need be."""
+        ...
+
+    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+        """Makes the changes of consecutive events, in the order of the log, the last of them at `through`."""
+        ...
+
+    async def clear(self, log: LogId) -> None:
+        """Forgets everything and starts over, at the beginning of `log`."""
+        ...
+
+    async def person(self, person_id: str) -> Versioned[Person] | None: ...
+
+    async def persons(self, after: int, limit: int) -> Sequence[Listed[Person]]:
+        """The first `limit` of the persons registered after the position `after`, in the order of the log."""
+        ...
+
+    async def account(self, account_id: str) -> Versioned[Account] | None: ...
+
+    async def account_by_number(self, key: str) -> Versioned[Account] | None:
+        """`key` is what numbers are compared by: `domain.fields.account_number_key`."""
+        ...
+
+    async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
+        """The first `limit` of an owner's accounts opened after the position `after`, in the order of the log."""
+        ...
+
+    async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
+        """The last `limit` events of an account before the revision `before`, newest first, as they were recorded."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,196 @@
+"""Keeps the views up with the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from itertools import chain
+from typing import Protocol
+
+from openbank.eventstore.codec import UndecodableEvent, UnknownEventType, decode, is_ours
+from openbank.eventstore.port import (
+    EventStore,
+    LogPosition,
+    LogSlice,
+    RecordedEvent,
+    StoreDamaged,
+    StoreUnavailable,
+)
+from openbank.eventstore.streams import NUMBER, REQUEST, split
+from openbank.views import projections
+from openbank.views.changes import Change
+from openbank.views.port import LogId, Views, ViewsDamaged, ViewsUnavailable
+
+READ_EVENTS_MAX = 500
+"""Events read and decoded at a time, on the event loop, which more would hold up for too long."""
+BATCH_EVENTS_MAX = 4_000
+"""Events in one transaction, when there are as many: a page that several of them change is then written once."""
+RETRY_SECONDS_MIN = 0.1
+RETRY_SECONDS_MAX = 5.0
+_INTERNAL = frozenset({REQUEST, NUMBER})
+
+_log = logging.getLogger(__name__)
+
+
+class Log(Protocol):
+    """The log as this process follows it: `eventstore.tail.LogTail`."""
+
+    async def read(self, after: LogPosition, limit: int) -> LogSlice: ...
+
+    async def wait(self, after: int) -> None: ...
+
+
+async def match_log(views: Views, store: EventStore) -> None:
+    """Views that are not of this log, or ahead of it, start over; to be called before anyone reads them.
+
+    A log is behind its views when it was restored from a backup.
+    """
+    log = LogId(store.bank_id, store.store_id)
+    if views.log is None:
+        await views.clear(log)
+    elif views.log != log:
+        _rebuild("they are of another log", views)
+        await views.clear(log)
+    elif not await _holds(store, views.position):
+        _rebuild("they are ahead of their log", views)
+        await views.clear(log)
+
+
+def _rebuild(reason: str, views: Views) -> None:
+    _log.warning("views are rebuilt", extra={"values": {"reason": reason, "position": views.position.position}})
+
+
+async def _holds(store: EventStore, place: LogPosition) -> bool:
+    if place.position > (await store.head()).position:
+        return False
+    if not place.stream:
+        return True
+    event = await store.locate(place.stream, place.revision)
+    return event is not None and event.position <= place.position
+
+
+class Projector:
+    """Follows the log from where the views are, batch by batch.
+
+    An event that cannot be projected stops it for good, right before that event's command: to go on would leave views
+    that are wrong and do not say so. A store that is away only makes it wait.
+    """
+
+    def __init__(self, log: Log, views: Views, batch_events_max: int = BATCH_EVENTS_MAX) -> None:
+        self.failure: str | None = None
+        """Why it has stopped, for health and for people: without personal data."""
+        self.available = True
+        """Whether the log and the views could be reached when it last tried."""
+        self.skipped = 0
+        """How many events of other programs it has passed."""
+        self._log = log
+        self._views = views
+        self._batch_events_max = batch_events_max
+
+    async def run(self) -> None:
+        """Until cancelled, or until there is a `failure`."""
+        retry_seconds = RETRY_SECONDS_MIN
+        while self.failure is None:
+            try:
+                await self._advance()
+                retry_seconds = RETRY_SECONDS_MIN
+            except (ViewsDamaged, StoreDamaged) as error:
+                self._stop(str(error))
+            except (ViewsUnavailable, StoreUnavailable) as error:
+                self._note_unavailable(error)
+                await asyncio.sleep(retry_seconds)
+                retry_seconds = min(2 * retry_seconds, RETRY_SECONDS_MAX)
+
+    async def _advance(self) -> None:
+        """One batch from where the views say that they are, so that what failed half-way is done again."""
+        at = self._views.position
+        batch = await self._read(at)
+        if batch.through.position > at.position:
+            await self._views.project(batch.changes, batch.through)
+            self.skipped += batch.skipped
+        self._note_available()
+        if batch.failure is not None:
+            self._stop(batch.failure)
+        elif batch.through.position == at.position:
+            await self._log.wait(at.position)
+
+    async def _read(self, after: LogPosition) -> _Batch:
+        """What follows `after`: all there is, or what one transaction is to hold."""
+        batch = _Batch(after)
+        caught_up = False
+        while not caught_up and batch.failure is None and batch.events < self._batch_events_max:
+            read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events_max))
+            batch.add(read)
+            caught_up = read.caught_up
+        return batch
+
+    def _stop(self, failure: str) -> None:
+        self.failure = failure
+        _log.error("projector stopped", extra={"values": {"reason": failure}})
+
+    def _note_unavailable(self, error: Exception) -> None:
+        if self.available:
+            _log.warning("projector waits", extra={"values": {"reason": error}})
+        self.available = False
+
+    def _note_available(self) -> None:
+        if not self.available:
+            _log.info("projector goes on", extra={"values": {"position": self._views.position.position}})
+        self.available = True
+
+
+class _Batch:
+    """What consecutive events change, up to `through`."""
+
+    def __init__(self, after: LogPosition) -> None:
+        self.through = after
+        self.changes: list[Change] = []
+        self.events = 0
+        self.skipped = 0
+        self.failure: str | None = None
+        """Why it ends at `through`, although the log goes on."""
+
+    def add(self, read: LogSlice) -> None:
+        """What comes next. An event that cannot be projected ends the batch before the first event of its command."""
+        events, through, _ = read
+        projected: list[Sequence[Change]] = []
+        for event in events:
+            try:
+                projected.append(_changes(event))
+            except (UnknownEventType, UndecodableEvent, ValueError) as error:
+                self.failure = _failure(event, error)
+                events = events[: max(0, len(projected) - event.metadata.part)]
+                through = _through(events, self.through)
+                break
+        self.changes += chain.from_iterable(projected[: len(events)])
+        self.events += len(events)
+        self.skipped += sum(not is_ours(event.type) for event in events)
+        self.through = through
+
+
+def _failure(event: RecordedEvent, error: Exception) -> str:
+    """Without the error's own words: they may hold what people entrusted to the bank."""
+    return (
+        f"the {event.type} at position {event.position}, revision {event.revision} of {event.stream},"
+        f" cannot be projected: {type(error).__name__}"
+    )
+
+
+def _through(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition:
+    """The place after the last of `events`, named by the last one that is the bank's."""
+    if not events:
+        return after
+    ours = next((event for event in reversed(events) if is_ours(event.type)), None)
+    _, stream, revision = after if ours is None else LogPosition(ours.position, ours.stream, ours.revision)
+    return LogPosition(events[-1].position, stream, revision)
+
+
+def _changes(event: RecordedEvent) -> Sequence[Change]:
+    """Nothing for the events of other programs and for what the bank keeps for itself."""
+    if not is_ours(event.type):
+        return ()
+    category, aggregate_id = split(event.stream)
+    if category in _INTERNAL:
+        return ()
+    return projections.project(event, decode(event.type, event.data, aggregate_id))

@@ -1,0 +1,477 @@
+"""The embedded views: one SQLite file in WAL mode, written by one thread, read on the event loop.
+
+A read by key takes some ten microseconds, a hand-over to a thread and back more than a hundred, and beside a busy loop
+a thread waits for the GIL again at every row: so reads stay where they are. Writing goes to a thread, in few and large
+statements for the same reason.
+
+Views can be built anew, so that a commit need not be synced: `synchronous=NORMAL` may lose the last commits in a
+power cut, data and checkpoint together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import date
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openbank.domain.account import Account, AccountState
+from openbank.domain.fields import account_number_key
+from openbank.domain.money import Currency, Money
+from openbank.domain.person import Address, Gender, Person
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import BEGINNING, LogPosition, Metadata, RecordedEvent
+from openbank.eventstore.streams import account_stream
+from openbank.views.changes import (
+    AccountEventRecorded,
+    AccountInserted,
+    AddressSet,
+    BalanceSet,
+    Change,
+    PersonInserted,
+)
+from openbank.views.port import Listed, LogId, ViewsDamaged, ViewsUnavailable
+
+FILE = "views.db"
+APPLICATION_ID = 0x4F427677
+"""In the file's header: "OBvw"."""
+FORMAT = 1
+"""Of tables and projections together: views of another format, older or newer, are rebuilt."""
+STATEMENT_ROWS_MAX = 1_024
+"""Rows in one statement. SQLite allows 32,766 variables in it."""
+STATEMENT_ROWS_EXACT = 64
+"""Up to here a statement has as many rows as there are, beyond it a power of two: each is kept prepared."""
+CACHE_KIB = 16 * 1024
+
+_SCHEMA = f"""
+CREATE TABLE checkpoint (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    bank_id TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE TABLE persons (
+    position INTEGER PRIMARY KEY,
+    person_id TEXT NOT NULL UNIQUE,
+    first_name TEXT NOT NULL,
+    last_name TEXT NOT NULL,
+    nationality TEXT NOT NULL,
+    gender TEXT NOT NULL,
+    date_of_birth TEXT NOT NULL,
+    street TEXT NOT NULL,
+    city TEXT NOT NULL,
+    postal_code TEXT NOT NULL,
+    country TEXT NOT NULL,
+    email TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    create_time INTEGER NOT NULL,
+    update_time INTEGER NOT NULL
+) STRICT;
+CREATE TABLE accounts (
+    position INTEGER PRIMARY KEY,
+    account_id TEXT NOT NULL UNIQUE,
+    owner_id TEXT NOT NULL,
+    account_number TEXT NOT NULL,
+    number_key TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    exponent INTEGER NOT NULL,
+    balance INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    create_time INTEGER NOT NULL,
+    update_time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX accounts_by_owner ON accounts (owner_id, position);
+CREATE INDEX accounts_by_number ON accounts (number_key, position);
+CREATE TABLE account_events (
+    position INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES accounts,
+    revision INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    type TEXT NOT NULL,
+    data BLOB NOT NULL,
+    record_time INTEGER NOT NULL,
+    request_id BLOB NOT NULL,
+    request_hash BLOB NOT NULL,
+    correlation_id TEXT NOT NULL,
+    causation_id TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    parts INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revision);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+"""
+_TABLES = ("checkpoint", "persons", "accounts", "account_events")
+
+# DO NOTHING is what a redelivery meets. OR IGNORE would also pass over what a table does not allow.
+_INSERT_PERSONS = "INSERT INTO persons VALUES {rows} ON CONFLICT DO NOTHING"
+_INSERT_ACCOUNTS = "INSERT INTO accounts VALUES {rows} ON CONFLICT DO NOTHING"
+# By the account's position rather than its id and owner: an index a fifth of the size, and so as many fewer pages to
+# write, as events come in the order of the log and not in that of accounts. CROSS JOIN keeps the order of the loops,
+# WHERE lets the parser tell ON CONFLICT from a join's ON.
+_INSERT_EVENTS = """
+INSERT INTO account_events
+SELECT new.column2, accounts.position, new.column3, new.column4, new.column5, new.column6, new.column7,
+       new.column8, new.column9, new.column10, new.column11, new.column12, new.column13
+FROM (VALUES {rows}) AS new CROSS JOIN accounts ON accounts.account_id = new.column1
+WHERE true ON CONFLICT DO NOTHING
+"""
+_SELECT_EVENTS = """
+SELECT account_events.*, accounts.owner_id
+FROM accounts JOIN account_events ON account_events.account = accounts.position
+WHERE accounts.account_id = ? AND account_events.revision < ? ORDER BY account_events.revision DESC LIMIT ?
+"""
+_SET_ADDRESSES = """
+UPDATE persons SET revision = new.column2, update_time = new.column3,
+                   street = new.column4, city = new.column5, postal_code = new.column6, country = new.column7
+FROM (VALUES {rows}) AS new WHERE person_id = new.column1 AND revision < new.column2
+"""
+_SET_BALANCES = """
+UPDATE accounts SET revision = new.column2, update_time = new.column3, balance = new.column4
+FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2
+"""
+_SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
+
+_Row = Sequence[Any]
+_Set = TypeVar("_Set", AddressSet, BalanceSet)
+
+_log = logging.getLogger(__name__)
+
+
+class SqliteViews:
+    """`Views` in `DIRECTORY/views.db`. One process at a time: the caller holds the directory's lock."""
+
+    log: LogId | None
+    position: LogPosition
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the views, or makes empty ones where there are none that this version can read, with a line.
+
+        Raises ViewsUnavailable where no file can be made.
+        """
+        self._path = (directory / FILE).resolve()
+        try:
+            _prepare(self._path)
+            self._writer = _connect(self._path)
+            self._reader = _connect(self._path)
+            self.log, self.position = _checkpoint(self._writer)
+        except sqlite3.Error as error:
+            raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error
+        self._writing = ThreadPoolExecutor(1, "views-writer")
+        self._advanced = asyncio.Event()
+
+    async def wait_for(self, position: int) -> None:
+        while self.position.position < position:
+            await self._advanced.wait()
+
+    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+        await self._write(_project, changes, through)
+        if through.position > self.position.position:
+            self.position = through
+        advanced, self._advanced = self._advanced, asyncio.Event()
+        advanced.set()
+
+    async def clear(self, log: LogId) -> None:
+        await self._write(_clear, log)
+        self.log, self.position = log, BEGINNING
+
+    async def person(self, person_id: str) -> Versioned[Person] | None:
+        rows = self._read("SELECT * FROM persons WHERE person_id = ?", person_id)
+        return _person(rows[0]) if rows else None
+
+    async def persons(self, after: int, limit: int) -> Sequence[Listed[Person]]:
+        rows = self._read("SELECT * FROM persons WHERE position > ? ORDER BY position LIMIT ?", after, limit)
+        return [Listed(row[0], _person(row)) for row in rows]
+
+    async def account(self, account_id: str) -> Versioned[Account] | None:
+        rows = self._read("SELECT * FROM accounts WHERE account_id = ?", account_id)
+        return _account(rows[0]) if rows else None
+
+    async def account_by_number(self, key: str) -> Versioned[Account] | None:
+        rows = self._read("SELECT * FROM accounts WHERE number_key = ? ORDER BY position LIMIT 1", key)
+        return _account(rows[0]) if rows else None
+
+    async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
+        rows = self._read(
+            "SELECT * FROM accounts WHERE owner_id = ? AND position > ? ORDER BY position LIMIT ?",
+            owner_id,
+            after,
+            limit,
+        )
+        return [Listed(row[0], _account(row)) for row in rows]
+
+    async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
+        rows = self._read(_SELECT_EVENTS, account_id, before, limit)
+        return [_event(account_id, row) for row in rows]
+
+    async def close(self) -> None:
+        """Waits for a batch under way."""
+        self._writing.shutdown()
+        self._reader.close()
+        self._writer.close()
+
+    def _read(self, statement: str, *values: object) -> list[_Row]:
+        try:
+            return self._reader.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    async def _write(self, write: Callable[..., None], *arguments: object) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writing, _in_transaction, self._writer, write, *arguments)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> ViewsUnavailable:
+        if not _is_damage(error):
+            return ViewsUnavailable(f"{self._path}: {error}")
+        if self._path.exists():
+            _set_aside(self._path)
+        return ViewsDamaged(f"{self._path} is damaged ({error}) and set aside: the next start rebuilds it")
+
+
+def _prepare(path: Path) -> None:
+    """Sees to it that `path` is a file of this format: what is no such file is set aside, and an empty one made."""
+    strange = _examine(path)
+    if strange is not None:
+        _log.warning("views are rebuilt", extra={"values": {"reason": strange, "set_aside": _aside(path)}})
+        _set_aside(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        if _is_empty(connection):
+            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return connection
+
+
+def _examine(path: Path) -> str | None:
+    """Why this file cannot be gone on with; None for views of this format, and for a new file."""
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            return _strange(connection)
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                return str(error)
+            raise
+
+
+def _strange(connection: sqlite3.Connection) -> str | None:
+    if _is_empty(connection):
+        return None
+    header = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    application, version = header
+    if application != APPLICATION_ID:
+        return "it is another program's"
+    if version != FORMAT:
+        return f"it has format {version}, this version writes format {FORMAT}"
+    _checkpoint(connection)
+    return None
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _set_aside(path: Path) -> None:
+    """Moved rather than deleted, as what cannot be read may be another's; whoever holds it open keeps it."""
+    path.replace(_aside(path))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.set-aside")
+
+
+def _checkpoint(connection: sqlite3.Connection) -> tuple[LogId | None, LogPosition]:
+    row = connection.execute("SELECT bank_id, store_id, position, stream, revision FROM checkpoint").fetchone()
+    if row is None:
+        return None, BEGINNING
+    return LogId(*row[:2]), LogPosition(*row[2:])
+
+
+def _in_transaction(connection: sqlite3.Connection, write: Callable[..., None], *arguments: object) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        write(connection, *arguments)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _clear(connection: sqlite3.Connection, log: LogId) -> None:
+    for table in _TABLES:
+        connection.execute(f"DELETE FROM {table}")
+    connection.execute("INSERT INTO checkpoint VALUES (1, ?, ?, 0, '', 0)", log)
+
+
+def _project(connection: sqlite3.Connection, changes: Sequence[Change], through: LogPosition) -> None:
+    """What is inserted comes first: an aggregate's first event is before its others, here as in the log."""
+    persons: list[_Row] = []
+    accounts: list[_Row] = []
+    events: list[_Row] = []
+    addresses: dict[str, AddressSet] = {}
+    balances: dict[str, BalanceSet] = {}
+    for change in changes:
+        match change:
+            case BalanceSet():
+                _keep_latest(balances, change.account_id, change)
+            case AccountEventRecorded():
+                events.append(_event_row(change))
+            case AccountInserted():
+                accounts.append(_account_row(change))
+            case PersonInserted():
+                persons.append(_person_row(change))
+            case AddressSet():
+                _keep_latest(addresses, change.person_id, change)
+    _execute(connection, _INSERT_PERSONS, persons)
+    _execute(connection, _INSERT_ACCOUNTS, accounts)
+    _execute(connection, _INSERT_EVENTS, events)
+    _execute(connection, _SET_ADDRESSES, [_address_row(change) for change in addresses.values()])
+    _execute(connection, _SET_BALANCES, [_balance_row(change) for change in balances.values()])
+    connection.execute(_SET_CHECKPOINT, through)
+
+
+def _keep_latest(changes: dict[str, _Set], key: str, change: _Set) -> None:
+    """One change an aggregate and statement: of several rows that match, UPDATE takes any."""
+    known = changes.get(key)
+    if known is None or known.revision < change.revision:
+        changes[key] = change
+
+
+def _execute(connection: sqlite3.Connection, statement: str, rows: Sequence[_Row]) -> None:
+    """In few steps: at each the thread gives the GIL away, and gets it back only when a busy event loop lets go.
+
+    Beside such a loop, 64 rows a statement are several times slower than 1,024, and `executemany` slower still.
+    """
+    start = 0
+    while start < len(rows):
+        some = rows[start : start + _statement_rows(len(rows) - start)]
+        row = f"({', '.join('?' * len(some[0]))})"
+        connection.execute(statement.format(rows=", ".join([row] * len(some))), list(chain.from_iterable(some)))
+        start += len(some)
+
+
+def _statement_rows(rows: int) -> int:
+    if rows <= STATEMENT_ROWS_EXACT:
+        return rows
+    return min(1 << rows.bit_length() - 1, STATEMENT_ROWS_MAX)
+
+
+def _person_row(change: PersonInserted) -> _Row:
+    person, revision, create_time, update_time = change.person
+    address = person.address
+    return (
+        change.position,
+        person.person_id,
+        person.first_name,
+        person.last_name,
+        person.nationality,
+        person.gender.value,
+        person.date_of_birth.isoformat(),
+        address.street,
+        address.city,
+        address.postal_code,
+        address.country,
+        person.email,
+        revision,
+        create_time,
+        update_time,
+    )
+
+
+def _person(row: _Row) -> Versioned[Person]:
+    _, person_id, first, last, nationality, gender, born, street, city, code, country, email, *version = row
+    address = Address(street, city, code, country)
+    person = Person(person_id, first, last, nationality, Gender(gender), date.fromisoformat(born), address, email)
+    return Versioned(person, *version)
+
+
+def _account_row(change: AccountInserted) -> _Row:
+    account, revision, create_time, update_time = change.account
+    return (
+        change.position,
+        account.account_id,
+        account.owner_id,
+        account.account_number,
+        account_number_key(account.account_number),
+        account.currency.code,
+        account.currency.exponent,
+        account.balance.minor,
+        account.state.value,
+        revision,
+        create_time,
+        update_time,
+    )
+
+
+def _account(row: _Row) -> Versioned[Account]:
+    _, account_id, owner_id, number, _, currency, exponent, balance, state, *version = row
+    money = Money(Currency(currency, exponent), balance)
+    return Versioned(Account(account_id, owner_id, number, money, AccountState(state)), *version)
+
+
+def _event_row(change: AccountEventRecorded) -> _Row:
+    position, _, revision, event_id, event_type, data, metadata = change.event
+    time, request_id, request_hash, correlation_id, causation_id, _, part, parts = metadata
+    return (
+        change.account_id,
+        position,
+        revision,
+        event_id,
+        event_type,
+        data,
+        time,
+        request_id,
+        request_hash,
+        correlation_id,
+        causation_id,
+        part,
+        parts,
+    )
+
+
+def _event(account_id: str, row: _Row) -> RecordedEvent:
+    position, _, revision, event_id, event_type, data, time, request, digest, correlation, causation, *rest = row
+    part, parts, owner_id = rest
+    metadata = Metadata(time, request, digest, correlation, causation, owner_id, part, parts)
+    return RecordedEvent(position, account_stream(account_id), revision, event_id, event_type, data, metadata)
+
+
+def _address_row(change: AddressSet) -> _Row:
+    address = change.address
+    return (
+        change.person_id,
+        change.revision,
+        change.update_time,
+        address.street,
+        address.city,
+        address.postal_code,
+        address.country,
+    )
+
+
+def _balance_row(change: BalanceSet) -> _Row:
+    return (change.account_id, change.revision, change.update_time, change.balance.minor)

@@ -1,0 +1,188 @@
+"""Lists come in pages that stay what they are while the bank goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openbank.domain.errors import InvalidFields
+from openbank.queries.accounts import list_account_events, list_accounts_by_owner
+from openbank.queries.paging import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+from openbank.queries.persons import list_persons
+from openbank.queries.reader import Page, PageRequest, Reader, ViewBehind
+from openbank.views.port import LogId
+from openbank.views.sqlite import SqliteViews
+from tests.eventstore.memory import MemoryStore
+from tests.views.histories import LOG, History, project_events, project_log
+
+GetPage = Callable[[PageRequest], Awaitable[Page[Any]]]
+
+
+@pytest.fixture
+def history() -> History:
+    return History(MemoryStore())
+
+
+@pytest.fixture
+async def views(tmp_path: Path) -> AsyncIterator[SqliteViews]:
+    views = SqliteViews(tmp_path)
+    await views.clear(LOG)
+    yield views
+    await views.close()
+
+
+@pytest.fixture
+async def reader(views: SqliteViews, history: History) -> Reader:
+    """Ann has 130 accounts, bob has one; the account "0" has 130 events."""
+    await history.register("ann")
+    await history.register("bob")
+    for number in range(130):
+        await history.open(str(number), "ann")
+    await history.open("bobs", "bob")
+    for _ in range(129):
+        await history.deposit("0")
+    await project_log(views, history)
+    return Reader(views, history.store.head)
+
+
+async def all_pages(get: GetPage, size: int) -> list[Page[Any]]:
+    pages = [await get(PageRequest(size))]
+    while pages[-1].next_page_token:
+        pages.append(await get(PageRequest(size, pages[-1].next_page_token)))
+    return pages
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(0, [50, 50, 30]), (65, [65, 65]), (129, [129, 1]), (1000, [130])])
+async def test_pages_follow_one_another_to_the_end(
+    reader: Reader, history: History, size: int, sizes: list[int]
+) -> None:
+    pages = await all_pages(lambda page: list_accounts_by_owner(reader, "ann", page), size)
+    assert [len(page.items) for page in pages] == sizes
+    ids = [account.state.account_id for page in pages for account in page.items]
+    assert ids == [str(number) for number in range(130)]
+    pages = await all_pages(lambda page: list_account_events(reader, "0", page), size)
+    assert [len(page.items) for page in pages] == sizes
+    assert [event.revision for page in pages for event in page.items] == list(range(130, 0, -1))
+
+
+async def test_a_size_is_fifty_by_default_and_a_thousand_at_most(views: SqliteViews, history: History) -> None:
+    for number in range(PAGE_SIZE_MAX + 1):
+        await history.register(f"p{number}")
+    await project_log(views, history)
+    reader = Reader(views, history.store.head)
+    assert len((await list_persons(reader, PageRequest())).items) == PAGE_SIZE_DEFAULT
+    page = await list_persons(reader, PageRequest(PAGE_SIZE_MAX + 1))
+    assert len(page.items) == PAGE_SIZE_MAX
+    assert page.next_page_token
+
+
+async def test_a_list_is_the_same_however_it_is_paged(reader: Reader) -> None:
+    small, large = PageRequest(3), PageRequest(7)
+    first = await list_accounts_by_owner(reader, "ann", small)
+    second = await list_accounts_by_owner(reader, "ann", large._replace(token=first.next_page_token))
+    ids = [account.state.account_id for page in (first, second) for account in page.items]
+    assert ids == [str(number) for number in range(10)]
+
+
+async def test_rows_that_are_added_neither_shift_nor_repeat_any(
+    reader: Reader, views: SqliteViews, history: History
+) -> None:
+    accounts = await list_accounts_by_owner(reader, "ann", PageRequest(100))
+    events = await list_account_events(reader, "0", PageRequest(100))
+    await history.open("new", "ann")
+    await history.deposit("0")
+    await project_log(views, history)
+    rest = await list_accounts_by_owner(reader, "ann", PageRequest(100, accounts.next_page_token))
+    assert [account.state.account_id for account in rest.items] == [*(str(n) for n in range(100, 130)), "new"]
+    older = await list_account_events(reader, "0", PageRequest(100, events.next_page_token))
+    assert [event.revision for event in older.items] == list(range(30, 0, -1))
+
+
+async def test_a_page_is_never_older_than_the_one_before_it(
+    reader: Reader, views: SqliteViews, history: History, tmp_path: Path
+) -> None:
+    """It may come from another instance, whose views are behind."""
+    first = await list_accounts_by_owner(reader, "ann", PageRequest(100))
+    (tmp_path / "other").mkdir()
+    behind = SqliteViews(tmp_path / "other")
+    await behind.clear(LOG)
+    other = Reader(behind, history.store.head, wait_seconds=0.01)
+    second = PageRequest(100, first.next_page_token)
+    events = await history.events()
+    await project_events(behind, events[:120])
+    assert len((await list_accounts_by_owner(other, "ann", PageRequest(1000))).items) == 118
+    with pytest.raises(ViewBehind):
+        await list_accounts_by_owner(other, "ann", second)
+    asking = asyncio.create_task(list_accounts_by_owner(other._replace(wait_seconds=5), "ann", second))
+    await project_log(behind, history)
+    page = await asking
+    assert len(page.items) == 30
+    assert page.position == first.position
+    await behind.close()
+
+
+async def test_a_page_has_the_position_of_the_views(reader: Reader, history: History) -> None:
+    page = await list_persons(reader, PageRequest(1))
+    assert page.position == await history.store.head()
+
+
+async def test_a_negative_size_is_refused(reader: Reader) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        await list_persons(reader, PageRequest(-1))
+    assert [(v.field, v.reason) for v in refused.value.violations] == [("page_size", "INVALID_PAGE_SIZE")]
+
+
+async def test_all_that_is_wrong_is_said_at_once(reader: Reader) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        await list_persons(reader, PageRequest(-1, "nonsense"))
+    assert [v.reason for v in refused.value.violations] == ["INVALID_PAGE_SIZE", "INVALID_PAGE_TOKEN"]
+
+
+async def test_a_token_is_of_its_own_list_only(reader: Reader, views: SqliteViews, history: History) -> None:
+    anns = (await list_accounts_by_owner(reader, "ann", PageRequest(1))).next_page_token
+    persons = (await list_persons(reader, PageRequest(1))).next_page_token
+    events = (await list_account_events(reader, "0", PageRequest(1))).next_page_token
+    await refuses(list_accounts_by_owner(reader, "bob", PageRequest(1, anns)))
+    await refuses(list_accounts_by_owner(reader, "ann", PageRequest(1, persons)))
+    await refuses(list_account_events(reader, "1", PageRequest(1, events)))
+    await refuses(list_persons(reader, PageRequest(1, anns)))
+    await refuses(list_persons(reader, PageRequest(1, events)))
+
+
+async def test_a_token_is_of_its_own_log_only(reader: Reader, views: SqliteViews, history: History) -> None:
+    token = (await list_persons(reader, PageRequest(1))).next_page_token
+    await views.clear(LogId(LOG.bank_id, "ff" * 16))
+    await project_log(views, history)
+    await refuses(list_persons(reader, PageRequest(1, token)))
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_a_token_that_was_changed_or_cut_is_refused(reader: Reader, data: st.DataObject) -> None:
+    token = (await list_persons(reader, PageRequest(1))).next_page_token
+    raw = bytearray(base64.urlsafe_b64decode(token + "=="))
+    if data.draw(st.booleans(), label="cut"):
+        changed = token[: data.draw(st.integers(1, len(token) - 1))]
+    else:
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+        changed = base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode()
+    await refuses(list_persons(reader, PageRequest(1, changed)))
+
+
+@given(token=st.text(min_size=1))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_is_no_token_is_refused(reader: Reader, token: str) -> None:
+    await refuses(list_persons(reader, PageRequest(1, token)))
+
+
+async def refuses(query: Awaitable[Page[Any]]) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        await query
+    assert [v.reason for v in refused.value.violations] == ["INVALID_PAGE_TOKEN"]

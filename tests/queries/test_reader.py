@@ -1,0 +1,233 @@
+"""How fresh an answer is, and when "there is none" may be said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from openbank.domain.account import Account
+from openbank.domain.errors import AccountNotFound, OwnerNotFound, PersonNotFound
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import LogPosition, StoreUnavailable
+from openbank.queries.accounts import (
+    get_account,
+    get_account_by_number,
+    list_account_events,
+    list_accounts_by_owner,
+)
+from openbank.queries.persons import get_person, list_persons
+from openbank.queries.reader import PageRequest, Reader, ViewBehind
+from openbank.views.sqlite import SqliteViews
+from tests.eventstore.memory import MemoryStore
+from tests.views.histories import LOG, History, place_of, project_events, project_log
+
+PAGE = PageRequest()
+
+
+class Scene:
+    """A bank whose views lag until they are told to catch up."""
+
+    def __init__(self, views: SqliteViews) -> None:
+        self.store = MemoryStore()
+        self.history = History(self.store)
+        self.views = views
+        self.heads_asked = 0
+        self.reader = Reader(views, self.head, wait_seconds=5)
+
+    async def head(self) -> LogPosition:
+        self.heads_asked += 1
+        return await self.store.head()
+
+    async def catch_up(self) -> None:
+        await project_log(self.views, self.history)
+
+    async def catch_up_soon(self) -> asyncio.Task[None]:
+        async def later() -> None:
+            await asyncio.sleep(0.02)
+            await self.catch_up()
+
+        return asyncio.create_task(later())
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    views = SqliteViews(tmp_path)
+    await views.clear(LOG)
+    scene = Scene(views)
+    await scene.history.register("ann")
+    await scene.history.open("1", "ann", "NO 93 8601")
+    await scene.catch_up()
+    yield scene
+    await views.close()
+
+
+async def test_an_answer_has_the_position_that_it_was_read_at(scene: Scene) -> None:
+    account, position = await get_account(scene.reader, "1")
+    assert account == scene.history.accounts["1"].resource
+    assert position == await scene.store.head()
+    person, position = await get_person(scene.reader, "ann")
+    assert person == scene.history.persons["ann"].resource
+    assert position == await scene.store.head()
+    assert scene.heads_asked == 0
+
+
+async def test_an_account_is_found_by_its_number_whatever_its_spaces_and_case(scene: Scene) -> None:
+    account, _ = await get_account_by_number(scene.reader, " no938601 ")
+    assert account == scene.history.accounts["1"].resource
+
+
+async def test_without_a_token_a_read_may_lag(scene: Scene) -> None:
+    await scene.history.deposit("1")
+    account, position = await get_account(scene.reader, "1")
+    assert account.revision == 1
+    assert position.position < (await scene.store.head()).position
+
+
+async def test_with_a_token_a_read_waits_for_what_the_caller_knows(scene: Scene) -> None:
+    await scene.history.deposit("1")
+    head = await scene.store.head()
+    catching_up = await scene.catch_up_soon()
+    account, position = await get_account(scene.reader, "1", head)
+    assert account.revision == 2
+    assert position == head
+    await catching_up
+
+
+async def test_the_answer_to_a_token_has_at_least_its_position(scene: Scene) -> None:
+    first = LogPosition(1, "person-ann", 1)
+    _, position = await get_person(scene.reader, "ann", first)
+    assert position.position >= first.position
+
+
+async def test_every_query_waits_for_a_token_and_says_when_the_views_are_behind(scene: Scene) -> None:
+    reader = scene.reader._replace(wait_seconds=0.01)
+    ahead = LogPosition(99, "account-1", 98)
+    for query in (
+        get_person(reader, "ann", ahead),
+        list_persons(reader, PAGE, ahead),
+        get_account(reader, "1", ahead),
+        get_account_by_number(reader, "NO 93 8601", ahead),
+        list_accounts_by_owner(reader, "ann", PAGE, ahead),
+        list_account_events(reader, "1", PAGE, ahead),
+    ):
+        with pytest.raises(ViewBehind):
+            await query
+
+
+async def test_a_caller_that_leaves_ends_the_wait(scene: Scene) -> None:
+    asking = asyncio.create_task(get_account(scene.reader, "1", LogPosition(99)))
+    await asyncio.sleep(0.01)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def test_what_is_in_the_log_is_never_said_not_to_be_there(scene: Scene) -> None:
+    await scene.history.register("bob")
+    await scene.history.open("2", "bob", "NO 94")
+    for question in (
+        get_person(scene.reader, "bob"),
+        get_account(scene.reader, "2"),
+        get_account_by_number(scene.reader, "NO 94"),
+        list_accounts_by_owner(scene.reader, "bob", PAGE),
+        list_account_events(scene.reader, "2", PAGE),
+    ):
+        asking = asyncio.ensure_future(question)
+        await asyncio.sleep(0.01)
+        assert not asking.done()
+        asking.cancel()
+    catching_up = await scene.catch_up_soon()
+    account, position = await get_account(scene.reader, "2")
+    assert account == scene.history.accounts["2"].resource
+    assert position == await scene.store.head()
+    await catching_up
+
+
+async def test_not_found_is_said_as_of_the_head_when_the_call_came(scene: Scene) -> None:
+    """Not as of a head that runs ahead of the views for ever."""
+    await scene.history.deposit("1")
+    events = await scene.history.events()
+
+    async def head() -> LogPosition:
+        head = await scene.store.head()
+        await scene.history.deposit("1")
+        return head
+
+    asking = asyncio.create_task(get_person(scene.reader._replace(head=head), "nobody"))
+    await asyncio.sleep(0.01)
+    assert not asking.done()
+    await project_events(scene.views, events)
+    with pytest.raises(PersonNotFound):
+        await asking
+
+
+async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
+    with pytest.raises(PersonNotFound):
+        await get_person(scene.reader, "nobody")
+    with pytest.raises(AccountNotFound, match="id nothing"):
+        await get_account(scene.reader, "nothing")
+    with pytest.raises(AccountNotFound, match="number 0"):
+        await get_account_by_number(scene.reader, "0")
+    with pytest.raises(OwnerNotFound):
+        await list_accounts_by_owner(scene.reader, "nobody", PAGE)
+    with pytest.raises(AccountNotFound):
+        await list_account_events(scene.reader, "nothing", PAGE)
+
+
+async def test_a_person_without_accounts_has_an_empty_list_of_them(scene: Scene) -> None:
+    await scene.history.register("bob")
+    catching_up = await scene.catch_up_soon()
+    page = await list_accounts_by_owner(scene.reader, "bob", PAGE)
+    assert page == ([], "", await scene.store.head())
+    await catching_up
+
+
+async def test_views_that_stay_behind_are_told_rather_than_that_nothing_is_there(scene: Scene) -> None:
+    await scene.history.register("bob")
+    with pytest.raises(ViewBehind):
+        await get_person(scene.reader._replace(wait_seconds=0.01), "bob")
+
+
+async def test_all_waits_of_a_question_together_are_bounded(scene: Scene) -> None:
+    """A token to wait for, and then a head."""
+    await scene.history.register("bob")
+    token = await scene.store.head()
+    await scene.history.register("eve")
+    events = await scene.history.events()
+    asking = asyncio.create_task(get_person(scene.reader._replace(wait_seconds=0.2), "eve", token))
+    await asyncio.sleep(0.15)
+    await project_events(scene.views, events[:-1])
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(ViewBehind):
+        await asking
+    assert asyncio.get_running_loop().time() - started < 0.15
+
+
+async def test_while_the_log_is_away_what_is_there_is_read_and_what_is_not_is_not_denied(scene: Scene) -> None:
+    scene.store.go_away()
+    account, _ = await get_account(scene.reader, "1")
+    assert account == scene.history.accounts["1"].resource
+    with pytest.raises(StoreUnavailable):
+        await get_account(scene.reader, "2")
+
+
+async def test_a_read_that_races_with_the_projector_is_never_older_than_it_says(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.history.deposit("1")
+    before = scene.views.position
+    read = scene.views.account
+
+    async def slow_account(account_id: str) -> Versioned[Account] | None:
+        account = await read(account_id)
+        await scene.catch_up()
+        return account
+
+    monkeypatch.setattr(scene.views, "account", slow_account)
+    account, position = await get_account(scene.reader, "1")
+    assert account.revision == 1
+    assert position == before
+    assert scene.views.position == place_of((await scene.history.events())[-1])

@@ -1,0 +1,278 @@
+"""What the views guarantee, for every adapter to be held to.
+
+An adapter's test file subclasses `ViewsConformance` and gives it `open_views`, which opens the same views each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openbank.domain.money import MAX_MINOR, Money
+from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.views.port import LogId, Views
+from tests.eventstore.memory import MemoryStore
+from tests.views.histories import (
+    EVERYTHING,
+    JPY,
+    LOG,
+    USD,
+    History,
+    assert_holds,
+    changes_of,
+    place_of,
+    project_events,
+    project_log,
+)
+
+OpenViews = Callable[[], Awaitable[Views]]
+
+PEOPLE = ("ann", "bob")
+ACCOUNTS = ("1", "2", "3")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("move"), st.sampled_from(PEOPLE)),
+        st.tuples(st.just("open"), st.sampled_from(ACCOUNTS)),
+        st.tuples(st.just("deposit"), st.sampled_from(ACCOUNTS)),
+        st.tuples(st.just("withdraw"), st.sampled_from(ACCOUNTS)),
+    ),
+    max_size=25,
+)
+
+
+class ViewsConformance:
+    @pytest.fixture
+    def history(self) -> History:
+        return History(MemoryStore())
+
+    @pytest.fixture
+    def open_views(self) -> OpenViews:
+        raise NotImplementedError("an adapter's test file opens its views, the same ones each time")
+
+    @pytest.fixture
+    async def views(self, open_views: OpenViews) -> AsyncIterator[Views]:
+        views = await open_views()
+        await views.clear(LOG)
+        yield views
+        await views.close()
+
+    async def test_new_views_are_of_no_log(self, open_views: OpenViews) -> None:
+        views = await open_views()
+        assert views.log is None
+        assert views.position == BEGINNING
+        assert await views.persons(0, EVERYTHING) == []
+        await views.close()
+
+    async def test_cleared_views_are_at_the_beginning_of_their_log(self, views: Views) -> None:
+        assert views.log == LOG
+        assert views.position == BEGINNING
+
+    async def test_what_is_not_there_is_none_or_nothing(self, views: Views) -> None:
+        assert await views.person("ann") is None
+        assert await views.account("1") is None
+        assert await views.account_by_number("1") is None
+        assert await views.accounts_by_owner("ann", 0, 10) == []
+        assert await views.account_events("1", EVERYTHING, 10) == []
+
+    async def test_they_hold_what_the_events_say(self, views: Views, history: History) -> None:
+        await history.register("ann")
+        await history.open("1", "ann", deposit=Money(USD, 1000))
+        await history.move("ann")
+        await history.deposit("1", 500)
+        await history.withdraw("1", 1500)
+        await project_log(views, history)
+        await assert_holds(views, history)
+        assert views.position == place_of((await history.events())[-1])
+
+    async def test_money_is_exact_up_to_its_maximum_and_in_any_currency(self, views: Views, history: History) -> None:
+        await history.register("ann")
+        await history.open("1", "ann", deposit=Money(USD, MAX_MINOR))
+        await history.open("2", "ann", deposit=Money(JPY, 7))
+        await history.deposit("2", MAX_MINOR - 7)
+        await project_log(views, history)
+        await assert_holds(views, history)
+
+    async def test_lists_are_in_the_order_of_the_log_and_not_of_ids_or_clocks(
+        self, views: Views, history: History
+    ) -> None:
+        for person_id in ("zoe", "ann", "mia"):
+            await history.register(person_id)
+        for account_id in ("9", "1", "5"):
+            await history.open(account_id, "ann")
+        await project_log(views, history)
+        persons = await views.persons(0, EVERYTHING)
+        assert [row.resource.state.person_id for row in persons] == ["zoe", "ann", "mia"]
+        accounts = await views.accounts_by_owner("ann", 0, EVERYTHING)
+        assert [row.resource.state.account_id for row in accounts] == ["9", "1", "5"]
+
+    async def test_a_list_goes_on_after_any_of_its_rows(self, views: Views, history: History) -> None:
+        for person_id in ("ann", "bob", "eve"):
+            await history.register(person_id)
+        for account_id in ("1", "2", "3"):
+            await history.open(account_id, "ann")
+            await history.open(f"other-{account_id}", "bob")
+        await project_log(views, history)
+        persons = await views.persons(0, EVERYTHING)
+        assert await views.persons(persons[0].position, 1) == [persons[1]]
+        assert await views.persons(persons[2].position, 1) == []
+        accounts = await views.accounts_by_owner("ann", 0, EVERYTHING)
+        assert len(accounts) == 3
+        assert await views.accounts_by_owner("ann", accounts[0].position, 1) == [accounts[1]]
+        assert await views.accounts_by_owner("ann", accounts[2].position, 1) == []
+
+    async def test_an_accounts_events_are_as_recorded_and_newest_first(self, views: Views, history: History) -> None:
+        await history.register("ann")
+        await history.open("1", "ann")
+        await history.open("2", "ann")
+        for _ in range(3):
+            await history.deposit("1")
+            await history.deposit("2")
+        await project_log(views, history)
+        recorded = await history.events_of("1")
+        assert await views.account_events("1", before=4, limit=2) == [recorded[2], recorded[1]]
+        assert await views.account_events("1", before=1, limit=2) == []
+
+    async def test_the_same_changes_again_change_nothing(self, views: Views, history: History) -> None:
+        await history.register("ann")
+        await history.open("1", "ann", deposit=Money(USD, 1000))
+        await history.deposit("1", 500)
+        await history.move("ann")
+        await project_log(views, history)
+        await project_log(views, history)
+        await assert_holds(views, history)
+
+    async def test_an_older_event_again_does_not_take_a_newer_one_back(
+        self, views: Views, open_views: OpenViews, history: History
+    ) -> None:
+        await history.register("ann")
+        await history.open("1", "ann", deposit=Money(USD, 1000))
+        await history.deposit("1", 500)
+        await history.deposit("1", 250)
+        await history.move("ann", "2 Side Street")
+        await history.move("ann", "3 Back Street")
+        await project_log(views, history)
+        place = views.position
+        for event in reversed(await history.events()):
+            await project_events(views, [event])
+            await assert_holds(views, history)
+        assert views.position == place
+        await views.close()
+        again = await open_views()
+        assert again.position == place
+        await again.close()
+
+    async def test_nor_does_it_in_one_batch_with_the_newer_one(self, views: Views, history: History) -> None:
+        await history.register("ann")
+        await history.open("1", "ann")
+        await history.deposit("1", 500)
+        await history.move("ann", "2 Side Street")
+        await project_log(views, history)
+        before = len(await history.events())
+        await history.deposit("1", 250)
+        await history.move("ann", "3 Back Street")
+        events = await history.events()
+        await views.project(changes_of([*events[before:], *events[:before]]), place_of(events[-1]))
+        await assert_holds(views, history)
+
+    @given(steps=STEPS, data=st.data())
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    async def test_however_the_log_is_cut_and_delivered_again_they_hold_what_it_says(
+        self, views: Views, steps: list[tuple[str, str]], data: st.DataObject
+    ) -> None:
+        await views.clear(LOG)
+        history = History(MemoryStore(step=data.draw(st.sampled_from([1, 10]))))
+        await live(history, steps)
+        events = await history.events()
+        done = 0
+        while done < len(events):
+            upto = data.draw(st.integers(done + 1, len(events)), label="the next batch ends at")
+            again = data.draw(st.lists(st.sampled_from(events[:upto]), max_size=6), label="delivered again")
+            await views.project(changes_of([*events[done:upto], *again]), place_of(events[upto - 1]))
+            again = data.draw(st.lists(st.sampled_from(events[:upto]), max_size=6), label="delivered once more")
+            await views.project(changes_of(again), place_of(again[0]) if again else BEGINNING)
+            done = upto
+        await assert_holds(views, history)
+        assert views.position == place_of(events[-1])
+
+    async def test_the_checkpoint_moves_without_changes_too(self, views: Views) -> None:
+        await views.project([], LogPosition(7, "account-1", 3))
+        assert views.position == LogPosition(7, "account-1", 3)
+
+    async def test_they_keep_what_they_hold_with_their_log_and_their_place(
+        self, views: Views, open_views: OpenViews, history: History
+    ) -> None:
+        await history.register("ann")
+        await history.open("1", "ann")
+        await project_log(views, history)
+        await views.close()
+        again = await open_views()
+        assert again.log == LOG
+        assert again.position == views.position
+        await assert_holds(again, history)
+        await again.close()
+
+    async def test_clearing_forgets_everything_and_the_log_builds_it_again(
+        self, views: Views, open_views: OpenViews, history: History
+    ) -> None:
+        await history.register("ann")
+        await history.open("1", "ann")
+        await project_log(views, history)
+        other = LogId("0b" * 16, "05" * 16)
+        await views.clear(other)
+        assert (views.log, views.position) == (other, BEGINNING)
+        assert await views.person("ann") is None
+        assert await views.accounts_by_owner("ann", 0, 10) == []
+        assert await views.account_events("1", EVERYTHING, 10) == []
+        await project_log(views, history)
+        await assert_holds(views, history)
+
+    async def test_waiting_ends_when_the_position_is_reached(self, views: Views) -> None:
+        await views.wait_for(0)
+        waiting = [asyncio.create_task(views.wait_for(position)) for position in (5, 6)]
+        await views.project([], LogPosition(4))
+        await asyncio.sleep(0.02)
+        assert not any(wait.done() for wait in waiting)
+        await views.project([], LogPosition(6))
+        await asyncio.wait_for(asyncio.gather(*waiting), 5)
+
+    async def test_a_read_sees_at_least_the_position_it_began_at(self, views: Views, history: History) -> None:
+        await history.register("ann")
+        await history.open("1", "ann")
+        for _ in range(30):
+            await history.deposit("1")
+        events = await history.events()
+        revision_at = {event.position: event.revision for event in events}
+
+        async def write() -> None:
+            for event in events:
+                await project_events(views, [event])
+
+        writing = asyncio.create_task(write())
+        await views.wait_for(events[1].position)
+        while not writing.done():
+            position = views.position.position
+            account = await views.account("1")
+            assert account is not None
+            assert account.revision >= revision_at[position]
+            await asyncio.sleep(0)
+        await writing
+
+
+async def live(history: History, steps: list[tuple[str, str]]) -> None:
+    """A life of the bank: the steps that can be made."""
+    for person_id in PEOPLE:
+        await history.register(person_id)
+    for step, name in steps:
+        account = history.accounts.get(name)
+        if step == "move":
+            await history.move(name)
+        elif step == "open" and account is None:
+            await history.open(name, PEOPLE[len(name) % 2])
+        elif step == "deposit" and account is not None:
+            await history.deposit(name)
+        elif step == "withdraw" and account is not None and account.resource.state.balance.minor:
+            await history.withdraw(name)

@@ -1,0 +1,157 @@
+"""Logs for views to be built from, and what views that are built from them hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from itertools import count
+from uuid import UUID
+
+from openbank.domain import account as accounts
+from openbank.domain import person as persons
+from openbank.domain.account import Account, AccountEvent, AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.fields import account_number_key
+from openbank.domain.internal import RequestClaimed
+from openbank.domain.money import Currency, Money
+from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonEvent, PersonRegistered
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.codec import DomainEvent, decode, encode, is_ours
+from openbank.eventstore.port import EventStore, LogPosition, Metadata, NewEvent, RecordedEvent
+from openbank.eventstore.streams import account_stream, person_stream, request_stream, split
+from openbank.views.changes import Change
+from openbank.views.port import Listed, LogId, Views
+from openbank.views.projections import project
+
+USD = Currency("USD", 2)
+JPY = Currency("JPY", 0)
+NOTHING = Money(USD, 0)
+LOG = LogId("b0" * 16, "50" * 16)
+START = 1_700_000_000_000_000
+EVERYTHING = 100_000
+
+ANN = Person(
+    "ann",
+    "Ann",
+    "Ødegård",
+    "Norwegian",
+    Gender.FEMALE,
+    date(1980, 2, 29),
+    Address("1 Main Street", "Oslo", "0150", "Norway"),
+    "ann@example.com",
+)
+
+
+class History:
+    """Writes a bank's events straight into a store's log, and knows the bank that they make."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.store = store
+        self.persons: dict[str, Listed[Person]] = {}
+        self.accounts: dict[str, Listed[Account]] = {}
+        self._numbers = count(1)
+
+    async def register(self, person_id: str) -> None:
+        await self._person(person_id, PersonRegistered(replace(ANN, person_id=person_id)))
+
+    async def move(self, person_id: str, street: str = "2 Side Street") -> None:
+        old = self.persons[person_id].resource.state.address
+        await self._person(person_id, PersonAddressUpdated(old, replace(old, street=street)))
+
+    async def open(self, account_id: str, owner_id: str, number: str = "", deposit: Money = NOTHING) -> None:
+        opened = AccountOpened(account_id, owner_id, number or f"number {account_id}", deposit)
+        await self._account(account_id, owner_id, opened)
+
+    async def deposit(self, account_id: str, minor: int = 100) -> None:
+        listed = self.accounts[account_id]
+        account = listed.resource.state
+        amount = Money(account.currency, minor)
+        await self._account(
+            account_id, account.owner_id, MoneyDeposited(amount, "salary", account.balance.plus(amount))
+        )
+
+    async def withdraw(self, account_id: str, minor: int = 100) -> None:
+        account = self.accounts[account_id].resource.state
+        amount = Money(account.currency, minor)
+        event = MoneyWithdrawn(amount, "", account.balance.minus(amount))
+        await self._account(account_id, account.owner_id, event)
+
+    async def claim(self, request_id: str) -> None:
+        """What the bank keeps for itself."""
+        await self._append(request_stream(request_id), 0, RequestClaimed("RegisterPerson", b"hash", "ann"), "")
+
+    async def note(self, stream: str, type_name: str, data: bytes = b"{}", part: int = 0, parts: int = 1) -> None:
+        """An event of any type, as another program or another version would write it."""
+        number = next(self._numbers)
+        metadata = Metadata(START + number, part=part, parts=parts)
+        revision = len(await self.store.read_stream(stream))
+        await self.store.append(stream, revision, [NewEvent(number.to_bytes(16), type_name, data, metadata)])
+
+    async def events(self) -> Sequence[RecordedEvent]:
+        return (await self.store.read_log(LogPosition(0), EVERYTHING)).events
+
+    async def events_of(self, account_id: str) -> Sequence[RecordedEvent]:
+        return [event for event in await self.store.read_stream(account_stream(account_id)) if is_ours(event.type)]
+
+    async def _person(self, person_id: str, event: PersonEvent) -> None:
+        known = self.persons.get(person_id)
+        revision = known.resource.revision if known else 0
+        position, time = await self._append(person_stream(person_id), revision, event, "")
+        state = persons.apply(known.resource.state if known else None, event)
+        create_time = known.resource.create_time if known else time
+        person = Versioned(state, revision + 1, create_time, time)
+        self.persons[person_id] = Listed(known.position if known else position, person)
+
+    async def _account(self, account_id: str, owner_id: str, event: AccountEvent) -> None:
+        known = self.accounts.get(account_id)
+        revision = known.resource.revision if known else 0
+        position, time = await self._append(account_stream(account_id), revision, event, owner_id)
+        state = accounts.apply(known.resource.state if known else None, event)
+        create_time = known.resource.create_time if known else time
+        account = Versioned(state, revision + 1, create_time, time)
+        self.accounts[account_id] = Listed(known.position if known else position, account)
+
+    async def _append(self, stream: str, revision: int, event: DomainEvent, owner_id: str) -> tuple[int, int]:
+        number = next(self._numbers)
+        type_name, data = encode(event)
+        # Clocks may run backwards: nothing may depend on the order of times.
+        time = START - number
+        metadata = Metadata(time, UUID(int=number).bytes, b"hash", f"call-{number}", "cause", owner_id)
+        new = NewEvent(number.to_bytes(16), type_name, data, metadata)
+        return await self.store.append(stream, revision, [new]), time
+
+
+def changes_of(events: Sequence[RecordedEvent]) -> list[Change]:
+    return [
+        change for event in events for change in project(event, decode(event.type, event.data, split(event.stream)[1]))
+    ]
+
+
+def place_of(event: RecordedEvent) -> LogPosition:
+    return LogPosition(event.position, event.stream, event.revision)
+
+
+async def project_events(views: Views, events: Sequence[RecordedEvent]) -> None:
+    """As a projector does, for events of persons and accounts."""
+    await views.project(changes_of(events), place_of(events[-1]))
+
+
+async def project_log(views: Views, history: History) -> None:
+    await project_events(views, await history.events())
+
+
+async def assert_holds(views: Views, history: History) -> None:
+    """Every read of the views gives what the log says, whole and in order."""
+    in_order = sorted(history.persons.values())
+    assert await views.persons(0, EVERYTHING) == in_order
+    for person in in_order:
+        assert await views.person(person.resource.state.person_id) == person.resource
+        owner_id = person.resource.state.person_id
+        owned = [account for account in history.accounts.values() if account.resource.state.owner_id == owner_id]
+        assert await views.accounts_by_owner(owner_id, 0, EVERYTHING) == sorted(owned)
+    for account_id, account in history.accounts.items():
+        assert await views.account(account_id) == account.resource
+        key = account_number_key(account.resource.state.account_number)
+        assert await views.account_by_number(key) == account.resource
+        newest_first = list(reversed(await history.events_of(account_id)))
+        assert await views.account_events(account_id, EVERYTHING, EVERYTHING) == newest_first

@@ -1,0 +1,425 @@
+"""The projector: it follows the log, keeps its place, and stops rather than guess."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, RecordedEvent, StoreDamaged
+from openbank.eventstore.sqlite import SqliteEventStore
+from openbank.eventstore.tail import LogTail
+from openbank.views import projector as projecting
+from openbank.views.changes import Change
+from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
+from openbank.views.projector import Projector, match_log
+from openbank.views.sqlite import FILE, SqliteViews
+from tests.eventstore.memory import MemoryStore
+from tests.views.histories import LOG, History, assert_holds, place_of
+
+PATIENCE_SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projecting, "RETRY_SECONDS_MIN", 0.001)
+
+
+@pytest.fixture(params=[1, 10], ids=["dense", "sparse"])
+def store(request: pytest.FixtureRequest) -> MemoryStore:
+    return MemoryStore(step=request.param)
+
+
+@pytest.fixture
+def history(store: MemoryStore) -> History:
+    return History(store)
+
+
+@pytest.fixture
+async def views(tmp_path: Path) -> AsyncIterator[FailingViews]:
+    views = FailingViews(tmp_path)
+    await views.clear(LOG)
+    yield views
+    await views.close()
+
+
+async def test_it_projects_history_and_what_comes_after(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    await some_life(history)
+    async with running(store, views) as projector:
+        await caught_up(store, views)
+        await assert_holds(views, history)
+        await history.deposit("1")
+        await history.move("ann", "4 Other Street")
+        await caught_up(store, views)
+        await assert_holds(views, history)
+        assert projector.failure is None
+        assert projector.available
+
+
+async def test_it_works_with_the_embedded_store(tmp_path: Path) -> None:
+    store, views = SqliteEventStore(tmp_path), SqliteViews(tmp_path)
+    await match_log(views, store)
+    history = History(store)
+    await some_life(history)
+    async with running(store, views):
+        await caught_up(store, views)
+        await history.deposit("1")
+        await caught_up(store, views)
+    await assert_holds(views, history)
+    await views.close()
+    await store.close()
+
+
+@pytest.mark.parametrize("batch_events_max", [1, 2, 3, 7])
+async def test_the_size_of_batches_makes_no_difference(
+    store: MemoryStore, history: History, views: FailingViews, batch_events_max: int
+) -> None:
+    await some_life(history)
+    async with running(store, views, batch_events_max):
+        await caught_up(store, views)
+    await assert_holds(views, history)
+    assert views.projected >= len(await history.events()) / batch_events_max
+
+
+async def test_waiting_events_share_a_transaction(store: MemoryStore, history: History, views: FailingViews) -> None:
+    await some_life(history)
+    async with running(store, views):
+        await caught_up(store, views)
+    assert views.projected == 1
+
+
+async def test_it_goes_on_where_the_views_are(store: MemoryStore, history: History, tmp_path: Path) -> None:
+    first = SqliteViews(tmp_path)
+    await match_log(first, store)
+    await some_life(history)
+    async with running(store, first):
+        await caught_up(store, first)
+    await first.close()
+    await history.deposit("1")
+    log = RecordingLog(LogTail(store))
+    second = SqliteViews(tmp_path)
+    await match_log(second, store)
+    async with running(store, second, log=log):
+        await caught_up(store, second)
+    assert log.read_after[0] == first.position
+    await assert_holds(second, history)
+    await second.close()
+
+
+async def test_events_of_other_programs_are_passed_and_counted(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    await some_life(history)
+    await history.note("account-1", "$metadata")
+    await history.note("orders-7", "OrderPlaced")
+    await history.claim("3f2504e0-4f89-11d3-9a0c-0305e82c3301")
+    store.pass_others()
+    async with running(store, views) as projector:
+        await caught_up(store, views)
+        assert projector.skipped == 2
+        assert projector.failure is None
+    await assert_holds(views, history)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "data", "reason"),
+    [
+        ("openbank.accounts.v1.AccountFrozen", b"", "UnknownEventType"),
+        ("openbank.accounts.v1.MoneyDeposited", b"\xff", "UndecodableEvent"),
+        ("openbank.persons.v1.PersonAddressUpdated", b"", "ValueError"),
+    ],
+)
+async def test_an_event_that_cannot_be_projected_stops_it_right_there(
+    store: MemoryStore,
+    history: History,
+    views: FailingViews,
+    caplog: pytest.LogCaptureFixture,
+    type_name: str,
+    data: bytes,
+    reason: str,
+) -> None:
+    await some_life(history)
+    last = place_of((await history.events())[-1])
+    await history.note("account-1", type_name, data)
+    poison = (await history.events())[-1]
+    await history.open("after", "ann")
+    with caplog.at_level(logging.ERROR):
+        async with running(store, views) as projector:
+            await until(lambda: projector.failure is not None)
+    assert projector.failure == (
+        f"the {type_name} at position {poison.position}, revision {poison.revision} of account-1,"
+        f" cannot be projected: {reason}"
+    )
+    assert [record.message for record in caplog.records] == ["projector stopped"]
+    assert views.position == last
+    assert await views.account("after") is None
+
+
+async def test_it_stops_before_the_whole_command_of_such_an_event(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    await history.register("ann")
+    await history.open("1", "ann")
+    place = place_of((await history.events())[-1])
+    deposited = "openbank.accounts.v1.MoneyDeposited"
+    await history.deposit("1")
+    good = (await history.events())[-1]
+    events = [
+        good._replace(position=100, revision=3, metadata=good.metadata._replace(part=0, parts=2)),
+        good._replace(
+            position=101, revision=4, type=f"{deposited}V2", metadata=good.metadata._replace(part=1, parts=2)
+        ),
+    ]
+    log = ListLog([*(await history.events())[:2], *events])
+    projector = Projector(log, views)
+    await asyncio.wait_for(projector.run(), PATIENCE_SECONDS)
+    assert projector.failure is not None
+    assert views.position == place
+    account = await views.account("1")
+    assert account is not None
+    assert account.revision == 1
+
+
+async def test_the_failure_tells_nothing_of_what_the_event_holds(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    await history.note("person-ann", "openbank.persons.v1.PersonRegistered", b"Ann Secret")
+    async with running(store, views) as projector:
+        await until(lambda: projector.failure is not None)
+    assert "Secret" not in str(projector.failure)
+
+
+async def test_views_that_are_away_are_waited_for(
+    store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture
+) -> None:
+    await some_life(history)
+    views.failures = [ViewsUnavailable("away")] * 3
+    with caplog.at_level(logging.INFO):
+        async with running(store, views) as projector:
+            await until(lambda: not projector.available)
+            await caught_up(store, views)
+            await until(lambda: projector.available)
+    lines = [record.message for record in caplog.records if record.name == projecting.__name__]
+    assert lines == ["projector waits", "projector goes on"]
+    await assert_holds(views, history)
+
+
+async def test_what_was_written_although_it_failed_is_written_again_without_harm(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    await some_life(history)
+    views.failures_after = [ViewsUnavailable("the answer was lost")] * 2
+    async with running(store, views, batch_events_max=3):
+        await caught_up(store, views)
+    await assert_holds(views, history)
+
+
+async def test_a_log_that_is_away_is_waited_for(store: MemoryStore, history: History, views: FailingViews) -> None:
+    await some_life(history)
+    store.go_away()
+    async with running(store, views) as projector:
+        await until(lambda: not projector.available)
+        assert views.position == BEGINNING
+        store.come_back()
+        await caught_up(store, views)
+        await history.deposit("1")
+        await caught_up(store, views)
+        await assert_holds(views, history)
+        assert projector.available
+
+
+@pytest.mark.parametrize("damage", [ViewsDamaged("views.db is damaged"), StoreDamaged("a checksum differs")])
+async def test_damage_stops_it(store: MemoryStore, history: History, views: FailingViews, damage: Exception) -> None:
+    await some_life(history)
+    views.failures = [damage]
+    async with running(store, views) as projector:
+        await until(lambda: projector.failure is not None)
+    assert projector.failure == str(damage)
+
+
+class TestMatchLog:
+    async def test_new_views_become_those_of_the_log_without_a_word(
+        self, store: MemoryStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        views = SqliteViews(tmp_path)
+        await match_log(views, store)
+        assert views.log == LOG
+        assert caplog.records == []
+        await views.close()
+
+    async def test_views_of_the_log_stay(self, store: MemoryStore, history: History, views: FailingViews) -> None:
+        await some_life(history)
+        async with running(store, views):
+            await caught_up(store, views)
+        await history.deposit("1")
+        place = views.position
+        await match_log(views, store)
+        assert views.position == place
+
+    async def test_views_that_passed_the_last_of_the_banks_events_stay(
+        self, store: MemoryStore, history: History, views: FailingViews
+    ) -> None:
+        await some_life(history)
+        store.pass_others()
+        async with running(store, views):
+            await caught_up(store, views)
+        await match_log(views, store)
+        assert views.position == await store.head()
+
+    @pytest.mark.parametrize("other", ["bank_id", "store_id"])
+    async def test_views_of_another_log_are_rebuilt(
+        self, store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture, other: str
+    ) -> None:
+        await some_life(history)
+        async with running(store, views):
+            await caught_up(store, views)
+        setattr(store, other, "ff" * 16)
+        await match_log(views, store)
+        assert_rebuilt(views, caplog, "they are of another log")
+        async with running(store, views):
+            await caught_up(store, views)
+        await assert_holds(views, history)
+
+    async def test_views_ahead_of_their_log_are_rebuilt(
+        self, views: FailingViews, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The log was restored from a backup."""
+        before, restored = History(MemoryStore()), History(MemoryStore())
+        for history in (before, restored):
+            await history.register("ann")
+        await before.open("1", "ann")
+        async with running(before.store, views):
+            await caught_up(before.store, views)
+        await match_log(views, restored.store)
+        assert_rebuilt(views, caplog, "they are ahead of their log")
+
+    async def test_so_are_views_whose_last_event_is_not_in_the_log(
+        self, views: FailingViews, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It was restored from a backup and has grown since."""
+        before, restored = History(MemoryStore()), History(MemoryStore())
+        for history in (before, restored):
+            await history.register("ann")
+        await before.open("1", "ann")
+        await restored.move("ann")
+        await restored.move("ann")
+        async with running(before.store, views):
+            await caught_up(before.store, views)
+        await match_log(views, restored.store)
+        assert_rebuilt(views, caplog, "they are ahead of their log")
+
+    async def test_after_their_file_is_deleted_the_log_builds_them_again(self, tmp_path: Path) -> None:
+        store = SqliteEventStore(tmp_path)
+        history = History(store)
+        await some_life(history)
+        for _ in range(2):
+            views = SqliteViews(tmp_path)
+            await match_log(views, store)
+            async with running(store, views):
+                await caught_up(store, views)
+            await assert_holds(views, history)
+            await views.close()
+            (tmp_path / FILE).unlink()
+        await store.close()
+
+
+class FailingViews(SqliteViews):
+    """Fails as it is told to, and counts."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.failures: list[Exception] = []
+        self.failures_after: list[Exception] = []
+        """Raised when the changes are made already."""
+        self.projected = 0
+
+    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+        if self.failures:
+            raise self.failures.pop()
+        place = self.position
+        await super().project(changes, through)
+        self.projected += 1
+        if self.failures_after:
+            self.position = place
+            raise self.failures_after.pop()
+
+
+class RecordingLog:
+    """Remembers what was read."""
+
+    def __init__(self, tail: LogTail) -> None:
+        self.tail = tail
+        self.read_after: list[LogPosition] = []
+
+    async def read(self, after: LogPosition, limit: int) -> LogSlice:
+        self.read_after.append(after)
+        return await self.tail.read(after, limit)
+
+    async def wait(self, after: int) -> None:
+        await self.tail.wait(after)
+
+
+class ListLog:
+    """These events, and no others."""
+
+    def __init__(self, events: Sequence[RecordedEvent]) -> None:
+        self.events = events
+
+    async def read(self, after: LogPosition, limit: int) -> LogSlice:
+        events = [event for event in self.events if event.position > after.position]
+        return LogSlice(events, place_of(events[-1]) if events else after, caught_up=True)
+
+    async def wait(self, after: int) -> None:
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running(
+    store: EventStore, views: Views, batch_events_max: int = 1000, log: RecordingLog | None = None
+) -> AsyncIterator[Projector]:
+    log = log or RecordingLog(LogTail(store))
+    projector = Projector(log, views, batch_events_max)
+    tasks = [asyncio.create_task(log.tail.run()), asyncio.create_task(projector.run())]
+    try:
+        yield projector
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def caught_up(store: EventStore, views: Views) -> None:
+    await asyncio.wait_for(views.wait_for((await store.head()).position), PATIENCE_SECONDS)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(round(PATIENCE_SECONDS / 0.001)):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise TimeoutError
+
+
+async def some_life(history: History) -> None:
+    await history.register("ann")
+    await history.register("bob")
+    for account_id, owner_id in (("1", "ann"), ("2", "bob"), ("3", "ann")):
+        await history.open(account_id, owner_id)
+    for amount in range(1, 6):
+        await history.deposit("1", amount)
+        await history.deposit("2", 10 * amount)
+    await history.withdraw("2", 30)
+    await history.move("ann")
+
+
+def assert_rebuilt(views: Views, caplog: pytest.LogCaptureFixture, reason: str) -> None:
+    assert views.position == BEGINNING
+    [record] = [record for record in caplog.records if record.name == projecting.__name__]
+    assert record.message == "views are rebuilt"
+    assert record.__dict__["values"]["reason"] == reason

@@ -1,0 +1,178 @@
+"""The embedded views."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from openbank.eventstore.port import BEGINNING
+from openbank.views import sqlite
+from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
+from openbank.views.sqlite import FILE, SqliteViews
+from tests.eventstore.memory import MemoryStore
+from tests.views.conformance import OpenViews, ViewsConformance
+from tests.views.histories import LOG, History, assert_holds, project_events, project_log
+
+
+class TestSqliteViews(ViewsConformance):
+    @pytest.fixture
+    def open_views(self, tmp_path: Path) -> OpenViews:
+        async def open_views() -> Views:
+            return SqliteViews(tmp_path)
+
+        return open_views
+
+
+@pytest.fixture
+async def views(tmp_path: Path) -> AsyncIterator[SqliteViews]:
+    views = SqliteViews(tmp_path)
+    await views.clear(LOG)
+    yield views
+    await views.close()
+
+
+@pytest.fixture
+async def history() -> History:
+    """Ann, her two accounts, and some deposits."""
+    history = History(MemoryStore())
+    await history.register("ann")
+    for account_id in ("1", "2"):
+        await history.open(account_id, "ann")
+    for number in range(200):
+        await history.deposit("1" if number % 3 else "2")
+    return history
+
+
+async def test_a_batch_that_fails_half_way_leaves_nothing_behind(
+    views: SqliteViews, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = await history.events()
+    await project_events(views, events[:3])
+    place = views.position
+    monkeypatch.setattr(sqlite, "_SET_CHECKPOINT", "no SQL at all")
+    with pytest.raises(ViewsUnavailable):
+        await project_events(views, events[3:])
+    account = await views.account("1")
+    assert account is not None
+    assert account.revision == 1
+    assert views.position == place
+    monkeypatch.undo()
+    await project_events(views, events[3:])
+    await assert_holds(views, history)
+
+
+async def test_what_a_kill_leaves_between_batches_is_gone_on_with(
+    views: SqliteViews, history: History, tmp_path: Path
+) -> None:
+    events = await history.events()
+    for number, start in enumerate(range(0, len(events), 50)):
+        await project_events(views, events[start : start + 50])
+        left = tmp_path / f"left-{number}"
+        left.mkdir()
+        for name in (FILE, f"{FILE}-wal"):
+            shutil.copy(tmp_path / name, left)
+        again = SqliteViews(left)
+        assert again.position == views.position
+        rest = [event for event in events if event.position > again.position.position]
+        assert len(rest) == len(events) - min(start + 50, len(events))
+        if rest:
+            await project_events(again, rest)
+        await assert_holds(again, history)
+        await again.close()
+
+
+async def test_without_their_file_they_start_over(views: SqliteViews, history: History, tmp_path: Path) -> None:
+    await project_log(views, history)
+    # As after a kill, so that the WAL is still there: it must not come back to life.
+    (tmp_path / FILE).unlink()
+    again = SqliteViews(tmp_path)
+    assert (again.log, again.position) == (None, BEGINNING)
+    assert await again.person("ann") is None
+    await again.close()
+
+
+@pytest.mark.parametrize("version", [0, 99])
+async def test_views_of_another_format_are_set_aside(
+    views: SqliteViews, history: History, tmp_path: Path, version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    await project_log(views, history)
+    await views.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    await assert_starts_over(tmp_path, caplog)
+
+
+async def test_another_programs_database_is_set_aside_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("CREATE TABLE theirs (word TEXT)")
+        connection.execute("INSERT INTO theirs VALUES ('kept')")
+    connection.close()
+    await assert_starts_over(tmp_path, caplog)
+    with sqlite3.connect(tmp_path / f"{FILE}.set-aside") as connection:
+        assert connection.execute("SELECT word FROM theirs").fetchall() == [("kept",)]
+    connection.close()
+
+
+async def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_bytes(b"\x00not a database" * 1000)
+    await assert_starts_over(tmp_path, caplog)
+
+
+async def test_a_file_that_was_cut_is_set_aside(
+    views: SqliteViews, history: History, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await project_log(views, history)
+    await views.close()
+    path = tmp_path / FILE
+    path.write_bytes(path.read_bytes()[:5000])
+    await assert_starts_over(tmp_path, caplog)
+
+
+async def test_damage_met_later_is_told_and_the_next_start_rebuilds(
+    views: SqliteViews, history: History, tmp_path: Path
+) -> None:
+    await project_log(views, history)
+    await views.close()
+    path = tmp_path / FILE
+    content = path.read_bytes()
+    page = 4096
+    path.write_bytes(content[: 4 * page] + b"\xff" * (len(content) - 4 * page))
+    damaged = SqliteViews(tmp_path)
+    with pytest.raises(ViewsDamaged, match="the next start rebuilds"):
+        await assert_holds(damaged, history)
+    with pytest.raises(ViewsUnavailable):
+        await damaged.account_events("1", 1000, 1000)
+    await damaged.close()
+    again = SqliteViews(tmp_path)
+    assert again.log is None
+    await again.clear(LOG)
+    await project_log(again, history)
+    await assert_holds(again, history)
+    await again.close()
+
+
+async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ViewsUnavailable, match=r"views\.db can't be opened"):
+        SqliteViews(tmp_path / "nowhere")
+
+
+async def test_closed_views_are_unavailable(views: SqliteViews) -> None:
+    await views.close()
+    with pytest.raises(ViewsUnavailable):
+        await views.person("ann")
+
+
+async def assert_starts_over(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        views = SqliteViews(directory)
+    assert [record.message for record in caplog.records] == ["views are rebuilt"]
+    assert (views.log, views.position) == (None, BEGINNING)
+    assert await views.persons(0, 10) == []
+    await views.close()
+    assert (directory / f"{FILE}.set-aside").exists()
