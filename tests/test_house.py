@@ -44,9 +44,9 @@ SEES_ADAPTERS = "app"
 
 # Rooms and modules that may import generated code, and whose.
 MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
-    "rpc": ("openbank.", "google."),
+    "rpc": ("openbank.", "google.", "grpc_health.", "grpc_reflection."),
     "eventstore.codec": ("openbank.", "google.protobuf."),
-    "server": ("grpc_health.", "grpc_reflection."),
+    "eventstore.eventstoredb": ("esdbclient.", "google.protobuf.", "google.rpc."),
 }
 
 # `integration` is not there yet, and its name is taken already.

@@ -29,9 +29,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_FIELD_REQUIRED: _ErrorReason.ValueType  # 5
     """Violation. A field that is required on input is unset, or empty after trimming."""
     ERROR_REASON_FIELD_TOO_LONG: _ErrorReason.ValueType  # 6
-    """Violation. A text has more code points than its field allows."""
+    """Violation. A text has more code points than its field allows. Metadata: length, maxLength."""
     ERROR_REASON_INVALID_TEXT: _ErrorReason.ValueType  # 7
-    """Violation. A text holds a control character or is not valid Unicode."""
+    """Violation. A text holds a control character. (One that is not valid UTF-8 makes the request MALFORMED_REQUEST.)"""
     ERROR_REASON_INVALID_ID: _ErrorReason.ValueType  # 8
     """Violation. An id is not 1 to 64 characters of [A-Za-z0-9_-]."""
     ERROR_REASON_INVALID_DATE: _ErrorReason.ValueType  # 9
@@ -43,20 +43,22 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_UNKNOWN_ENUM_VALUE: _ErrorReason.ValueType  # 12
     """Violation. An enum value that this server does not know, or UNSPECIFIED in a list."""
     ERROR_REASON_INVALID_ACCOUNT_NUMBER: _ErrorReason.ValueType  # 13
-    """Violation. An account number has other characters than ASCII letters, digits, space and hyphen."""
+    """Violation. An account number has other characters than ASCII letters, digits, space and hyphen, or neither letter
+    nor digit.
+    """
     ERROR_REASON_UNKNOWN_CURRENCY: _ErrorReason.ValueType  # 14
     """Violation. Not a currency of ISO 4217 that has a smallest unit."""
     ERROR_REASON_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 15
     """Violation. An amount is in another currency than the account's, which never changes; at opening, an initial
-    deposit in another currency than currency_code.
+    deposit in another currency than currency_code. Metadata: currencyCode, the amount's, and expectedCurrencyCode.
     """
     ERROR_REASON_AMOUNT_NOT_POSITIVE: _ErrorReason.ValueType  # 16
-    """Violation. An amount to move is zero or negative."""
+    """Violation. An amount to move is zero or negative. Metadata: amount, where it names a currency."""
     ERROR_REASON_AMOUNT_NEGATIVE: _ErrorReason.ValueType  # 17
-    """Violation. An initial deposit is negative."""
+    """Violation. An initial deposit is negative. Metadata: amount, where it names a currency."""
     ERROR_REASON_AMOUNT_TOO_PRECISE: _ErrorReason.ValueType  # 18
     """Violation. An amount is finer than the smallest unit of its currency. The description shows the amount that was
-    sent: nanos: 50 is 0.00000005, not 50 cents.
+    sent, and what may be meant: nanos: 50 is 0.00000005, not 50 cents. Metadata: amount, minorUnitDigits.
     """
     ERROR_REASON_AMOUNT_SIGNS_DIFFER: _ErrorReason.ValueType  # 19
     """Violation. units and nanos of an amount have opposite signs."""
@@ -65,9 +67,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INVALID_REQUEST_ID: _ErrorReason.ValueType  # 21
     """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 22
-    """Violation. The request_id is known for another request: nothing was done. Make a new id for every new request.
-    Metadata: requestId.
-    """
+    """Violation. The request_id is known for another request: nothing was done. Make a new id for every new request."""
     ERROR_REASON_INVALID_EXPECTED_REVISION: _ErrorReason.ValueType  # 23
     """Violation. An expected_revision is below 1."""
     ERROR_REASON_INVALID_PAGE_SIZE: _ErrorReason.ValueType  # 24
@@ -87,10 +87,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     is too old to know. The description lists the ways.
     """
     ERROR_REASON_TOO_MANY_FILTERS: _ErrorReason.ValueType  # 30
-    """Violation. A filter of a watch has more than 1,000 values."""
+    """Violation. A filter of a watch has more than 1,000 values. Metadata: maxCount."""
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
     """Violation. A mutation has a field that this server does not know, at any depth. It is not carried out as if the
-    field were not there: send it to a newer server.
+    field were not there: send it to a newer server. The path ends in the field's number ("amount.15").
     """
     ERROR_REASON_PERSON_NOT_FOUND: _ErrorReason.ValueType  # 40
     """NOT_FOUND, with google.rpc.ResourceInfo. No person has this id. Metadata: personId."""
@@ -114,15 +114,15 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_INSUFFICIENT_FUNDS: _ErrorReason.ValueType  # 60
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. A withdrawal of more than the available balance.
-    Metadata: accountId, balance, available, amount, currency.
+    Metadata: accountId, balance, availableBalance, amount.
     """
     ERROR_REASON_ACCOUNT_NOT_ACTIVE: _ErrorReason.ValueType  # 61
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. Money moves only on an active account. Metadata:
-    accountId, state ("FROZEN", "CLOSED").
+    accountId, state (the enum value's name, "ACCOUNT_STATE_FROZEN").
     """
     ERROR_REASON_BALANCE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 62
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
-    units of its currency. Metadata: accountId, balance, amount, limit, currency.
+    units of its currency. Metadata: accountId, balance, amount, maxBalance.
     """
     ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 70
     """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId or
@@ -173,14 +173,13 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     metadata as listed at each value. Decide by reason, or by status code where you do not know the reason: values may
     be added. Never decide by the message; the figures it mentions are in the metadata too.
 
-    Metadata values are strings. Amounts are decimal in the currency that "currency" names ("12.34"), revisions and
-    counts are decimal.
+    Metadata values are strings: amounts are decimal with their currency ("12.34 USD"), revisions and counts decimal.
 
     What is wrong with fields comes as INVALID_ARGUMENT with a google.rpc.BadRequest that holds all violations of the
     request at once, each with the field's path ("address.city"), a description, and a reason of its own: those below
-    that are called a violation. ErrorInfo has the reason of the first one, and its path as metadata "field". (Of
-    hundreds, the first that fit into 2 KiB; the message tells how many more.) The same request fails again however
-    often it is sent.
+    that are called a violation. ErrorInfo has the reason of the first one, its path as metadata "field", and the
+    metadata listed at that reason. (Of hundreds, the first that fit into 2 KiB; the message tells how many more.) The
+    same request fails again however often it is sent.
 
     With UNAVAILABLE comes a google.rpc.RetryInfo: send the same call again after its delay, with the same request_id.
     It is answered to a mutation only where surely nothing was written, or where a request_id makes the retry safe.
@@ -197,9 +196,9 @@ ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 1
 ERROR_REASON_FIELD_REQUIRED: ErrorReason.ValueType  # 5
 """Violation. A field that is required on input is unset, or empty after trimming."""
 ERROR_REASON_FIELD_TOO_LONG: ErrorReason.ValueType  # 6
-"""Violation. A text has more code points than its field allows."""
+"""Violation. A text has more code points than its field allows. Metadata: length, maxLength."""
 ERROR_REASON_INVALID_TEXT: ErrorReason.ValueType  # 7
-"""Violation. A text holds a control character or is not valid Unicode."""
+"""Violation. A text holds a control character. (One that is not valid UTF-8 makes the request MALFORMED_REQUEST.)"""
 ERROR_REASON_INVALID_ID: ErrorReason.ValueType  # 8
 """Violation. An id is not 1 to 64 characters of [A-Za-z0-9_-]."""
 ERROR_REASON_INVALID_DATE: ErrorReason.ValueType  # 9
@@ -211,20 +210,22 @@ ERROR_REASON_INVALID_TIME: ErrorReason.ValueType  # 11
 ERROR_REASON_UNKNOWN_ENUM_VALUE: ErrorReason.ValueType  # 12
 """Violation. An enum value that this server does not know, or UNSPECIFIED in a list."""
 ERROR_REASON_INVALID_ACCOUNT_NUMBER: ErrorReason.ValueType  # 13
-"""Violation. An account number has other characters than ASCII letters, digits, space and hyphen."""
+"""Violation. An account number has other characters than ASCII letters, digits, space and hyphen, or neither letter
+nor digit.
+"""
 ERROR_REASON_UNKNOWN_CURRENCY: ErrorReason.ValueType  # 14
 """Violation. Not a currency of ISO 4217 that has a smallest unit."""
 ERROR_REASON_CURRENCY_MISMATCH: ErrorReason.ValueType  # 15
 """Violation. An amount is in another currency than the account's, which never changes; at opening, an initial
-deposit in another currency than currency_code.
+deposit in another currency than currency_code. Metadata: currencyCode, the amount's, and expectedCurrencyCode.
 """
 ERROR_REASON_AMOUNT_NOT_POSITIVE: ErrorReason.ValueType  # 16
-"""Violation. An amount to move is zero or negative."""
+"""Violation. An amount to move is zero or negative. Metadata: amount, where it names a currency."""
 ERROR_REASON_AMOUNT_NEGATIVE: ErrorReason.ValueType  # 17
-"""Violation. An initial deposit is negative."""
+"""Violation. An initial deposit is negative. Metadata: amount, where it names a currency."""
 ERROR_REASON_AMOUNT_TOO_PRECISE: ErrorReason.ValueType  # 18
 """Violation. An amount is finer than the smallest unit of its currency. The description shows the amount that was
-sent: nanos: 50 is 0.00000005, not 50 cents.
+sent, and what may be meant: nanos: 50 is 0.00000005, not 50 cents. Metadata: amount, minorUnitDigits.
 """
 ERROR_REASON_AMOUNT_SIGNS_DIFFER: ErrorReason.ValueType  # 19
 """Violation. units and nanos of an amount have opposite signs."""
@@ -233,9 +234,7 @@ ERROR_REASON_AMOUNT_OUT_OF_RANGE: ErrorReason.ValueType  # 20
 ERROR_REASON_INVALID_REQUEST_ID: ErrorReason.ValueType  # 21
 """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 22
-"""Violation. The request_id is known for another request: nothing was done. Make a new id for every new request.
-Metadata: requestId.
-"""
+"""Violation. The request_id is known for another request: nothing was done. Make a new id for every new request."""
 ERROR_REASON_INVALID_EXPECTED_REVISION: ErrorReason.ValueType  # 23
 """Violation. An expected_revision is below 1."""
 ERROR_REASON_INVALID_PAGE_SIZE: ErrorReason.ValueType  # 24
@@ -255,10 +254,10 @@ ERROR_REASON_FEED_START_REQUIRED: ErrorReason.ValueType  # 29
 is too old to know. The description lists the ways.
 """
 ERROR_REASON_TOO_MANY_FILTERS: ErrorReason.ValueType  # 30
-"""Violation. A filter of a watch has more than 1,000 values."""
+"""Violation. A filter of a watch has more than 1,000 values. Metadata: maxCount."""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31
 """Violation. A mutation has a field that this server does not know, at any depth. It is not carried out as if the
-field were not there: send it to a newer server.
+field were not there: send it to a newer server. The path ends in the field's number ("amount.15").
 """
 ERROR_REASON_PERSON_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND, with google.rpc.ResourceInfo. No person has this id. Metadata: personId."""
@@ -282,15 +281,15 @@ is not told. Metadata: accountNumber, as it was sent.
 """
 ERROR_REASON_INSUFFICIENT_FUNDS: ErrorReason.ValueType  # 60
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. A withdrawal of more than the available balance.
-Metadata: accountId, balance, available, amount, currency.
+Metadata: accountId, balance, availableBalance, amount.
 """
 ERROR_REASON_ACCOUNT_NOT_ACTIVE: ErrorReason.ValueType  # 61
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. Money moves only on an active account. Metadata:
-accountId, state ("FROZEN", "CLOSED").
+accountId, state (the enum value's name, "ACCOUNT_STATE_FROZEN").
 """
 ERROR_REASON_BALANCE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 62
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
-units of its currency. Metadata: accountId, balance, amount, limit, currency.
+units of its currency. Metadata: accountId, balance, amount, maxBalance.
 """
 ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 70
 """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId or

@@ -1,0 +1,148 @@
+"""The composition root: makes the bank of its parts. The only module that knows all the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from openbank.commands.bank import Bank
+from openbank.config import Settings
+from openbank.datadir import DataDirectory, DataDirectoryInUse
+from openbank.domain.clock import Clock, system_clock
+from openbank.eventstore.port import LogPosition, StoreRefused, StoreUnavailable
+from openbank.eventstore.sqlite import SqliteEventStore, backup
+from openbank.eventstore.tail import LogTail
+from openbank.eventstore.token import Tokens
+from openbank.feeds.feed import Feed
+from openbank.feeds.limits import FeedLimits
+from openbank.queries.reader import Reader
+from openbank.rpc import accounts, persons
+from openbank.rpc.feeds import Watches, encode
+from openbank.rpc.handlers import Calls, handlers
+from openbank.rpc.health import Health
+from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUERIES, CannotListen, Server
+from openbank.views.port import Views, ViewsUnavailable
+from openbank.views.projector import Projector, match_log
+from openbank.views.sqlite import SqliteViews
+
+__all__ = ["CANNOT_START", "backup", "serving"]
+
+SERVICES = (persons.SERVICE, accounts.SERVICE)
+HEALTH_SECONDS = 0.1
+"""How often health looks at what it reports."""
+CANNOT_START = (DataDirectoryInUse, StoreRefused, StoreUnavailable, ViewsUnavailable, CannotListen, OSError)
+"""What `serving` raises for a start that cannot be: the message tells a person what to do."""
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Server]:
+    """A bank that serves until the block ends, which drains it and closes everything in the order of dependence.
+
+    Raises one of CANNOT_START when it cannot start.
+    """
+    async with AsyncExitStack() as stack:
+        directory = DataDirectory(settings.data, settings.listen)
+        stack.callback(directory.close)
+        store = SqliteEventStore(directory.path)
+        stack.push_async_callback(store.close)
+        views = SqliteViews(directory.path)
+        stack.push_async_callback(views.close)
+        await match_log(views, store)
+
+        tail = LogTail(store, settings.ring_events)
+        projector = Projector(tail, views)
+        feed = Feed(store, tail, encode, _feed_limits(settings))
+        bank = Bank(store, clock, settings.cached_aggregates)
+        reader = Reader(views, store.head, settings.view_wait_seconds)
+        tokens = Tokens(store)
+        watches = Watches(feed, tokens)
+
+        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, *(service.full_name for service in SERVICES))
+        calls = Calls(settings.concurrent_calls_max)
+        server = Server(settings, [service.full_name for service in SERVICES], health, calls)
+        server.add(handlers(persons.SERVICE, persons.Persons(bank, reader, watches, tokens), calls))
+        server.add(handlers(accounts.SERVICE, accounts.Accounts(bank, reader, watches, tokens), calls))
+
+        await stack.enter_async_context(_background("log", tail.run))
+        projecting = await stack.enter_async_context(_background("projector", projector.run))
+        feeding = await stack.enter_async_context(_background("feeds", feed.run))
+        await server.start()
+        stack.push_async_callback(server.stop, feed.drain)
+        directory.says(server.address)
+        parts = _Parts(health, tail, views, projector, projecting, feeding, await store.head())
+        await stack.enter_async_context(_background("health", parts.report))
+        yield server
+
+
+class _Parts:
+    """What works of this process, as health tells it."""
+
+    def __init__(
+        self,
+        health: Health,
+        tail: LogTail,
+        views: Views,
+        projector: Projector,
+        projecting: asyncio.Task[None],
+        feeding: asyncio.Task[None],
+        head_at_start: LogPosition,
+    ) -> None:
+        self._health = health
+        self._tail = tail
+        self._views = views
+        self._projector = projector
+        self._projecting = projecting
+        self._feeding = feeding
+        self._head_at_start = head_at_start
+
+    async def report(self) -> None:
+        while True:
+            # Commands need the event store, which the tail is the first to miss.
+            commands = self._tail.available
+            queries = self._projects()
+            self._health.set(COMMANDS, commands)
+            self._health.set(QUERIES, queries)
+            self._health.set(FEEDS, self._tail.available and not self._feeding.done())
+            # A proxy drops an instance that is NOT_SERVING whole: only where neither half works.
+            for whole in (EVERYTHING, *(service.full_name for service in SERVICES)):
+                self._health.set(whole, commands or queries)
+            await asyncio.sleep(HEALTH_SECONDS)
+
+    def _projects(self) -> bool:
+        """Whether the views are up with the log as it was at the start, and are kept so."""
+        caught_up = self._views.position.position >= self._head_at_start.position
+        return caught_up and self._projector.available and not self._projecting.done()
+
+
+def _feed_limits(settings: Settings) -> FeedLimits:
+    return FeedLimits(
+        heartbeat_seconds=settings.heartbeat_seconds,
+        silence_seconds_max=settings.silence_seconds_max,
+        # Half of it, so that calls have the other half.
+        drain_seconds=settings.drain_seconds / 2,
+        watches_max=settings.watches_max,
+    )
+
+
+@asynccontextmanager
+async def _background(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterator[asyncio.Task[None]]:
+    """Runs beside the block, and is cancelled at its end. An end before that is told in the log, and by health."""
+    task = asyncio.create_task(_logged(name, work), name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _logged(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+        _log.error("%s has stopped", name)
+    except Exception:
+        _log.exception("%s has failed", name)

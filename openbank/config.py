@@ -1,0 +1,158 @@
+"""What can be set: every limit of a running bank with its unit, its default and what it is for.
+
+Each setting is a flag of `openbank serve` (`--drain-seconds`) and an environment variable (`OPENBANK_DRAIN_SECONDS`);
+the flag wins. They are read once, at start. What callers rely on (page sizes, lengths of texts, sizes of responses)
+is the contract's and cannot be set.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = "OPENBANK_"
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("console", "json")
+
+
+class BadSetting(ValueError):
+    """A value that cannot be used; the message names the flag or the variable it came from."""
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise ValueError(f"must be a whole number, {least} or more")
+        return int(text)
+
+    return read
+
+
+def _seconds(least: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value < float("inf"):
+            raise ValueError(f"must be a number of seconds, {least:g} or more")
+        return value
+
+    return read
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
+    return text
+
+
+def _directory(text: str) -> Path:
+    if not text:
+        raise ValueError("must be a directory")
+    return Path(text).expanduser()
+
+
+def _as(read: Callable[[str], Any], help: str) -> Mapping[str, Any]:
+    return {"read": read, "help": help}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    listen: str = field(
+        default="127.0.0.1:50051", metadata=_as(_address, "address to serve on, HOST:PORT; port 0 takes a free one")
+    )
+    data: Path = field(
+        default=Path("data"), metadata=_as(_directory, "directory of the bank's files, made where there is none")
+    )
+    log_level: str = field(
+        default="info", metadata=_as(_one_of(LOG_LEVELS), "least level that is logged: " + ", ".join(LOG_LEVELS))
+    )
+    log_format: str = field(
+        default="console", metadata=_as(_one_of(LOG_FORMATS), "console, for people, or json, one object a line")
+    )
+
+    message_bytes_max: int = field(
+        default=1 << 20, metadata=_as(_whole(1024), "largest request in bytes; no request needs more")
+    )
+    concurrent_calls_max: int = field(
+        default=1000,
+        metadata=_as(_whole(1), "unary calls at one time; one more is RESOURCE_EXHAUSTED. Watches are counted apart"),
+    )
+    watches_max: int = field(
+        default=10_000, metadata=_as(_whole(1), "watches at one time; one more is RESOURCE_EXHAUSTED")
+    )
+
+    view_wait_seconds: float = field(
+        default=5.0, metadata=_as(_seconds(0), "how long a query waits for its consistency token")
+    )
+    heartbeat_seconds: float = field(
+        default=15.0, metadata=_as(_seconds(0.01), "a watch without events gets a heartbeat this often")
+    )
+    silence_seconds_max: float = field(
+        default=300.0,
+        metadata=_as(_seconds(0.01), "a watch whose client reads nothing for so long is ended; lag alone ends none"),
+    )
+    drain_seconds: float = field(
+        default=10.0, metadata=_as(_seconds(0), "how long a stop waits, for watches and calls together")
+    )
+    ring_events: int = field(
+        default=10_000, metadata=_as(_whole(1), "recent events kept in memory for all watches together")
+    )
+    cached_aggregates: int = field(
+        default=20_000, metadata=_as(_whole(1), "persons, accounts and numbers each, kept in memory to decide on")
+    )
+
+
+def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
+    """A flag for each setting, or for those named. Values are read by `settings`, with those of the environment."""
+    for setting in fields(Settings):
+        if names and setting.name not in names:
+            continue
+        parser.add_argument(
+            _flag(setting),
+            dest=setting.name,
+            metavar=setting.name.rpartition("_")[2].upper(),
+            help=f"{setting.metadata['help']} (default: {setting.default}; {_variable(setting)})",
+        )
+
+
+def settings(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+    """The settings that flags and environment give. Raises BadSetting."""
+    values = {}
+    for setting in fields(Settings):
+        flag, variable = flags.get(setting.name), environment.get(_variable(setting))
+        if flag is not None:
+            values[setting.name] = _read(setting, _flag(setting), flag)
+        elif variable is not None:
+            values[setting.name] = _read(setting, _variable(setting), variable)
+    return Settings(**values)
+
+
+def _read(setting: Field[Any], source: str, text: str) -> Any:
+    try:
+        return setting.metadata["read"](text)
+    except ValueError as error:
+        raise BadSetting(f"{source} {error}, not {text!r}") from None
+
+
+def _flag(setting: Field[Any]) -> str:
+    return "--" + setting.name.replace("_", "-")
+
+
+def _variable(setting: Field[Any]) -> str:
+    return ENVIRONMENT + setting.name.upper()

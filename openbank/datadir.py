@@ -1,0 +1,43 @@
+"""The data directory: one process at a time has it.
+
+The lock is the kernel's (flock): it ends with the process, however that ends. What stands in the file is only for the
+message that another process gets.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+LOCK = "lock"
+
+
+class DataDirectoryInUse(Exception):
+    """Another process has it; the message says which."""
+
+
+class DataDirectory:
+    """Held from construction to `close`. Raises DataDirectoryInUse, and OSError when it cannot be made or written."""
+
+    def __init__(self, path: Path, listen: str) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path.resolve()
+        # Not inherited by child processes (PEP 446), which would hold the lock beyond this one's end.
+        self._file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 1000).decode(errors="replace").strip()
+            os.close(self._file)
+            raise DataDirectoryInUse(f"{self.path} is in use by {holder or 'another process'}") from None
+        self.says(listen)
+
+    def says(self, listen: str) -> None:
+        """Who holds it and where it serves, for the message to another process."""
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()}, which serves on {listen}\n".encode(), 0)
+
+    def close(self) -> None:
+        # The file stays: removing it could take it from under a process that has just opened it.
+        os.close(self._file)

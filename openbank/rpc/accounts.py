@@ -1,0 +1,130 @@
+"""openbank.accounts.v1.AccountsService."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from openbank.accounts.v1 import accounts_service_pb2 as messages
+from openbank.commands.accounts import deposit, open_account, withdraw
+from openbank.commands.bank import Bank
+from openbank.domain.fields import Fields
+from openbank.eventstore.streams import ACCOUNT
+from openbank.eventstore.token import Tokens
+from openbank.feeds.filter import Filter
+from openbank.queries.accounts import get_account, get_account_by_number, list_account_events, list_accounts_by_owner
+from openbank.queries.paging import page_size
+from openbank.queries.reader import PageRequest, Reader
+from openbank.rpc.convert.accounts import (
+    EVENTS,
+    fill_account,
+    fill_account_event,
+    read_deposit,
+    read_open_account,
+    read_withdraw,
+)
+from openbank.rpc.convert.values import fill_written, read_place
+from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values
+
+SERVICE = messages.DESCRIPTOR.services_by_name["AccountsService"]
+
+
+class Accounts:
+    def __init__(self, bank: Bank, reader: Reader, watches: Watches, tokens: Tokens) -> None:
+        self._bank = bank
+        self._reader = reader
+        self._watches = watches
+        self._tokens = tokens
+
+    async def OpenAccount(
+        self, request: messages.OpenAccountRequest, correlation_id: str
+    ) -> messages.OpenAccountResponse:
+        written = await open_account(self._bank, *read_open_account(request, correlation_id))
+        response = messages.OpenAccountResponse()
+        fill_account(response.account, written.resource)
+        fill_written(response, written, self._tokens)
+        return response
+
+    async def Deposit(self, request: messages.DepositRequest, correlation_id: str) -> messages.DepositResponse:
+        written = await deposit(self._bank, *read_deposit(request, correlation_id))
+        response = messages.DepositResponse()
+        fill_account(response.account, written.resource)
+        fill_written(response, written, self._tokens)
+        return response
+
+    async def Withdraw(self, request: messages.WithdrawRequest, correlation_id: str) -> messages.WithdrawResponse:
+        written = await withdraw(self._bank, *read_withdraw(request, correlation_id))
+        response = messages.WithdrawResponse()
+        fill_account(response.account, written.resource)
+        fill_written(response, written, self._tokens)
+        return response
+
+    async def GetAccount(self, request: messages.GetAccountRequest, _: str) -> messages.GetAccountResponse:
+        fields = Fields()
+        account_id = fields.identifier("account_id", request.account_id)
+        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        answer = await get_account(self._reader, account_id, at)
+        response = messages.GetAccountResponse(consistency_token=self._tokens.encode(answer.position))
+        fill_account(response.account, answer.value)
+        return response
+
+    async def GetAccountByNumber(
+        self, request: messages.GetAccountByNumberRequest, _: str
+    ) -> messages.GetAccountByNumberResponse:
+        fields = Fields()
+        number = fields.account_number("account_number", request.account_number)
+        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        answer = await get_account_by_number(self._reader, number, at)
+        response = messages.GetAccountByNumberResponse(consistency_token=self._tokens.encode(answer.position))
+        fill_account(response.account, answer.value)
+        return response
+
+    async def ListAccountsByOwner(
+        self, request: messages.ListAccountsByOwnerRequest, _: str
+    ) -> messages.ListAccountsByOwnerResponse:
+        fields = Fields()
+        owner_id = fields.identifier("owner_id", request.owner_id)
+        size = page_size(fields, request.page_size)
+        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        page = await list_accounts_by_owner(self._reader, owner_id, PageRequest(size, request.page_token), at)
+        response = messages.ListAccountsByOwnerResponse(
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+        )
+        for account in page.items:
+            fill_account(response.accounts.add(), account)
+        return response
+
+    async def ListAccountEvents(
+        self, request: messages.ListAccountEventsRequest, _: str
+    ) -> messages.ListAccountEventsResponse:
+        fields = Fields()
+        account_id = fields.identifier("account_id", request.account_id)
+        size = page_size(fields, request.page_size)
+        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        page = await list_account_events(self._reader, account_id, PageRequest(size, request.page_token), at)
+        response = messages.ListAccountEventsResponse(
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+        )
+        for event in page.items:
+            fill_account_event(response.events.add(), event)
+        return response
+
+    async def WatchAccountEvents(
+        self, request: messages.WatchAccountEventsRequest, write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        fields = Fields()
+        start = await self._watches.read_start(fields, request)
+        types = read_filter_values(fields, "event_types", request.event_types)
+        filter = Filter(
+            ACCOUNT,
+            ids=read_filter_ids(fields, "account_ids", request.account_ids),
+            owners=read_filter_ids(fields, "owner_ids", request.owner_ids),
+            types=EVENTS.read_types(fields, "event_types", types),
+        )
+        fields.check()
+        await self._watches.watch(
+            start, filter, request.stop_when_caught_up, messages.WatchAccountEventsResponse, write
+        )

@@ -1,0 +1,136 @@
+"""Accounts and their events."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from openbank.accounts.v1 import account_pb2
+from openbank.accounts.v1.account_events_pb2 import AccountEvent, AccountEventType
+from openbank.accounts.v1.accounts_service_pb2 import DepositRequest, OpenAccountRequest, WithdrawRequest
+from openbank.domain import fields as limits
+from openbank.domain.account import (
+    Account,
+    AccountState,
+    Deposit,
+    OpenAccount,
+    Withdraw,
+    currency_mismatch,
+    negative,
+    not_positive,
+)
+from openbank.domain.errors import Violation
+from openbank.domain.fields import Fields
+from openbank.domain.money import Money
+from openbank.domain.request import Request
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import RecordedEvent
+from openbank.rpc.convert.events import Events
+from openbank.rpc.convert.values import (
+    CURRENCIES,
+    NO_CURRENCY,
+    fill_money,
+    fill_time,
+    read_currency,
+    read_money,
+    read_request,
+)
+
+EVENTS = Events(AccountEvent, AccountEventType)
+DEFAULT_CURRENCY = CURRENCIES["USD"]
+
+_STATES = {
+    AccountState.ACTIVE: account_pb2.ACCOUNT_STATE_ACTIVE,
+    AccountState.FROZEN: account_pb2.ACCOUNT_STATE_FROZEN,
+    AccountState.CLOSED: account_pb2.ACCOUNT_STATE_CLOSED,
+}
+
+Movement = TypeVar("Movement", Deposit, Withdraw)
+
+
+def read_open_account(message: OpenAccountRequest, correlation_id: str) -> tuple[OpenAccount, Request]:
+    fields = Fields()
+    request = read_request(fields, message.request_id, correlation_id)
+    command = OpenAccount(
+        fields.identifier("account_id", message.account_id, required=False),
+        fields.identifier("owner_id", message.owner_id),
+        fields.account_number("account_number", message.account_number),
+        _read_initial_deposit(fields, message),
+    )
+    fields.check()
+    return command, request
+
+
+def _read_initial_deposit(fields: Fields, message: OpenAccountRequest) -> Money:
+    """The account's currency is currency_code, else the initial deposit's, else USD; unset, the deposit is zero."""
+    chosen = read_currency(fields, "currency_code", message.currency_code) if message.currency_code else None
+    sent = message.initial_deposit
+    if not (sent.currency_code or sent.units or sent.nanos):
+        return Money(chosen or DEFAULT_CURRENCY, 0)
+    deposit = read_money(fields, "initial_deposit", sent)
+    if deposit.minor < 0:
+        _refuse_sign(fields, negative("initial_deposit", deposit), deposit)
+    if chosen and chosen != deposit.currency and NO_CURRENCY not in (chosen, deposit.currency):
+        fields.violations.append(currency_mismatch("initial_deposit.currency_code", chosen, deposit.currency))
+    return deposit
+
+
+def read_deposit(message: DepositRequest, correlation_id: str) -> tuple[Deposit, Request]:
+    return _read_movement(Deposit, message, correlation_id)
+
+
+def read_withdraw(message: WithdrawRequest, correlation_id: str) -> tuple[Withdraw, Request]:
+    return _read_movement(Withdraw, message, correlation_id)
+
+
+def _read_movement(
+    movement: type[Movement], message: DepositRequest | WithdrawRequest, correlation_id: str
+) -> tuple[Movement, Request]:
+    fields = Fields()
+    expected_revision = message.expected_revision if message.HasField("expected_revision") else None
+    request = read_request(fields, message.request_id, correlation_id, expected_revision)
+    command = movement(
+        fields.identifier("account_id", message.account_id),
+        _read_amount(fields, message),
+        fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX),
+    )
+    fields.check()
+    return command, request
+
+
+def _read_amount(fields: Fields, message: DepositRequest | WithdrawRequest) -> Money:
+    if not message.HasField("amount"):
+        fields.refuse("amount", "FIELD_REQUIRED", "is required")
+        return Money(DEFAULT_CURRENCY, 1)
+    amount = read_money(fields, "amount", message.amount)
+    if amount.minor <= 0:
+        _refuse_sign(fields, not_positive("amount", amount), amount)
+    return amount
+
+
+def _refuse_sign(fields: Fields, violation: Violation, amount: Money) -> None:
+    """Without its figures where the amount names no currency to show them in."""
+    if amount.currency is NO_CURRENCY:
+        fields.refuse(violation.field, violation.reason, "is too little in any currency")
+    else:
+        fields.violations.append(violation)
+
+
+def fill_account(message: account_pb2.Account, account: Versioned[Account]) -> None:
+    state = account.state
+    message.account_id = state.account_id
+    message.owner_id = state.owner_id
+    message.account_number = state.account_number
+    fill_money(message.balance, state.balance)
+    fill_money(message.available_balance, state.available)
+    message.state = _STATES[state.state]
+    fill_time(message.create_time, account.create_time)
+    fill_time(message.update_time, account.update_time)
+    message.revision = account.revision
+
+
+def fill_account_event(message: AccountEvent, event: RecordedEvent) -> None:
+    message.account_id = EVENTS.fill(message, event)
+    message.owner_id = event.metadata.owner_id
+    payload = message.WhichOneof("payload")
+    if payload:
+        message.balance.CopyFrom(getattr(message, payload).balance_after)

@@ -1,0 +1,66 @@
+"""Recorded events to the contract's event messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from openbank.domain.fields import Fields
+from openbank.eventstore.port import RecordedEvent
+from openbank.eventstore.streams import split
+from openbank.rpc.convert.values import fill_time, show_uuid
+
+
+class _Type(NamedTuple):
+    number: int
+    payload: str
+
+
+class Events:
+    """The event types of one kind of aggregate, as its event message has them.
+
+    The message's oneof is the table: the member `money_deposited` holds what is stored under the full name of its
+    message, and its type is the enum's value that ends in MONEY_DEPOSITED.
+    """
+
+    def __init__(self, event: type[Message], enum: Any) -> None:
+        prefix = _prefix(enum)
+        self._types = {
+            member.message_type.full_name: _Type(enum.Value(prefix + member.name.upper()), member.name)
+            for member in event.DESCRIPTOR.oneofs_by_name["payload"].fields
+        }
+        self._names = {type.number: name for name, type in self._types.items()}
+
+    def fill(self, message: Any, event: RecordedEvent) -> str:
+        """Fills in what events of every kind have, and returns the aggregate's id.
+
+        A type that this version does not know keeps its place, its revision and its times, with no type or payload.
+        """
+        metadata = event.metadata
+        message.event_id = show_uuid(event.id)
+        message.revision = event.revision
+        fill_time(message.record_time, metadata.record_time)
+        if metadata.request_hash:
+            message.request_id = show_uuid(metadata.request_id)
+        message.correlation_id = metadata.correlation_id
+        message.causation_id = metadata.causation_id
+        known = self._types.get(event.type)
+        if known:
+            message.type = known.number
+            # The stored payload is the published one, byte for byte.
+            getattr(message, known.payload).MergeFromString(event.data)
+        return split(event.stream)[1]
+
+    def read_types(self, fields: Fields, path: str, numbers: Sequence[int]) -> frozenset[str]:
+        """The stored names of the types that a filter lists."""
+        for index, number in enumerate(numbers):
+            if number not in self._names:
+                fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"{number} is no type this server knows")
+        return frozenset(self._names[number] for number in numbers if number in self._names)
+
+
+def _prefix(enum: Any) -> str:
+    """What the names of an enum's values begin with: ACCOUNT_EVENT_TYPE_."""
+    return str(enum.Name(0).removesuffix("UNSPECIFIED"))

@@ -1,0 +1,211 @@
+"""Errors to statuses: the one place that says what a caller is told, row by row.
+
+Every status carries a google.rpc.ErrorInfo whose reason is a published ErrorReason, and the typed detail of its kind.
+`protos/openbank/common/v1/errors.proto` promises callers what this table does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from openbank.domain.errors import InvalidFields, Refused, Violation
+from openbank.eventstore.port import OutcomeUnknown, StoreUnavailable
+from openbank.views.port import ViewsUnavailable
+
+DOMAIN = "openbank"
+REASON = "ERROR_REASON_"
+DETAILS_KEY = "grpc-status-details-bin"
+
+DETAILS_BYTES_MAX = 4096
+"""Of the whole status: HTTP/2 peers limit all headers of a message to 8 KiB together, and base64 adds a third."""
+_VIOLATIONS_BYTES_MAX = 2400
+_MESSAGE_LENGTH_MAX = 600
+
+
+class Failure(NamedTuple):
+    """What a caller is told. `reason` is an ErrorReason without its prefix."""
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    metadata: Mapping[str, str] = {}
+    details: Sequence[Message] = ()
+
+
+class Malformed(Refused):
+    reason = "MALFORMED_REQUEST"
+
+    def __init__(self) -> None:
+        super().__init__("the request is not the protobuf message of this method")
+
+
+class TooManyCalls(Refused):
+    reason = "TOO_MANY_CALLS"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} calls are under way, which is this server's limit", maxCount=str(count))
+
+
+class TooManyWatches(Refused):
+    reason = "TOO_MANY_WATCHES"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} watches are under way, which is this server's limit", maxCount=str(count))
+
+
+class SlowConsumer(Refused):
+    reason = "SLOW_CONSUMER"
+
+    def __init__(self, resume_token: str) -> None:
+        super().__init__("the client has read nothing for too long", resumeToken=resume_token)
+
+
+class PositionOutOfRange(Refused):
+    reason = "POSITION_OUT_OF_RANGE"
+
+    def __init__(self, earliest_token: str) -> None:
+        super().__init__("the token stands beyond the end of this log", earliestToken=earliest_token)
+
+
+class ServerDraining(Refused):
+    reason = "SERVER_DRAINING"
+
+    def __init__(self, resume_token: str) -> None:
+        super().__init__("the server is stopping; the watch goes on elsewhere", resumeToken=resume_token)
+
+
+class Row(NamedTuple):
+    code: grpc.StatusCode
+    detail: Callable[[str, Mapping[str, str]], Message] | None = None
+    """Makes the typed detail from the message and the metadata."""
+
+
+def _resource(type: str, key: str, *other_keys: str) -> Callable[[str, Mapping[str, str]], Message]:
+    def detail(message: str, metadata: Mapping[str, str]) -> Message:
+        name = next((metadata[k] for k in (key, *other_keys) if k in metadata), "")
+        return error_details_pb2.ResourceInfo(resource_type=type, resource_name=name, description=message)
+
+    return detail
+
+
+def _precondition(reason: str) -> Callable[[str, Mapping[str, str]], Message]:
+    def detail(message: str, metadata: Mapping[str, str]) -> Message:
+        violation = error_details_pb2.PreconditionFailure.Violation(
+            type=REASON + reason, subject=f"accounts/{metadata.get('accountId', '')}", description=message
+        )
+        return error_details_pb2.PreconditionFailure(violations=[violation])
+
+    return detail
+
+
+def _retry(after_ms: int) -> Callable[[str, Mapping[str, str]], Message]:
+    def detail(message: str, metadata: Mapping[str, str]) -> Message:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(after_ms)
+        return retry
+
+    return detail
+
+
+_Code = grpc.StatusCode
+_PERSON = "openbank.persons.v1.Person"
+_ACCOUNT = "openbank.accounts.v1.Account"
+
+# INVALID_ARGUMENT is not in here: its reasons are those of the violations. Nor is INTERNAL, which has none to tell.
+TABLE: dict[str, Row] = {
+    "MALFORMED_REQUEST": Row(_Code.INVALID_ARGUMENT),
+    "PERSON_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "personId")),
+    "ACCOUNT_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_ACCOUNT, "accountId", "accountNumber")),
+    "OWNER_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "ownerId")),
+    "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_PERSON, "personId")),
+    "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountId")),
+    "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountNumber")),
+    "INSUFFICIENT_FUNDS": Row(_Code.FAILED_PRECONDITION, _precondition("INSUFFICIENT_FUNDS")),
+    "ACCOUNT_NOT_ACTIVE": Row(_Code.FAILED_PRECONDITION, _precondition("ACCOUNT_NOT_ACTIVE")),
+    "BALANCE_LIMIT_EXCEEDED": Row(_Code.FAILED_PRECONDITION, _precondition("BALANCE_LIMIT_EXCEEDED")),
+    "REVISION_MISMATCH": Row(_Code.ABORTED),
+    "POSITION_OUT_OF_RANGE": Row(_Code.OUT_OF_RANGE),
+    "STORE_UNAVAILABLE": Row(_Code.UNAVAILABLE, _retry(1000)),
+    "VIEW_BEHIND": Row(_Code.UNAVAILABLE, _retry(200)),
+    "SERVER_DRAINING": Row(_Code.UNAVAILABLE, _retry(500)),
+    "OUTCOME_UNKNOWN": Row(_Code.UNKNOWN),
+    "TOO_MANY_CALLS": Row(_Code.RESOURCE_EXHAUSTED),
+    "TOO_MANY_WATCHES": Row(_Code.RESOURCE_EXHAUSTED),
+    "SLOW_CONSUMER": Row(_Code.RESOURCE_EXHAUSTED),
+}
+
+
+def failure_of(error: Exception, request: Message | None) -> Failure | None:
+    """What the caller of `request` is told for `error`; None for an error that nobody foresaw: a bug."""
+    if isinstance(error, InvalidFields):
+        return _invalid(error.violations, error.metadata)
+    if isinstance(error, Refused) and error.reason in TABLE:
+        metadata = dict(error.metadata)
+        if error.reason == "REVISION_MISMATCH":
+            metadata.update(_aggregate(request))
+        return _by_table(error.reason, error.message, metadata)
+    if isinstance(error, OutcomeUnknown) and not getattr(request, "request_id", ""):
+        message = "whether this was written is unknown: read before sending it again, and send a request_id"
+        return _by_table("OUTCOME_UNKNOWN", message, _aggregate(request))
+    if isinstance(error, StoreUnavailable | OutcomeUnknown):
+        # With a request id the same call again is safe, whatever became of this one.
+        return _by_table("STORE_UNAVAILABLE", "the event store is not available", {"store": "events"})
+    if isinstance(error, ViewsUnavailable):
+        return _by_table("STORE_UNAVAILABLE", "the views are not available", {"store": "views"})
+    return None
+
+
+def internal(error_id: str) -> Failure:
+    """A bug: nothing about it leaves the server but an id, under which the log has the rest."""
+    return Failure(_Code.INTERNAL, "INTERNAL", f"internal error {error_id}", {"errorId": error_id})
+
+
+def to_status(failure: Failure) -> status_pb2.Status:
+    """The google.rpc.Status that travels in the trailing metadata, in at most DETAILS_BYTES_MAX."""
+    info = error_details_pb2.ErrorInfo(reason=REASON + failure.reason, domain=DOMAIN, metadata=failure.metadata)
+    status = status_pb2.Status(code=failure.code.value[0], message=failure.message)
+    for detail in (info, *failure.details):
+        status.details.add().Pack(detail)
+    return status
+
+
+def _by_table(reason: str, message: str, metadata: Mapping[str, str]) -> Failure:
+    row = TABLE[reason]
+    details = [row.detail(message, metadata)] if row.detail else []
+    return Failure(row.code, reason, message, metadata, details)
+
+
+def _invalid(violations: Sequence[Violation], metadata: Mapping[str, str]) -> Failure:
+    first = violations[0]
+    told = list(_within(violations, _VIOLATIONS_BYTES_MAX))
+    rest = f"; and {len(violations) - len(told)} more" if len(told) < len(violations) else ""
+    message = "; ".join(f"{violation.field}: {violation.message}" for violation in told)
+    if len(message) + len(rest) > _MESSAGE_LENGTH_MAX:
+        message = message[: _MESSAGE_LENGTH_MAX - len(rest) - 3] + "..."
+    bad_request = error_details_pb2.BadRequest()
+    for violation in told:
+        bad_request.field_violations.add(
+            field=violation.field, reason=REASON + violation.reason, description=violation.message
+        )
+    metadata = {**metadata, **first.metadata, "field": first.field}
+    return Failure(_Code.INVALID_ARGUMENT, first.reason, message + rest, metadata, [bad_request])
+
+
+def _within(violations: Iterable[Violation], bytes_max: int) -> Iterable[Violation]:
+    """As many, from the first on, as fit: a filter of 1,000 ids can be wrong in 1,000 places."""
+    for violation in violations:
+        bytes_max -= len(REASON) + 12 + len("".join((violation.field, violation.reason, violation.message)).encode())
+        if bytes_max < 0:
+            return
+        yield violation
+
+
+def _aggregate(request: Message | None) -> dict[str, str]:
+    """The id of the person or account that the request named."""
+    ids = {"personId": getattr(request, "person_id", ""), "accountId": getattr(request, "account_id", "")}
+    return {key: value for key, value in ids.items() if value}

@@ -1,0 +1,123 @@
+"""Watches: what both feeds share, between the contract's messages and `feeds.watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsResponse
+from openbank.common.v1 import feed_pb2
+from openbank.domain.fields import Fields
+from openbank.eventstore.port import BEGINNING, RecordedEvent
+from openbank.eventstore.streams import ACCOUNT, split
+from openbank.eventstore.token import Tokens
+from openbank.feeds.feed import Draining, Feed, TooManyWatches
+from openbank.feeds.filter import Filter
+from openbank.feeds.watch import After, FeedMessage, Live, PositionOutOfRange, Signal, Since, SlowConsumer, Start, watch
+from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
+from openbank.rpc import errors
+from openbank.rpc.convert.accounts import fill_account_event
+from openbank.rpc.convert.persons import fill_person_event
+from openbank.rpc.convert.values import fill_time, read_place, read_time
+
+FILTER_VALUES_MAX = 1_000
+
+_SIGNALS = {
+    Signal.EVENTS: feed_pb2.FEED_SIGNAL_EVENTS,
+    Signal.CONFIRMED: feed_pb2.FEED_SIGNAL_CONFIRMED,
+    Signal.HEARTBEAT: feed_pb2.FEED_SIGNAL_HEARTBEAT,
+    Signal.CLOSING: feed_pb2.FEED_SIGNAL_CLOSING,
+}
+
+Value = TypeVar("Value")
+
+
+class Watches:
+    """The process's feed, as watches reach it from the network."""
+
+    def __init__(self, feed: Feed, tokens: Tokens) -> None:
+        self._feed = feed
+        self._tokens = tokens
+
+    async def read_start(self, fields: Fields, request: Any) -> Start:
+        match request.WhichOneof("start"):
+            case "beginning":
+                return After(BEGINNING)
+            case "live":
+                return Live()
+            case "time":
+                return Since(read_time(fields, "time", request.time))
+            case "resume_token" if request.resume_token:
+                place = await read_place(fields, "resume_token", request.resume_token, self._tokens)
+                return After(place or BEGINNING)
+        # Also a member of a newer contract, which looks unset here.
+        ways = "must be beginning {}, a resume_token that is not empty, live {}, or a time"
+        fields.refuse("start", "FEED_START_REQUIRED", ways)
+        return Live()
+
+    async def watch(
+        self,
+        start: Start,
+        filter: Filter,
+        stop_when_caught_up: bool,
+        response_class: type[WatchAccountEventsResponse] | type[WatchPersonEventsResponse],
+        write: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
+        token = ""
+
+        async def send(message: FeedMessage) -> None:
+            nonlocal token
+            next_token = self._tokens.encode(message.position)
+            await write(message.encoded + _envelope(response_class(), message, next_token))
+            token = next_token
+
+        try:
+            await watch(self._feed, start, filter, stop_when_caught_up, send)
+        except PositionOutOfRange:
+            raise errors.PositionOutOfRange(self._tokens.encode(BEGINNING)) from None
+        except Draining:
+            raise errors.ServerDraining(token) from None
+        except SlowConsumer as error:
+            raise errors.SlowConsumer(token or self._tokens.encode(error.position)) from None
+        except TooManyWatches as error:
+            raise errors.TooManyWatches(error.watches_max) from None
+
+
+def read_filter_values(fields: Fields, path: str, values: Sequence[Value]) -> Sequence[Value]:
+    """The values of one filter, none of them where there are too many."""
+    if len(values) > FILTER_VALUES_MAX:
+        text = f"has {len(values)} values, at most {FILTER_VALUES_MAX} are allowed"
+        fields.refuse(path, "TOO_MANY_FILTERS", text, maxCount=str(FILTER_VALUES_MAX))
+        return ()
+    return values
+
+
+def read_filter_ids(fields: Fields, path: str, ids: Sequence[str]) -> frozenset[str]:
+    some = read_filter_values(fields, path, ids)
+    return frozenset(fields.identifier(f"{path}[{index}]", id) for index, id in enumerate(some))
+
+
+def encode(event: RecordedEvent) -> bytes:
+    """An event as it stands in a response: a response that has nothing else.
+
+    Encoded messages that follow one another are one message, so a response is its events' bytes and an envelope.
+    """
+    if split(event.stream)[0] == ACCOUNT:
+        of_account = WatchAccountEventsResponse()
+        fill_account_event(of_account.events.add(), event)
+        return of_account.SerializeToString()
+    of_person = WatchPersonEventsResponse()
+    fill_person_event(of_person.events.add(), event)
+    return of_person.SerializeToString()
+
+
+def _envelope(
+    response: WatchAccountEventsResponse | WatchPersonEventsResponse, message: FeedMessage, token: str
+) -> bytes:
+    response.resume_token = token
+    response.signal = _SIGNALS[message.signal]
+    response.caught_up = message.caught_up
+    if message.as_of_time is not None:
+        fill_time(response.as_of_time, message.as_of_time)
+    return response.SerializeToString()

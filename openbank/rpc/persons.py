@@ -1,0 +1,86 @@
+"""openbank.persons.v1.PersonsService."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from openbank.commands.bank import Bank
+from openbank.commands.persons import register_person, update_address
+from openbank.domain.clock import day_of
+from openbank.domain.fields import Fields
+from openbank.eventstore.streams import PERSON
+from openbank.eventstore.token import Tokens
+from openbank.feeds.filter import Filter
+from openbank.persons.v1 import persons_service_pb2 as messages
+from openbank.queries.paging import page_size
+from openbank.queries.persons import get_person, list_persons
+from openbank.queries.reader import PageRequest, Reader
+from openbank.rpc.convert.persons import EVENTS, fill_person, read_register_person, read_update_address
+from openbank.rpc.convert.values import fill_written, read_place
+from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values
+
+SERVICE = messages.DESCRIPTOR.services_by_name["PersonsService"]
+
+
+class Persons:
+    def __init__(self, bank: Bank, reader: Reader, watches: Watches, tokens: Tokens) -> None:
+        self._bank = bank
+        self._reader = reader
+        self._watches = watches
+        self._tokens = tokens
+
+    async def RegisterPerson(
+        self, request: messages.RegisterPersonRequest, correlation_id: str
+    ) -> messages.RegisterPersonResponse:
+        today = day_of(self._bank.clock())
+        written = await register_person(self._bank, *read_register_person(request, correlation_id, today))
+        response = messages.RegisterPersonResponse()
+        fill_person(response.person, written.resource)
+        fill_written(response, written, self._tokens)
+        return response
+
+    async def UpdateAddress(
+        self, request: messages.UpdateAddressRequest, correlation_id: str
+    ) -> messages.UpdateAddressResponse:
+        written = await update_address(self._bank, *read_update_address(request, correlation_id))
+        response = messages.UpdateAddressResponse()
+        fill_person(response.person, written.resource)
+        fill_written(response, written, self._tokens)
+        return response
+
+    async def GetPerson(self, request: messages.GetPersonRequest, _: str) -> messages.GetPersonResponse:
+        fields = Fields()
+        person_id = fields.identifier("person_id", request.person_id)
+        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        answer = await get_person(self._reader, person_id, at)
+        response = messages.GetPersonResponse(consistency_token=self._tokens.encode(answer.position))
+        fill_person(response.person, answer.value)
+        return response
+
+    async def ListPersons(self, request: messages.ListPersonsRequest, _: str) -> messages.ListPersonsResponse:
+        fields = Fields()
+        size = page_size(fields, request.page_size)
+        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        page = await list_persons(self._reader, PageRequest(size, request.page_token), at)
+        response = messages.ListPersonsResponse(
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+        )
+        for person in page.items:
+            fill_person(response.persons.add(), person)
+        return response
+
+    async def WatchPersonEvents(
+        self, request: messages.WatchPersonEventsRequest, write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        fields = Fields()
+        start = await self._watches.read_start(fields, request)
+        types = read_filter_values(fields, "event_types", request.event_types)
+        filter = Filter(
+            PERSON,
+            ids=read_filter_ids(fields, "person_ids", request.person_ids),
+            types=EVENTS.read_types(fields, "event_types", types),
+        )
+        fields.check()
+        await self._watches.watch(start, filter, request.stop_when_caught_up, messages.WatchPersonEventsResponse, write)

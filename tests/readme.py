@@ -1,0 +1,36 @@
+"""The README as its readers use it: commands to paste, and what they are shown to print."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+README = Path(__file__).parents[1] / "README.md"
+ADDRESS = "127.0.0.1:50051"
+
+_FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+_CHANGING = re.compile(r'("(?:\w+_token|\w+_time|event_id|correlation_id)": )"[^"]*"')
+
+
+class Example(NamedTuple):
+    """A block of one language, and the block of output right after it."""
+
+    language: str
+    source: str
+    output: str
+
+
+def examples(file: Path = README) -> list[Example]:
+    blocks = [(match[1], match[2]) for match in _FENCED.finditer(file.read_text())]
+    following = [*blocks[1:], ("", "")]
+    return [
+        Example(language, source, output)
+        for (language, source), (kind, output) in zip(blocks, following, strict=True)
+        if kind == "text" and language != "text"
+    ]
+
+
+def comparable(output: str) -> str:
+    """Without what differs at each run: ids of events, times and tokens; white space does not count."""
+    return " ".join(_CHANGING.sub(r'\1"..."', output).split())

@@ -1,0 +1,81 @@
+"""Calls and watches have limits of their own, so that neither keeps the other out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from grpc import StatusCode
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.config import Settings
+from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.callers import Caller, refused
+
+LIVE = accounts.WatchAccountEventsRequest(live=Empty())
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return Settings(listen=settings.listen, data=settings.data, concurrent_calls_max=2, watches_max=2, drain_seconds=1)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Deposits wait for it."""
+    opened = asyncio.Event()
+
+    async def deposit(*_: Any) -> None:
+        await opened.wait()
+        raise KeyError
+
+    monkeypatch.setattr("openbank.rpc.accounts.deposit", deposit)
+    return opened
+
+
+async def test_one_call_too_many_is_told_so(bank: Caller, gate: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(refused(bank.deposit("a", "1"))) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    told = await refused(bank.deposit("a", "1"))
+    assert told.code is StatusCode.RESOURCE_EXHAUSTED
+    assert told.reason == "TOO_MANY_CALLS"
+    assert told.metadata == {"maxCount": "2"}
+    gate.set()
+    await asyncio.gather(*waiting)
+    assert (await bank.register()).person.revision == 1
+
+
+async def test_one_watch_too_many_is_told_so(bank: Caller) -> None:
+    watches = [bank.accounts.WatchAccountEvents(LIVE) for _ in range(2)]
+    for watch in watches:
+        await watch.read()
+    told = await refused(bank.accounts.WatchAccountEvents(LIVE).read())
+    assert told.code is StatusCode.RESOURCE_EXHAUSTED
+    assert told.reason == "TOO_MANY_WATCHES"
+    assert told.metadata == {"maxCount": "2"}
+
+    watches[0].cancel()
+    await asyncio.sleep(0.1)
+    again = bank.accounts.WatchAccountEvents(LIVE)
+    assert (await again.read()).resume_token
+    for watch in (watches[1], again):
+        watch.cancel()
+
+
+async def test_watches_keep_no_calls_out_and_calls_no_watches(bank: Caller, gate: asyncio.Event) -> None:
+    watches = [bank.accounts.WatchAccountEvents(LIVE) for _ in range(2)]
+    for watch in watches:
+        await watch.read()
+    assert (await bank.register()).person.revision == 1
+    watches[0].cancel()
+
+    waiting = [asyncio.create_task(refused(bank.deposit("a", "1"))) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    another = bank.persons.WatchPersonEvents(persons.WatchPersonEventsRequest(live=Empty()))
+    assert (await another.read()).resume_token
+    gate.set()
+    await asyncio.gather(*waiting)
+    for watch in (watches[1], another):
+        watch.cancel()

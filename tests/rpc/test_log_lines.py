@@ -1,0 +1,117 @@
+"""One line a call: what an operator needs, and nothing of what a person told the bank."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from grpc import StatusCode
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.logs import ConsoleFormatter, JsonFormatter
+from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.callers import Caller, john_doe, opening, refused, request_id, until, usd
+
+
+@pytest.fixture(autouse=True)
+def from_info_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+async def test_a_call_is_one_line_with_method_code_duration_and_ids(
+    bank: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = await bank.open()
+    caplog.clear()
+    named = request_id()
+    await bank.deposit(opened.account.account_id, "1", request_id=named)
+
+    [values] = lines(caplog)
+    assert values.pop("duration_ms") >= 0
+    assert values.pop("correlation_id")
+    assert values == {
+        "method": "openbank.accounts.v1.AccountsService/Deposit",
+        "code": "OK",
+        "request_id": named,
+        "account_id": opened.account.account_id,
+    }
+
+
+async def test_the_line_of_an_opening_has_the_id_that_the_bank_made(
+    bank: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = await bank.open()
+    registering, opening_ = lines(caplog)
+    assert registering["person_id"] == opening_["owner_id"] == opened.account.owner_id
+    assert opening_["account_id"] == opened.account.account_id
+
+
+async def test_no_line_holds_anything_that_a_person_told_the_bank(
+    bank: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    registered = await bank.register()
+    opened = await bank.accounts.OpenAccount(
+        opening(registered.person.person_id, account_number="NL 9876543210", initial_deposit=usd("1234.56"))
+    )
+    account_id = opened.account.account_id
+    await bank.deposit(account_id, "777.77", description="for the surgery")
+    await refused(bank.accounts.Withdraw(accounts.WithdrawRequest(account_id=account_id, amount=usd("8888.88"))))
+    await refused(bank.accounts.OpenAccount(opening(registered.person.person_id, account_number="NL 9876543210")))
+    by_number = accounts.GetAccountByNumberRequest(account_number="NL 0000000000")
+    await refused(bank.accounts.GetAccountByNumber(by_number))
+    await refused(bank.persons.RegisterPerson(john_doe(person_id="John Doe of New York", first_name="\x00 Secret")))
+
+    for formatter in (ConsoleFormatter(), JsonFormatter()):
+        text = "\n".join(formatter.format(record) for record in caplog.records)
+        for secret in ("John", "Doe", "Main St", "New York", "example.com", "9876543210", "0000000000", "surgery"):
+            assert secret not in text
+        for amount in ("1234", "777", "8888"):
+            assert f"{amount}." not in text
+    assert len(lines(caplog)) == 7
+
+
+async def test_a_refusal_is_told_by_its_reason(bank: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    await refused(bank.deposit("none", "1"))
+    [values] = lines(caplog)
+    assert values["code"] == "NOT_FOUND"
+    assert values["reason"] == "ACCOUNT_NOT_FOUND"
+    assert values["account_id"] == "none"
+
+
+async def test_a_watch_is_one_line_when_it_ends(bank: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    watch = bank.persons.WatchPersonEvents(persons.WatchPersonEventsRequest(live=Empty()))
+    await watch.read()
+    assert lines(caplog) == []
+    watch.cancel()
+    await until(lambda: bool(lines(caplog)))
+    [values] = lines(caplog)
+    assert values["code"] == StatusCode.CANCELLED.name
+    assert values["method"] == "openbank.persons.v1.PersonsService/WatchPersonEvents"
+
+
+async def test_a_call_that_its_caller_gives_up_is_cancelled(
+    bank: Caller, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deposit(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("openbank.rpc.accounts.deposit", deposit)
+    request = accounts.DepositRequest(account_id="a", amount=usd("1"))
+    with pytest.raises(Exception, match="Deadline"):
+        await bank.accounts.Deposit(request, timeout=0.1)
+    await until(lambda: bool(lines(caplog)))
+    assert lines(caplog)[0]["code"] == "CANCELLED"
+
+
+def test_a_value_never_makes_a_second_line_or_another_value() -> None:
+    record = logging.makeLogRecord({"msg": "call", "values": {"id": "a b=c\nd", "plain": "x-1"}})
+    assert ConsoleFormatter().format(record).endswith(' id="a b=c\\nd" plain=x-1')
+    assert json.loads(JsonFormatter().format(record))["id"] == "a b=c\nd"
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [dict(record.__dict__["values"]) for record in caplog.records if record.name == "openbank.calls"]

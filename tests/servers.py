@@ -1,0 +1,108 @@
+"""A bank in a process of its own, for tests that kill it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+START_SECONDS_MAX = 30
+
+
+class ServerProcess:
+    """`python -m openbank serve` on a free port; its log lines, as JSON, are kept."""
+
+    def __init__(self, data: Path, *flags: str, listen: str = "127.0.0.1:0") -> None:
+        self._arguments = ["serve", "--listen", listen, "--data", str(data), "--log-format", "json", *flags]
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self.address = ""
+        self.lines: list[dict[str, Any]] = []
+        self.other_output: list[str] = []
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "openbank",
+            *self._arguments,
+            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+            env={name: value for name, value in os.environ.items() if not name.startswith("OPENBANK_")},
+        )
+        self._ready.clear()
+        self._reading = asyncio.create_task(self._read())
+        await asyncio.wait_for(self._ready.wait(), START_SECONDS_MAX)
+        if not self.address:
+            raise AssertionError(f"the server has not started: {self.other_output}")
+
+    async def kill(self) -> None:
+        """SIGKILL: no line of its code runs any more."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        assert self._reading is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        code = await self._process.wait()
+        await self._reading
+        return code
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        async for text in self._process.stderr:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                self.other_output.append(text.decode())
+                continue
+            self.lines.append(line)
+            if line["message"] == "ready":
+                self.address = line["listen"]
+                self._ready.set()
+        self._ready.set()
+
+
+async def run_openbank(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command that ends by itself."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "openbank",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+    )
+    out, err = await asyncio.wait_for(process.communicate(), START_SECONDS_MAX)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def console_session(data: Path) -> str:
+    """What a bank says on standard output until it is ready, after which Ctrl-C stops it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "openbank", "serve", "--listen", "127.0.0.1:0", "--data", str(data),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = ""
+    while "try " not in said:
+        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS_MAX)
+        assert line, said
+        said += line.decode()
+    process.send_signal(signal.SIGINT)
+    await asyncio.wait_for(process.communicate(), START_SECONDS_MAX)
+    assert process.returncode == 0
+    return said

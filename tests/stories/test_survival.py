@@ -1,0 +1,205 @@
+"""What was acknowledged is there: after a stop, after a kill, after a lost view, and in a backup."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.app import serving
+from openbank.config import Settings
+from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.callers import Caller, john_doe, opening, refused, request_id, usd
+from tests.servers import ServerProcess, run_openbank
+
+KILLS = 3
+
+
+async def test_a_restart_keeps_everything(settings: Settings) -> None:
+    registration, order = john_doe(request_id=request_id()), request_id()
+    async with serving(settings) as server, Caller(server.address) as bank:
+        registered = await bank.persons.RegisterPerson(registration)
+        opening_ = opening(registered.person.person_id, request_id=request_id(), initial_deposit=usd("5"))
+        opened = await bank.accounts.OpenAccount(opening_)
+        account_id = opened.account.account_id
+        paid = await bank.deposit(account_id, "1", request_id=order)
+
+    async with serving(settings) as server, Caller(server.address) as bank:
+        token = paid.consistency_token
+        request = persons.GetPersonRequest(person_id=registered.person.person_id, consistency_token=token)
+        assert (await bank.persons.GetPerson(request)).person == registered.person
+        for again, before in (
+            (await bank.persons.RegisterPerson(registration), registered),
+            (await bank.accounts.OpenAccount(opening_), opened),
+            (await bank.deposit(account_id, "1", request_id=order), paid),
+        ):
+            assert again.replayed
+            again.replayed = False
+            assert again == before
+        assert (await refused(bank.deposit(account_id, "2", request_id=order))).reason == "REQUEST_ID_REUSED"
+        number = opening_.account_number
+        taken = opening(registered.person.person_id, account_number=number)
+        assert (await refused(bank.accounts.OpenAccount(taken))).reason == "ACCOUNT_NUMBER_TAKEN"
+        assert (await bank.deposit(account_id, "1")).account.revision == 3
+        watch = bank.accounts.WatchAccountEvents(
+            accounts.WatchAccountEventsRequest(resume_token=opened.consistency_token, stop_when_caught_up=True)
+        )
+        assert [event.revision async for response in watch for event in response.events] == [2, 3]
+
+
+async def test_views_that_are_lost_are_rebuilt_from_the_log(settings: Settings) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        opened = await bank.open(initial_deposit=usd("5"))
+        paid = await bank.deposit(opened.account.account_id, "2.50")
+    for file in settings.data.glob("views.db*"):
+        file.unlink()
+
+    async with serving(settings) as server, Caller(server.address) as bank:
+        request = accounts.GetAccountRequest(
+            account_id=opened.account.account_id, consistency_token=paid.consistency_token
+        )
+        assert (await bank.accounts.GetAccount(request)).account == paid.account
+
+
+async def test_after_a_kill_every_acknowledged_write_is_there_once(process: ServerProcess) -> None:
+    """Writers send each request until it is acknowledged; the bank is killed under them, again and again."""
+    acknowledged: dict[str, str] = {}
+    async with Caller(process.address) as bank:
+        accounts_ = [(await bank.open()).account.account_id for _ in range(4)]
+
+    for _ in range(KILLS):
+        async with Caller(process.address) as bank:
+            writers = [asyncio.create_task(_write(bank, account_id, acknowledged)) for account_id in accounts_ * 4]
+            await asyncio.sleep(0.4)
+            await process.kill()
+            unsettled = [name for names in await asyncio.gather(*writers) for name in names]
+        await process.start()
+        async with Caller(process.address) as bank:
+            for name, account_id in unsettled:
+                answer = await bank.deposit(account_id, "1", request_id=name)
+                acknowledged[name] = answer.event_id
+
+    async with Caller(process.address) as bank:
+        events = await _events(bank)
+        deposits = [event for event in events if event.WhichOneof("payload") == "money_deposited"]
+        assert len(acknowledged) > 50
+        assert {event.request_id: event.event_id for event in deposits} == acknowledged
+        assert len(deposits) == len(acknowledged)
+        for account_id in accounts_:
+            own = [event for event in events if event.account_id == account_id]
+            assert [event.revision for event in own] == list(range(1, len(own) + 1))
+            token = (await bank.deposit(account_id, "1")).consistency_token
+            assert await bank.balance(account_id, token) == f"{len(own)}.00 USD"
+
+
+async def test_a_kill_between_the_steps_of_openings_loses_no_number_and_leaves_no_half_account(
+    process: ServerProcess,
+) -> None:
+    async with Caller(process.address) as bank:
+        owner_id = (await bank.register()).person.person_id
+        requests = [opening(owner_id, request_id=request_id(), initial_deposit=usd("1")) for _ in range(200)]
+        calls = [asyncio.ensure_future(bank.accounts.OpenAccount(request)) for request in requests]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await process.kill()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    await process.start()
+
+    async with Caller(process.address) as bank:
+        for request, outcome in zip(requests, outcomes, strict=True):
+            again = await bank.accounts.OpenAccount(request)
+            if not isinstance(outcome, BaseException):
+                assert again.replayed
+                assert again.event_id == outcome.event_id
+        assert len(await _events(bank)) == len(requests)
+
+
+async def test_a_bank_that_is_told_to_stop_ends_with_exit_code_0(process: ServerProcess) -> None:
+    async with Caller(process.address) as bank:
+        watch = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(beginning=Empty()))
+        await watch.read()
+        await bank.open()
+        stopping = asyncio.create_task(process.stop())
+        told = await refused(_read_to_the_end(watch))
+        assert told.code is StatusCode.UNAVAILABLE
+        assert told.reason == "SERVER_DRAINING"
+        assert await stopping == 0
+    assert process.other_output == []
+    assert [line["message"] for line in process.lines if line["message"] != "call"] == ["ready", "stopping", "stopped"]
+
+
+async def test_a_backup_made_under_writes_is_a_bank_of_its_own(process: ServerProcess, tmp_path: Path) -> None:
+    async with Caller(process.address) as bank:
+        account_id = (await bank.open(initial_deposit=usd("1"))).account.account_id
+        before = await bank.deposit(account_id, "1")
+        acknowledged: dict[str, str] = {}
+        writing = asyncio.create_task(_write(bank, account_id, acknowledged))
+        copy = tmp_path / "copy.db"
+        code, out, err = await run_openbank("backup", str(copy), "--data", str(tmp_path / "data"))
+        assert (code, err) == (0, "")
+        assert str(copy) in out
+        await process.kill()
+        await writing
+        late = before.consistency_token
+
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    shutil.copy(copy, restored / "events.db")
+    async with serving(Settings(listen="127.0.0.1:0", data=restored)) as server, Caller(server.address) as bank:
+        request = accounts.GetAccountRequest(account_id=account_id, consistency_token=late)
+        assert (await bank.accounts.GetAccount(request)).account.revision >= 2
+        events = await _events(bank)
+        assert [event.revision for event in events] == list(range(1, len(events) + 1))
+        assert (await bank.deposit(account_id, "1")).account.revision == len(events) + 1
+
+
+async def test_a_token_from_after_the_backup_is_out_of_range_in_the_restored_bank(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        account_id = (await bank.open()).account.account_id
+    shutil.copytree(settings.data, tmp_path / "older")
+    async with serving(settings) as server, Caller(server.address) as bank:
+        newer = (await bank.deposit(account_id, "1")).consistency_token
+    shutil.rmtree(settings.data)
+    shutil.copytree(tmp_path / "older", settings.data)
+
+    async with serving(settings) as server, Caller(server.address) as bank:
+        watch = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(resume_token=newer))
+        told = await refused(watch.read())
+        assert told.code is StatusCode.OUT_OF_RANGE
+        assert told.reason == "POSITION_OUT_OF_RANGE"
+
+
+async def test_a_backup_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    code, out, err = await run_openbank("backup", str(tmp_path / "copy.db"), "--data", str(tmp_path / "nothing"))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "copy.db").exists()
+
+
+async def _write(bank: Caller, account_id: str, acknowledged: dict[str, str]) -> list[tuple[str, str]]:
+    """Deposits until the bank is gone; the request, if any, whose outcome is not known."""
+    while True:
+        name = request_id()
+        try:
+            answer = await bank.deposit(account_id, "1", request_id=name)
+        except AioRpcError as error:
+            assert error.code() is StatusCode.UNAVAILABLE  # noqa: PT017 - how a killed bank looks
+            return [(name, account_id)]
+        acknowledged[name] = answer.event_id
+
+
+async def _events(bank: Caller) -> list[Any]:
+    request = accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
+    return [event async for response in bank.accounts.WatchAccountEvents(request) for event in response.events]
+
+
+async def _read_to_the_end(watch: Any) -> None:
+    while True:
+        await watch.read()
