@@ -15,6 +15,7 @@ from openbank.domain.internal import RequestClaimed
 from openbank.domain.request import Request, fingerprint
 from openbank.eventstore import ids
 from openbank.eventstore.aggregate import Written
+from openbank.eventstore.port import OutcomeUnknown, StoreUnavailable
 
 
 async def deposit(bank: Bank, command: Deposit, request: Request) -> Written[Account]:
@@ -46,8 +47,9 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
     account_id = command.account_id or ids.aggregate_id(bank.id, "account", request)
     command = replace(command, account_id=account_id)
     if not known:
-        # An id of our own, so that the opening is told from another's when somebody else finishes it.
-        request = request._replace(id=os.urandom(16), hash=fingerprint("OpenAccount", command))
+        # An id of our own, so that the opening is told from another's when somebody else finishes it. It has no
+        # fingerprint, which tells it from a caller's.
+        request = request._replace(id=os.urandom(16))
     if known:
         await check_claim(bank, request)
     current = await bank.accounts.load(account_id)
@@ -59,7 +61,14 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
     await check_number(bank, command, request)
     if known:
         await claim(bank, request, RequestClaimed("OpenAccount", request.hash, account_id, command.account_number))
-    written = await finish(bank, await reserve(bank, command, request))
+    reserved = await reserve(bank, command, request)
+    try:
+        written = await finish(bank, reserved)
+    except StoreUnavailable as error:
+        if known:
+            raise
+        # The reservation stays: whoever meets the number next opens the account.
+        raise OutcomeUnknown(str(error)) from error
     return written if known else written._replace(replayed=False)
 
 

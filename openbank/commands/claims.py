@@ -43,7 +43,11 @@ async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -
     theirs = Request(request_id, hash=earlier.request_hash)
     made = bank.persons if earlier.rpc == "RegisterPerson" else bank.accounts
     if await made.load(earlier.aggregate_id) is not None:
-        return await made.find(earlier.aggregate_id, theirs) is None
+        try:
+            return await made.find(earlier.aggregate_id, theirs) is None
+        except RequestIdReused:
+            # What it wanted to make is another's, and that other's own requests are free to have this id.
+            return True
     if not earlier.account_number:
         return False
     current = await bank.numbers.load(earlier.account_number)

@@ -81,12 +81,13 @@ class Fields:
     def past_date(self, field: str, value: date | None, today: date) -> date:
         """A date before `today`. None, for a date that was not given or could not be read, is refused by the reader."""
         if value is not None and value >= today:
-            self.refuse(field, "DATE_NOT_IN_PAST", f"must be before today, {today.isoformat()}")
+            day = today.isoformat()
+            self.refuse(field, "DATE_NOT_IN_PAST", f"must be before today, {day}", today=day)
         return value if value is not None else today
 
     def _too_long(self, field: str, text: str, length_max: int) -> None:
         message = f"has {len(text)} characters, at most {length_max} are allowed"
-        self.refuse(field, "FIELD_TOO_LONG", message, maxLength=str(length_max))
+        self.refuse(field, "FIELD_TOO_LONG", message, length=str(len(text)), maxLength=str(length_max))
 
 
 def is_clean(text: str) -> bool:

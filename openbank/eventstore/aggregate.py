@@ -154,6 +154,7 @@ class Aggregate(Generic[State]):
                 batch, self._queue = self._queue, []
                 try:
                     await self._settle(batch)
+                    self._forget()
                 except Exception as error:
                     self._loaded = False
                     _fail(batch, error)
@@ -213,7 +214,8 @@ class Aggregate(Generic[State]):
             try:
                 tip = self._decide_one(attempt, tip, made)
             except Exception as error:
-                attempt.outcome = error
+                # All of a command's events or none: a later one may have failed.
+                attempt.events, attempt.outcome = [], error
             size += sum(len(event.data) for event in attempt.events)
             if size > BATCH_BYTES_MAX:
                 return batch[:count], tip
@@ -297,9 +299,13 @@ class Aggregate(Generic[State]):
             # Removed first, so that the newest stand last also when a command has several events.
             self._requests.pop(metadata.request_id, None)
             self._requests[metadata.request_id] = _Known(metadata.request_hash, revision)
-            if len(self._requests) > REQUESTS_MAX:
-                oldest = next(iter(self._requests))
-                self._forgotten = max(self._forgotten, self._requests.pop(oldest).revision)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Never between `_recall` and `_decide`: what was recalled for a batch must be there when it is decided."""
+        while len(self._requests) > REQUESTS_MAX:
+            oldest = next(iter(self._requests))
+            self._forgotten = max(self._forgotten, self._requests.pop(oldest).revision)
 
     async def _replay(self, revision: int) -> Written[State]:
         """The outcome of the command whose last event has `revision`, as it was then."""

@@ -17,7 +17,7 @@ from openbank.accounts.v1 import account_events_pb2 as accounts
 from openbank.common.v1 import date_pb2, money_pb2
 from openbank.domain.account import AccountEvent, AccountOpened, MoneyDeposited, MoneyWithdrawn, OpenAccount
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
-from openbank.domain.money import Currency, Money, from_units, to_units
+from openbank.domain.money import MAX_EXPONENT, Currency, Money, from_units, to_units
 from openbank.domain.person import (
     Address,
     Gender,
@@ -83,7 +83,7 @@ def from_json(type_name: str, json: bytes) -> bytes:
     """The inverse of `to_json`; fields that this version does not know are left out."""
     try:
         message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)
-    except json_format.ParseError as error:
+    except (json_format.ParseError, ValueError) as error:
         raise UndecodableEvent(f"{type_name}: {error}") from error
     return message.SerializeToString(deterministic=True)
 
@@ -104,7 +104,13 @@ def _money(money: Money) -> money_pb2.Money:
 
 
 def _from_money(message: money_pb2.Money, exponent: int) -> Money:
-    return from_units(Currency(message.currency_code, exponent), message.units, message.nanos)
+    return from_units(_currency(message.currency_code, exponent), message.units, message.nanos)
+
+
+def _currency(code: str, exponent: int) -> Currency:
+    if not 0 <= exponent <= MAX_EXPONENT:
+        raise ValueError(f"a currency with {exponent} decimals")
+    return Currency(code, exponent)
 
 
 def _address(address: Address) -> person_pb2.Address:
@@ -198,7 +204,7 @@ def _moved(event: MoneyDeposited | MoneyWithdrawn, message: Moved) -> Moved:
 
 def _from_moved(event: type[Movement]) -> Callable[[Any, str], Movement]:
     def decode_moved(message: accounts.MoneyDeposited | accounts.MoneyWithdrawn, _: str) -> Movement:
-        currency = Currency(message.amount.currency_code, message.currency_exponent)
+        currency = _currency(message.amount.currency_code, message.currency_exponent)
         return event(
             from_units(currency, message.amount.units, message.amount.nanos),
             message.description,
@@ -209,7 +215,12 @@ def _from_moved(event: type[Movement]) -> Callable[[Any, str], Movement]:
 
 
 def _claimed(event: RequestClaimed) -> request_pb2.RequestClaimed:
-    return request_pb2.RequestClaimed(rpc=event.rpc, request_hash=event.request_hash, aggregate_id=event.aggregate_id)
+    return request_pb2.RequestClaimed(
+        rpc=event.rpc,
+        request_hash=event.request_hash,
+        aggregate_id=event.aggregate_id,
+        account_number=event.account_number,
+    )
 
 
 def _from_claimed(message: request_pb2.RequestClaimed, _: str) -> RequestClaimed:

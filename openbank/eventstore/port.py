@@ -19,7 +19,8 @@ class Metadata(NamedTuple):
     """What is stored with an event beside its payload.
 
     `record_time` is ours, in microseconds since 1970 UTC, and may run behind that of an earlier event.
-    `request_id` (16 bytes) and `request_hash` are empty for a command that had no request id.
+    `request_id` (16 bytes) and `request_hash` are empty for a command that had no request id. An id without a hash is
+    one that the bank made for itself.
     `owner_id` is the account's owner, empty on every other stream.
     The event is part `part` (from 0) of the `parts` events of its command, which readers never see apart.
     """

@@ -41,11 +41,13 @@ class Repository(Generic[State]):
         return await self._aggregate(aggregate_id).find(request)
 
     def _aggregate(self, aggregate_id: str) -> Aggregate[State]:
-        aggregate = self._kept.get(aggregate_id)
+        # By stream, not by id: two ways to write an account number are one stream.
+        stream = self._kind.stream(aggregate_id)
+        aggregate = self._kept.get(stream)
         if aggregate is None:
-            aggregate = self._kept[aggregate_id] = Aggregate(self._store, self._kind, aggregate_id, self._clock)
+            aggregate = self._kept[stream] = Aggregate(self._store, self._kind, aggregate_id, self._clock)
         else:
-            self._kept.move_to_end(aggregate_id)
+            self._kept.move_to_end(stream)
         self._weight += aggregate.weight - aggregate.counted
         aggregate.counted = aggregate.weight
         if self._weight > self._kept_max:
@@ -54,9 +56,12 @@ class Repository(Generic[State]):
 
     def _drop(self, keep: Aggregate[State]) -> None:
         """Drops the longest unused until the rest is light enough; those at work stay, and are counted again later."""
-        for aggregate_id, aggregate in list(self._kept.items()):
+        dropped = []
+        for stream, aggregate in self._kept.items():
             if self._weight <= self._kept_max:
-                return
+                break
             if aggregate.idle and aggregate is not keep:
-                del self._kept[aggregate_id]
+                dropped.append(stream)
                 self._weight -= aggregate.counted
+        for stream in dropped:
+            del self._kept[stream]

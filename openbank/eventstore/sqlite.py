@@ -15,6 +15,8 @@ import zlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -139,7 +141,9 @@ class SqliteEventStore:
         if after.position >= head.position:
             return LogSlice((), after, caught_up=True)
         events = await self._read(self._reader.log, after.position, limit)
-        through = _place(events[-1]) if events else after
+        if not events:
+            raise StoreDamaged(f"the log has nothing between {after.position} and its end at {head.position}")
+        through = _place(events[-1])
         return LogSlice(events, through, caught_up=through.position >= self._head.position)
 
     async def head(self) -> LogPosition:
@@ -152,6 +156,8 @@ class SqliteEventStore:
         return await self._read(self._reader.place_before, first)
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
+        if revision <= NO_STREAM:
+            return None
         events = await self.read_stream(stream, revision - 1, 1)
         return _place(events[0]) if events else None
 
@@ -189,7 +195,7 @@ class SqliteEventStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._reading, read, *arguments)
         except sqlite3.Error as error:
-            raise StoreUnavailable(str(error)) from error
+            raise _reading_failed(error) from error
 
     async def _commit_pending(self) -> None:
         loop = asyncio.get_running_loop()
@@ -268,7 +274,7 @@ class _Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._find_heads({append.stream for append in batch}, commit)
-            outcomes = [self._append(append, commit) for append in batch]
+            outcomes = [self._outcome(append, commit) for append in batch]
             self._insert(commit)
             # A commit that fails while writing or syncing may be found complete by a recovery after a crash.
             failed = OutcomeUnknown
@@ -280,23 +286,28 @@ class _Writer:
         self._remember(commit.heads)
         return outcomes
 
+    def _outcome(self, append: _Append, commit: _Commit) -> _Outcome:
+        try:
+            return self._append(append, commit)
+        except (TypeError, ValueError, struct.error) as error:
+            # Events that no column can hold fail alone: nothing of theirs is in `commit` yet.
+            return error
+
     def _append(self, append: _Append, commit: _Commit) -> _Outcome:
         head = commit.heads.get(append.stream)
         revision = head.revision if head else NO_STREAM
         if append.expected != revision:
-            return self._repeated(append, revision)
-        if head is None:
-            head = commit.new_stream(append.stream)
-        recorded = []
-        for event in append.events:
-            revision += 1
-            commit.position += 1
-            recorded.append(RecordedEvent(commit.position, append.stream, revision, *event))
-            commit.rows.extend(_to_row(recorded[-1], head.key, self._type_key(event.type, commit)))
-        commit.heads[append.stream] = _Head(head.key, revision)
+            return self._repeated(append, revision, commit)
+        key = head.key if head else commit.streams + 1
+        recorded = [
+            RecordedEvent(commit.position + number, append.stream, revision + number, *event)
+            for number, event in enumerate(append.events, 1)
+        ]
+        rows = [_to_row(event, key, self._type_key(event.type, commit)) for event in recorded]
+        commit.add(append.stream, key, recorded, rows)
         return _Written(commit.position, recorded)
 
-    def _repeated(self, append: _Append, actual: int) -> _Outcome:
+    def _repeated(self, append: _Append, actual: int, commit: _Commit) -> _Outcome:
         """The same events at the same place are the same append; anything else is another writer's."""
         wrong = WrongExpectedRevision(f"{append.stream} is at {actual}, not at {append.expected}")
         if append.expected > actual:
@@ -306,6 +317,12 @@ class _Writer:
             " WHERE streams.name = ? AND revision > ? ORDER BY revision LIMIT ?",
             (append.stream, append.expected, len(append.events)),
         ).fetchall()
+        # Or in this very commit, whose rows are not in the file yet.
+        rows += [
+            (event.position, event.id)
+            for event in commit.recorded
+            if event.stream == append.stream and event.revision > append.expected
+        ][: len(append.events) - len(rows)]
         if [row[1] for row in rows] != [event.id for event in append.events]:
             return wrong
         return _Written(rows[-1][0], ())
@@ -335,9 +352,10 @@ class _Writer:
             if rows:
                 values = [value for name, key in rows for value in (key, name)]
                 self._connection.execute(f"INSERT INTO {table} VALUES {', '.join(['(?, ?)'] * len(rows))}", values)
-        if commit.rows:
-            count = len(commit.rows) // 14
-            self._connection.execute(f"INSERT INTO events VALUES {', '.join([_ROW] * count)}", commit.rows)
+        for start in range(0, len(commit.rows), BATCH_EVENTS_MAX):
+            some = commit.rows[start : start + BATCH_EVENTS_MAX]
+            values = list(chain.from_iterable(some))
+            self._connection.execute(f"INSERT INTO events VALUES {', '.join([_ROW] * len(some))}", values)
 
     def _remember(self, heads: dict[str, _Head]) -> None:
         for stream, head in heads.items():
@@ -349,7 +367,9 @@ class _Writer:
     def _failed(self, batch: Sequence[_Append], error: Exception, kind: type[Exception]) -> Sequence[_Outcome]:
         self._heads.clear()
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            # Should it fail too, the next BEGIN will, and roll back again.
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
         if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
             kind = StoreUnavailable
         return [kind(str(error)) for _ in batch]
@@ -361,22 +381,28 @@ class _Commit:
     def __init__(self, position: int, streams: int) -> None:
         self.position = position
         self.streams = streams
-        self.rows: list[Any] = []
+        self.recorded: list[RecordedEvent] = []
+        self.rows: list[tuple[Any, ...]] = []
         self.heads: dict[str, _Head] = {}
         self.new_streams: list[tuple[str, int]] = []
         self.types: dict[str, int] = {}
 
-    def new_stream(self, name: str) -> _Head:
-        self.streams += 1
-        self.new_streams.append((name, self.streams))
-        return _Head(self.streams, NO_STREAM)
+    def add(self, stream: str, key: int, recorded: Sequence[RecordedEvent], rows: Sequence[tuple[Any, ...]]) -> None:
+        """The events of one append; the key beyond the last one makes a new stream."""
+        if key > self.streams:
+            self.streams = key
+            self.new_streams.append((stream, key))
+        self.recorded += recorded
+        self.rows += rows
+        self.position += len(recorded)
+        self.heads[stream] = _Head(key, recorded[-1].revision)
 
 
 class _Reader:
     """A connection that only reads. Used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
         self._types: dict[int, str] = {}
 
     def close(self) -> None:
@@ -391,7 +417,8 @@ class _Reader:
 
     def requests(self, stream: str, request_ids: Sequence[bytes]) -> list[RecordedEvent]:
         marks = ", ".join("?" * len(request_ids))
-        where = f"WHERE streams.name = ? AND request_id IN ({marks}) ORDER BY revision"
+        # Without the plus, SQLite walks the whole stream by the index that has it in order, and looks at each event.
+        where = f"WHERE streams.name = ? AND request_id IN ({marks}) ORDER BY +revision"
         return self._select(where, stream, *request_ids)
 
     def log(self, after: int, limit: int) -> list[RecordedEvent]:
@@ -401,6 +428,9 @@ class _Reader:
             rest = last.metadata.parts - last.metadata.part - 1
             if rest:
                 events += self._select("WHERE position > ? ORDER BY position LIMIT ?", last.position, rest)
+        for position, event in enumerate(events, after + 1):
+            if event.position != position:
+                raise StoreDamaged(f"the log has no event at position {position}")
         return events
 
     def first_since(self, time: int) -> int | None:
@@ -414,7 +444,11 @@ class _Reader:
         return _place(events[0]) if events else BEGINNING
 
     def _select(self, where: str, *values: object) -> list[RecordedEvent]:
-        return [self._recorded(row) for row in self._connection.execute(_SELECT + where, values).fetchall()]
+        rows = self._connection.execute(_SELECT + where, values).fetchall()
+        try:
+            return [self._recorded(row) for row in rows]
+        except (AttributeError, TypeError, ValueError, struct.error) as error:
+            raise StoreDamaged(f"a column of an event has another type than it was written with: {error}") from error
 
     def _recorded(self, row: tuple[Any, ...]) -> RecordedEvent:
         (
@@ -444,7 +478,8 @@ class _Reader:
     def _type(self, key: int) -> str:
         if key not in self._types:
             self._types = dict(self._connection.execute("SELECT key, name FROM types"))
-        return self._types[key]
+        # The checksum is over the name: without one it cannot hold.
+        return self._types.get(key, "")
 
 
 class _Subscriber:
@@ -507,11 +542,17 @@ def backup(directory: Path, file: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    except sqlite3.Error as error:
+        raise StoreRefused(f"{path} can't be opened: {error}") from error
     try:
         _check_format(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # A process that was killed in a commit may have left it whole in the WAL, but not synced. It counts as done
+        # from here on, so it must be durable before anything rests on it: a checkpoint syncs it.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection)
     except sqlite3.DatabaseError as error:
@@ -536,6 +577,15 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
 def _create(connection: sqlite3.Connection) -> None:
     ids = "".join(f"INSERT INTO meta VALUES ('{name}', '{secrets.token_hex(16)}');" for name in ("bank_id", "store_id"))
     connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}{ids}COMMIT;")
+
+
+def _reading_failed(error: sqlite3.Error) -> Exception:
+    """Damage may meet SQLite before it meets a checksum: a page that makes no sense, or text that is no UTF-8."""
+    code = getattr(error, "sqlite_errorcode", None)
+    no_text = code is None and isinstance(error, sqlite3.OperationalError)
+    if no_text or (code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)):
+        return StoreDamaged(str(error))
+    return StoreUnavailable(str(error))
 
 
 def _to_row(event: RecordedEvent, stream: int, type_key: int) -> tuple[Any, ...]:

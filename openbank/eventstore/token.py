@@ -63,7 +63,7 @@ def _parse(token: str) -> tuple[bytes, bytes, LogPosition]:
         if zlib.crc32(head) != _CHECKSUM.unpack(checksum)[0]:
             raise ValueError("checksum")
         version, bank, store, position, revision = _HEAD.unpack_from(head)
-        if version != _FORMAT:
+        if version != _FORMAT or position < 0 or revision < 0:
             raise ValueError("format")
         return bank, store, LogPosition(position, head[_HEAD.size :].decode(), revision)
     except (ValueError, struct.error) as error:

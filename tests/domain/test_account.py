@@ -1,0 +1,213 @@
+"""An account's money: it moves exactly, only when it may, and never below zero or past the limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbank.domain import account
+from openbank.domain.account import (
+    Account,
+    AccountEvent,
+    AccountOpened,
+    AccountState,
+    Deposit,
+    MoneyDeposited,
+    MoneyWithdrawn,
+    OpenAccount,
+    Withdraw,
+)
+from openbank.domain.errors import (
+    AccountAlreadyExists,
+    AccountNotActive,
+    AccountNotFound,
+    BalanceLimitExceeded,
+    InsufficientFunds,
+    InvalidFields,
+    Refused,
+)
+from openbank.domain.money import MAX_MINOR, Currency, Money
+from tests.examples import ACCOUNT, CURRENCIES, EUR, JPY, USD, opening, usd
+
+Move = Deposit | Withdraw
+
+# Small and near the limit, so that both ends are met often.
+AMOUNTS = st.one_of(st.integers(-3, 500), st.integers(MAX_MINOR - 500, MAX_MINOR + 500))
+MOVES = st.builds(lambda move, minor: move("a-1", usd(minor), ""), st.sampled_from([Deposit, Withdraw]), AMOUNTS)
+
+
+def decide(state: Account | None, command: Move) -> MoneyDeposited | MoneyWithdrawn:
+    return account.deposit(state, command) if isinstance(command, Deposit) else account.withdraw(state, command)
+
+
+def with_balance(minor: int, currency: Currency = USD) -> Account:
+    return replace(ACCOUNT, balance=Money(currency, minor))
+
+
+# Opening
+
+
+@pytest.mark.parametrize("deposit", [usd(0), usd(100_000), usd(MAX_MINOR), *(Money(c, 1) for c in CURRENCIES)])
+def test_an_account_opens_with_its_initial_deposit_in_that_currency(deposit: Money) -> None:
+    opened = account.open_account(None, opening(deposit=deposit, account_id="a-1"))
+    assert opened == AccountOpened("a-1", "john", "123456789", deposit)
+    state = account.apply(None, opened)
+    assert state.balance == state.available == opened.balance_after == deposit
+    assert state.currency == deposit.currency
+    assert state.state is AccountState.ACTIVE
+
+
+def test_an_account_is_opened_once() -> None:
+    with pytest.raises(AccountAlreadyExists):
+        account.open_account(ACCOUNT, opening())
+
+
+def test_an_initial_deposit_is_not_negative() -> None:
+    with pytest.raises(InvalidFields) as refused:
+        account.open_account(None, opening(deposit=usd(-1)))
+    assert refused.value.violations[0][:2] == ("initial_deposit", "AMOUNT_NEGATIVE")
+
+
+def test_an_initial_deposit_is_not_past_the_limit() -> None:
+    with pytest.raises(BalanceLimitExceeded):
+        account.open_account(None, opening(deposit=usd(MAX_MINOR + 1)))
+
+
+# Moving money
+
+
+def test_a_deposit_adds_and_says_what_is_there_then() -> None:
+    assert account.deposit(ACCOUNT, Deposit("a-1", usd(50_000), "Salary")) == MoneyDeposited(
+        usd(50_000), "Salary", usd(150_000)
+    )
+
+
+def test_a_withdrawal_takes_and_says_what_is_left() -> None:
+    assert account.withdraw(ACCOUNT, Withdraw("a-1", usd(1), "Gum")) == MoneyWithdrawn(usd(1), "Gum", usd(99_999))
+
+
+def test_all_that_is_there_can_be_withdrawn_and_not_a_cent_more() -> None:
+    assert account.withdraw(ACCOUNT, Withdraw("a-1", usd(100_000), "")).balance_after == usd(0)
+    with pytest.raises(InsufficientFunds):
+        account.withdraw(ACCOUNT, Withdraw("a-1", usd(100_001), ""))
+
+
+def test_a_balance_reaches_the_limit_and_not_a_cent_more() -> None:
+    assert account.deposit(ACCOUNT, Deposit("a-1", usd(MAX_MINOR - 100_000), "")).balance_after == usd(MAX_MINOR)
+    with pytest.raises(BalanceLimitExceeded):
+        account.deposit(ACCOUNT, Deposit("a-1", usd(MAX_MINOR - 99_999), ""))
+
+
+@pytest.mark.parametrize("move", [Deposit, Withdraw])
+@pytest.mark.parametrize("minor", [0, -1, -100_000])
+def test_an_amount_to_move_is_positive(move: type[Move], minor: int) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        decide(ACCOUNT, move("a-1", usd(minor), ""))
+    assert refused.value.violations[0][:2] == ("amount", "AMOUNT_NOT_POSITIVE")
+
+
+@pytest.mark.parametrize("move", [Deposit, Withdraw])
+@pytest.mark.parametrize("amount", [Money(EUR, 100), Money(JPY, 100)])
+def test_no_money_moves_in_another_currency(move: type[Move], amount: Money) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        decide(ACCOUNT, move("a-1", amount, ""))
+    assert refused.value.violations[0][:2] == ("amount.currency_code", "CURRENCY_MISMATCH")
+
+
+@pytest.mark.parametrize("move", [Deposit, Withdraw])
+@pytest.mark.parametrize("state", [AccountState.FROZEN, AccountState.CLOSED])
+def test_nothing_moves_on_an_account_that_is_not_active(move: type[Move], state: AccountState) -> None:
+    with pytest.raises(AccountNotActive) as refused:
+        decide(replace(ACCOUNT, state=state), move("a-1", usd(1), ""))
+    assert state.value in refused.value.metadata["state"]
+
+
+@pytest.mark.parametrize("move", [Deposit, Withdraw])
+def test_nothing_moves_where_there_is_no_account(move: type[Move]) -> None:
+    with pytest.raises(AccountNotFound):
+        decide(None, move("a-1", usd(1), ""))
+
+
+@pytest.mark.parametrize("move", [Deposit, Withdraw])
+def test_the_accounts_state_is_looked_at_before_the_rules(move: type[Move]) -> None:
+    with pytest.raises(AccountNotActive):
+        decide(replace(ACCOUNT, state=AccountState.FROZEN), move("a-1", Money(EUR, 10**20), ""))
+
+
+@pytest.mark.parametrize("event", [MoneyDeposited(usd(1), "", usd(1)), MoneyWithdrawn(usd(1), "", usd(0))])
+def test_money_that_moved_before_its_account_was_opened_is_no_history(event: AccountEvent) -> None:
+    with pytest.raises(ValueError, match="before its account"):
+        account.apply(None, event)
+
+
+# Histories
+
+
+@given(st.integers(0, MAX_MINOR), MOVES)
+def test_a_balance_never_leaves_its_bounds(balance: int, command: Move) -> None:
+    try:
+        event = decide(with_balance(balance), command)
+    except Refused:
+        return
+    assert 0 <= event.balance_after.minor <= MAX_MINOR
+
+
+@given(st.integers(0, MAX_MINOR), MOVES)
+def test_a_move_is_refused_only_for_a_reason(balance: int, command: Move) -> None:
+    amount = command.amount.minor
+    try:
+        decide(with_balance(balance), command)
+    except InvalidFields:
+        assert amount <= 0
+    except InsufficientFunds:
+        assert isinstance(command, Withdraw)
+        assert amount > balance
+    except BalanceLimitExceeded:
+        assert isinstance(command, Deposit)
+        assert balance + amount > MAX_MINOR
+
+
+@given(st.integers(0, MAX_MINOR), MOVES)
+def test_the_state_after_an_event_is_what_the_event_states(balance: int, command: Move) -> None:
+    before = with_balance(balance)
+    try:
+        event = decide(before, command)
+    except Refused:
+        return
+    after = account.apply(before, event)
+    assert after.balance == event.balance_after
+    assert replace(after, balance=before.balance) == before
+
+
+@given(st.integers(0, 500), st.lists(MOVES))
+def test_a_history_adds_up(initial: int, commands: list[Move]) -> None:
+    state = account.apply(None, account.open_account(None, OpenAccount("a-1", "john", "1", usd(initial))))
+    moved = initial
+    for command in commands:
+        try:
+            event = decide(state, command)
+        except Refused:
+            continue
+        moved += event.amount.minor if isinstance(event, MoneyDeposited) else -event.amount.minor
+        state = account.apply(state, event)
+        assert state.balance == usd(moved)
+
+
+@given(st.lists(MOVES))
+def test_a_refusal_leaves_everything_as_it_was(commands: list[Move]) -> None:
+    accepted = []
+    state = ACCOUNT
+    for command in commands:
+        try:
+            event = decide(state, command)
+        except Refused:
+            continue
+        accepted.append(command)
+        state = account.apply(state, event)
+    again = ACCOUNT
+    for command in accepted:
+        again = account.apply(again, decide(again, command))
+    assert again == state

@@ -1,0 +1,221 @@
+"""What a field may hold, and that everything wrong with a request is told at once."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbank.domain import fields
+from openbank.domain.errors import InvalidFields
+from openbank.domain.fields import Fields, account_number_key, is_clean
+from tests.examples import TODAY
+
+LIMITS = [
+    fields.NAME_LENGTH_MAX,
+    fields.NATIONALITY_LENGTH_MAX,
+    fields.STREET_LENGTH_MAX,
+    fields.CITY_LENGTH_MAX,
+    fields.POSTAL_CODE_LENGTH_MAX,
+    fields.COUNTRY_LENGTH_MAX,
+    fields.EMAIL_LENGTH_MAX,
+    fields.DESCRIPTION_LENGTH_MAX,
+]
+ACCOUNT_NUMBERS = st.text("AbZz09 -", min_size=1, max_size=34)
+
+
+def reasons(request: Fields) -> list[tuple[str, str]]:
+    return [(violation.field, violation.reason) for violation in request.violations]
+
+
+# Texts
+
+
+@pytest.mark.parametrize("limit", sorted(set(LIMITS)))
+@pytest.mark.parametrize("character", ["x", "ß", "漢", "🏦", "\u0301"])
+def test_a_text_may_have_as_many_code_points_as_its_limit(limit: int, character: str) -> None:
+    request = Fields()
+    assert request.text("name", character * limit, limit) == character * limit
+    assert request.violations == []
+    request.text("name", character * (limit + 1), limit)
+    assert reasons(request) == [("name", "FIELD_TOO_LONG")]
+    assert request.violations[0].metadata == {"length": str(limit + 1), "maxLength": str(limit)}
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u00a0\u2003\u3000", "\x1f\x85"])
+def test_a_text_of_nothing_but_space_is_missing(blank: str) -> None:
+    request = Fields()
+    assert request.text("optional", blank, 10) == ""
+    assert request.violations == []
+    assert request.text("needed", blank, 10, required=True) == ""
+    assert reasons(request) == [("needed", "FIELD_REQUIRED")]
+
+
+@given(st.text(max_size=8), st.text(" \t\r\n\u00a0\u2003", max_size=3), st.text(" \t\r\n\u00a0\u2003", max_size=3))
+def test_a_text_is_stored_as_it_came_but_for_its_ends(inside: str, before: str, after: str) -> None:
+    assert Fields().text("name", before + inside + after, 100) == inside.strip()
+
+
+def test_length_counts_what_is_left_after_trimming() -> None:
+    request = Fields()
+    assert request.text("name", "  " + "x" * 10 + "  ", 10) == "x" * 10
+    assert request.violations == []
+
+
+@given(st.text(min_size=1).filter(lambda text: text == text.strip()))
+def test_every_text_without_control_characters_is_taken_as_it_is(text: str) -> None:
+    clean = not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+    request = Fields()
+    assert request.text("name", text, 1000) == text
+    assert reasons(request) == ([] if clean else [("name", "INVALID_TEXT")])
+
+
+@pytest.mark.parametrize("control", [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))])
+def test_a_control_character_inside_a_text_is_refused(control: str) -> None:
+    request = Fields()
+    request.text("name", f"a{control}b", 10)
+    assert reasons(request) == [("name", "INVALID_TEXT")]
+
+
+@given(st.characters(categories=["Cs"]))
+def test_half_a_character_is_refused(half: str) -> None:
+    request = Fields()
+    request.text("name", f"a{half}b", 10)
+    assert reasons(request) == [("name", "INVALID_TEXT")]
+
+
+def test_a_character_of_every_other_class_is_taken() -> None:
+    classes: dict[str, str] = {}
+    for code in range(0x110000):
+        classes.setdefault(unicodedata.category(chr(code)), chr(code))
+    refused = {name for name, character in classes.items() if not is_clean(f"a{character}b")}
+    assert refused == {"Cc", "Cs"}
+    assert {"Lu", "Lo", "Mn", "Nd", "So", "Cf", "Co", "Cn", "Zs", "Zl", "Zp"} <= classes.keys()
+
+
+# Ids
+
+
+@given(st.from_regex(r"\A[A-Za-z0-9_-]{1,64}\Z"))
+def test_an_id_is_1_to_64_of_its_alphabet(identifier: str) -> None:
+    request = Fields()
+    assert request.identifier("person_id", identifier) == identifier
+    assert request.violations == []
+
+
+@pytest.mark.parametrize("identifier", ["a b", "ä", "a/b", "a.b", "a\n", "\n", " a", "x" * 65, "\u0660", "a\0"])
+def test_anything_else_is_no_id(identifier: str) -> None:
+    request = Fields()
+    request.identifier("person_id", identifier)
+    assert reasons(request) == [("person_id", "INVALID_ID")]
+
+
+def test_an_id_may_be_left_out_only_where_it_is_optional() -> None:
+    request = Fields()
+    assert request.identifier("person_id", "", required=False) == ""
+    assert request.violations == []
+    request.identifier("person_id", "")
+    assert reasons(request) == [("person_id", "FIELD_REQUIRED")]
+
+
+# Account numbers
+
+
+@pytest.mark.parametrize("number", ["1", "123456789", "DE89 3704 0044 0532 0130 00", "ab-12", "-1", "x" * 34])
+def test_an_account_number_is_letters_digits_spaces_and_hyphens(number: str) -> None:
+    request = Fields()
+    assert request.account_number("account_number", f" {number} ") == number
+    assert request.violations == []
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        ("", "FIELD_REQUIRED"),
+        ("  ", "FIELD_REQUIRED"),
+        ("-", "INVALID_ACCOUNT_NUMBER"),
+        ("- -", "INVALID_ACCOUNT_NUMBER"),
+        ("12.34", "INVALID_ACCOUNT_NUMBER"),
+        ("12\t34", "INVALID_ACCOUNT_NUMBER"),
+        ("12\u00a034", "INVALID_ACCOUNT_NUMBER"),
+        ("é", "INVALID_ACCOUNT_NUMBER"),
+        ("\u0661", "INVALID_ACCOUNT_NUMBER"),
+        ("\u212a", "INVALID_ACCOUNT_NUMBER"),
+        ("x" * 35, "FIELD_TOO_LONG"),
+    ],
+)
+def test_anything_else_is_no_account_number(number: str, reason: str) -> None:
+    request = Fields()
+    request.account_number("account_number", number)
+    assert reasons(request) == [("account_number", reason)]
+
+
+@given(ACCOUNT_NUMBERS)
+def test_account_numbers_are_the_same_without_spaces_and_case(number: str) -> None:
+    key = account_number_key(number)
+    assert key == account_number_key(number.lower()) == account_number_key(number.upper())
+    assert key == account_number_key(number.replace(" ", "")) == account_number_key(" ".join(number))
+    assert account_number_key(key) == key
+    assert " " not in key
+
+
+@given(ACCOUNT_NUMBERS, ACCOUNT_NUMBERS)
+def test_account_numbers_differ_by_anything_else(one: str, other: str) -> None:
+    same = one.replace(" ", "").lower() == other.replace(" ", "").lower()
+    assert (account_number_key(one) == account_number_key(other)) is same
+
+
+def test_a_hyphen_counts_in_an_account_number() -> None:
+    assert account_number_key("12-34") != account_number_key("1234")
+
+
+# Dates
+
+
+@given(st.dates())
+def test_a_date_of_birth_lies_before_today(born: date) -> None:
+    request = Fields()
+    request.past_date("date_of_birth", born, TODAY)
+    if born < TODAY:
+        assert request.violations == []
+    else:
+        assert reasons(request) == [("date_of_birth", "DATE_NOT_IN_PAST")]
+        assert request.violations[0].metadata == {"today": "2024-02-29"}
+
+
+def test_a_date_that_could_not_be_read_was_refused_by_its_reader() -> None:
+    request = Fields()
+    assert request.past_date("date_of_birth", None, TODAY) == TODAY
+    assert request.violations == []
+
+
+# All at once
+
+
+def test_everything_wrong_with_a_request_is_told_at_once_and_in_order() -> None:
+    request = Fields()
+    request.text("first_name", "", 100, required=True)
+    request.text("last_name", "x" * 101, 100, required=True)
+    request.text("address.city", "a\0b", 100)
+    request.identifier("owner_id", "no id")
+    request.account_number("account_number", "?")
+    request.past_date("date_of_birth", TODAY, TODAY)
+    with pytest.raises(InvalidFields) as refused:
+        request.check()
+    assert [violation[:2] for violation in refused.value.violations] == [
+        ("first_name", "FIELD_REQUIRED"),
+        ("last_name", "FIELD_TOO_LONG"),
+        ("address.city", "INVALID_TEXT"),
+        ("owner_id", "INVALID_ID"),
+        ("account_number", "INVALID_ACCOUNT_NUMBER"),
+        ("date_of_birth", "DATE_NOT_IN_PAST"),
+    ]
+
+
+def test_a_request_without_fault_passes() -> None:
+    request = Fields()
+    request.text("first_name", "John", 100, required=True)
+    request.check()

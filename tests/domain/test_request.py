@@ -1,0 +1,103 @@
+"""The fingerprint of a request: stored with every event, so what it is of today it is for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbank.domain.account import Deposit, OpenAccount, Withdraw
+from openbank.domain.money import Currency, Money
+from openbank.domain.person import Gender, RegisterPerson, UpdateAddress
+from openbank.domain.request import fingerprint
+from tests.examples import HOME, JOHN, OFFICE, USD, opening, usd
+
+# Never change one of these: a stored fingerprint that no longer matches turns every replay into REQUEST_ID_REUSED.
+GOLDEN = [
+    ("RegisterPerson", RegisterPerson(JOHN), "016a28b7b73bbb526456427cd3d529e8"),
+    ("UpdateAddress", UpdateAddress("john", OFFICE), "01c1bef6a01d2ac1ec55a1397dbd6126"),
+    ("OpenAccount", opening(), "01ee9af424231d2897f9f3acd1dcc677"),
+    ("Deposit", Deposit("a-1", usd(50_000), "Salary deposit"), "0144d0c9975aaee8af0069ca2304b6d8"),
+    ("Withdraw", Withdraw("a-1", Money(Currency("JPY", 0), 7), "ラーメン"), "01f12599fca7491c53b2cc97b414b05a"),
+]
+
+COMMANDS = [command for _, command, _ in GOLDEN]
+
+
+@pytest.mark.parametrize(("rpc", "command", "golden"), GOLDEN, ids=[rpc for rpc, _, _ in GOLDEN])
+def test_a_fingerprint_is_what_it_always_was(rpc: str, command: object, golden: str) -> None:
+    assert fingerprint(rpc, command).hex() == golden
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+def test_a_fingerprint_is_16_bytes_of_which_the_first_is_the_format(command: object) -> None:
+    assert len(fingerprint("Deposit", command)) == 16
+    assert fingerprint("Deposit", command)[0] == 1
+
+
+def variations(value: Any) -> list[Any]:
+    """`value` with one thing changed, for every thing that is in it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return [
+            replace(value, **{f.name: other}) for f in fields(value) for other in variations(getattr(value, f.name))
+        ]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [value._replace(**{name: other}) for name in value._fields for other in variations(getattr(value, name))]  # type: ignore[attr-defined]
+    if isinstance(value, Gender):
+        return [gender for gender in Gender if gender is not value]
+    if isinstance(value, date):
+        return [date.fromordinal(value.toordinal() + 1)]
+    return [value + 1] if isinstance(value, int) else [f"{value}x", f" {value}", value.upper() + "X"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+def test_it_differs_for_every_field_of_a_command(command: object) -> None:
+    others = variations(command)
+    assert len(others) >= len(fields(command))  # type: ignore[arg-type]
+    prints = {fingerprint("Rpc", other) for other in [command, *others]}
+    assert len(prints) == len({repr(other) for other in [command, *others]})
+
+
+def test_it_differs_by_rpc() -> None:
+    assert fingerprint("Deposit", Deposit("a", usd(1), "")) != fingerprint("Withdraw", Deposit("a", usd(1), ""))
+
+
+def test_two_commands_of_the_same_fields_differ_by_rpc_only() -> None:
+    assert fingerprint("Deposit", Deposit("a", usd(1), "")) == fingerprint("Deposit", Withdraw("a", usd(1), ""))
+
+
+@dataclass(frozen=True)
+class LaterDeposit:
+    """Deposit as a later version may have it: with fields that earlier requests did not have."""
+
+    account_id: str
+    amount: Money
+    description: str
+    reference: str = ""
+    hold: int = 0
+    dry_run: bool = False
+    value_date: date | None = None
+
+
+def test_a_field_that_a_later_version_adds_changes_nothing_while_it_is_left_out() -> None:
+    earlier = fingerprint("Deposit", Deposit("a-1", usd(1), ""))
+    assert fingerprint("Deposit", LaterDeposit("a-1", usd(1), "")) == earlier
+    for used in ({"reference": "x"}, {"hold": 1}, {"dry_run": True}, {"value_date": date(2024, 1, 1)}):
+        assert fingerprint("Deposit", LaterDeposit("a-1", usd(1), "", **used)) != earlier
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+def test_text_does_not_flow_from_one_field_into_another(street: str, city: str, code: str, country: str) -> None:
+    one = UpdateAddress("john", replace(HOME, street=street, city=city))
+    other = UpdateAddress("john", replace(HOME, street=code, city=country))
+    assert (fingerprint("UpdateAddress", one) == fingerprint("UpdateAddress", other)) is (one == other)
+
+
+def test_the_same_request_has_the_same_fingerprint() -> None:
+    assert fingerprint("OpenAccount", OpenAccount("", "john", "1", usd(0))) == fingerprint(
+        "OpenAccount", OpenAccount("", "john", "1", Money(Currency(USD.code, 2), 0))
+    )

@@ -1,0 +1,634 @@
+"""What the bank counts on in an `EventStore`, for every adapter to be held to, unchanged.
+
+An adapter's test file subclasses `EventStoreConformance` and gives it `open_store`, which opens the same log each time
+it is called, and closes what was opened before. (`upstream_conformance` has what is to be said of `subscribe`.)
+Revisions start at 1; of positions nothing is assumed but their order, and the log may hold other programs' events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openbank.domain.account import MoneyDeposited
+from openbank.eventstore import codec
+from openbank.eventstore.port import (
+    APPEND_BYTES_MAX,
+    BEGINNING,
+    NO_STREAM,
+    AppendTooLarge,
+    EventStore,
+    LogPosition,
+    LogSlice,
+    Metadata,
+    NewEvent,
+    RecordedEvent,
+    StoreUnavailable,
+    WrongExpectedRevision,
+)
+from tests.examples import usd
+
+OpenStore = Callable[[], Awaitable[EventStore]]
+
+TIME = 1_700_000_000_000_000
+
+
+class EventStoreConformance:
+    @pytest.fixture
+    def open_store(self) -> OpenStore:
+        raise NotImplementedError("an adapter's test file says how its store is opened, with an empty log at first")
+
+    @pytest.fixture
+    async def store(self, open_store: OpenStore) -> AsyncIterator[EventStore]:
+        store = await open_store()
+        yield store
+        await store.close()
+
+    # Appending
+
+    async def test_what_was_appended_is_there(self, store: EventStore) -> None:
+        events = some_events(3)
+        await store.append("account-1", NO_STREAM, events)
+        assert_recorded(await store.read_stream("account-1"), "account-1", 1, events)
+
+    async def test_appends_follow_one_another_in_their_stream(self, store: EventStore) -> None:
+        first, second, third = some_events(2), some_events(1), some_events(3)
+        await store.append("account-1", NO_STREAM, first)
+        await store.append("account-1", 2, second)
+        await store.append("account-1", 3, third)
+        assert_recorded(await store.read_stream("account-1"), "account-1", 1, [*first, *second, *third])
+
+    async def test_an_append_answers_the_position_of_its_last_event(self, store: EventStore) -> None:
+        for stream in ("account-1", "account-2"):
+            position = await store.append(stream, NO_STREAM, some_events(2))
+            assert position == (await store.read_stream(stream))[-1].position
+
+    async def test_positions_grow_with_the_log(self, store: EventStore) -> None:
+        positions = [
+            await store.append("account-1", NO_STREAM, some_events()),
+            await store.append("account-2", NO_STREAM, some_events()),
+            await store.append("account-1", 1, some_events()),
+        ]
+        assert 0 < positions[0] < positions[1] < positions[2]
+
+    @pytest.mark.parametrize("expected", [0, 1, 3, 100])
+    async def test_an_append_at_another_revision_is_refused_and_writes_nothing(
+        self, store: EventStore, expected: int
+    ) -> None:
+        await store.append("account-1", NO_STREAM, some_events(2))
+        before, head = await store.read_stream("account-1"), await store.head()
+        with pytest.raises(WrongExpectedRevision):
+            await store.append("account-1", expected, some_events())
+        assert await store.read_stream("account-1") == before
+        assert await store.head() == head
+
+    @pytest.mark.parametrize("expected", [1, 2])
+    async def test_an_append_to_a_stream_that_is_not_there_expects_none(self, store: EventStore, expected: int) -> None:
+        with pytest.raises(WrongExpectedRevision):
+            await store.append("account-1", expected, some_events())
+        assert not await store.read_stream("account-1")
+
+    async def test_of_many_at_once_exactly_one_is_made(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, some_events())
+        appends = [some_events(2) for _ in range(50)]
+        outcomes = await asyncio.gather(
+            *(store.append("account-1", 1, events) for events in appends), return_exceptions=True
+        )
+        made = [events for events, outcome in zip(appends, outcomes, strict=True) if isinstance(outcome, int)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, WrongExpectedRevision)]
+        assert (len(made), len(refused)) == (1, 49)
+        assert_recorded(await store.read_stream("account-1", after=1), "account-1", 2, made[0])
+
+    async def test_many_streams_are_written_at_once(self, store: EventStore) -> None:
+        appends = {f"account-{number}": some_events(2) for number in range(50)}
+        await asyncio.gather(*(store.append(stream, NO_STREAM, events) for stream, events in appends.items()))
+        for stream, events in appends.items():
+            assert_recorded(await store.read_stream(stream), stream, 1, events)
+        assert_in_one_piece(await whole_log(store))
+
+    async def test_one_bad_append_harms_no_other_that_came_with_it(self, store: EventStore) -> None:
+        await store.append("account-3", NO_STREAM, some_events())
+        outcomes = await asyncio.gather(
+            *(store.append(f"account-{number}", NO_STREAM, some_events()) for number in range(6)),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes] == [int, int, int, WrongExpectedRevision, int, int]
+        assert len(await whole_log(store)) == 6
+
+    async def test_an_append_of_as_much_as_is_allowed_is_made(self, store: EventStore) -> None:
+        # A little is left for what a store keeps beside the payloads.
+        half = payload("x" * (APPEND_BYTES_MAX // 2 - 4096))
+        await store.append("account-1", NO_STREAM, [some_event(half), some_event(half)])
+        assert [event.data for event in await store.read_stream("account-1")] == [half] * 2
+
+    async def test_an_append_that_is_too_large_writes_nothing(self, store: EventStore) -> None:
+        half = payload("x" * (APPEND_BYTES_MAX // 2))
+        with pytest.raises(AppendTooLarge):
+            await store.append("account-1", NO_STREAM, [some_event(half), some_event(half)])
+        assert not await store.read_stream("account-1")
+        await store.append("account-1", NO_STREAM, some_events())
+
+    async def test_an_append_may_have_thousands_of_small_events(self, store: EventStore) -> None:
+        events = [some_event() for _ in range(1_500)]
+        await store.append("account-1", NO_STREAM, events)
+        stored = await store.read_stream("account-1", limit=2_000)
+        assert [event.id for event in stored] == [event.id for event in events]
+
+    async def test_an_append_whose_caller_gives_up_is_made_or_not_but_never_half(self, store: EventStore) -> None:
+        for number in range(10):
+            events = some_events(5)
+            append = asyncio.create_task(store.append(f"account-{number}", NO_STREAM, events))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            append.cancel()
+            await asyncio.gather(append, return_exceptions=True)
+            await store.append(f"other-{number}", NO_STREAM, some_events())
+            assert len(await store.read_stream(f"account-{number}")) in (0, 5)
+
+    # The same append again
+
+    async def test_the_same_append_again_succeeds_and_writes_nothing(self, store: EventStore) -> None:
+        events = some_events(2)
+        position = await store.append("account-1", NO_STREAM, events)
+        await store.append("account-1", 2, some_events())
+        before, head = await store.read_stream("account-1"), await store.head()
+        assert await store.append("account-1", NO_STREAM, events) == position
+        assert await store.read_stream("account-1") == before
+        assert await store.head() == head
+
+    async def test_the_same_append_at_the_same_moment_is_made_once(self, store: EventStore) -> None:
+        events = some_events(2)
+        positions = await asyncio.gather(*(store.append("account-1", NO_STREAM, events) for _ in range(10)))
+        assert len(set(positions)) == 1
+        assert_recorded(await store.read_stream("account-1"), "account-1", 1, events)
+        assert len(await whole_log(store)) == 2
+
+    async def test_the_same_append_is_known_after_others_at_the_same_moment(self, store: EventStore) -> None:
+        first, second = some_events(2), some_events(1)
+        await store.append("account-1", NO_STREAM, first)
+        await asyncio.gather(
+            store.append("account-1", 2, second),
+            store.append("account-1", NO_STREAM, first),
+            store.append("account-1", 2, second),
+        )
+        assert_recorded(await store.read_stream("account-1"), "account-1", 1, [*first, *second])
+
+    async def test_it_is_the_ids_that_make_it_the_same(self, store: EventStore) -> None:
+        event = some_event(payload("as it was first"))
+        position = await store.append("account-1", NO_STREAM, [event])
+        later = event._replace(data=payload("as it is now"), metadata=event.metadata._replace(record_time=TIME + 1))
+        assert await store.append("account-1", NO_STREAM, [later]) == position
+        assert_recorded(await store.read_stream("account-1"), "account-1", 1, [event])
+
+    async def test_a_part_of_an_append_again_at_its_own_place_is_known(self, store: EventStore) -> None:
+        events = some_events(5)
+        await store.append("account-1", NO_STREAM, events)
+        stored = await store.read_stream("account-1")
+        assert await store.append("account-1", NO_STREAM, events[:2]) == stored[1].position
+        assert await store.append("account-1", 1, events[1:3]) == stored[2].position
+        assert await store.append("account-1", 3, events[3:]) == stored[4].position
+        assert await store.read_stream("account-1") == stored
+
+    async def test_other_ids_at_the_same_place_are_another_writers(self, store: EventStore) -> None:
+        events = some_events(3)
+        await store.append("account-1", NO_STREAM, events)
+        for others, expected in (
+            (some_events(3), NO_STREAM),
+            ([*events[:2], some_event()], NO_STREAM),
+            ([some_event(), *events[1:]], NO_STREAM),
+            (events[::-1], NO_STREAM),
+            ([*events, some_event()], NO_STREAM),
+            (events, 1),
+            (events[1:], NO_STREAM),
+            ([*events[2:], some_event()], 2),
+        ):
+            with pytest.raises(WrongExpectedRevision):
+                await store.append("account-1", expected, others)
+        assert_recorded(await store.read_stream("account-1"), "account-1", 1, events)
+
+    async def test_an_append_is_known_again_only_in_its_own_stream(self, store: EventStore) -> None:
+        events = some_events(2)
+        await store.append("account-1", NO_STREAM, events)
+        await store.append("account-2", NO_STREAM, some_events(2))
+        with pytest.raises(WrongExpectedRevision):
+            await store.append("account-2", NO_STREAM, events)
+
+    # Streams
+
+    async def test_a_stream_that_is_not_there_is_empty(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, some_events())
+        for stream in ("account-2", "account-", "account", "account-11", "Account-1"):
+            assert not await store.read_stream(stream)
+
+    async def test_a_stream_is_read_in_pages(self, store: EventStore) -> None:
+        events = some_events(10)
+        await store.append("account-1", NO_STREAM, events)
+        await store.append("account-2", NO_STREAM, some_events())
+        for after in range(12):
+            for limit in (1, 3, 10, 100):
+                page = await store.read_stream("account-1", after, limit)
+                assert_recorded(page, "account-1", after + 1, events[after : after + limit])
+
+    async def test_a_page_is_full_unless_it_is_the_last(self, store: EventStore) -> None:
+        for revision in range(0, 1_250, 250):
+            await store.append("account-1", revision, some_events(250))
+        pages = [len(await store.read_stream("account-1", after)) for after in (0, 1_000, 1_250)]
+        assert pages == [1_000, 250, 0]
+
+    async def test_streams_are_told_by_every_letter_of_their_names(self, store: EventStore) -> None:
+        names = ["account-a", "account-A", "account-a-", "account--a", "number-A B", "person-a", "account-ä"]
+        for name in names:
+            await store.append(name, NO_STREAM, some_events())
+        for name in names:
+            assert [event.stream for event in await store.read_stream(name)] == [name]
+
+    # Requests
+
+    async def test_the_events_of_requests_are_found(self, store: EventStore) -> None:
+        requests = [os.urandom(16) for _ in range(4)]
+        for revision, request in enumerate(requests):
+            await store.append("account-1", revision, some_events(request_id=request))
+        await store.append("account-1", 4, some_events())
+
+        async def found(*ids: bytes) -> list[int]:
+            return [event.revision for event in await store.find_requests("account-1", ids)]
+
+        assert await found(requests[0]) == [1]
+        assert await found(requests[3], requests[1]) == [2, 4]
+        assert await found(*requests, os.urandom(16)) == [1, 2, 3, 4]
+        assert await found(os.urandom(16)) == []
+        assert await found() == []
+
+    async def test_a_request_is_found_with_all_its_events(self, store: EventStore) -> None:
+        request = os.urandom(16)
+        events = some_events(3, request_id=request, request_hash=b"h" * 16)
+        await store.append("account-1", NO_STREAM, some_events())
+        await store.append("account-1", 1, events)
+        assert_recorded(await store.find_requests("account-1", [request]), "account-1", 2, events)
+
+    async def test_a_request_is_found_in_its_own_stream_only(self, store: EventStore) -> None:
+        request = os.urandom(16)
+        await store.append("account-1", NO_STREAM, some_events(request_id=request))
+        await store.append("account-2", NO_STREAM, some_events())
+        assert not await store.find_requests("account-2", [request])
+        assert not await store.find_requests("account-3", [request])
+
+    async def test_a_request_is_found_however_long_ago(self, store: EventStore, open_store: OpenStore) -> None:
+        request = os.urandom(16)
+        await store.append("account-1", NO_STREAM, some_events(request_id=request))
+        for revision in range(1, 1_501, 500):
+            await store.append("account-1", revision, some_events(500, request_id=os.urandom(16)))
+        assert [event.revision for event in await store.find_requests("account-1", [request])] == [1]
+        again = await open_store()
+        assert [event.revision for event in await again.find_requests("account-1", [request])] == [1]
+        await again.close()
+
+    # The log
+
+    async def test_the_log_has_all_streams_in_the_order_of_their_appends(self, store: EventStore) -> None:
+        appended = []
+        for number in range(12):
+            stream, events = f"account-{number % 3}", some_events(1 + number % 2)
+            await store.append(stream, len(await store.read_stream(stream)), events)
+            appended += [(stream, event.id) for event in events]
+        log = await whole_log(store)
+        assert [(event.stream, event.id) for event in log] == appended
+        assert all(one.position < other.position for one, other in pairwise(log))
+
+    async def test_an_event_is_the_same_in_the_log_as_in_its_stream(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, some_events(3))
+        assert await whole_log(store) == list(await store.read_stream("account-1"))
+
+    async def test_an_empty_log_is_at_its_end(self, store: EventStore) -> None:
+        page = await store.read_log(BEGINNING)
+        assert list(page.events) == []
+        assert page.caught_up
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+    async def test_a_page_of_the_log_never_splits_the_events_of_a_command(self, store: EventStore, limit: int) -> None:
+        for number in range(10):
+            await store.append(f"account-{number}", NO_STREAM, some_events(1 + number % 4))
+        pages = await pages_of_log(store, BEGINNING, limit)
+        for page in pages:
+            assert_in_one_piece(page.events)
+        assert [event for page in pages for event in page.events] == await whole_log(store)
+
+    async def test_an_append_of_many_commands_may_be_split_between_them(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, [event for _ in range(10) for event in some_events(2)])
+        pages = await pages_of_log(store, BEGINNING, 3)
+        for page in pages:
+            assert_in_one_piece(page.events)
+        assert sum(len(page.events) for page in pages) == 20
+
+    async def test_any_event_is_a_place_to_read_on_from(self, store: EventStore) -> None:
+        for number in range(6):
+            await store.append(f"account-{number}", NO_STREAM, some_events())
+        log = await whole_log(store)
+        for index, event in enumerate(log):
+            page = await store.read_log(place(event))
+            assert list(page.events) == log[index + 1 :]
+
+    async def test_a_slice_says_how_far_it_goes_and_whether_that_is_the_end(self, store: EventStore) -> None:
+        for number in range(5):
+            await store.append(f"account-{number}", NO_STREAM, some_events())
+        first = await store.read_log(BEGINNING, 2)
+        assert not first.caught_up
+        assert first.through.position >= first.events[-1].position
+        assert first.through[1:] == (first.events[-1].stream, 1)
+        rest = await store.read_log(first.through)
+        assert rest.caught_up
+        assert rest.through.position >= (await store.head()).position
+        end = await store.read_log(rest.through)
+        assert end.caught_up
+        assert list(end.events) == []
+        assert end.through == rest.through
+
+    # Places in the log
+
+    async def test_the_head_of_an_empty_log_is_the_beginning(self, store: EventStore) -> None:
+        assert await store.head() == BEGINNING
+
+    async def test_the_head_is_the_last_event(self, store: EventStore) -> None:
+        for stream, revision in (("account-1", 0), ("account-2", 0), ("account-1", 1)):
+            position = await store.append(stream, revision, some_events())
+            assert await store.head() == LogPosition(position, stream, revision + 1)
+
+    async def test_nothing_follows_the_head(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, some_events(3))
+        page = await store.read_log(await store.head())
+        assert list(page.events) == []
+        assert page.caught_up
+
+    async def test_a_time_is_found_as_the_place_before_what_happened_since(self, store: EventStore) -> None:
+        for number in range(5):
+            await store.append(f"account-{number}", NO_STREAM, some_events(time=TIME + 10 * number))
+        log = await whole_log(store)
+
+        async def since(time: int) -> list[RecordedEvent]:
+            return list((await store.read_log(await store.position_at(time))).events)
+
+        assert await store.position_at(TIME - 1) == await store.position_at(TIME) == BEGINNING
+        assert await since(TIME + 1) == log[1:]
+        assert await since(TIME + 10) == log[1:]
+        assert await since(TIME + 15) == log[2:]
+        assert await since(TIME + 40) == log[4:]
+        assert await since(TIME + 41) == []
+        assert await store.position_at(TIME + 41) == await store.head()
+        assert await store.position_at(TIME + 15) == place(log[1])
+
+    async def test_a_clock_that_went_back_leaves_nothing_out(self, store: EventStore) -> None:
+        for number, time in enumerate((20, 50, 30, 10, 40)):
+            await store.append(f"account-{number}", NO_STREAM, some_events(time=TIME + time))
+        log = await whole_log(store)
+        for time, first in ((20, 0), (21, 1), (50, 1), (51, 5), (10, 0)):
+            at = await store.position_at(TIME + time)
+            assert list((await store.read_log(at)).events) == log[first:], time
+
+    async def test_a_time_in_an_empty_log_is_its_beginning(self, store: EventStore) -> None:
+        assert await store.position_at(TIME) == BEGINNING
+
+    async def test_an_event_is_located_by_its_stream_and_revision(self, store: EventStore) -> None:
+        for revision in range(3):
+            await store.append("account-1", revision, some_events())
+            await store.append("account-2", revision, some_events())
+        for event in await whole_log(store):
+            assert await store.locate(event.stream, event.revision) == place(event)
+
+    @pytest.mark.parametrize(
+        ("stream", "revision"),
+        [("account-1", 2), ("account-1", 0), ("account-1", -1), ("account-1", 2**62), ("account-2", 1), ("", 1)],
+    )
+    async def test_an_event_that_is_not_there_is_located_nowhere(
+        self, store: EventStore, stream: str, revision: int
+    ) -> None:
+        await store.append("account-1", NO_STREAM, some_events())
+        assert await store.locate(stream, revision) is None
+
+    # What is kept with an event
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            Metadata(TIME),
+            Metadata(0),
+            Metadata(TIME, request_id=bytes(range(16)), request_hash=b"\x01" * 16),
+            Metadata(TIME, request_id=b"\xff" * 16),
+            Metadata(TIME, correlation_id="c" * 128),
+            Metadata(TIME, correlation_id=" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"),
+            Metadata(TIME, correlation_id="Zürich 漢字 🏦", causation_id="d6b0…", owner_id="jöhn"),
+            Metadata(TIME, causation_id="0b6ed2a8-6c1b-8000-8000-0123456789ab"),
+            Metadata(TIME, owner_id="x" * 64),
+            Metadata(TIME, bytes(16), bytes(16), "correlation", "causation", "owner"),
+        ],
+        ids=str,
+    )
+    async def test_metadata_comes_back_as_it_was(self, store: EventStore, metadata: Metadata) -> None:
+        await store.append("account-1", NO_STREAM, [NewEvent(os.urandom(16), *STORED, metadata)])
+        assert (await store.read_stream("account-1"))[0].metadata == metadata
+        assert (await whole_log(store))[0].metadata == metadata
+
+    async def test_parts_of_a_command_come_back_as_they_were(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, some_events(40))
+        parts = [(event.metadata.part, event.metadata.parts) for event in await store.read_stream("account-1")]
+        assert parts == [(part, 40) for part in range(40)]
+
+    @pytest.mark.parametrize("identifier", [bytes(range(16)), b"\0" * 15 + b"\1", b"\xff" * 16], ids=bytes.hex)
+    async def test_an_id_is_any_16_bytes(self, store: EventStore, identifier: bytes) -> None:
+        await store.append("account-1", NO_STREAM, [NewEvent(identifier, *STORED, Metadata(TIME))])
+        assert [event.id for event in await store.read_stream("account-1")] == [identifier]
+
+    # Over time
+
+    async def test_what_was_acknowledged_is_there_when_the_store_is_opened_again(
+        self, store: EventStore, open_store: OpenStore
+    ) -> None:
+        for number in range(20):
+            await store.append(f"account-{number % 7}", number // 7, some_events())
+        log, head = await whole_log(store), await store.head()
+        again = await open_store()
+        assert await whole_log(again) == log
+        assert await again.head() == head
+        assert await again.locate("account-3", 2) == place(log[10])
+        await again.append("account-0", 3, some_events())
+        with pytest.raises(WrongExpectedRevision):
+            await again.append("account-0", 3, some_events())
+        assert [event.stream for event in (await again.read_log(head)).events] == ["account-0"]
+        await again.close()
+
+    async def test_the_same_append_is_known_when_the_store_is_opened_again(
+        self, store: EventStore, open_store: OpenStore
+    ) -> None:
+        events = some_events(2)
+        position = await store.append("account-1", NO_STREAM, events)
+        again = await open_store()
+        assert await again.append("account-1", NO_STREAM, events) == position
+        assert len(await whole_log(again)) == 2
+        await again.close()
+
+    async def test_a_log_keeps_its_bank_and_its_store(self, store: EventStore, open_store: OpenStore) -> None:
+        ids = (store.bank_id, store.store_id)
+        for identifier in ids:
+            assert len(bytes.fromhex(identifier)) == 16
+        again = await open_store()
+        assert (again.bank_id, again.store_id) == ids
+        await again.close()
+
+    async def test_a_closed_store_takes_nothing(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, some_events())
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await store.append("account-1", 1, some_events())
+        with pytest.raises(StoreUnavailable):
+            await store.read_stream("account-1")
+
+    async def test_closing_waits_for_appends_under_way(self, store: EventStore, open_store: OpenStore) -> None:
+        appends = [asyncio.create_task(store.append(f"account-{n}", NO_STREAM, some_events())) for n in range(20)]
+        await asyncio.sleep(0)
+        await store.close()
+        made = [n for n, append in enumerate(appends) if isinstance(await outcome_of(append), int)]
+        again = await open_store()
+        assert {f"account-{n}" for n in made} <= {event.stream for event in await whole_log(again)}
+        await again.close()
+
+    async def test_a_stores_ids_are_its_own(self, store: EventStore) -> None:
+        assert store.bank_id != store.store_id
+
+    # Whatever happens to it
+
+    @settings(
+        max_examples=25,
+        deadline=None,
+        # One log for all examples, whose streams have names of their own; and each adapter's class is an executor.
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    )
+    @given(data=st.data())
+    async def test_it_does_what_lists_would_do(self, store: EventStore, data: st.DataObject) -> None:
+        model = _Model(await whole_log(store), os.urandom(4).hex())
+        for step in data.draw(st.lists(_steps(), min_size=1, max_size=12)):
+            await asyncio.gather(*(model.append(store, *append) for append in step))
+        await model.check(store)
+
+
+def payload(description: str) -> bytes:
+    """A real one: a store may keep it in another form, and give it back in binary."""
+    return codec.encode(MoneyDeposited(usd(100), description, usd(150)))[1]
+
+
+STORED = codec.encode(MoneyDeposited(usd(100), "Salary", usd(150)))
+
+
+def some_event(data: bytes = STORED[1]) -> NewEvent:
+    return NewEvent(os.urandom(16), STORED[0], data, Metadata(TIME))
+
+
+def some_events(
+    how_many: int = 1, time: int = TIME, request_id: bytes = b"", request_hash: bytes = b""
+) -> list[NewEvent]:
+    """The events of one command."""
+    return [
+        NewEvent(
+            os.urandom(16),
+            STORED[0],
+            payload(os.urandom(8).hex()),
+            Metadata(time, request_id, request_hash, "correlation", "", "john", part, how_many),
+        )
+        for part in range(how_many)
+    ]
+
+
+def assert_recorded(found: Sequence[RecordedEvent], stream: str, first: int, events: Sequence[NewEvent]) -> None:
+    """That `found` is `events`, with revisions from `first` on."""
+    assert [event.revision for event in found] == list(range(first, first + len(events)))
+    assert [event.stream for event in found] == [stream] * len(events)
+    assert [NewEvent(event.id, event.type, event.data, event.metadata) for event in found] == list(events)
+
+
+def assert_in_one_piece(events: Sequence[RecordedEvent]) -> None:
+    """That the events of each command stand together, in order and all of them."""
+    expected = 0
+    for event in events:
+        assert event.metadata.part == expected
+        expected = (expected + 1) % event.metadata.parts
+    assert expected == 0
+
+
+async def pages_of_log(store: EventStore, after: LogPosition, limit: int) -> list[LogSlice]:
+    pages = [await store.read_log(after, limit)]
+    while not pages[-1].caught_up:
+        pages.append(await store.read_log(pages[-1].through, limit))
+    return pages
+
+
+async def whole_log(store: EventStore) -> list[RecordedEvent]:
+    return [event for page in await pages_of_log(store, BEGINNING, 1_000) for event in page.events]
+
+
+def place(event: RecordedEvent) -> LogPosition:
+    return LogPosition(event.position, event.stream, event.revision)
+
+
+async def outcome_of(task: asyncio.Task[int]) -> int | BaseException:
+    return (await asyncio.gather(task, return_exceptions=True))[0]
+
+
+class _Model:
+    """Streams as lists, and appends to them as the store is to make them."""
+
+    def __init__(self, before: list[RecordedEvent], names: str) -> None:
+        self._log = [(event.stream, event.id) for event in before]
+        self._start = len(self._log)
+        self._names = names
+        self._streams: dict[str, list[NewEvent]] = {}
+        self._appends: list[tuple[str, int, Sequence[NewEvent]]] = []
+
+    async def append(self, store: EventStore, number: int, offset: int, count: int, again: int | None) -> None:
+        """Appends of one step are of different streams: which of two comes first is the store's to say."""
+        stream = f"account-{self._names}-{number}"
+        history = self._streams.setdefault(stream, [])
+        events: Sequence[NewEvent] = some_events(count, request_id=os.urandom(16))
+        expected = max(0, len(history) + offset)
+        earlier = [append for append in self._appends if append[0] == stream]
+        if again is not None and earlier:
+            stream, expected, events = earlier[again % len(earlier)]
+        known = [event.id for event in history[expected : expected + len(events)]] == [event.id for event in events]
+        try:
+            await store.append(stream, expected, events)
+        except WrongExpectedRevision:
+            assert expected != len(history)
+            assert not known
+            return
+        assert known or expected == len(history)
+        if not known:
+            history += events
+            self._appends.append((stream, expected, events))
+            self._log += [(stream, event.id) for event in events]
+
+    async def check(self, store: EventStore) -> None:
+        log = await whole_log(store)
+        assert sorted((event.stream, event.id) for event in log) == sorted(self._log)
+        assert_in_one_piece(log)
+        assert await store.head() == (place(log[-1]) if log else BEGINNING)
+        for stream, history in self._streams.items():
+            assert_recorded(await store.read_stream(stream), stream, 1, history)
+            ours = [event for event in log[self._start :] if event.stream == stream]
+            assert ours == list(await store.read_stream(stream))
+            for event in ours[-1:]:
+                assert await store.locate(stream, event.revision) == place(event)
+                assert event in await store.find_requests(stream, [event.metadata.request_id])
+
+
+def _steps() -> st.SearchStrategy[list[tuple[int, int, int, int | None]]]:
+    """Appends at one moment: stream, how far beside its end, how many events, or which earlier append again."""
+    append = st.tuples(
+        st.integers(0, 3),
+        st.sampled_from([0, 0, 0, 0, -1, -2, 1]),
+        st.integers(1, 4),
+        st.one_of(st.none(), st.none(), st.integers(0, 5)),
+    )
+    return st.lists(append, min_size=1, max_size=4, unique_by=lambda one: one[0])

@@ -1,0 +1,562 @@
+"""The event store in SQLite: what every event store does, and what is this one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import shutil
+import sqlite3
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from openbank.domain.account import MoneyDeposited
+from openbank.eventstore import codec, sqlite
+from openbank.eventstore.port import (
+    BEGINNING,
+    NO_STREAM,
+    EventStore,
+    Metadata,
+    NewEvent,
+    OutcomeUnknown,
+    StoreDamaged,
+    StoreRefused,
+    StoreUnavailable,
+    WrongExpectedRevision,
+)
+from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup
+from tests.eventstore.conformance import (
+    TIME,
+    EventStoreConformance,
+    OpenStore,
+    assert_recorded,
+    some_event,
+    some_events,
+    whole_log,
+)
+from tests.eventstore.upstream_conformance import UpstreamConformance
+from tests.examples import usd
+
+
+@pytest.fixture
+def open_store(tmp_path: Path) -> OpenStore:
+    opened: list[SqliteEventStore] = []
+
+    async def open_store() -> EventStore:
+        while opened:
+            await opened.pop().close()
+        opened.append(SqliteEventStore(tmp_path))
+        return opened[0]
+
+    return open_store
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteEventStore]:
+    store = SqliteEventStore(tmp_path)
+    yield store
+    await store.close()
+
+
+class TestConformance(EventStoreConformance):
+    @pytest.fixture
+    def open_store(self, open_store: OpenStore) -> OpenStore:
+        return open_store
+
+
+class TestConformanceInNarrowBounds(EventStoreConformance):
+    """With a memory for two streams and commits of three events, whatever is rare otherwise happens all the time."""
+
+    @pytest.fixture
+    def open_store(self, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
+        monkeypatch.setattr(sqlite, "HEADS_MAX", 2)
+        monkeypatch.setattr(sqlite, "BATCH_EVENTS_MAX", 3)
+        monkeypatch.setattr(sqlite, "PAGE", 3)
+        return open_store
+
+
+class TestUpstream(UpstreamConformance):
+    @pytest.fixture
+    def store(self, store: SqliteEventStore) -> SqliteEventStore:
+        return store
+
+
+class TestUpstreamThatIsReadTooSlowly(UpstreamConformance):
+    """What does not fit into a subscriber's buffer is read from the file, without a gap."""
+
+    @pytest.fixture
+    def store(self, store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch) -> SqliteEventStore:
+        monkeypatch.setattr(sqlite, "BUFFER_EVENTS_MAX", 4)
+        return store
+
+
+# Durable
+
+
+def commits(directory: Path) -> int:
+    """How many commits the WAL holds: frames that state the size of the database after them, as its format has it."""
+    wal = (directory / f"{FILE}-wal").read_bytes()
+    page_size, salts = struct.unpack_from(">I", wal, 8)[0], wal[16:24]
+    frames = [wal[at : at + 24] for at in range(32, len(wal), 24 + page_size)]
+    return sum(1 for frame in frames if frame[8:16] == salts and struct.unpack_from(">I", frame, 4)[0])
+
+
+async def test_writes_that_arrive_together_share_one_commit(store: SqliteEventStore, tmp_path: Path) -> None:
+    await store.append("account-0", NO_STREAM, some_events())
+    before = commits(tmp_path)
+    await asyncio.gather(*(store.append(f"account-{n}", NO_STREAM, some_events()) for n in range(1, 51)))
+    assert commits(tmp_path) == before + 1
+
+
+async def test_writes_that_arrive_during_a_commit_share_the_next(store: SqliteEventStore, tmp_path: Path) -> None:
+    before = commits(tmp_path)
+    first = asyncio.create_task(store.append("account-0", NO_STREAM, some_events()))
+    # One turn to ask, one for the commit to be handed over.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.gather(first, *(store.append(f"account-{n}", NO_STREAM, some_events()) for n in range(1, 51)))
+    assert commits(tmp_path) == before + 2
+
+
+async def test_every_lone_write_is_a_commit_of_its_own(store: SqliteEventStore, tmp_path: Path) -> None:
+    before = commits(tmp_path)
+    for revision in range(5):
+        await store.append("account-1", revision, some_events())
+    assert commits(tmp_path) == before + 5
+
+
+async def test_each_commit_is_synced(store: SqliteEventStore, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.close()
+    # A setting of the connection that writes, which nobody else can ask.
+    assert store._writer._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+async def test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown(
+    store: SqliteEventStore, tmp_path: Path
+) -> None:
+    for revision in range(5):
+        await store.append("account-1", revision, some_events())
+    log = await whole_log(store)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for file in (FILE, f"{FILE}-wal"):
+        shutil.copy(tmp_path / file, killed)
+    assert (killed / f"{FILE}-wal").stat().st_size > 0
+
+    again = SqliteEventStore(killed)
+    # What the WAL had may never have been synced; now it is in the file, by a checkpoint, which syncs.
+    assert (killed / f"{FILE}-wal").stat().st_size == 0
+    assert await whole_log(again) == log
+    assert (again.bank_id, again.store_id) == (store.bank_id, store.store_id)
+    await again.close()
+
+
+async def test_only_this_process_writes(store: SqliteEventStore) -> None:
+    assert store.sole_writer
+
+
+# Bounds
+
+
+async def test_an_append_may_have_more_events_than_one_statement_has_room_for(store: SqliteEventStore) -> None:
+    events = [some_event(b"") for _ in range(20_000)]
+    await store.append("account-1", NO_STREAM, events)
+    log = await whole_log(store)
+    assert [event.id for event in log] == [event.id for event in events]
+
+
+async def test_an_event_that_cannot_be_stored_harms_no_other(store: SqliteEventStore) -> None:
+    half_a_character = some_event()._replace(metadata=Metadata(TIME, correlation_id="\ud800"))
+    too_late = some_event()._replace(metadata=Metadata(2**63))
+    outcomes = await asyncio.gather(
+        store.append("account-1", NO_STREAM, some_events()),
+        store.append("account-2", NO_STREAM, [some_event(), half_a_character]),
+        store.append("account-3", NO_STREAM, [some_event(), too_late]),
+        store.append("account-4", NO_STREAM, some_events()),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, int) for outcome in outcomes] == [True, False, False, True]
+    assert [(event.stream, event.position) for event in await whole_log(store)] == [("account-1", 1), ("account-4", 2)]
+    await store.append("account-2", NO_STREAM, some_events())
+
+
+async def test_the_size_of_a_deposit_on_disk(store: SqliteEventStore, tmp_path: Path) -> None:
+    accounts, each = [f"account-{uuid4()}" for _ in range(500)], 20
+    for revision in range(each):
+        await asyncio.gather(*(store.append(account, revision, [a_deposit()]) for account in accounts))
+    await store.close()
+    bytes_each = (tmp_path / FILE).stat().st_size / (len(accounts) * each)
+    print(f"{bytes_each:.0f} bytes a deposit, with indexes")
+    assert bytes_each <= 300
+
+
+def a_deposit() -> NewEvent:
+    metadata = Metadata(TIME, uuid4().bytes, uuid4().bytes, str(uuid4()), "", str(uuid4()))
+    return NewEvent(uuid4().bytes, *codec.encode(MoneyDeposited(usd(12_345), "Salary", usd(1_234_567))), metadata)
+
+
+async def test_a_request_is_looked_up_not_searched_for(store: SqliteEventStore) -> None:
+    request = uuid4().bytes
+    await store.append("account-1", NO_STREAM, some_events(request_id=request))
+    await store.append("account-1", 1, [event for _ in range(5_000) for event in some_events(request_id=uuid4().bytes)])
+    steps = 0
+
+    def count_steps() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    store._reader._connection.set_progress_handler(count_steps, 1)
+    found = await store.find_requests("account-1", [request, uuid4().bytes])
+    assert [event.revision for event in found] == [1]
+    # Of SQLite's machine; to look at each of the 5,000 takes more than one.
+    assert steps < 1_000
+
+
+# Failing commits
+
+
+class Sabotaged(sqlite3.Connection):
+    """Fails at a statement that begins so, with the error of this number."""
+
+    begins = ""
+    code = 0
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if self.begins and sql.startswith(self.begins):
+            error = sqlite3.OperationalError(f"sabotaged: {sql[:20]}")
+            error.sqlite_errorcode = self.code
+            raise error
+        return super().execute(sql, *arguments)
+
+
+@pytest.fixture
+def sabotage(monkeypatch: pytest.MonkeyPatch) -> type[Sabotaged]:
+    """To be asked for before `store`: every connection made from then on can be told to fail."""
+
+    class Connection(Sabotaged):
+        pass
+
+    connect = sqlite3.connect
+
+    def connect_with_saboteur(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        return connect(*arguments, factory=Connection, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect_with_saboteur)
+    return Connection
+
+
+@pytest.mark.parametrize(
+    ("begins", "code", "error"),
+    [
+        ("BEGIN", sqlite3.SQLITE_BUSY, StoreUnavailable),
+        ("BEGIN", sqlite3.SQLITE_IOERR_READ, StoreUnavailable),
+        ("INSERT INTO streams", sqlite3.SQLITE_IOERR_READ, StoreUnavailable),
+        ("INSERT INTO events", sqlite3.SQLITE_FULL, StoreUnavailable),
+        ("COMMIT", sqlite3.SQLITE_FULL, StoreUnavailable),
+        ("COMMIT", sqlite3.SQLITE_IOERR_WRITE, OutcomeUnknown),
+        ("COMMIT", sqlite3.SQLITE_IOERR_FSYNC, OutcomeUnknown),
+    ],
+)
+async def test_a_failed_commit_is_told_to_all_of_it_and_the_next_is_made(
+    sabotage: type[Sabotaged], store: SqliteEventStore, begins: str, code: int, error: type[Exception]
+) -> None:
+    await store.append("account-0", NO_STREAM, some_events())
+    before, head = await whole_log(store), await store.head()
+    appends = {f"account-{n}": some_events(2) for n in range(1, 6)}
+
+    sabotage.begins, sabotage.code = begins, code
+    outcomes = await asyncio.gather(
+        *(store.append(stream, NO_STREAM, events) for stream, events in appends.items()), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [error] * 5
+    assert await whole_log(store) == before
+    assert await store.head() == head
+
+    sabotage.begins = ""
+    await asyncio.gather(*(store.append(stream, NO_STREAM, events) for stream, events in appends.items()))
+    await store.append("account-0", 1, some_events())
+    for stream, events in appends.items():
+        assert_recorded(await store.read_stream(stream), stream, 1, events)
+    assert len(await whole_log(store)) == 12
+
+
+async def test_a_rollback_that_fails_too_hangs_nobody(sabotage: type[Sabotaged], store: SqliteEventStore) -> None:
+    events = some_events()
+    sabotage.code = sqlite3.SQLITE_IOERR_WRITE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sabotage, "execute", _failing_from_commit_on(sabotage))
+        with pytest.raises(OutcomeUnknown):
+            await store.append("account-1", NO_STREAM, events)
+    # The transaction is still open: the next write finds that, ends it, and the one after is made.
+    with pytest.raises(StoreUnavailable):
+        await store.append("account-1", NO_STREAM, events)
+    await store.append("account-1", NO_STREAM, events)
+    assert len(await whole_log(store)) == 1
+
+
+def _failing_from_commit_on(sabotage: type[Sabotaged]) -> Any:
+    def execute(self: Sabotaged, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if sql in ("COMMIT", "ROLLBACK"):
+            error = sqlite3.OperationalError("sabotaged")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+            raise error
+        return sqlite3.Connection.execute(self, sql, *arguments)
+
+    return execute
+
+
+async def test_a_full_disk_is_told_and_there_is_no_damage(store: SqliteEventStore) -> None:
+    await store.append("account-1", NO_STREAM, some_events())
+    writer = store._writer._connection
+    pages = writer.execute("PRAGMA page_count").fetchone()[0]
+    writer.execute(f"PRAGMA max_page_count = {pages}")
+    large = [some_event(bytes(100_000))]
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.append("account-2", NO_STREAM, large)
+    # What still fits is still written.
+    await store.append("account-1", 1, some_events())
+    writer.execute("PRAGMA max_page_count = 1000000")
+    await store.append("account-2", NO_STREAM, large)
+    assert [event.stream for event in await whole_log(store)] == ["account-1", "account-1", "account-2"]
+
+
+async def test_a_write_that_the_system_refuses_leaves_the_outcome_open_and_no_damage(
+    store: SqliteEventStore, tmp_path: Path
+) -> None:
+    await store.append("account-1", NO_STREAM, some_events())
+    events = [some_event(bytes(200_000))]
+    with files_of_at_most((tmp_path / f"{FILE}-wal").stat().st_size + 50_000), pytest.raises(OutcomeUnknown):
+        await store.append("account-1", 1, events)
+    assert len(await whole_log(store)) == 1
+    # Who asks again gets it done, once.
+    await store.append("account-1", 1, events)
+    await store.append("account-1", 1, events)
+    assert len(await whole_log(store)) == 2
+    await store.close()
+    again = SqliteEventStore(tmp_path)
+    assert len(await whole_log(again)) == 2
+    await again.close()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The kernel refuses to let any file of this process grow beyond."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_what_was_never_written_is_never_shown(sabotage: type[Sabotaged], store: SqliteEventStore) -> None:
+    upstream = store.subscribe(BEGINNING)
+    assert (await anext(upstream)).caught_up
+    sabotage.begins, sabotage.code = "COMMIT", sqlite3.SQLITE_IOERR_FSYNC
+    with pytest.raises(OutcomeUnknown):
+        await store.append("account-1", NO_STREAM, some_events())
+    sabotage.begins = ""
+    await store.append("account-2", NO_STREAM, some_events())
+    assert [event.stream for event in (await anext(upstream)).events] == ["account-2"]
+
+
+async def test_a_stream_that_was_not_written_is_still_not_there(
+    sabotage: type[Sabotaged], store: SqliteEventStore
+) -> None:
+    await store.append("account-1", NO_STREAM, some_events())
+    sabotage.begins, sabotage.code = "COMMIT", sqlite3.SQLITE_IOERR_FSYNC
+    for stream, revision in (("account-1", 1), ("account-2", 0)):
+        with pytest.raises(OutcomeUnknown):
+            await store.append(stream, revision, some_events())
+    sabotage.begins = ""
+    for stream, revision in (("account-1", 2), ("account-2", 1)):
+        with pytest.raises(WrongExpectedRevision):
+            await store.append(stream, revision, some_events())
+    await store.append("account-1", 1, some_events())
+    await store.append("account-2", NO_STREAM, some_events())
+
+
+# Damage
+
+
+async def test_a_damaged_byte_of_an_event_is_told_and_never_shown(store: SqliteEventStore, tmp_path: Path) -> None:
+    for number in range(8):
+        await store.append(f"account-{number % 3}", number // 3, [a_deposit()])
+    log = await whole_log(store)
+    await store.close()
+    file = tmp_path / FILE
+    whole = file.read_bytes()
+    dice = random.Random(7)
+    told = 0
+    for offset in dice.sample(bytes_of_events(file), 250):
+        damaged = bytearray(whole)
+        damaged[offset] ^= 1 << dice.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            again = SqliteEventStore(tmp_path)
+        except (StoreDamaged, StoreRefused):
+            told += 1
+            continue
+        try:
+            assert await whole_log(again) == log, f"byte {offset} was damaged"
+        except StoreDamaged:
+            told += 1
+        await again.close()
+    assert told > 240
+
+
+def bytes_of_events(file: Path) -> range:
+    """Where the events stand in a file that has room for all of them in one page, as its format has it."""
+    with sqlite3.connect(file) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()[0]
+        page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+    connection.close()
+    start = (page - 1) * page_size
+    header = file.read_bytes()[start : start + 8]
+    assert header[0] == 13, "a leaf"
+    return range(start + struct.unpack_from(">H", header, 5)[0], start + page_size)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET data = x'00' WHERE position = 2",
+        "UPDATE events SET record_time = 0 WHERE position = 2",
+        "UPDATE events SET type = 77 WHERE position = 2",
+        "UPDATE events SET stream = 77 WHERE position = 2",
+        "UPDATE events SET owner_id = 'mallory' WHERE position = 2",
+        "UPDATE events SET request_id = NULL WHERE position = 2",
+        "UPDATE events SET revision = 7 WHERE position = 2",
+        "UPDATE types SET name = 'openbank.accounts.v1.MoneyWithdrawn'",
+        "UPDATE streams SET name = 'account-2'",
+        "DELETE FROM events WHERE position = 2",
+    ],
+)
+async def test_an_event_that_was_changed_is_told(store: SqliteEventStore, tmp_path: Path, damage: str) -> None:
+    for revision in range(3):
+        await store.append("account-1", revision, [a_deposit()])
+    await store.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute(damage)
+    connection.close()
+    again = SqliteEventStore(tmp_path)
+    with pytest.raises(StoreDamaged):
+        await whole_log(again)
+    await again.close()
+
+
+# Whose file it is
+
+
+async def test_a_new_log_is_another_banks(tmp_path: Path) -> None:
+    ids = set()
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        store = SqliteEventStore(tmp_path / name)
+        ids |= {store.bank_id, store.store_id}
+        await store.close()
+    assert len(ids) == 4
+
+
+def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as theirs:
+        theirs.execute("CREATE TABLE secrets (secret TEXT)")
+    theirs.close()
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(StoreRefused, match="another program"):
+        SqliteEventStore(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+async def test_a_newer_versions_log_is_refused(store: SqliteEventStore, tmp_path: Path) -> None:
+    await store.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(StoreRefused, match="newer version"):
+        SqliteEventStore(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("Dear John, " * 100)
+    with pytest.raises(StoreRefused, match="not a database"):
+        SqliteEventStore(tmp_path)
+
+
+def test_a_place_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreRefused, match="can't be opened"):
+        SqliteEventStore(tmp_path / "nowhere")
+
+
+async def test_a_directory_may_be_relative_and_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = Path("50% of #1? ü")
+    (tmp_path / directory).mkdir()
+    store = SqliteEventStore(directory)
+    await store.append("account-1", NO_STREAM, some_events())
+    assert len(await whole_log(store)) == 1
+    backup(directory, directory / "copy")
+    await store.close()
+    assert (tmp_path / directory / FILE).exists()
+
+
+# Backup
+
+
+async def test_a_backup_made_while_writing_is_a_log_of_its_own(store: SqliteEventStore, tmp_path: Path) -> None:
+    async def write(account: int) -> None:
+        revision = 0
+        while not copied.is_set():
+            await store.append(f"account-{account}", revision, some_events(2))
+            revision += 2
+
+    copied = asyncio.Event()
+    writers = [asyncio.create_task(write(account)) for account in range(4)]
+    async for page in store.subscribe(BEGINNING):
+        if page.through.position > 50:
+            break
+    acknowledged = await whole_log(store)
+    await asyncio.to_thread(backup, tmp_path, tmp_path / "copy")
+    copied.set()
+    await asyncio.gather(*writers)
+
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    (tmp_path / "copy").rename(restored / FILE)
+    again = SqliteEventStore(restored)
+    log = await whole_log(again)
+    assert log[: len(acknowledged)] == acknowledged
+    assert log == (await whole_log(store))[: len(log)]
+    assert again.bank_id == store.bank_id
+    stream = await again.read_stream("account-0")
+    await again.append("account-0", len(stream), some_events())
+    await again.close()
+
+
+async def test_a_backup_is_one_file(store: SqliteEventStore, tmp_path: Path) -> None:
+    await store.append("account-1", NO_STREAM, some_events())
+    (tmp_path / "copies").mkdir()
+    backup(tmp_path, tmp_path / "copies" / "copy")
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["copy"]
+
+
+async def test_a_backup_overwrites_nothing(store: SqliteEventStore, tmp_path: Path) -> None:
+    (tmp_path / "copy").write_text("last year's")
+    with pytest.raises(FileExistsError):
+        backup(tmp_path, tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "last year's"
+
+
+def test_without_a_log_there_is_no_backup(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        backup(tmp_path, tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []
