@@ -34,4 +34,4 @@ class AccountNumberReserved:
     request_hash: bytes
     correlation_id: str
     reserve_time: int
-    """Microseconds since 1970 UTC: the record time of the account's opening, whoever finishes it."""
+    """Microseconds since 1970 UTC: when the number was reserved, which is before its account is open."""

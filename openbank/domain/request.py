@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields, is_dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 _HASH_VERSION = b"\x01"
 
@@ -38,11 +39,16 @@ def fingerprint(rpc: str, command: object) -> bytes:
 
 def _values(path: str, value: object) -> list[tuple[str, str]]:
     """Every value in `value`, as text, under its path; dataclasses and named tuples are walked by field."""
-    if is_dataclass(value):
-        names = [field.name for field in fields(value)]
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        names = list(value._fields)
-    else:
-        text = "" if value in (None, 0) else str(getattr(value, "value", value))
-        return [(path, text)] if text else []
-    return [found for name in names for found in _values(f"{path}.{name}", getattr(value, name))]
+    names = _names(type(value))
+    if names:
+        return [found for name in names for found in _values(f"{path}.{name}", getattr(value, name))]
+    text = "" if value is None or value == 0 else str(getattr(value, "value", value))
+    return [(path, text)] if text else []
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    if is_dataclass(kind):
+        return tuple(field.name for field in fields(kind))
+    names: tuple[str, ...] = getattr(kind, "_fields", ())
+    return names

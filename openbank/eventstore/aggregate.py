@@ -34,6 +34,8 @@ from openbank.eventstore.port import (
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
 """Where a batch of commands ends. No command's own events come near the other half."""
+METADATA_BYTES = 1_000
+"""What is counted for an event beside its payload: in JSON, with the longest correlation id, it is no more."""
 REQUESTS_MAX = 1_000
 """Request ids remembered in memory for one aggregate, the newest; the store knows the others."""
 PAGE = 1_000
@@ -216,7 +218,7 @@ class Aggregate(Generic[State]):
             except Exception as error:
                 # All of a command's events or none: a later one may have failed.
                 attempt.events, attempt.outcome = [], error
-            size += sum(len(event.data) for event in attempt.events)
+            size += sum(len(event.data) + METADATA_BYTES for event in attempt.events)
             if size > BATCH_BYTES_MAX:
                 return batch[:count], tip
         return batch, tip

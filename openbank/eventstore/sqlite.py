@@ -43,6 +43,9 @@ APPLICATION_ID = 0x4F426576
 FORMAT = 1
 BATCH_EVENTS_MAX = 2_000
 """Events in one commit. One INSERT holds them all, and SQLite allows 32,766 variables in it."""
+GATHER_APPENDS_MAX = 64
+GATHER_SECONDS_MAX = 0.01
+"""How long a commit waits for as many appends as the one before it had, and how many it waits for at the most."""
 HEADS_MAX = 50_000
 """Streams whose head is remembered, so that an append need not look it up."""
 BUFFER_EVENTS_MAX = 10_000
@@ -116,6 +119,9 @@ class SqliteEventStore:
         self._reading = ThreadPoolExecutor(1, "events-reader")
         self._pending: deque[_Append] = deque()
         self._committing: asyncio.Task[None] | None = None
+        self._gathered: asyncio.Future[None] | None = None
+        self._company = 1
+        """How many appends the last commit had."""
         self._subscribers: set[_Subscriber] = set()
         self._closed = False
 
@@ -128,6 +134,8 @@ class SqliteEventStore:
         self._pending.append(_Append(stream, expected_revision, events, done))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_pending())
+        elif self._gathered is not None and len(self._pending) >= self._company:
+            _resolve(self._gathered)
         return await done
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
@@ -201,6 +209,7 @@ class SqliteEventStore:
         loop = asyncio.get_running_loop()
         try:
             while self._pending:
+                await self._gather()
                 batch = self._take()
                 outcomes = await loop.run_in_executor(self._writing, self._writer.commit, batch)
                 self._publish(outcomes)
@@ -214,12 +223,28 @@ class SqliteEventStore:
         finally:
             self._committing = None
 
+    async def _gather(self) -> None:
+        """Waits a little for as many appends as the last commit had.
+
+        Callers that were answered together ask again together, one after another on this loop. To commit for the first
+        of them would cost each its own hand-over to the writer's thread. A lone caller never waits.
+        """
+        if len(self._pending) >= self._company:
+            return
+        loop = asyncio.get_running_loop()
+        self._gathered = loop.create_future()
+        alarm = loop.call_later(GATHER_SECONDS_MAX, _resolve, self._gathered)
+        await self._gathered
+        alarm.cancel()
+        self._gathered = None
+
     def _take(self) -> list[_Append]:
         batch = [self._pending.popleft()]
         events = len(batch[0].events)
         while self._pending and events + len(self._pending[0].events) <= BATCH_EVENTS_MAX:
             batch.append(self._pending.popleft())
             events += len(batch[-1].events)
+        self._company = min(len(batch), GATHER_APPENDS_MAX)
         return batch
 
     def _publish(self, outcomes: Iterable[_Outcome]) -> None:
@@ -279,8 +304,15 @@ class _Writer:
             # A commit that fails while writing or syncing may be found complete by a recovery after a crash.
             failed = OutcomeUnknown
             self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            full = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+            kind = StoreUnavailable if full else failed
+            return [kind(str(error)) for _ in batch]
         except Exception as error:
-            return self._failed(batch, error, failed)
+            # A bug, and to be told as one.
+            self._roll_back()
+            return [error for _ in batch]
         self._position, self._streams = commit.position, commit.streams
         self._types.update(commit.types)
         self._remember(commit.heads)
@@ -364,15 +396,11 @@ class _Writer:
         while len(self._heads) > HEADS_MAX:
             self._heads.popitem(last=False)
 
-    def _failed(self, batch: Sequence[_Append], error: Exception, kind: type[Exception]) -> Sequence[_Outcome]:
-        self._heads.clear()
+    def _roll_back(self) -> None:
         if self._connection.in_transaction:
             # Should it fail too, the next BEGIN will, and roll back again.
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
-            kind = StoreUnavailable
-        return [kind(str(error)) for _ in batch]
 
 
 class _Commit:
@@ -616,6 +644,11 @@ def _checksum(event: RecordedEvent) -> int:
     checked = _CHECKED.pack(event.position, event.revision, meta.record_time, place)
     texts = "\0".join((event.stream, event.type, meta.correlation_id, meta.causation_id, meta.owner_id))
     return zlib.crc32(b"\0".join((checked, event.id, event.data, meta.request_id, meta.request_hash, texts.encode())))
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _place(event: RecordedEvent) -> LogPosition:
