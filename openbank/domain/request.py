@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields, is_dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 _HASH_VERSION = b"\x01"
 
@@ -46,9 +45,12 @@ def _values(path: str, value: object) -> list[tuple[str, str]]:
     return [(path, text)] if text else []
 
 
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    if is_dataclass(kind):
-        return tuple(field.name for field in fields(kind))
-    names: tuple[str, ...] = getattr(kind, "_fields", ())
-    return names
+_NAMES: dict[type, tuple[str, ...]] = {}
+"""Of each type of value that was met: they are few, and to look at a type costs more than the hash."""
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    if kind not in _NAMES:
+        named = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else getattr(kind, "_fields", ())
+        _NAMES[kind] = named
+    return _NAMES[kind]

@@ -50,10 +50,18 @@ class Views(Protocol):
     Every method may raise ViewsUnavailable.
     """
 
-    log: LogId | None
-    """Whose log these are views of; None before the first `clear`."""
-    position: LogPosition
-    """How far the log is projected, as far as this process knows; kept with the data through a restart."""
+    shared: bool
+    """Whether other banks' instances can reach them: then views of another bank are refused, and not rebuilt."""
+
+    @property
+    def log(self) -> LogId | None:
+        """Whose log these are views of; None before the first `clear`."""
+        ...
+
+    @property
+    def position(self) -> LogPosition:
+        """How far the log is projected, as far as this process knows; kept with the data through a restart."""
+        ...
 
     async def wait_for(self, position: int) -> None:
         """Returns once `self.position` has reached `position`, whoever projects; for ever if need be."""

@@ -15,6 +15,7 @@ from openbank.eventstore.port import (
     LogSlice,
     RecordedEvent,
     StoreDamaged,
+    StoreRefused,
     StoreUnavailable,
 )
 from openbank.eventstore.streams import NUMBER, REQUEST, split
@@ -44,11 +45,13 @@ class Log(Protocol):
 async def match_log(views: Views, store: EventStore) -> None:
     """Views that are not of this log, or ahead of it, start over; to be called before anyone reads them.
 
-    A log is behind its views when it was restored from a backup.
+    A log is behind its views when it was restored from a backup. Raises StoreRefused for another bank's views.
     """
     log = LogId(store.bank_id, store.store_id)
     if views.log is None:
         await views.clear(log)
+    elif views.shared and views.log.bank_id != log.bank_id:
+        raise StoreRefused(f"these views are of the bank {views.log.bank_id}, not of {log.bank_id}")
     elif views.log != log:
         _rebuild("they are of another log", views)
         await views.clear(log)

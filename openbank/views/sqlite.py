@@ -150,6 +150,7 @@ _log = logging.getLogger(__name__)
 class SqliteViews:
     """`Views` in `DIRECTORY/views.db`. One process at a time: the caller holds the directory's lock."""
 
+    shared = False
     log: LogId | None
     position: LogPosition
 

@@ -179,7 +179,11 @@ class ViewsConformance:
         await assert_holds(views, history)
 
     @given(steps=STEPS, data=st.data())
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    )
     async def test_however_the_log_is_cut_and_delivered_again_they_hold_what_it_says(
         self, views: Views, steps: list[tuple[str, str]], data: st.DataObject
     ) -> None:
