@@ -90,14 +90,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _say_ready(settings: Settings, address: str) -> None:
-    data = settings.data.resolve()
     if settings.log_format == "console":
         print(f"OpenBank {version('openbank')} is ready.")
         print(f"  listens on  {address}")
-        print(f"  data in     {data}")
+        print(f"  data in     {settings.stores}")
         print(f"  try         {TRY.format(address=address)}", flush=True)
     else:
-        values = {"version": version("openbank"), "listen": address, "data": str(data)}
+        values = {"version": version("openbank"), "listen": address, "data": settings.stores}
         logging.getLogger("openbank").info("ready", extra={"values": values})
 
 

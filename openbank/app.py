@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from openbank.commands.bank import Bank
-from openbank.config import Settings
+from openbank.config import Settings, is_embedded
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
-from openbank.eventstore.port import LogPosition, StoreRefused, StoreUnavailable
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.port import EventStore, LogPosition, StoreRefused, StoreUnavailable
 from openbank.eventstore.sqlite import SqliteEventStore, backup
 from openbank.eventstore.tail import LogTail
 from openbank.eventstore.token import Tokens
@@ -23,6 +24,8 @@ from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.handlers import Calls, handlers
 from openbank.rpc.health import Health
 from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUERIES, CannotListen, Server
+from openbank.views.lease import Lease, Leased
+from openbank.views.mongo import MongoViews
 from openbank.views.port import Views, ViewsUnavailable
 from openbank.views.projector import Projector, match_log
 from openbank.views.sqlite import SqliteViews
@@ -45,12 +48,13 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
     Raises one of CANNOT_START when it cannot start.
     """
     async with AsyncExitStack() as stack:
-        directory = DataDirectory(settings.data, settings.listen)
-        stack.callback(directory.close)
-        store = SqliteEventStore(directory.path)
-        stack.push_async_callback(store.close)
-        views = SqliteViews(directory.path)
+        directory = _data_directory(settings)
+        if directory:
+            stack.callback(directory.close)
+        views = await _open_views(settings)
         stack.push_async_callback(views.close)
+        store = await _open_event_store(settings, views)
+        stack.push_async_callback(store.close)
         await match_log(views, store)
 
         tail = LogTail(store, settings.ring_events)
@@ -72,10 +76,41 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
         await server.start()
         stack.push_async_callback(server.stop, feed.drain)
-        directory.says(server.address)
+        if directory:
+            directory.says(server.address)
         parts = _Parts(health, tail, views, projector, projecting, feeding, await store.head())
         await stack.enter_async_context(_background("health", parts.report))
         yield server
+
+
+def _data_directory(settings: Settings) -> DataDirectory | None:
+    """Held, where something is kept in it."""
+    if is_embedded(settings.event_store) or is_embedded(settings.views):
+        return DataDirectory(settings.data, settings.listen)
+    return None
+
+
+async def _open_event_store(settings: Settings, views: SqliteViews | MongoViews) -> EventStore:
+    if is_embedded(settings.event_store):
+        return SqliteEventStore(settings.data.resolve())
+    # Of the views, only those that hold every event by its request id can serve as an index of them.
+    index = views if isinstance(views, MongoViews) else None
+    wait = settings.store_wait_seconds
+    return await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, request_index=index)
+
+
+async def _open_views(settings: Settings) -> SqliteViews | MongoViews:
+    if is_embedded(settings.views):
+        return SqliteViews(settings.data.resolve())
+    return await MongoViews.open(settings.views, wait_seconds=settings.store_wait_seconds)
+
+
+async def _project(projector: Projector, views: SqliteViews | MongoViews) -> None:
+    """Of several instances on the same views one projects, by their lease."""
+    if isinstance(views, MongoViews):
+        await Leased(Lease(views.lease()), projector.run).run()
+    else:
+        await projector.run()
 
 
 class _Parts:
@@ -113,9 +148,12 @@ class _Parts:
             await asyncio.sleep(HEALTH_SECONDS)
 
     def _projects(self) -> bool:
-        """Whether the views are up with the log as it was at the start, and are kept so."""
+        """Whether the views can be read, are up with the log as it was at the start, and are kept so.
+
+        While the event store is away there is nothing to project, and reads go on.
+        """
         caught_up = self._views.position.position >= self._head_at_start.position
-        return caught_up and self._projector.available and not self._projecting.done()
+        return caught_up and self._views.available and not self._projecting.done()
 
 
 def _feed_limits(settings: Settings) -> FeedLimits:

@@ -8,6 +8,7 @@ is the contract's and cannot be set.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -15,8 +16,20 @@ from typing import Any
 
 ENVIRONMENT = "OPENBANK_"
 
+EMBEDDED = "embedded"
+"""The event store or the views in SQLite, in the data directory."""
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
+
+
+def is_embedded(address: str) -> bool:
+    return address == EMBEDDED
+
+
+def without_credentials(address: str) -> str:
+    """A store's address, as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//", address).partition("?")[0]
 
 
 class BadSetting(ValueError):
@@ -67,6 +80,15 @@ def _directory(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _store(scheme: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text != EMBEDDED and not text.startswith((f"{scheme}://", f"{scheme}+")):
+            raise ValueError(f"must be {EMBEDDED} or an address that begins with {scheme}://")
+        return text
+
+    return read
+
+
 def _as(read: Callable[[str], Any], help: str) -> Mapping[str, Any]:
     return {"read": read, "help": help}
 
@@ -78,6 +100,17 @@ class Settings:
     )
     data: Path = field(
         default=Path("data"), metadata=_as(_directory, "directory of the bank's files, made where there is none")
+    )
+    event_store: str = field(
+        default=EMBEDDED,
+        metadata=_as(_store("esdb"), "where the events are: embedded, or EventStoreDB at esdb://HOST:PORT?OPTIONS"),
+    )
+    views: str = field(
+        default=EMBEDDED,
+        metadata=_as(_store("mongodb"), "where the views are: embedded, or MongoDB at mongodb://HOST:PORT/DATABASE"),
+    )
+    store_wait_seconds: float = field(
+        default=60.0, metadata=_as(_seconds(0), "how long the start waits for EventStoreDB and MongoDB")
     )
     log_level: str = field(
         default="info", metadata=_as(_one_of(LOG_LEVELS), "least level that is logged: " + ", ".join(LOG_LEVELS))
@@ -117,6 +150,13 @@ class Settings:
         default=20_000, metadata=_as(_whole(1), "persons, accounts and numbers each, kept in memory to decide on")
     )
 
+    @property
+    def stores(self) -> str:
+        """Where the bank's data is, to be shown to people."""
+        here = str(self.data.resolve())
+        parts = [here if is_embedded(at) else without_credentials(at) for at in (self.event_store, self.views)]
+        return " and ".join(dict.fromkeys(parts))
+
 
 def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
     """A flag for each setting, or for those named. Values are read by `settings`, with those of the environment."""
@@ -147,7 +187,9 @@ def _read(setting: Field[Any], source: str, text: str) -> Any:
     try:
         return setting.metadata["read"](text)
     except ValueError as error:
-        raise BadSetting(f"{source} {error}, not {text!r}") from None
+        # An address of a store may hold a password.
+        shown = "what was given" if "@" in text else repr(text)
+        raise BadSetting(f"{source} {error}, not {shown}") from None
 
 
 def _flag(setting: Field[Any]) -> str:

@@ -54,6 +54,11 @@ class Views(Protocol):
     """Whether other banks' instances can reach them: then views of another bank are refused, and not rebuilt."""
 
     @property
+    def available(self) -> bool:
+        """Whether they could be reached when they were last asked, for health."""
+        ...
+
+    @property
     def log(self) -> LogId | None:
         """Whose log these are views of; None before the first `clear`."""
         ...

@@ -151,6 +151,7 @@ class SqliteViews:
     """`Views` in `DIRECTORY/views.db`. One process at a time: the caller holds the directory's lock."""
 
     shared = False
+    available = True
     log: LogId | None
     position: LogPosition
 
