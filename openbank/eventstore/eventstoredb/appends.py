@@ -1,0 +1,284 @@
+"""Appends to EventStoreDB: all of them on one long-lived call, and each until its outcome is known.
+
+A call an append costs three times as much. An answer that is lost with its connection says nothing about the append;
+so the very same append, with the same ids and the same expected version, is sent again until the server knows it
+(success, nothing is written twice) or has something else in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any, NamedTuple
+
+from esdbclient.common import AsyncGrpcStreamer, handle_rpc_error
+from esdbclient.exceptions import (
+    AccessDeniedError,
+    BadRequestError,
+    EventStoreDBClientException,
+    MaximumAppendSizeExceededError,
+    StreamIsDeleted,
+    WrongCurrentVersion,
+)
+from esdbclient.protos.Grpc import streams_pb2
+from esdbclient.streams import AsyncStreamsService, StreamState
+from grpc.aio import AioRpcError
+
+from openbank.eventstore.eventstoredb.events import metadata, payload, uuid_text
+from openbank.eventstore.eventstoredb.link import CONNECT_SECONDS, Link
+from openbank.eventstore.port import (
+    APPEND_BYTES_MAX,
+    NO_STREAM,
+    AppendTooLarge,
+    NewEvent,
+    OutcomeUnknown,
+    StoreDamaged,
+    StoreUnavailable,
+    WrongExpectedRevision,
+)
+
+ANSWER_SECONDS = 2.0
+"""For one answer, before the append is sent again. The server gives up a write of its own after as long."""
+RETRY_SECONDS_MIN = 0.05
+RETRY_SECONDS_MAX = 0.5
+
+Find = Callable[[], Awaitable[int | None]]
+"""The position of the last of an append's events, where they are in the log; None where they are not."""
+
+
+class _AnswerLost(Exception):
+    """Whether the append was written is unknown."""
+
+
+class _Asked(NamedTuple):
+    """An append on its way, since `time`."""
+
+    time: float
+    answer: asyncio.Future[streams_pb2.BatchAppendResp]
+
+
+class Appends:
+    def __init__(self, link: Link, settle_seconds: float) -> None:
+        """`settle_seconds` is how long the outcome of an append is asked for, when its answer is lost."""
+        self._link = link
+        self._settle_seconds = settle_seconds
+        self._call: _Call | None = None
+        self._opening: asyncio.Task[_Call] | None = None
+        self._numbers = count(1)
+        self._under_way = 0
+        self._none_under_way = asyncio.Event()
+        self._none_under_way.set()
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent], find: Find) -> int:
+        """The position of the last of `events`, which the log has after `expected` and nowhere else."""
+        request = _request(stream, expected, events, next(self._numbers))
+        self._under_way += 1
+        self._none_under_way.clear()
+        try:
+            return await self._settle(request, find)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._none_under_way.set()
+
+    async def close(self) -> None:
+        """Once no append is under way."""
+        await self._none_under_way.wait()
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._call is not None:
+            await self._call.stop()
+
+    async def _settle(self, request: streams_pb2.BatchAppendReq, find: Find) -> int:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settle_seconds
+        pause = RETRY_SECONDS_MIN
+        lost = False
+        while True:
+            try:
+                call = await self._open_call()
+                return await _conclude(request, await call.ask(request), find)
+            except StoreUnavailable:
+                # Nothing was sent, or the server has refused to write; but what was sent before may be written.
+                if not lost:
+                    raise
+            except _AnswerLost:
+                lost = True
+            if loop.time() + pause > until:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+        # A server that can't write may still read.
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                position = await find()
+            if position is not None:
+                return position
+        raise OutcomeUnknown(f"no answer from EventStoreDB for {self._settle_seconds} s")
+
+    async def _open_call(self) -> _Call:
+        """The call, opened by whoever needs it first, for all. Raises StoreUnavailable."""
+        if self._call is None or self._call.ended:
+            if self._opening is None:
+                self._opening = asyncio.create_task(_Call.open(self._link))
+                self._opening.add_done_callback(self._opened)
+            return await asyncio.shield(self._opening)
+        return self._call
+
+    def _opened(self, opening: asyncio.Task[_Call]) -> None:
+        self._opening = None
+        if not opening.cancelled() and opening.exception() is None:
+            self._call = opening.result()
+
+
+class _Call(AsyncGrpcStreamer):
+    """One `BatchAppend` call. esdbclient stops it with its connection, as it does with its own calls."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link.connection._grpc_streamers)
+        self.ended = False
+        self._link = link
+        self._requests: asyncio.Queue[streams_pb2.BatchAppendReq | None] = asyncio.Queue()
+        self._waiting: dict[str, _Asked] = {}
+        """In the order in which they were asked."""
+        self._call: Any = link.append_call(self._sent())
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    @classmethod
+    async def open(cls, link: Link) -> _Call:
+        """A call that has reached the server; until then nothing has been sent. Raises StoreUnavailable."""
+        with link.errors():
+            call = cls(link)
+            try:
+                await asyncio.wait_for(call._call.wait_for_connection(), CONNECT_SECONDS)
+            except AioRpcError as error:
+                await call.stop()
+                raise handle_rpc_error(error) from None
+            except TimeoutError:
+                await call.stop()
+                raise
+        call._tasks = (asyncio.create_task(call._receive()), asyncio.create_task(call._watch()))
+        return call
+
+    async def ask(self, request: streams_pb2.BatchAppendReq) -> streams_pb2.BatchAppendResp:
+        """The server's answer. Raises _AnswerLost."""
+        if self.ended:
+            raise _AnswerLost
+        number = request.correlation_id.string
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[streams_pb2.BatchAppendResp] = loop.create_future()
+        self._waiting[number] = _Asked(loop.time(), answer)
+        self._requests.put_nowait(request)
+        try:
+            return await answer
+        finally:
+            self._waiting.pop(number, None)
+
+    async def stop(self) -> None:
+        self._call.cancel()
+        self._end()
+
+    async def _sent(self) -> AsyncIterator[streams_pb2.BatchAppendReq]:
+        while (request := await self._requests.get()) is not None:
+            yield request
+
+    async def _receive(self) -> None:
+        try:
+            async for response in self._call:
+                asked = self._waiting.get(response.correlation_id.string)
+                if asked is not None and not asked.answer.done():
+                    asked.answer.set_result(response)
+        except AioRpcError as error:
+            self._link.broken(handle_rpc_error(error))
+        finally:
+            self._call.cancel()
+            self._end()
+
+    async def _watch(self) -> None:
+        """Counts answers that do not come as lost: one timer for all of them, as this is the hottest path."""
+        loop = asyncio.get_running_loop()
+        while not self.ended:
+            await asyncio.sleep(ANSWER_SECONDS / 4)
+            overdue = loop.time() - ANSWER_SECONDS
+            for asked in self._waiting.values():
+                if asked.time > overdue:
+                    break
+                _lose(asked.answer)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._requests.put_nowait(None)
+        for asked in self._waiting.values():
+            _lose(asked.answer)
+
+
+def _lose(answer: asyncio.Future[streams_pb2.BatchAppendResp]) -> None:
+    if not answer.done():
+        answer.set_exception(_AnswerLost())
+
+
+def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int) -> streams_pb2.BatchAppendReq:
+    """An append, whose `number` its answer repeats."""
+    request = streams_pb2.BatchAppendReq(is_final=True)
+    request.correlation_id.string = f"00000000-0000-0000-0000-{number:012x}"
+    options = request.options
+    options.stream_identifier.stream_name = stream.encode()
+    options.deadline.FromMilliseconds(int(ANSWER_SECONDS * 1000))
+    if expected == NO_STREAM:
+        options.no_stream.SetInParent()
+    else:
+        options.stream_position = expected - 1
+    size = 0
+    for event in events:
+        content_type, data = payload(event.type, event.data)
+        about = metadata(event.metadata)
+        proposed = request.proposed_messages.add(data=data, custom_metadata=about)
+        proposed.id.string = uuid_text(event.id)
+        proposed.metadata["type"] = event.type
+        proposed.metadata["content-type"] = content_type
+        size += len(data) + len(about)
+    # Here, not by the server: a message beyond gRPC's own limit would break the call for everybody.
+    if size > APPEND_BYTES_MAX:
+        raise AppendTooLarge(stream)
+    return request
+
+
+async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find) -> int:
+    """What an answer means. Raises _AnswerLost for one that tells nothing, and what `append` raises."""
+    stream = request.options.stream_identifier.stream_name.decode()
+    if response.WhichOneof("result") == "success":
+        return await _written(request, response, find)
+    try:
+        AsyncStreamsService._convert_batch_append_resp(response, stream, StreamState.ANY)
+    except WrongCurrentVersion as error:
+        position = await find()
+        if position is None:
+            raise WrongExpectedRevision(f"{stream}: {error}") from None
+        return position
+    except StreamIsDeleted as error:
+        raise StoreDamaged(f"{stream} was deleted for ever, by a tombstone") from error
+    except MaximumAppendSizeExceededError as error:
+        raise AppendTooLarge(stream) from error
+    except BadRequestError as error:
+        raise ValueError(f"EventStoreDB refused an append to {stream}: {error}") from error
+    except AccessDeniedError as error:
+        raise StoreUnavailable(f"EventStoreDB denied an append to {stream}") from error
+    except EventStoreDBClientException:
+        pass  # It timed out inside the server, or the server can't tell.
+    raise _AnswerLost
+
+
+async def _written(request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find) -> int:
+    success = response.success
+    before = request.options.stream_position + 1 if request.options.HasField("stream_position") else NO_STREAM
+    if success.current_revision + 1 != before + len(request.proposed_messages):
+        stream = request.options.stream_identifier.stream_name.decode()
+        raise StoreDamaged(f"{stream} was deleted in EventStoreDB, and goes on at {success.current_revision + 1}")
+    if success.HasField("position"):
+        return int(success.position.commit_position)
+    position = await find()
+    if position is None:
+        raise StoreDamaged("events that EventStoreDB has can't be read")
+    return position

@@ -1,0 +1,187 @@
+"""The connection to EventStoreDB: esdbclient's, with what it leaves open settled.
+
+esdbclient finds the node, opens the channel and reads. Its calls are used without its own retries: they would make a
+caller wait while the server is away, and they close the connection under whoever else is using it. And a call that
+is cancelled looks to its reader like one that has ended; here it is an error, since half a stream taken for the
+whole would let a command be done twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import grpc
+from esdbclient import AsyncEventStoreDBClient, NewEvent, RecordedEvent
+from esdbclient.connection import AsyncESDBConnection
+from esdbclient.connection_spec import NODE_PREFERENCE_LEADER, URI_SCHEME_ESDB
+from esdbclient.exceptions import (
+    CancelledByClient,
+    EventStoreDBClientException,
+    NodeIsNotLeader,
+    NotFound,
+    ServiceUnavailable,
+    StreamIsDeleted,
+    UnknownError,
+    WrongCurrentVersion,
+)
+from esdbclient.streams import AsyncCatchupSubscription, AsyncReadResponse, StreamState
+
+from openbank.eventstore.port import StoreDamaged, StoreRefused, StoreUnavailable
+
+CONNECT_SECONDS = 2.0
+"""For a node to answer at all; one that is down refuses within milliseconds, this is for one that is silent."""
+DISCOVER_SECONDS = 10.0
+"""For a cluster to say who leads."""
+READ_SECONDS = 10.0
+"""For a page of events."""
+KEEPALIVE_MS = 10_000
+"""A machine that vanishes says nothing: after a silence of this and as long again the connection counts as broken."""
+RECONNECT_PAUSE_SECONDS = 0.2
+
+
+class PositionRefused(Exception):
+    """No event is at this position of the log, or none any more."""
+
+
+class Link:
+    """One process's connection; safe for any number of calls at once."""
+
+    def __init__(self, uri: str) -> None:
+        """Raises StoreRefused for an address that can't be one. Its text has no part of the address: passwords are."""
+        try:
+            self._client = AsyncEventStoreDBClient(uri)
+        except (ValueError, OSError) as error:
+            raise StoreRefused(f"not an address of EventStoreDB: {str(error).replace(uri, '...')}") from None
+        spec = self._client.connection_spec
+        if spec.options.NodePreference != NODE_PREFERENCE_LEADER:
+            # What was acknowledged must be there for whoever reads next, and followers lag.
+            raise StoreRefused("NodePreference must be leader: the bank reads what it has written")
+        self._client.grpc_options += (
+            # gRPC tries again by itself; left alone it would wait up to two minutes when the server is back.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.min_reconnect_backoff_ms", int(CONNECT_SECONDS * 1000)),
+            # esdbclient sets the interval under a name that gRPC does not know.
+            ("grpc.keepalive_time_ms", spec.options.KeepAliveInterval or KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", spec.options.KeepAliveTimeout or KEEPALIVE_MS),
+        )
+        self.targets = ", ".join(spec.targets)
+        self._is_cluster = spec.scheme != URI_SCHEME_ESDB or len(spec.targets) > 1
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._connected = False
+        self._closed = False
+
+    async def connect(self) -> None:
+        if not self._connected:
+            with self.errors():
+                await asyncio.wait_for(self._client.connect(), DISCOVER_SECONDS)
+            self._connected = True
+
+    @property
+    def connection(self) -> AsyncESDBConnection:
+        if not self._connected or self._closed:
+            raise StoreUnavailable("not connected to EventStoreDB")
+        return self._client._connection
+
+    def append_call(self, requests: Any) -> Any:
+        """A `BatchAppend` call on esdbclient's connection, with its stubs, metadata and credentials."""
+        streams = self.connection.streams
+        return streams._stub.BatchAppend(
+            requests,
+            metadata=streams._metadata(self._client._call_metadata, requires_leader=True),
+            credentials=self._client._call_credentials,
+        )
+
+    async def read(self, **options: Any) -> list[RecordedEvent]:
+        """All events that a call of esdbclient's `read` gives. Raises what `errors` does."""
+        with self.errors():
+            response = await self._read(timeout=READ_SECONDS, **options)
+            events = [event async for event in response]
+            if await response.aio_call.code() is not grpc.StatusCode.OK:
+                raise CancelledByClient
+            return events
+
+    async def subscribe(self, **options: Any) -> AsyncCatchupSubscription:
+        """A subscription that the server has confirmed."""
+        with self.errors():
+            subscription = await asyncio.wait_for(self._read(subscribe=True, **options), CONNECT_SECONDS)
+            assert isinstance(subscription, AsyncCatchupSubscription)
+            return subscription
+
+    async def create(self, stream: str, event: NewEvent) -> bool:
+        """Whether the stream was made with this event; False where it is there already."""
+        with self.errors():
+            try:
+                await self.connection.streams.batch_append(
+                    stream,
+                    StreamState.NO_STREAM,
+                    [event],
+                    timeout=CONNECT_SECONDS,
+                    metadata=self._client._call_metadata,
+                    credentials=self._client._call_credentials,
+                )
+            except WrongCurrentVersion:
+                return False
+        return True
+
+    async def _read(self, **options: Any) -> AsyncReadResponse:
+        response: AsyncReadResponse = await self.connection.streams.read(
+            metadata=self._client._call_metadata, credentials=self._client._call_credentials, **options
+        )
+        return response
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """What goes wrong here is StoreUnavailable, but for NotFound (no such stream), StoreDamaged (a tombstone) and
+        PositionRefused."""
+        try:
+            yield
+        except (NotFound, StoreUnavailable):
+            raise
+        except StreamIsDeleted as error:
+            raise StoreDamaged("a stream of the bank was deleted for ever, by a tombstone") from error
+        except CancelledByClient as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # esdbclient took the cancellation of its caller for one of the call.
+                raise asyncio.CancelledError from error
+            raise StoreUnavailable("the connection was closed") from error
+        except EventStoreDBClientException as error:
+            if isinstance(error, UnknownError) and "ReadAllResult: Error" in str(error):
+                raise PositionRefused from error
+            self.broken(error)
+            raise StoreUnavailable(_short(error)) from error
+        except (grpc.aio.UsageError, TimeoutError) as error:
+            raise StoreUnavailable(f"EventStoreDB does not answer: {error}") from error
+
+    def broken(self, error: Exception) -> None:
+        """One node's connection mends itself; in a cluster another node may lead now, and is looked for."""
+        if not self._is_cluster or self._reconnecting or self._closed:
+            return
+        if isinstance(error, NodeIsNotLeader | ServiceUnavailable):
+            leader = error.leader_grpc_target if isinstance(error, NodeIsNotLeader) else None
+            self._reconnecting = asyncio.create_task(self._reconnect(leader))
+
+    async def _reconnect(self, leader: str | None) -> None:
+        try:
+            with suppress(EventStoreDBClientException):
+                await self._client.reconnect(leader)
+            await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
+        finally:
+            self._reconnecting = None
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+        await self._client.close()
+
+
+def _short(error: Exception) -> str:
+    """A call's error as text has lines of gRPC's own about it; what the server said is one of them."""
+    cause = error.args[0] if error.args else error
+    details = cause.details() if isinstance(cause, grpc.aio.AioRpcError) else str(cause)
+    return f"{type(error).__name__}: {details}"

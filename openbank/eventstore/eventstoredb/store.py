@@ -1,0 +1,336 @@
+"""The port's methods on EventStoreDB: streams are its streams, the log is its `$all`, read through a filter.
+
+Positions are commit positions of events in streams of the bank. The log's end, too, is the last of these: what other
+programs write moves no position that anybody is given, so all instances agree where the log ends, and every position
+is one that the server can read from. How far the log is known to hold nothing of the bank's (the checkpoints) is
+kept aside, to go on from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+from esdbclient import NewEvent as Proposed
+from esdbclient import RecordedEvent as Stored
+from esdbclient.exceptions import NotFound
+
+from openbank.eventstore import codec
+from openbank.eventstore.eventstoredb.appends import Appends
+from openbank.eventstore.eventstoredb.events import is_system, missing, place, recorded
+from openbank.eventstore.eventstoredb.link import Link, PositionRefused
+from openbank.eventstore.eventstoredb.requests import Requests
+from openbank.eventstore.eventstoredb.upstream import Upstream
+from openbank.eventstore.port import (
+    APPEND_BYTES_MAX,
+    BEGINNING,
+    NO_STREAM,
+    AppendTooLarge,
+    LogPosition,
+    LogSlice,
+    NewEvent,
+    RecordedEvent,
+    StoreDamaged,
+    StoreRefused,
+    StoreUnavailable,
+)
+from openbank.eventstore.request_index import RequestIndex
+from openbank.eventstore.streams import CATEGORIES
+
+STORE_STREAM = "openbank-store"
+"""Says which bank's the store is. Its name has none of the log's prefixes: it is not part of the log."""
+STORE_CREATED = "openbank.StoreCreated"
+FORMAT = 1
+SETTLE_SECONDS = 5.0
+"""How long the outcome of an append is asked for, when its answer is lost."""
+RETRY_SECONDS = 0.5
+"""Between two tries to reach the server at start."""
+PAGE = 1_000
+CHECKPOINT_EVENTS = 32
+CHECKPOINT_MULTIPLIER = 8
+"""A checkpoint comes after the product of these, in events of anybody."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Passed(NamedTuple):
+    """The log up to `place` is known, and nothing of the bank's follows it up to the position `up_to`."""
+
+    place: LogPosition
+    up_to: int
+
+
+class EventStoreDBEventStore:
+    """`EventStore` on EventStoreDB. Any number of instances may write.
+
+    A stream of the bank that was tombstoned, truncated, or deleted and written again raises StoreDamaged; one that was
+    deleted reads as if it had never been. Events of other programs in streams with our prefixes are part of the log as
+    they are, under their own types.
+    """
+
+    sole_writer = False
+
+    def __init__(self, link: Link, settle_seconds: float, request_index: RequestIndex | None, prefix: str) -> None:
+        """See `open`."""
+        self.bank_id = ""
+        self.store_id = ""
+        self._link = link
+        self._prefix = prefix
+        self._appends = Appends(link, settle_seconds)
+        self._requests = Requests(self.read_stream, request_index)
+        self._passed = _Passed(BEGINNING, 0)
+        self._closed = False
+        # One pattern: esdbclient would put its ^ and $ around the first and the last of several.
+        self._filter: dict[str, Any] = {
+            "filter_include": [f"{re.escape(prefix)}(?:{'|'.join(CATEGORIES)})-.*"],
+            "filter_by_stream_name": True,
+        }
+
+    @classmethod
+    async def open(
+        cls,
+        uri: str,
+        *,
+        wait_seconds: float = 0.0,
+        bank_id: str | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
+        request_index: RequestIndex | None = None,
+        prefix: str = "",
+    ) -> EventStoreDBEventStore:
+        """The store at an address like `esdb://user:password@host1,host2?Tls=true`, made where there is none.
+
+        Tries for `wait_seconds` to reach it. `bank_id` is the bank that it must be of, where that matters. All streams'
+        names begin with `prefix`, so that a server can hold several banks.
+        Raises StoreRefused and StoreUnavailable.
+        """
+        link = Link(uri)
+        store = cls(link, settle_seconds, request_index, prefix)
+        try:
+            await store._begin(wait_seconds, bank_id)
+        except BaseException:
+            await link.close()
+            raise
+        return store
+
+    async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
+        if self._closed:
+            raise StoreUnavailable("the event store is closed")
+        if sum(len(event.data) for event in events) > APPEND_BYTES_MAX:
+            raise AppendTooLarge(stream)
+
+        async def find() -> int | None:
+            stored = await self.read_stream(stream, expected_revision, len(events))
+            if [event.id for event in stored] != [event.id for event in events]:
+                return None
+            return stored[-1].position
+
+        position = await self._appends.append(self._prefix + stream, expected_revision, events, find)
+        self._requests.note(stream, expected_revision, [event.metadata.request_id for event in events])
+        return position
+
+    async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
+        events = await self._read_stream(stream, after, limit)
+        for revision, event in enumerate(events, after + 1):
+            if event.revision != revision:
+                raise StoreDamaged(f"{stream} has no event with revision {revision}")
+        self._requests.note(stream, after, [event.metadata.request_id for event in events])
+        return events
+
+    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
+        return await self._requests.find(stream, request_ids)
+
+    async def read_log(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
+        events, caught_up = await self._read_log(after, limit)
+        rest = missing(events[-1]) if events else 0
+        if rest:
+            more = await self._read_all(commit_position=events[-1].position, limit=rest + 1)
+            events += more[1:]
+        through = after
+        for event in events:
+            through = place(event, through)
+        return LogSlice([event for event in events if not is_system(event)], through, caught_up)
+
+    async def head(self) -> LogPosition:
+        place, up_to = self._passed
+        if up_to and not await self._follows(up_to):
+            return place
+        end: LogPosition | None = None
+        page = await self._read_all(backwards=True, limit=1)
+        while page:
+            end = end or LogPosition(page[0].position)
+            for event in page:
+                if codec.is_ours(event.type):
+                    return LogPosition(end.position, event.stream, event.revision)
+            page = await self._read_all(commit_position=page[-1].position, backwards=True, limit=PAGE)
+        return end or BEGINNING
+
+    async def position_at(self, time: int) -> LogPosition:
+        at = BEGINNING
+        while True:
+            page = await self.read_log(at)
+            for event in page.events:
+                if codec.is_ours(event.type) and event.metadata.record_time >= time:
+                    return at
+                at = place(event, at)
+            at = page.through
+            if page.caught_up:
+                return at
+
+    async def locate(self, stream: str, revision: int) -> LogPosition | None:
+        if not stream or revision <= NO_STREAM:
+            return None
+        try:
+            events = await self._read_stream(stream, revision - 1, 1)
+        except StoreDamaged:
+            return None
+        # Where a stream was truncated, the server gives the next event that is there.
+        return place(events[0], BEGINNING) if events and events[0].revision == revision else None
+
+    async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
+        start = await self._start(after)
+        subscription = await self._link.subscribe(
+            commit_position=start,
+            include_checkpoints=True,
+            include_caught_up=True,
+            window_size=CHECKPOINT_EVENTS,
+            checkpoint_interval_multiplier=CHECKPOINT_MULTIPLIER,
+            **self._filter,
+        )
+        upstream = Upstream(self._link, subscription, after, self._recorded, self._note_passed)
+        try:
+            while True:
+                yield await upstream.next()
+        except StoreUnavailable:
+            if not self._closed:
+                raise
+        finally:
+            await upstream.close()
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._appends.close()
+        await self._link.close()
+
+    async def _begin(self, wait_seconds: float, bank_id: str | None) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_seconds
+        said = False
+        while True:
+            try:
+                await self._link.connect()
+                return await self._identify(bank_id)
+            except StoreUnavailable as error:
+                if loop.time() + RETRY_SECONDS > until:
+                    raise StoreUnavailable(f"EventStoreDB at {self._link.targets}: {error}") from error
+                if not said:
+                    values = {"address": self._link.targets, "seconds": wait_seconds, "reason": error}
+                    _log.warning("waiting for EventStoreDB", extra={"values": values})
+                    said = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _identify(self, bank_id: str | None) -> None:
+        """Learns which bank's this store is, or makes it one's: of several instances that try, one succeeds."""
+        stored = await self._identity()
+        if stored is None:
+            identity = {"format": FORMAT, "bankId": bank_id or secrets.token_hex(16), "storeId": secrets.token_hex(16)}
+            await self._link.create(self._prefix + STORE_STREAM, Proposed(STORE_CREATED, json.dumps(identity).encode()))
+            stored = await self._identity()
+        try:
+            identity = json.loads(stored.data if stored else b"null")
+            version, self.bank_id, self.store_id = identity["format"], identity["bankId"], identity["storeId"]
+            if len(bytes.fromhex(self.bank_id)) != 16 or len(bytes.fromhex(self.store_id)) != 16:
+                raise ValueError
+            newer = version > FORMAT
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreRefused(f"the stream {self._prefix}{STORE_STREAM} is not this program's") from error
+        if newer:
+            raise StoreRefused(f"this store has format {version}, written by a newer version; this one reads {FORMAT}")
+        if bank_id is not None and bank_id != self.bank_id:
+            raise StoreRefused(f"this store is of the bank {self.bank_id}, not of {bank_id}")
+
+    async def _identity(self) -> Stored | None:
+        try:
+            events = await self._link.read(stream_name=self._prefix + STORE_STREAM, limit=1)
+        except NotFound:
+            return None
+        except StoreDamaged as error:
+            raise StoreRefused(f"the stream {self._prefix}{STORE_STREAM} was deleted") from error
+        return events[0] if events else None
+
+    async def _read_stream(self, stream: str, after: int, limit: int) -> list[RecordedEvent]:
+        if limit < 1:
+            return []
+        try:
+            events = await self._link.read(stream_name=self._prefix + stream, stream_position=after, limit=limit)
+        except NotFound:
+            return []
+        except StoreDamaged as error:
+            raise StoreDamaged(f"{stream} was deleted for ever, by a tombstone") from error
+        return [self._recorded(event) for event in events]
+
+    async def _read_all(self, **options: Any) -> list[RecordedEvent]:
+        return [self._recorded(event) for event in await self._link.read(**options, **self._filter)]
+
+    async def _read_log(self, after: LogPosition, limit: int) -> tuple[list[RecordedEvent], bool]:
+        """What follows a place, and whether that is all there is. The first event read may be the place itself."""
+        start = self._resume(after)
+        while True:
+            try:
+                page = await self._read_all(commit_position=start, limit=limit + 1)
+            except PositionRefused:
+                start = await self._last_resort(after, start)
+                continue
+            caught_up = len(page) <= limit
+            events = [event for event in page if event.position > after.position]
+            if events or caught_up:
+                return events, caught_up
+            start = page[-1].position
+
+    async def _start(self, after: LogPosition) -> int | None:
+        """A position at or before a place, with nothing new between, that the server takes; None is the beginning.
+
+        Asked before subscribing: what a subscription makes of a position that it does not like is not said anywhere.
+        """
+        start = self._resume(after)
+        while start is not None:
+            try:
+                await self._read_all(commit_position=start, limit=1)
+                break
+            except PositionRefused:
+                start = await self._last_resort(after, start)
+        return start
+
+    def _resume(self, after: LogPosition) -> int | None:
+        """Where to go on after a place: from the last checkpoint, if nothing of ours lies between."""
+        if after.position == self._passed.place.position:
+            return max(after.position, self._passed.up_to) or None
+        return after.position or None
+
+    async def _last_resort(self, after: LogPosition, refused: int | None) -> int | None:
+        """For a position without an event, as scavenging leaves it: the place itself, or the event it names."""
+        self._passed = _Passed(BEGINNING, 0)
+        if refused != after.position:
+            return after.position or None
+        named = await self.locate(after.stream, after.revision) if after.stream else None
+        return named.position if named is not None and named.position < after.position else None
+
+    async def _follows(self, position: int) -> bool:
+        """Whether there is anything of the bank's after a position."""
+        try:
+            page = await self._read_all(commit_position=position, limit=2)
+        except PositionRefused:
+            self._passed = _Passed(BEGINNING, 0)
+            return True
+        return any(event.position > position for event in page)
+
+    def _note_passed(self, place: LogPosition, up_to: int) -> None:
+        if up_to > self._passed.up_to:
+            self._passed = _Passed(place, up_to)
+
+    def _recorded(self, event: Stored) -> RecordedEvent:
+        return recorded(event, len(self._prefix))

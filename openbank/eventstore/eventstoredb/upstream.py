@@ -1,0 +1,96 @@
+"""One subscription to EventStoreDB's log, in slices: whatever has arrived, whole commands only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from esdbclient import CaughtUp, Checkpoint
+from esdbclient import RecordedEvent as Stored
+from esdbclient.streams import AsyncCatchupSubscription
+
+from openbank.eventstore.eventstoredb.events import is_system, place, whole
+from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent, StoreUnavailable
+
+BUFFER_EVENTS = 1_000
+"""Received and not yet taken. With a full buffer nothing more is read, and gRPC holds the server back."""
+
+
+class Upstream:
+    def __init__(
+        self,
+        link: Link,
+        subscription: AsyncCatchupSubscription,
+        after: LogPosition,
+        convert: Callable[[Stored], RecordedEvent],
+        passed: Callable[[LogPosition, int], None],
+    ) -> None:
+        """`passed` is told of each checkpoint: how far the log is known, and that nothing of the bank's follows up to
+        the checkpoint's position."""
+        self._link = link
+        self._subscription = subscription
+        self._after = after.position
+        self._through = after
+        self._convert = convert
+        self._passed = passed
+        self._arrived: asyncio.Queue[Stored | None] = asyncio.Queue(BUFFER_EVENTS)
+        self._held: list[RecordedEvent] = []
+        """The beginning of a command whose other events have not arrived."""
+        self._live = False
+        self._receiving = asyncio.create_task(self._receive())
+
+    async def next(self) -> LogSlice:
+        """The next slice, as soon as there is one. Raises StoreUnavailable when the subscription has ended."""
+        while True:
+            if self._arrived.empty() and self._receiving.done():
+                await self._raise()
+            item = await self._arrived.get()
+            caught_up = False
+            while item is not None:
+                caught_up |= self._take(item)
+                if self._arrived.empty():
+                    break
+                item = self._arrived.get_nowait()
+            count = whole(self._held)
+            events, self._held = self._held[:count], self._held[count:]
+            for event in events:
+                self._through = place(event, self._through)
+            if events or caught_up:
+                caught_up = self._live and self._arrived.empty() and not self._held
+                # A tombstone is an event of its stream, and none of anybody's.
+                return LogSlice([event for event in events if not is_system(event)], self._through, caught_up)
+
+    async def close(self) -> None:
+        await self._subscription.stop()
+        self._receiving.cancel()
+        await asyncio.gather(self._receiving, return_exceptions=True)
+
+    def _take(self, item: Stored) -> bool:
+        """Whether it says that the end of the log is reached."""
+        # By class: a CaughtUp is told from a Checkpoint neither by its id nor by its position, which is 0.
+        if isinstance(item, CaughtUp):
+            self._live = True
+            return True
+        if not isinstance(item, Checkpoint):
+            event = self._convert(item)
+            # The server may have been asked from an earlier place.
+            if event.position > self._after:
+                self._held.append(event)
+        elif not self._held and item.commit_position is not None:
+            self._passed(self._through, item.commit_position)
+        return False
+
+    async def _receive(self) -> None:
+        try:
+            async for item in self._subscription:
+                await self._arrived.put(item)
+        finally:
+            # A full buffer has a reader that is not waiting, and looks at this task when it has taken all.
+            if not self._arrived.full():
+                self._arrived.put_nowait(None)
+
+    async def _raise(self) -> None:
+        with self._link.errors():
+            await self._receiving
+            raise StoreUnavailable("the subscription has ended")

@@ -1,0 +1,207 @@
+"""Whose views these are and how far they have come: one document, which all instances follow.
+
+    {_id: "views", format, bank_id, store_id, generation, position, stream, revision}
+
+The views themselves are in collections whose names end with the generation. A rebuild is the next generation: the
+document names it first, then what is of older ones is dropped. So whoever found nothing in a collection, and then finds
+its generation named here still, has found that there is nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import NamedTuple
+
+from bson import Int64
+from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+
+from openbank.eventstore.port import BEGINNING, LogPosition, StoreRefused
+from openbank.views.mongo.link import Document, Documents, Link
+from openbank.views.port import LogId, ViewsUnavailable
+
+COLLECTION = "openbank_views"
+FORMAT = 1
+"""Of collections and projections together: views of an older format are rebuilt, those of a newer one refused."""
+NONE = 0
+"""The generation before the first."""
+
+POLL_SECONDS_MIN = 0.02
+POLL_SECONDS_MAX = 0.2
+"""Between two looks, while somebody waits: more, the longer nothing moves."""
+IDLE_SECONDS = 0.5
+"""While nobody does, or this process moves the checkpoint itself."""
+
+_ONE = {"_id": "views"}
+_log = logging.getLogger(__name__)
+
+
+class _Stored(NamedTuple):
+    generation: int
+    log: LogId | None
+    position: LogPosition
+
+
+class Checkpoint:
+    def __init__(self, link: Link) -> None:
+        self.generation = NONE
+        self.log: LogId | None = None
+        self.position = BEGINNING
+        self._link = link
+        self._documents: Documents = link.documents(COLLECTION).with_options(read_concern=ReadConcern("majority"))
+        # One look at a time: what was seen first is taken first.
+        self._looking = asyncio.Lock()
+        self._change = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._waiting = 0
+        self._available = True
+        self._advanced_at = float("-inf")
+
+    async def load(self) -> None:
+        """What the database says now. Raises StoreRefused for views that this program must not touch."""
+        async with self._looking:
+            self._adopt(await self._look(), self.log)
+
+    async def refresh(self) -> None:
+        """`load`, of which it depends whether others may ask the database anything."""
+        try:
+            await self.load()
+        except (ViewsUnavailable, StoreRefused) as error:
+            self._note(str(error))
+            raise ViewsUnavailable(str(error)) from error
+        self._note(None)
+
+    async def confirm(self, generation: int) -> None:
+        """Raises ViewsUnavailable unless what was read of this generation was all there is."""
+        await self.refresh()
+        if self.generation != generation:
+            raise ViewsUnavailable(f"{self._link.name}: the views were begun anew while they were read")
+
+    async def follow(self) -> None:
+        """Until cancelled. Nobody else of this process asks again and again, however many wait."""
+        seconds = POLL_SECONDS_MIN
+        while True:
+            before = self.position
+            with suppress(ViewsUnavailable):
+                await self.refresh()
+            if self._advances():
+                await asyncio.sleep(IDLE_SECONDS)
+            elif self._waiting or not self._available:
+                seconds = POLL_SECONDS_MIN if self.position != before else min(2 * seconds, POLL_SECONDS_MAX)
+                await asyncio.sleep(seconds)
+            else:
+                await self._idle()
+                seconds = POLL_SECONDS_MIN
+
+    async def wait_for(self, position: int) -> None:
+        while self.position.position < position:
+            self._link.check()
+            self._waiting += 1
+            self._asked.set()
+            try:
+                await self._change.wait()
+            finally:
+                self._waiting -= 1
+
+    async def advance(self, generation: int, through: LogPosition) -> None:
+        """To be called once the data are there; all of `generation` up to `through`. Never moves back."""
+        # $max, for three fields that belong together.
+        behind = {**_ONE, "generation": generation, "position": {"$lt": Int64(through.position)}}
+        place = {"$set": _place(through)}
+        done = await self._link.call(lambda: self._documents.update_one(behind, place))
+        if not done.matched_count:
+            await self.confirm(generation)
+        elif self.generation == generation and through.position > self.position.position:
+            self.position = through
+        self._advanced_at = asyncio.get_running_loop().time()
+        self._announce()
+
+    async def begin(self, log: LogId, generation: int) -> None:
+        """Begins views of `log` after those that this process knows, unless another instance has done so before it.
+
+        Raises StoreRefused where another one has begun those of another log.
+        """
+        new = {
+            "format": FORMAT,
+            "bank_id": log.bank_id,
+            "store_id": log.store_id,
+            "generation": Int64(generation),
+            **_place(BEGINNING),
+        }
+        async with self._looking:
+            if self.generation == NONE:
+                await self._link.call(lambda: insert_if_missing(self._documents, {**_ONE, **new}))
+            else:
+                known = {**_ONE, "generation": self.generation}
+                await self._link.call(lambda: self._documents.update_one(known, {"$set": new}))
+            self._adopt(await self._look(), log)
+
+    async def _look(self) -> _Stored:
+        return _parse(await self._link.probe(lambda: self._documents.find_one(_ONE)), self._link.name)
+
+    def _adopt(self, stored: _Stored, log: LogId | None) -> None:
+        """Goes on with what is stored, of `log` if that is known."""
+        if stored.generation == self.generation:
+            if stored.position.position > self.position.position:
+                self.position = stored.position
+                self._announce()
+            return
+        if stored.log is None:
+            raise ViewsUnavailable(f"{self._link.name}: the views are gone; an instance that starts rebuilds them")
+        if log not in (None, stored.log):
+            raise StoreRefused(f"{self._link.name}: the views are of another log now, begun by another instance")
+        self.generation, self.log, self.position = stored
+        self._announce()
+
+    def _note(self, trouble: str | None) -> None:
+        self._link.trouble = trouble
+        if self._available == (trouble is None):
+            return
+        self._available = trouble is None
+        if trouble is None:
+            _log.info("views available", extra={"values": {"position": self.position.position}})
+        else:
+            _log.warning("views unavailable", extra={"values": {"reason": trouble}})
+        # Those who wait find out, too.
+        self._announce()
+
+    def _advances(self) -> bool:
+        """Whether this process moves the checkpoint itself, as it has just done."""
+        return asyncio.get_running_loop().time() - self._advanced_at < IDLE_SECONDS
+
+    async def _idle(self) -> None:
+        """Until somebody waits, or for as long as nobody needs to know."""
+        self._asked.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._asked.wait(), IDLE_SECONDS)
+
+    def _announce(self) -> None:
+        # A new event each time: who waits for the next change must not see this one.
+        self._change.set()
+        self._change = asyncio.Event()
+
+
+async def insert_if_missing(documents: Documents, document: Document) -> None:
+    with suppress(DuplicateKeyError):
+        await documents.insert_one(document)
+
+
+def _parse(document: Document | None, where: str) -> _Stored:
+    if document is None:
+        return _Stored(NONE, None, BEGINNING)
+    try:
+        version = document["format"]
+        if version > FORMAT:
+            raise StoreRefused(f"{where}: format {version}, written by a newer version; this one reads {FORMAT}")
+        # Those of an older format are views of nothing that there is: `match_log` rebuilds them.
+        log = LogId(document["bank_id"], document["store_id"] if version == FORMAT else "")
+        position = LogPosition(int(document["position"]), document["stream"], int(document["revision"]))
+        return _Stored(int(document["generation"]), log, position)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreRefused(f"{where}: the collection {COLLECTION} is not this program's") from error
+
+
+def _place(place: LogPosition) -> Document:
+    return {"position": Int64(place.position), "stream": place.stream, "revision": Int64(place.revision)}

@@ -1,0 +1,163 @@
+"""Documents of the views: written from changes, read back as what queries answer.
+
+Positions, revisions, times and money are 64-bit integers whatever their size, as readers in other languages need it.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from bson import Int64
+from pymongo import UpdateOne
+
+from openbank.domain.account import Account, AccountState
+from openbank.domain.fields import account_number_key
+from openbank.domain.money import Currency, Money
+from openbank.domain.person import Address, Gender, Person
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import Metadata, RecordedEvent
+from openbank.eventstore.streams import account_stream
+from openbank.views.changes import AccountEventRecorded, AccountInserted, AddressSet, BalanceSet, PersonInserted
+from openbank.views.mongo.link import Document
+from openbank.views.port import Listed
+
+
+def insert_person(change: PersonInserted) -> UpdateOne:
+    person, revision, create_time, update_time = change.person
+    return _insert(
+        person.person_id,
+        {
+            "position": Int64(change.position),
+            "first_name": person.first_name,
+            "last_name": person.last_name,
+            "nationality": person.nationality,
+            "gender": person.gender.value,
+            "date_of_birth": person.date_of_birth.isoformat(),
+            "address": _address(person.address),
+            "email": person.email,
+            "revision": Int64(revision),
+            "create_time": Int64(create_time),
+            "update_time": Int64(update_time),
+        },
+    )
+
+
+def set_address(change: AddressSet) -> UpdateOne:
+    values = {"address": _address(change.address), "update_time": Int64(change.update_time)}
+    return _set(change.person_id, change.revision, values)
+
+
+def person(document: Document) -> Listed[Person]:
+    state = Person(
+        document["_id"],
+        document["first_name"],
+        document["last_name"],
+        document["nationality"],
+        Gender(document["gender"]),
+        date.fromisoformat(document["date_of_birth"]),
+        Address(**document["address"]),
+        document["email"],
+    )
+    return Listed(int(document["position"]), Versioned(state, *_version(document)))
+
+
+def insert_account(change: AccountInserted) -> UpdateOne:
+    account, revision, create_time, update_time = change.account
+    return _insert(
+        account.account_id,
+        {
+            "position": Int64(change.position),
+            "owner_id": account.owner_id,
+            "account_number": account.account_number,
+            "number_key": account_number_key(account.account_number),
+            "currency": account.currency.code,
+            "exponent": account.currency.exponent,
+            "balance": Int64(account.balance.minor),
+            "state": account.state.value,
+            "revision": Int64(revision),
+            "create_time": Int64(create_time),
+            "update_time": Int64(update_time),
+        },
+    )
+
+
+def set_balance(change: BalanceSet) -> UpdateOne:
+    values = {"balance": Int64(change.balance.minor), "update_time": Int64(change.update_time)}
+    return _set(change.account_id, change.revision, values)
+
+
+def account(document: Document) -> Listed[Account]:
+    balance = Money(Currency(document["currency"], document["exponent"]), int(document["balance"]))
+    number, state = document["account_number"], AccountState(document["state"])
+    held = Account(document["_id"], document["owner_id"], number, balance, state)
+    return Listed(int(document["position"]), Versioned(held, *_version(document)))
+
+
+def insert_event(change: AccountEventRecorded) -> UpdateOne:
+    event = change.event
+    metadata = event.metadata
+    return _insert(
+        f"{change.account_id}/{event.revision}",
+        {
+            "account_id": change.account_id,
+            "revision": Int64(event.revision),
+            "position": Int64(event.position),
+            "event_id": event.id,
+            "type": event.type,
+            "data": event.data,
+            "record_time": Int64(metadata.record_time),
+            "request_id": metadata.request_id,
+            "request_hash": metadata.request_hash,
+            "correlation_id": metadata.correlation_id,
+            "causation_id": metadata.causation_id,
+            "owner_id": metadata.owner_id,
+            "part": metadata.part,
+            "parts": metadata.parts,
+        },
+    )
+
+
+def event(document: Document) -> RecordedEvent:
+    metadata = Metadata(
+        int(document["record_time"]),
+        document["request_id"],
+        document["request_hash"],
+        document["correlation_id"],
+        document["causation_id"],
+        document["owner_id"],
+        document["part"],
+        document["parts"],
+    )
+    return RecordedEvent(
+        int(document["position"]),
+        account_stream(document["account_id"]),
+        int(document["revision"]),
+        document["event_id"],
+        document["type"],
+        document["data"],
+        metadata,
+    )
+
+
+def _insert(identifier: str, values: Document) -> UpdateOne:
+    """If it is missing. As an upsert, so that in a bulk with some that are there already no write fails."""
+    return UpdateOne({"_id": identifier}, {"$setOnInsert": values}, upsert=True)
+
+
+def _set(aggregate_id: str, revision: int, values: Document) -> UpdateOne:
+    """Unless this revision or a later one is known. No upsert: that would insert what it finds to be newer."""
+    guard = {"_id": aggregate_id, "revision": {"$lt": Int64(revision)}}
+    return UpdateOne(guard, {"$set": {**values, "revision": Int64(revision)}})
+
+
+def _address(address: Address) -> Document:
+    return {
+        "street": address.street,
+        "city": address.city,
+        "postal_code": address.postal_code,
+        "country": address.country,
+    }
+
+
+def _version(document: Document) -> tuple[int, int, int]:
+    return int(document["revision"]), int(document["create_time"]), int(document["update_time"])

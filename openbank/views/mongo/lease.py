@@ -1,0 +1,44 @@
+"""The lease as a document: {_id: "projector", holder, beats}. A document's updates are atomic, and that is enough."""
+
+from __future__ import annotations
+
+from bson import Int64
+
+from openbank.views.lease import FREE, Term
+from openbank.views.mongo.checkpoint import insert_if_missing
+from openbank.views.mongo.link import Documents, Link
+
+COLLECTION = "openbank_leases"
+
+_ONE = {"_id": "projector"}
+
+
+class MongoLease:
+    """`LeaseRecord` on MongoDB."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._documents: Documents = link.documents(COLLECTION)
+
+    async def read(self) -> Term:
+        stored = await self._link.call(lambda: self._documents.find_one(_ONE))
+        return Term(stored["holder"], int(stored["beats"])) if stored else FREE
+
+    async def take(self, holder: str, seen: Term) -> bool:
+        if seen == FREE:
+            await self._link.call(lambda: insert_if_missing(self._documents, {**_ONE, **_fields(FREE)}))
+        return await self._update(_fields(seen), {"$set": _fields(Term(holder, seen.beats + 1))})
+
+    async def renew(self, holder: str) -> bool:
+        return await self._update({"holder": holder}, {"$inc": {"beats": Int64(1)}})
+
+    async def release(self, holder: str) -> None:
+        await self._update({"holder": holder}, {"$set": {"holder": FREE.holder}, "$inc": {"beats": Int64(1)}})
+
+    async def _update(self, where: dict[str, object], change: dict[str, object]) -> bool:
+        done = await self._link.call(lambda: self._documents.update_one({**_ONE, **where}, change))
+        return done.matched_count == 1
+
+
+def _fields(term: Term) -> dict[str, object]:
+    return {"holder": term.holder, "beats": Int64(term.beats)}

@@ -1,0 +1,259 @@
+"""The views on MongoDB: plain updates of single documents, which any number of instances may repeat at once.
+
+There is no transaction. Data are written before the checkpoint that speaks for them, and in an order in which what is
+there is never ahead of what it tells: an account's events before the account's revision. Whoever projects writes in the
+order of the log, and begins at a checkpoint: so what a guarded update changes is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from bson import Int64
+from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from openbank.domain.account import Account
+from openbank.domain.person import Person
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.request_index import Indexed
+from openbank.eventstore.streams import ACCOUNT, split
+from openbank.views.changes import (
+    AccountEventRecorded,
+    AccountInserted,
+    AddressSet,
+    BalanceSet,
+    Change,
+    PersonInserted,
+)
+from openbank.views.mongo import documents
+from openbank.views.mongo.checkpoint import NONE, Checkpoint
+from openbank.views.mongo.lease import MongoLease
+from openbank.views.mongo.link import Document, Documents, Link
+from openbank.views.port import Listed, LogId, ViewsUnavailable
+
+PERSONS = "openbank_persons"
+ACCOUNTS = "openbank_accounts"
+EVENTS = "openbank_account_events"
+"""Collections, each with the generation behind its name: `openbank_accounts_3`."""
+INDEXES: dict[str, Sequence[dict[str, int]]] = {
+    PERSONS: ({"position": ASCENDING},),
+    ACCOUNTS: ({"owner_id": ASCENDING, "position": ASCENDING}, {"number_key": ASCENDING, "position": ASCENDING}),
+    EVENTS: ({"account_id": ASCENDING, "revision": DESCENDING}, {"account_id": ASCENDING, "request_id": ASCENDING}),
+}
+BULK_WRITES_MAX = 100
+"""Writes in one message, so that what others ask need not wait long."""
+WRITE_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+"""Between two tries to reach the database at start."""
+
+_OF_A_GENERATION = re.compile(rf"(?:{'|'.join(INDEXES)})_(\d+)")
+_DUPLICATE_KEY = 11000
+
+_Set = TypeVar("_Set", AddressSet, BalanceSet)
+_Found = TypeVar("_Found")
+
+_log = logging.getLogger(__name__)
+
+
+class MongoViews:
+    """`Views`, and a store's `RequestIndex`."""
+
+    shared = True
+
+    def __init__(self, link: Link) -> None:
+        """See `open`."""
+        self._link = link
+        self._checkpoint = Checkpoint(link)
+        self._prepared = NONE
+        """The generation whose collections are known to be as they should."""
+        self._following: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, uri: str, *, wait_seconds: float = 0.0) -> MongoViews:
+        """The views in the database that a URI like `mongodb://user:password@host1,host2/openbank?tls=true` names.
+
+        Tries for `wait_seconds` to reach it. Raises ViewsUnavailable; StoreRefused for what a newer version wrote.
+        """
+        views = cls(Link(uri))
+        try:
+            await views._begin(wait_seconds)
+        except BaseException:
+            await views.close()
+            raise
+        views._following = asyncio.create_task(views._checkpoint.follow(), name="views")
+        return views
+
+    @property
+    def log(self) -> LogId | None:
+        return self._checkpoint.log
+
+    @property
+    def position(self) -> LogPosition:
+        return self._checkpoint.position
+
+    @property
+    def available(self) -> bool:
+        """Whether the database could be reached, and held these views, when it was last asked."""
+        return self._link.trouble is None
+
+    def lease(self) -> MongoLease:
+        """The right to project, of which all instances on these views share one."""
+        return MongoLease(self._link)
+
+    async def wait_for(self, position: int) -> None:
+        await self._checkpoint.wait_for(position)
+
+    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+        generation = self._checkpoint.generation
+        await self._prepare(generation)
+        for name, writes in _writes(changes):
+            await self._write(self._documents(name, generation), writes)
+        await self._checkpoint.advance(generation, through)
+
+    async def clear(self, log: LogId) -> None:
+        """Raises StoreRefused where another instance has just begun views of another log."""
+        await self._checkpoint.begin(log, 1 + max(await self._generations(), default=NONE))
+        await self._prepare(self._checkpoint.generation)
+
+    async def person(self, person_id: str) -> Versioned[Person] | None:
+        found = await self._read(PERSONS, lambda persons: persons.find_one({"_id": person_id}))
+        return documents.person(found).resource if found else None
+
+    async def persons(self, after: int, limit: int) -> Sequence[Listed[Person]]:
+        later = {"position": {"$gt": Int64(after)}}
+        found = await self._list(PERSONS, later, "position", ASCENDING, limit)
+        return [documents.person(document) for document in found]
+
+    async def account(self, account_id: str) -> Versioned[Account] | None:
+        found = await self._read(ACCOUNTS, lambda accounts: accounts.find_one({"_id": account_id}))
+        return documents.account(found).resource if found else None
+
+    async def account_by_number(self, key: str) -> Versioned[Account] | None:
+        found = await self._list(ACCOUNTS, {"number_key": key}, "position", ASCENDING, 1)
+        return documents.account(found[0]).resource if found else None
+
+    async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
+        later = {"owner_id": owner_id, "position": {"$gt": Int64(after)}}
+        found = await self._list(ACCOUNTS, later, "position", ASCENDING, limit)
+        return [documents.account(document) for document in found]
+
+    async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
+        earlier = {"account_id": account_id, "revision": {"$lt": Int64(before)}}
+        found = await self._list(EVENTS, earlier, "revision", DESCENDING, limit)
+        return [documents.event(document) for document in found]
+
+    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
+        """Exact for accounts. Of other streams nothing is known: they are short, so the store reads them itself."""
+        category, account_id = split(stream)
+        generation = self._checkpoint.generation
+        if category != ACCOUNT or generation == NONE:
+            return Indexed([], 0)
+        accounts, events = self._documents(ACCOUNTS, generation), self._documents(EVENTS, generation)
+        of_requests = {"account_id": account_id, "request_id": {"$in": [one for one in request_ids if one]}}
+        # The revision first: every event up to it was there before it.
+        account = await self._link.call(lambda: accounts.find_one({"_id": account_id}, {"revision": 1}))
+        found = await self._link.call(lambda: events.find(of_requests, {"revision": 1}).to_list(None))
+        # An event that is missed is a request that is done twice.
+        await self._checkpoint.confirm(generation)
+        through = int(account["revision"]) if account else 0
+        return Indexed(sorted(int(document["revision"]) for document in found), through)
+
+    async def close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
+        self._link.close()
+
+    async def _begin(self, wait_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_seconds
+        said = False
+        while True:
+            try:
+                await self._checkpoint.load()
+                self._link.trouble = None
+                return await self._prepare(self._checkpoint.generation)
+            except ViewsUnavailable as error:
+                if loop.time() + RETRY_SECONDS > until:
+                    raise
+                if not said:
+                    _log.warning("waiting for the views", extra={"values": {"seconds": wait_seconds, "reason": error}})
+                    said = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _prepare(self, generation: int) -> None:
+        """The indexes of a generation are there, and what is of older ones is not: neither minds being done twice."""
+        if generation == self._prepared:
+            return
+        for name, indexes in INDEXES.items():
+            for keys in indexes:
+                await self._link.call(partial(self._index, name, generation, keys), WRITE_SECONDS)
+        for old in await self._generations():
+            if old < generation:
+                await self._drop(old)
+        self._prepared = generation
+
+    async def _index(self, name: str, generation: int, keys: dict[str, int]) -> None:
+        await self._documents(name, generation).create_index(list(keys.items()))
+
+    async def _generations(self) -> set[int]:
+        """Those that there are collections of."""
+        names = await self._link.call(self._link.database.list_collection_names)
+        return {int(match[1]) for name in names if (match := _OF_A_GENERATION.fullmatch(name))}
+
+    async def _drop(self, generation: int) -> None:
+        for name in INDEXES:
+            await self._link.call(self._documents(name, generation).drop, WRITE_SECONDS)
+
+    def _documents(self, name: str, generation: int) -> Documents:
+        return self._link.documents(f"{name}_{generation}")
+
+    async def _write(self, collection: Documents, writes: Sequence[UpdateOne]) -> None:
+        for start in range(0, len(writes), BULK_WRITES_MAX):
+            some = writes[start : start + BULK_WRITES_MAX]
+            await self._link.call(partial(_bulk, collection, some), WRITE_SECONDS)
+
+    async def _list(self, name: str, where: Document, by: str, direction: int, limit: int) -> list[Document]:
+        return await self._read(name, lambda found: found.find(where).sort(by, direction).limit(limit).to_list(limit))
+
+    async def _read(self, name: str, read: Callable[[Documents], Awaitable[_Found]]) -> _Found:
+        """Nothing is believed only of a generation that was not dropped meanwhile."""
+        generation = self._checkpoint.generation
+        found = await self._link.call(lambda: read(self._documents(name, generation)))
+        if not found:
+            await self._checkpoint.confirm(generation)
+        return found
+
+
+def _writes(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateOne]]]:
+    """What to write to which collection, one after the other."""
+    by_kind: dict[type, list[Any]] = {}
+    for change in changes:
+        by_kind.setdefault(type(change), []).append(change)
+    yield EVENTS, [documents.insert_event(change) for change in by_kind.get(AccountEventRecorded, ())]
+    yield PERSONS, [documents.insert_person(change) for change in by_kind.get(PersonInserted, ())]
+    yield ACCOUNTS, [documents.insert_account(change) for change in by_kind.get(AccountInserted, ())]
+    yield PERSONS, [documents.set_address(change) for change in _latest(by_kind.get(AddressSet, ()))]
+    yield ACCOUNTS, [documents.set_balance(change) for change in _latest(by_kind.get(BalanceSet, ()))]
+
+
+def _latest(changes: Iterable[_Set]) -> Iterable[_Set]:
+    """One change an aggregate: the others would be overwritten at once."""
+    return {change[0]: change for change in sorted(changes, key=lambda change: change.revision)}.values()
+
+
+async def _bulk(collection: Documents, writes: Sequence[UpdateOne]) -> None:
+    try:
+        await collection.bulk_write(writes, ordered=False)
+    except BulkWriteError as error:
+        # Of two instances that insert the same document at once, one may be told that it is there.
+        details = error.details
+        if details["writeConcernErrors"] or any(one["code"] != _DUPLICATE_KEY for one in details["writeErrors"]):
+            raise
