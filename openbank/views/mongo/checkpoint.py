@@ -60,14 +60,18 @@ class Checkpoint:
         self._advanced_at = float("-inf")
 
     async def load(self) -> None:
-        """What the database says now. Raises StoreRefused for views that this program must not touch."""
+        """Whose views the database has, to go on with. Raises StoreRefused for what this program must not touch."""
         async with self._looking:
-            self._adopt(await self._look(), self.log)
+            self._adopt(await self._look(), None)
 
     async def refresh(self) -> None:
-        """`load`, of which it depends whether others may ask the database anything."""
+        """What the database says now, on which it depends whether anything else may be asked of it."""
         try:
-            await self.load()
+            async with self._looking:
+                stored = await self._look()
+                # Views that were begun since `load` found none may be another bank's: `begin` will see.
+                if self.generation != NONE:
+                    self._adopt(stored, self.log)
         except (ViewsUnavailable, StoreRefused) as error:
             self._note(str(error))
             raise ViewsUnavailable(str(error)) from error
