@@ -1,0 +1,499 @@
+"""A bank moves to another event store: everything is there, in order, once, and what clients hold is still good."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.app import CANNOT_COPY, Copied, serving
+from openbank.app import copy as copy_bank
+from openbank.config import Settings
+from openbank.datadir import DataDirectoryInUse
+from openbank.eventstore import copy
+from openbank.eventstore.copy import CopyRefused, copy_log
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.port import BEGINNING, EventStore, Metadata, NewEvent, RecordedEvent, StoreRefused
+from openbank.eventstore.sqlite import SqliteEventStore
+from openbank.eventstore.token import InvalidToken, Tokens
+from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.callers import Caller, john_doe, opening, refused, request_id, usd
+from tests.eventstore.conformance import STORED, TIME, place, some_event, some_events, whole_log
+from tests.eventstore.corpus.__main__ import EXAMPLES
+from tests.eventstore.interposed import InterposedStore
+from tests.eventstore.memory import MemoryStore
+from tests.servers import ServerProcess, run_openbank
+from tests.stand_ins.eventstoredb.server import EventStoreDB
+from tests.stand_ins.process import EventStoreDBProcess, eventstoredb
+
+OpenTarget = Callable[[], Awaitable[SqliteEventStore | EventStoreDBEventStore]]
+
+ANYWHERE = re.compile("", re.NOFLAG)
+
+
+def quiet(_: Copied) -> None:
+    pass
+
+
+@pytest.fixture
+async def source(tmp_path: Path) -> AsyncIterator[SqliteEventStore]:
+    store = SqliteEventStore(_made(tmp_path / "source"))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[EventStoreDB]:
+    async with eventstoredb() as server:
+        yield server
+
+
+@pytest.fixture(params=["EventStoreDB", "SQLite"])
+async def open_target(
+    request: pytest.FixtureRequest, source: EventStore, server: EventStoreDB, tmp_path: Path
+) -> AsyncIterator[OpenTarget]:
+    """Opens the same store each time, as a copy of the source's bank, and closes what was opened before."""
+    opened: list[SqliteEventStore | EventStoreDBEventStore] = []
+
+    async def open_target() -> SqliteEventStore | EventStoreDBEventStore:
+        while opened:
+            await opened.pop().close()
+        if request.param == "SQLite":
+            opened.append(SqliteEventStore(_made(tmp_path / "target"), bank_id=source.bank_id, copying=True))
+        else:
+            opened.append(await EventStoreDBEventStore.open(server.uri, bank_id=source.bank_id, copying=True))
+        return opened[0]
+
+    yield open_target
+    while opened:
+        await opened.pop().close()
+
+
+@pytest.fixture
+async def target(open_target: OpenTarget) -> SqliteEventStore | EventStoreDBEventStore:
+    return await open_target()
+
+
+class TestACopy:
+    async def test_has_every_event_as_it_is_in_the_order_of_the_log(
+        self, source: EventStore, target: EventStore
+    ) -> None:
+        await write_something_of_everything(source)
+        await write_at_random(source, appends=300, seed=1)
+        copied = await copy_log(source, target, quiet)
+        events = await assert_same(source, target)
+        assert copied == Copied(len(events), len(events), 1.0)
+
+    async def test_is_of_the_same_bank_in_a_store_of_its_own(self, source: EventStore, target: EventStore) -> None:
+        assert target.bank_id == source.bank_id
+        assert target.store_id != source.store_id
+
+    async def test_of_nothing_is_nothing(self, source: EventStore, target: EventStore) -> None:
+        assert await copy_log(source, target, quiet) == Copied()
+
+    async def test_knows_the_requests_that_the_source_knew(self, source: EventStore, target: EventStore) -> None:
+        request = b"r" * 16
+        await source.append("account-1", 0, some_events(3))
+        await source.append("account-1", 3, some_events(2, request_id=request, request_hash=b"h"))
+        await copy_log(source, target, quiet)
+        found = await target.find_requests("account-1", [request])
+        assert [(event.revision, event.metadata.request_hash) for event in found] == [(4, b"h"), (5, b"h")]
+
+    async def test_goes_on_with_what_came_since(self, source: EventStore, target: EventStore) -> None:
+        await write_at_random(source, appends=20, seed=2)
+        first = await copy_log(source, target, quiet)
+        await write_at_random(source, appends=20, seed=3)
+        second = await copy_log(source, target, quiet)
+        assert second.appended == second.events - first.events > 0
+        assert (await copy_log(source, target, quiet)).appended == 0
+        await assert_same(source, target)
+
+    @pytest.mark.parametrize("page", [1, 2, 7])
+    async def test_is_the_same_however_the_log_is_cut(
+        self, source: EventStore, target: EventStore, page: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(copy, "PAGE", page)
+        monkeypatch.setattr(copy, "BATCH_EVENTS_MAX", 3)
+        await write_at_random(source, appends=30, seed=page)
+        await copy_log(source, target, quiet)
+        await assert_same(source, target)
+        assert (await copy_log(source, target, quiet)).appended == 0
+
+    async def test_tells_how_far_it_is(
+        self, source: EventStore, target: EventStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(copy, "PAGE", 10)
+        await source.append("account-1", 0, [some_event() for _ in range(25)])
+        told: list[Copied] = []
+        await copy_log(source, target, told.append)
+        assert told == [Copied(10, 10, 0.4), Copied(20, 20, 0.8), Copied(25, 25, 1.0)]
+
+    async def test_takes_no_notice_of_other_programs(
+        self, source: EventStore, target: EventStore, server: EventStoreDB
+    ) -> None:
+        await write_at_random(source, appends=5, seed=5)
+        await target.append("account-of-another", 0, [some_event()._replace(type="theirs")])
+        await copy_log(source, target, quiet)
+        await target.append("account-of-another", 1, [some_event()._replace(type="theirs")])
+        assert (await copy_log(source, target, quiet)).appended == 0
+        await assert_same(source, target)
+
+    async def test_keeps_a_payload_that_this_version_does_not_know(
+        self, source: EventStore, target: EventStore
+    ) -> None:
+        await source.append("account-1", 0, [some_event(b"\xff\x00")._replace(type="openbank.accounts.v9.Whatever")])
+        await copy_log(source, target, quiet)
+        await assert_same(source, target)
+
+
+class TestAppends:
+    async def test_consecutive_events_of_a_stream_are_one_append(self, source: EventStore) -> None:
+        for revision in range(5):
+            await source.append("account-1", revision, some_events())
+        await source.append("account-2", 0, some_events())
+        await source.append("account-1", 5, some_events())
+        target = InterposedStore(await _memory(source))
+        await copy_log(source, target, quiet)
+        asked = [(append.stream, append.expected_revision, len(append.events)) for append in target.asked]
+        assert asked == [("account-1", 0, 5), ("account-2", 0, 1), ("account-1", 5, 1)]
+
+    async def test_a_command_is_never_split(self, source: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(copy, "BATCH_EVENTS_MAX", 4)
+        for number in range(3):
+            await source.append("account-1", 3 * number, some_events(3))
+        await source.append("account-1", 9, some_events(6))
+        target = InterposedStore(await _memory(source))
+        await copy_log(source, target, quiet)
+        assert [len(append.events) for append in target.asked] == [3, 3, 3, 6]
+
+    async def test_none_is_larger_than_a_store_takes(self, source: EventStore, target: EventStore) -> None:
+        """In JSON, a control character takes six bytes."""
+        data = payload_of("\x01" * 100_000)
+        for number in range(4):
+            await source.append("account-1", number, [some_event(data)])
+        await copy_log(source, target, quiet)
+        await assert_same(source, target)
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("made", [False, True])
+    async def test_at_any_append_it_goes_on_where_it_stopped(
+        self, source: EventStore, open_target: OpenTarget, made: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(copy, "PAGE", 5)
+        monkeypatch.setattr(copy, "BATCH_EVENTS_MAX", 3)
+        await write_at_random(source, appends=12, seed=7)
+        interruptions, appended = 0, 0
+        while True:
+            target = InterposedStore(await open_target())
+            target.die(at=2, made=made, silently=False)
+            try:
+                appended += (await copy_log(source, target, quiet)).appended
+                break
+            except CANNOT_COPY:
+                interruptions += 1
+        assert interruptions > 3
+        await assert_same(source, target._store)
+
+    async def test_by_kills_of_the_copy_and_of_the_server(self, source: SqliteEventStore, tmp_path: Path) -> None:
+        await write_at_random(source, appends=3_000, seed=8)
+        events = await whole_log(source)
+        await source.close()
+        at_random = random.Random(8)
+        with EventStoreDBProcess(tmp_path / "log.db") as server:
+            command = ("copy", "--from", str(tmp_path / "source"), "--to", server.uri)
+            for number in range(8):
+                running = asyncio.create_task(run_openbank_until(at_random.uniform(0.6, 1.4), *command))
+                if number % 2:
+                    await asyncio.sleep(at_random.uniform(0.6, 1.2))
+                    server.kill()
+                    server.start()
+                await running
+            code, out, err = await run_openbank(*command)
+            assert (code, err) == (0, "")
+            assert "complete: " in out
+            target = await EventStoreDBEventStore.open(server.uri)
+            assert without_positions(await whole_log(target)) == without_positions(events)
+            await target.close()
+
+    async def test_it_cannot_be_served_from(
+        self, source: EventStore, open_target: OpenTarget, server: EventStoreDB, tmp_path: Path
+    ) -> None:
+        target = await open_target()
+        with pytest.raises(StoreRefused, match="has not finished"):
+            await _open_to_serve(target, server, tmp_path)
+        await copy_log(source, target, quiet)
+        await target.copied()
+        (await _open_to_serve(target, server, tmp_path))()
+        # Nor does trying to copy again, by mistake, take from what is served.
+        (await _open_to_serve(await open_target(), server, tmp_path))()
+
+
+class TestRefusals:
+    async def test_a_store_of_another_bank(self, source: EventStore, server: EventStoreDB, tmp_path: Path) -> None:
+        await (await EventStoreDBEventStore.open(server.uri)).close()
+        with pytest.raises(StoreRefused, match=f"not of {source.bank_id}"):
+            await EventStoreDBEventStore.open(server.uri, bank_id=source.bank_id, copying=True)
+        await SqliteEventStore(_made(tmp_path / "another")).close()
+        with pytest.raises(StoreRefused, match=f"not of {source.bank_id}"):
+            SqliteEventStore(tmp_path / "another", bank_id=source.bank_id, copying=True)
+
+    async def test_the_store_itself(self, source: EventStore) -> None:
+        with pytest.raises(CopyRefused, match="same store"):
+            await copy_log(source, source, quiet)
+
+    async def test_a_source_that_has_never_been_a_bank(self, server: EventStoreDB, tmp_path: Path) -> None:
+        for nowhere in (server.uri, str(tmp_path / "nothing")):
+            with pytest.raises(CANNOT_COPY, match="no bank has ever been|is not there"):
+                await copy_bank(nowhere, str(tmp_path / "target"), quiet)
+        assert not (tmp_path / "target").exists()
+        assert not (tmp_path / "nothing").exists()
+
+    @pytest.mark.parametrize("common", [0, 3])
+    async def test_a_target_that_went_another_way(self, source: EventStore, target: EventStore, common: int) -> None:
+        together = some_events(3)[:common]
+        for store in (source, target):
+            if together:
+                await store.append("account-1", 0, together)
+        await source.append("account-1", common, some_events())
+        await target.append("account-1", common, some_events())
+        before = await whole_log(target)
+        with pytest.raises(CopyRefused, match=f"where the source has revision {common + 1} of account-1"):
+            await copy_log(source, target, quiet)
+        assert await whole_log(target) == before
+
+    async def test_a_target_that_has_gone_on(self, source: EventStore, target: EventStore) -> None:
+        await write_at_random(source, appends=5, seed=9)
+        await copy_log(source, target, quiet)
+        await target.append("account-new", 0, some_events())
+        with pytest.raises(CopyRefused, match="the target has revision 1 of account-new"):
+            await copy_log(source, target, quiet)
+
+    async def test_a_stream_of_another_program_in_the_way(self, source: EventStore, target: EventStore) -> None:
+        await target.append("account-1", 0, [some_event()._replace(type="theirs")])
+        await source.append("account-1", 0, some_events())
+        with pytest.raises(CopyRefused, match="its stream account-1 has other events"):
+            await copy_log(source, target, quiet)
+
+    async def test_a_target_that_does_not_keep_what_it_was_given(self, source: EventStore) -> None:
+        await source.append("account-1", 0, some_events())
+        for target, complaint in (
+            (_Forgetful(), "which does not have it"),
+            (_Careless(), "data and metadata differ"),
+        ):
+            target.bank_id = source.bank_id
+            with pytest.raises(CopyRefused, match=complaint):
+                await copy_log(source, target, quiet)
+
+    async def test_a_bank_that_is_being_served(self, process: ServerProcess, tmp_path: Path) -> None:
+        with pytest.raises(DataDirectoryInUse, match="which serves on"):
+            await copy_bank(str(tmp_path / "data"), str(tmp_path / "target"), quiet)
+
+
+class TestTokens:
+    async def test_a_token_of_the_source_means_the_same_place_in_the_target(
+        self, source: EventStore, target: EventStore
+    ) -> None:
+        await write_at_random(source, appends=30, seed=10)
+        await copy_log(source, target, quiet)
+        theirs, ours = Tokens(source), Tokens(target)
+        for event, copied in zip(await whole_log(source), await whole_log(target), strict=True):
+            assert await ours.decode(theirs.encode(place(event))) == place(copied)
+            assert await theirs.decode(ours.encode(place(copied))) == place(event)
+        assert await ours.decode(theirs.encode(BEGINNING)) == BEGINNING
+
+    async def test_a_token_for_what_the_target_does_not_have_is_refused(
+        self, source: EventStore, target: EventStore
+    ) -> None:
+        await source.append("account-1", 0, some_events())
+        await copy_log(source, target, quiet)
+        await source.append("account-1", 1, some_events())
+        with pytest.raises(InvalidToken, match="does not have"):
+            await Tokens(target).decode(Tokens(source).encode(await source.head()))
+
+
+async def test_clients_notice_nothing_of_the_move(server: EventStoreDB, tmp_path: Path) -> None:
+    before = Settings(listen="127.0.0.1:0", data=tmp_path / "data")
+    after = Settings(listen="127.0.0.1:0", data=tmp_path / "views", event_store=server.uri)
+    registration, order = john_doe(request_id=request_id()), request_id()
+    async with serving(before) as running, Caller(running.address) as bank:
+        registered = await bank.persons.RegisterPerson(registration)
+        opening_ = opening(registered.person.person_id, request_id=request_id(), initial_deposit=usd("5"))
+        opened = await bank.accounts.OpenAccount(opening_)
+        account_id = opened.account.account_id
+        for _ in range(5):
+            await bank.deposit(account_id, "1")
+        paid = await bank.deposit(account_id, "1", request_id=order)
+        seen = await watch(bank, accounts.WatchAccountEventsRequest(beginning=Empty()), events=4)
+        for number in range(2):
+            await bank.persons.RegisterPerson(john_doe(person_id=f"p-{number}"))
+        first_page = await bank.persons.ListPersons(persons.ListPersonsRequest(page_size=1))
+
+    copied = await copy_bank(str(before.data), server.uri, quiet)
+    assert copied.events == copied.appended > 9
+
+    async with serving(after) as running, Caller(running.address) as bank:
+        # Consistency tokens.
+        account = accounts.GetAccountRequest(account_id=account_id, consistency_token=paid.consistency_token)
+        assert (await bank.accounts.GetAccount(account)).account == paid.account
+        # Watches: from the last token on, and on with what is new.
+        more = await bank.deposit(account_id, "1")
+        assert more.account.revision == 8
+        rest = await watch(bank, accounts.WatchAccountEventsRequest(resume_token=seen[-1].resume_token), events=3)
+        revisions = [event.revision for response in [*seen, *rest] for event in response.events]
+        assert sorted(set(revisions)) == revisions
+        assert revisions[: len(revisions)] == list(range(1, len(revisions) + 1))
+        assert 8 in revisions
+        # What was done is not done again, by request ids, and numbers that are taken stay so.
+        for again, first in (
+            (await bank.persons.RegisterPerson(registration), registered),
+            (await bank.accounts.OpenAccount(opening_), opened),
+            (await bank.deposit(account_id, "1", request_id=order), paid),
+        ):
+            assert again.replayed
+            assert again.event_id == first.event_id
+        taken = opening(registered.person.person_id, account_number=opening_.account_number)
+        assert (await refused(bank.accounts.OpenAccount(taken))).reason == "ACCOUNT_NUMBER_TAKEN"
+        # A page token is of one log's list: the list begins again.
+        token = persons.ListPersonsRequest(page_size=1, page_token=first_page.next_page_token)
+        assert (await refused(bank.persons.ListPersons(token))).violations == {"page_token": "INVALID_PAGE_TOKEN"}
+
+    # And back, as it is now.
+    await copy_bank(server.uri, str(tmp_path / "back"), quiet)
+    async with serving(Settings(listen="127.0.0.1:0", data=tmp_path / "back")) as running:
+        async with Caller(running.address) as bank:
+            assert await bank.balance(account_id, more.consistency_token) == "12.00 USD"
+            assert await bank.balance(account_id, paid.consistency_token) == "12.00 USD"
+
+
+async def test_the_command_says_what_it_does(server: EventStoreDB, tmp_path: Path) -> None:
+    async with serving(Settings(listen="127.0.0.1:0", data=tmp_path / "data")) as running:
+        async with Caller(running.address) as bank:
+            await bank.register()
+    place = server.uri.replace("esdb://", "esdb://admin:secret@")
+    code, out, err = await run_openbank("copy", "--from", str(tmp_path / "data"), "--to", place)
+    shown = server.uri.partition("?")[0]
+    assert (code, err) == (0, "")
+    assert out == (
+        f"copying the bank in {tmp_path}/data to {shown}\n"
+        f"complete: {shown} has all 1 events, 1 of them new; each was read back, and is what the source has\n"
+    )
+    code, out, err = await run_openbank("copy", "--from", str(tmp_path / "nothing"), "--to", server.uri)
+    assert code == 2
+    assert err == f"openbank: the copy is not complete: {tmp_path}/nothing/events.db is not there\n"
+
+
+class _Forgetful(MemoryStore):
+    """Acknowledges, and has nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store_id = "51" * 16
+
+    async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
+        return 1
+
+
+class _Careless(MemoryStore):
+    """Has something else than it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store_id = "52" * 16
+
+    async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
+        changed = [event._replace(data=b"", metadata=Metadata(TIME)) for event in events]
+        return await super().append(stream, expected_revision, changed)
+
+
+async def _memory(source: EventStore) -> MemoryStore:
+    store = MemoryStore()
+    store.bank_id = source.bank_id
+    return store
+
+
+async def _open_to_serve(
+    target: SqliteEventStore | EventStoreDBEventStore, server: EventStoreDB, tmp_path: Path
+) -> Callable[[], None]:
+    if isinstance(target, SqliteEventStore):
+        await SqliteEventStore(tmp_path / "target").close()
+    else:
+        await (await EventStoreDBEventStore.open(server.uri)).close()
+    return lambda: None
+
+
+async def write_something_of_everything(store: EventStore) -> None:
+    """Events of every type, persons', accounts' and the bank's own, with all that an event can carry."""
+    from openbank.eventstore import codec
+
+    for number, (_, stream, event) in enumerate(EXAMPLES):
+        metadata = Metadata(TIME - number, bytes([number]) * 16, b"hash", 'say "hi"\\', "cause", "ann")
+        new = NewEvent(bytes([number + 100]) * 16, *codec.encode(event), metadata)
+        await store.append(stream, len(await store.read_stream(stream)), [new])
+
+
+async def write_at_random(store: EventStore, appends: int, seed: int) -> None:
+    """Appends of a few streams, one of them hot, with commands of one to three events."""
+    at_random = random.Random(seed)
+    revisions: dict[str, int] = {}
+    for number in range(appends):
+        stream = f"account-{at_random.choice(['hot', 'hot', 'hot', *map(str, range(10))])}-{seed}"
+        events = [event for _ in range(at_random.randint(1, 2)) for event in some_events(at_random.choice([1, 1, 3]))]
+        revision = revisions.get(stream, 0)
+        revisions[stream] = revision + len(events)
+        await store.append(stream, revision, events)
+        del number
+
+
+def payload_of(description: str) -> bytes:
+    from tests.eventstore.conformance import payload
+
+    return payload(description)
+
+
+async def assert_same(source: EventStore, target: EventStore) -> list[RecordedEvent]:
+    events = await whole_log(source)
+    assert without_positions(await whole_log(target)) == without_positions(events)
+    return events
+
+
+def without_positions(events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+    return [event._replace(position=0) for event in events if event.type != "theirs"]
+
+
+async def watch(bank: Caller, request: accounts.WatchAccountEventsRequest, events: int) -> list[object]:
+    """The responses of a watch until it has given so many events."""
+    responses = []
+    call = bank.accounts.WatchAccountEvents(request)
+    async for response in call:
+        responses.append(response)
+        events -= len(response.events)
+        if events <= 0:
+            break
+    call.cancel()
+    return responses
+
+
+async def run_openbank_until(seconds: float, *arguments: str) -> None:
+    """Runs a command, and kills it after a while."""
+    import sys
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "openbank", *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory
