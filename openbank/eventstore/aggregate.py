@@ -89,6 +89,17 @@ class _Replay(NamedTuple):
     revision: int
 
 
+class _Tip(NamedTuple, Generic[State]):
+    """The end of a stream, and the aggregate there.
+
+    `revision` is ahead of the resource's where another program has written into the stream: its events are none of the
+    bank's, but they have a place.
+    """
+
+    resource: Versioned[State] | None
+    revision: int
+
+
 class Aggregate(Generic[State]):
     """The writing side of one aggregate. Made and kept by its `Repository`."""
 
@@ -99,7 +110,7 @@ class Aggregate(Generic[State]):
         self._stream = kind.stream(aggregate_id)
         self._clock = clock
         self._loaded = False
-        self._current: Versioned[State] | None = None
+        self._tip: _Tip[State] = _Tip(None, NO_STREAM)
         self._requests: dict[bytes, _Known] = {}
         self._forgotten = NO_STREAM
         """The revision up to which requests are no longer, or not all, in memory."""
@@ -182,16 +193,14 @@ class Aggregate(Generic[State]):
                 await self._catch_up()
                 current = True
 
-    async def _append(
-        self, decided: list[_Attempt[State]], events: list[NewEvent], tip: Versioned[State] | None
-    ) -> bool:
+    async def _append(self, decided: list[_Attempt[State]], events: list[NewEvent], tip: _Tip[State]) -> bool:
         """Whether the aggregate is known to be as the store has it. Answers those who got an answer."""
-        expected = self._revision
+        expected = self._tip.revision
         try:
             position = await self._store.append(self._stream, expected, events)
         except WrongExpectedRevision as error:
             await self._catch_up()
-            if self._revision == expected:
+            if self._tip.revision == expected:
                 raise StoreDamaged(f"{self._stream} reads as at revision {expected}, but: {error}") from error
             return True
         except (StoreUnavailable, OutcomeUnknown) as error:
@@ -199,16 +208,16 @@ class Aggregate(Generic[State]):
             self._loaded = isinstance(error, StoreUnavailable)
             _fail([attempt for attempt in decided if attempt.events], error)
             return False
-        self._current = tip
+        self._tip = tip
         for revision, event in enumerate(events, expected + 1):
             self._remember(event.metadata, revision)
         at = LogPosition(position, self._stream, expected + len(events))
         _answer(decided, at)
         return True
 
-    def _decide(self, batch: list[_Attempt[State]]) -> tuple[list[_Attempt[State]], Versioned[State] | None]:
+    def _decide(self, batch: list[_Attempt[State]]) -> tuple[list[_Attempt[State]], _Tip[State]]:
         """Decides as many of `batch` as one append can hold, and the state they leave."""
-        tip = self._current
+        tip = self._tip
         made: dict[bytes, _Known] = {}
         size = 0
         for count, attempt in enumerate(batch, 1):
@@ -223,9 +232,7 @@ class Aggregate(Generic[State]):
                 return batch[:count], tip
         return batch, tip
 
-    def _decide_one(
-        self, attempt: _Attempt[State], tip: Versioned[State] | None, made: dict[bytes, _Known]
-    ) -> Versioned[State] | None:
+    def _decide_one(self, attempt: _Attempt[State], tip: _Tip[State], made: dict[bytes, _Known]) -> _Tip[State]:
         """The order of the checks is the contract's: replay, existence, expected_revision, state, rules."""
         request = attempt.request
         known = self._requests.get(request.id) or made.get(request.id)
@@ -234,34 +241,34 @@ class Aggregate(Generic[State]):
                 raise RequestIdReused
             attempt.outcome = _Replay(known.revision)
             return tip
-        if request.expected_revision is not None and tip and tip.revision != request.expected_revision:
-            raise RevisionMismatch(streams.split(self._stream)[0], self._id, request.expected_revision, tip.revision)
-        events = attempt.decide(tip.state if tip else None)
-        attempt.outcome = tip
+        now = tip.resource
+        if request.expected_revision is not None and now and now.revision != request.expected_revision:
+            raise RevisionMismatch(streams.split(self._stream)[0], self._id, request.expected_revision, now.revision)
+        events = attempt.decide(now.state if now else None)
+        attempt.outcome = now
         for part, event in enumerate(events):
             tip = self._record(attempt, event, tip, part, len(events))
-        if events and request.id and tip:
+        if events and request.id:
             made[request.id] = _Known(request.hash, tip.revision)
         return tip
 
     def _record(
-        self, attempt: _Attempt[State], event: codec.DomainEvent, tip: Versioned[State] | None, part: int, parts: int
-    ) -> Versioned[State]:
+        self, attempt: _Attempt[State], event: codec.DomainEvent, tip: _Tip[State], part: int, parts: int
+    ) -> _Tip[State]:
         request, now = attempt.request, self._clock()
-        tip = self._apply(tip, event, now)
+        resource = self._apply(tip, event, now)
         type_name, data = codec.encode(event)
         metadata = Metadata(
-            now, request.id, request.hash, request.correlation_id, "", self._kind.owner(tip.state), part, parts
+            now, request.id, request.hash, request.correlation_id, "", self._kind.owner(resource.state), part, parts
         )
         new = NewEvent(event_id(self._stream, request, part), type_name, data, metadata)
         attempt.events.append(new)
-        attempt.outcome = Written(tip, new.id, now, LogPosition(0), replayed=False)
-        return tip
+        attempt.outcome = Written(resource, new.id, now, LogPosition(0), replayed=False)
+        return _Tip(resource, resource.revision)
 
-    def _apply(self, current: Versioned[State] | None, event: codec.DomainEvent, time: int) -> Versioned[State]:
-        if current is None:
-            return Versioned(self._kind.apply(None, event), 1, time, time)
-        return Versioned(self._kind.apply(current.state, event), current.revision + 1, current.create_time, time)
+    def _apply(self, tip: _Tip[State], event: codec.DomainEvent, time: int) -> Versioned[State]:
+        state, create_time = (tip.resource.state, tip.resource.create_time) if tip.resource else (None, time)
+        return Versioned(self._kind.apply(state, event), tip.revision + 1, create_time, time)
 
     async def _recall(self, batch: list[_Attempt[State]]) -> None:
         """Asks the store for the requests of `batch` that may be older than what is in memory."""
@@ -276,25 +283,23 @@ class Aggregate(Generic[State]):
     async def _catch_up(self) -> None:
         """Folds what the stream has beyond what is known; everything, the first time."""
         if not self._loaded:
-            self._current, self._requests, self._forgotten = None, {}, NO_STREAM
+            self._tip, self._requests, self._forgotten = _Tip(None, NO_STREAM), {}, NO_STREAM
         while True:
-            page = await self._store.read_stream(self._stream, self._revision, PAGE)
+            page = await self._store.read_stream(self._stream, self._tip.revision, PAGE)
             for event in page:
-                self._current = self._fold(self._current, event)
+                self._tip = self._fold(self._tip, event)
                 self._remember(event.metadata, event.revision)
             if len(page) < PAGE:
                 break
         self._loaded = True
 
-    @property
-    def _revision(self) -> int:
-        return self._current.revision if self._current else NO_STREAM
-
-    def _fold(self, current: Versioned[State] | None, event: RecordedEvent) -> Versioned[State]:
-        if event.revision != (current.revision if current else NO_STREAM) + 1:
+    def _fold(self, tip: _Tip[State], event: RecordedEvent) -> _Tip[State]:
+        if event.revision != tip.revision + 1:
             raise StoreDamaged(f"{event.stream} has a gap before revision {event.revision}")
+        if not codec.is_ours(event.type):
+            return _Tip(tip.resource, event.revision)
         decoded = codec.decode(event.type, event.data, self._id)
-        return self._apply(current, decoded, event.metadata.record_time)
+        return _Tip(self._apply(tip, decoded, event.metadata.record_time), event.revision)
 
     def _remember(self, metadata: Metadata, revision: int) -> None:
         if metadata.request_id:
@@ -311,19 +316,18 @@ class Aggregate(Generic[State]):
 
     async def _replay(self, revision: int) -> Written[State]:
         """The outcome of the command whose last event has `revision`, as it was then."""
-        current: Versioned[State] | None = None
+        tip: _Tip[State] = _Tip(None, NO_STREAM)
         while True:
-            done = current.revision if current else 0
-            page = await self._store.read_stream(self._stream, done, min(PAGE, revision - done))
+            page = await self._store.read_stream(self._stream, tip.revision, min(PAGE, revision - tip.revision))
             for event in page:
-                current = self._fold(current, event)
-            if not page or page[-1].revision >= revision:
+                tip = self._fold(tip, event)
+            if not page or tip.revision >= revision:
                 break
-        if current is None or current.revision != revision:
+        if tip.resource is None or tip.revision != revision:
             raise StoreDamaged(f"{self._stream} ends before revision {revision}, which it had")
         event = page[-1]
         at = LogPosition(event.position, event.stream, event.revision)
-        return Written(current, event.id, event.metadata.record_time, at, replayed=True)
+        return Written(tip.resource, event.id, event.metadata.record_time, at, replayed=True)
 
 
 class _NotFound(Exception):

@@ -20,6 +20,8 @@ from openbank.domain.request import Request, fingerprint
 from openbank.eventstore import aggregate
 from openbank.eventstore.aggregate import Aggregate, Kind, Written
 from openbank.eventstore.port import (
+    Metadata,
+    NewEvent,
     OutcomeUnknown,
     StoreDamaged,
     StoreUnavailable,
@@ -99,6 +101,17 @@ def start(*commands: Coroutine[Any, Any, Answer]) -> list[asyncio.Task[Answer]]:
     return [asyncio.create_task(command) for command in commands]
 
 
+async def test_events_of_another_program_in_the_stream_do_no_harm(disk: SqliteEventStore) -> None:
+    theirs = NewEvent(uuid4().bytes, "audit.Seen", b"whatever", Metadata(NOON))
+    await disk.append(STREAM, 1, [theirs])
+    bank = Bank(disk, clock, kept_max=10)
+    request = some_request()
+    written = await deposit(bank, 1, request)
+    assert (written.resource.revision, written.resource.state.balance) == (3, usd(101))
+    replayed = await deposit(Bank(disk, clock, kept_max=10), 1, request)
+    assert replayed == written._replace(replayed=True)
+
+
 # Together
 
 
@@ -129,6 +142,7 @@ async def test_a_batch_ends_where_an_append_does(
     bank: Bank, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aggregate, "BATCH_BYTES_MAX", 500)
+    monkeypatch.setattr(aggregate, "METADATA_BYTES", 0)
     await asyncio.gather(*(deposit(bank, 1) for _ in range(50)))
     sizes = [sum(len(event.data) for event in asked.events) for asked in store.asked]
     assert len(sizes) > 2
