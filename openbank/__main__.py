@@ -8,14 +8,22 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openbank import config, logs
 from openbank.config import BadSetting, Settings
 
+if TYPE_CHECKING:
+    from openbank.app import Copied
+
+EXIT_NOT_SERVING = 1
 EXIT_BAD_START = 2
+EXIT_INTERRUPTED = 130
+PROGRESS_SECONDS = 2.0
 
 TRY = "grpcurl -plaintext {address} openbank.persons.v1.PersonsService/ListPersons"
 
@@ -46,7 +54,64 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("file", type=Path, metavar="FILE", help="must not be there yet")
     config.add_flags(backup, "data")
     backup.set_defaults(run=_backup)
+    copy = commands.add_parser(
+        "copy",
+        help="copy a bank to another event store, to serve it from there",
+        description="Copies all events of a bank to another event store, and reads each of them back. Either place is a"
+        " data directory, which must not be served from meanwhile, or an address of EventStoreDB. A copy that was"
+        " interrupted goes on where it stopped, by the same command.",
+    )
+    copy.add_argument("--from", dest="source", metavar="PLACE", required=True, help="data, or esdb://HOST:PORT?OPTIONS")
+    copy.add_argument("--to", dest="target", metavar="PLACE", required=True, help="the same; made where there is none")
+    copy.set_defaults(run=_copy)
+    tail = commands.add_parser(
+        "tail",
+        help="print events as they come",
+        description="Prints events as they come, until Ctrl-C. Lost connections are made again, and it goes on where it"
+        " was: no event is left out, and none comes twice.",
+    )
+    _add_tail_flags(tail)
+    tail.set_defaults(run=_tail)
+    health = commands.add_parser(
+        "health",
+        help="ask whether a bank is serving",
+        description=f"Exits with 0 if a bank is serving, else with {EXIT_NOT_SERVING}.",
+    )
+    health.add_argument(
+        "part", nargs="?", default="", metavar="PART", help="openbank.commands, openbank.queries, openbank.feeds, ..."
+    )
+    health.add_argument("--target", metavar="ADDRESS", help="HOST:PORT (default: what the bank here listens on)")
+    health.set_defaults(run=_health)
     return parser
+
+
+def _add_tail_flags(tail: argparse.ArgumentParser) -> None:
+    tail.add_argument("feed", choices=("accounts", "persons"), help="whose events")
+    tail.add_argument("--target", metavar="ADDRESS", help="HOST:PORT (default: what the bank here listens on)")
+    for flag, what in (
+        ("--account", "only this account's"),
+        ("--person", "only this person's; for persons"),
+        ("--owner", "only those of this person's accounts"),
+    ):
+        tail.add_argument(flag, metavar="ID", action="append", default=[], help=f"{what}; may be repeated")
+    tail.add_argument(
+        "--type", action="append", default=[], help="only of this type, such as MONEY_DEPOSITED; may be repeated"
+    )
+    tail.add_argument(
+        "--from",
+        dest="start",
+        metavar="WHERE",
+        default="live",
+        help="beginning, live, or a time such as 2026-11-23T15:25Z (default: live)",
+    )
+    tail.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="keep in FILE how far it has come, and go on from there the next time; --from counts for the first",
+    )
+    tail.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
+    tail.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")
 
 
 def _serve(settings: Settings, _: argparse.Namespace) -> int:
@@ -113,6 +178,78 @@ def _backup(settings: Settings, flags: argparse.Namespace) -> int:
         return _refuse(f"no backup was made: {error}")
     print(f"{flags.file} holds the events of {settings.data.resolve()}")
     return 0
+
+
+def _copy(settings: Settings, flags: argparse.Namespace) -> int:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from openbank.app import CANNOT_COPY, copy
+
+    source, target = (config.without_credentials(place) for place in (flags.source, flags.target))
+    print(f"copying the bank in {source} to {target}", flush=True)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            copied = runner.run(copy(flags.source, flags.target, _Progress()))
+    except CANNOT_COPY as error:
+        return _refuse(f"the copy is not complete: {error}")
+    except KeyboardInterrupt:
+        _refuse("the copy is not complete: interrupted; the same command goes on where it stopped")
+        return EXIT_INTERRUPTED
+    print(
+        f"complete: {target} has all {copied.events:,} events, {copied.appended:,} of them new;"
+        " each was read back, and is what the source has"
+    )
+    return 0
+
+
+class _Progress:
+    """Says every few seconds how far a copy has come."""
+
+    def __init__(self) -> None:
+        self._start = self._said = time.monotonic()
+
+    def __call__(self, copied: Copied) -> None:
+        now = time.monotonic()
+        if now - self._said < PROGRESS_SECONDS:
+            return
+        self._said = now
+        rate = copied.events / (now - self._start)
+        print(
+            f"  {copied.part:4.0%}  {copied.events:,} events, {copied.appended:,} of them new; {rate:,.0f} a second",
+            flush=True,
+        )
+
+
+def _tail(settings: Settings, flags: argparse.Namespace) -> int:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from openbank.client.errors import CannotTail
+    from openbank.client.tail import Wanted, tail
+
+    wanted = Wanted(
+        feed=flags.feed,
+        target=flags.target or settings.listen,
+        accounts=flags.account,
+        persons=flags.person,
+        owners=flags.owner,
+        types=flags.type,
+        start=flags.start,
+        resume=flags.resume,
+        format=flags.format,
+        until_caught_up=flags.until_caught_up,
+    )
+    try:
+        tail(wanted)
+    except CannotTail as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _health(settings: Settings, flags: argparse.Namespace) -> int:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from openbank.rpc.probe import SERVING, probe
+
+    status = probe(flags.target or settings.listen, flags.part)
+    print(status)
+    return 0 if status == SERVING else EXIT_NOT_SERVING
 
 
 def _refuse(why: str) -> int:

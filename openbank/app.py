@@ -6,14 +6,24 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 from openbank.commands.bank import Bank
-from openbank.config import Settings, is_embedded
+from openbank.config import Settings, is_embedded, is_event_store_address
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
+from openbank.eventstore.copy import Copied, CopyRefused, copy_log
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
-from openbank.eventstore.port import EventStore, LogPosition, StoreRefused, StoreUnavailable
-from openbank.eventstore.sqlite import SqliteEventStore, backup
+from openbank.eventstore.port import (
+    AppendTooLarge,
+    EventStore,
+    LogPosition,
+    OutcomeUnknown,
+    StoreDamaged,
+    StoreRefused,
+    StoreUnavailable,
+)
+from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup
 from openbank.eventstore.tail import LogTail
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Feed
@@ -30,13 +40,24 @@ from openbank.views.port import Views, ViewsUnavailable
 from openbank.views.projector import Projector, match_log
 from openbank.views.sqlite import SqliteViews
 
-__all__ = ["CANNOT_START", "backup", "serving"]
+__all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "backup", "copy", "serving"]
 
 SERVICES = (persons.SERVICE, accounts.SERVICE)
 HEALTH_SECONDS = 0.1
 """How often health looks at what it reports."""
 CANNOT_START = (DataDirectoryInUse, StoreRefused, StoreUnavailable, ViewsUnavailable, CannotListen, OSError)
 """What `serving` raises for a start that cannot be: the message tells a person what to do."""
+CANNOT_COPY = (
+    AppendTooLarge,
+    CopyRefused,
+    DataDirectoryInUse,
+    OSError,
+    OutcomeUnknown,
+    StoreDamaged,
+    StoreRefused,
+    StoreUnavailable,
+)
+"""What `copy` raises."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,12 +93,12 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         server.add(handlers(accounts.SERVICE, accounts.Accounts(bank, reader, watches, tokens), calls))
 
         await stack.enter_async_context(_background("log", tail.run))
-        projecting = await stack.enter_async_context(_background("projector", projector.run))
+        projecting = await stack.enter_async_context(_background("projector", lambda: _project(projector, views)))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
         await server.start()
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
-            directory.says(server.address)
+            directory.says(f"serves on {server.address}")
         parts = _Parts(health, tail, views, projector, projecting, feeding, await store.head())
         await stack.enter_async_context(_background("health", parts.report))
         yield server
@@ -86,7 +107,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
 def _data_directory(settings: Settings) -> DataDirectory | None:
     """Held, where something is kept in it."""
     if is_embedded(settings.event_store) or is_embedded(settings.views):
-        return DataDirectory(settings.data, settings.listen)
+        return DataDirectory(settings.data, f"serves on {settings.listen}")
     return None
 
 
@@ -111,6 +132,47 @@ async def _project(projector: Projector, views: SqliteViews | MongoViews) -> Non
         await Leased(Lease(views.lease()), projector.run).run()
     else:
         await projector.run()
+
+
+async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> Copied:
+    """Copies a bank's events from one place to another, each a data directory or an address of EventStoreDB.
+
+    Raises one of CANNOT_COPY; the same call again then goes on where that one stopped.
+    """
+    async with AsyncExitStack() as stack:
+        origin = await _open_source(stack, source)
+        copy = await _open_target(stack, target, origin.bank_id)
+        copied = await copy_log(origin, copy, progress)
+        await copy.copied()
+        return copied
+
+
+async def _open_source(stack: AsyncExitStack, place: str) -> EventStore:
+    store: EventStore
+    if is_event_store_address(place):
+        store = await EventStoreDBEventStore.open(place, make=False)
+    else:
+        if not (Path(place) / FILE).exists():
+            raise FileNotFoundError(f"{Path(place) / FILE} is not there")
+        store = SqliteEventStore(_hold(stack, place))
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _open_target(stack: AsyncExitStack, place: str, bank_id: str) -> SqliteEventStore | EventStoreDBEventStore:
+    store: SqliteEventStore | EventStoreDBEventStore
+    if is_event_store_address(place):
+        store = await EventStoreDBEventStore.open(place, bank_id=bank_id, copying=True)
+    else:
+        store = SqliteEventStore(_hold(stack, place), bank_id=bank_id, copying=True)
+    stack.push_async_callback(store.close)
+    return store
+
+
+def _hold(stack: AsyncExitStack, place: str) -> Path:
+    directory = DataDirectory(Path(place), "copies the bank")
+    stack.callback(directory.close)
+    return directory.path
 
 
 class _Parts:

@@ -27,6 +27,11 @@ def is_embedded(address: str) -> bool:
     return address == EMBEDDED
 
 
+def is_event_store_address(place: str) -> bool:
+    """Whether it is one of EventStoreDB, rather than a directory."""
+    return place.startswith(("esdb://", "esdb+"))
+
+
 def without_credentials(address: str) -> str:
     """A store's address, as it may be shown."""
     return re.sub(r"//[^/@]*@", "//", address).partition("?")[0]

@@ -20,7 +20,7 @@ class DataDirectoryInUse(Exception):
 class DataDirectory:
     """Held from construction to `close`. Raises DataDirectoryInUse, and OSError when it cannot be made or written."""
 
-    def __init__(self, path: Path, listen: str) -> None:
+    def __init__(self, path: Path, doing: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path.resolve()
         # Not inherited by child processes (PEP 446), which would hold the lock beyond this one's end.
@@ -31,12 +31,12 @@ class DataDirectory:
             holder = os.read(self._file, 1000).decode(errors="replace").strip()
             os.close(self._file)
             raise DataDirectoryInUse(f"{self.path} is in use by {holder or 'another process'}") from None
-        self.says(listen)
+        self.says(doing)
 
-    def says(self, listen: str) -> None:
-        """Who holds it and where it serves, for the message to another process."""
+    def says(self, doing: str) -> None:
+        """Who holds it and what for ("serves on ..."), for the message to another process."""
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"process {os.getpid()}, which serves on {listen}\n".encode(), 0)
+        os.pwrite(self._file, f"process {os.getpid()}, which {doing}\n".encode(), 0)
 
     def close(self) -> None:
         # The file stays: removing it could take it from under a process that has just opened it.

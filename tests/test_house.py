@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queries": {"domain", "eventstore.port", "views.port"},
     "feeds": {"domain", "eventstore"},
     "rpc": {"domain", "commands", "queries", "feeds", "eventstore", "views.port"},
+    "client": set(),
     "server": {"config", "logs", "rpc"},
     "app": {
         "config",
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "rpc",
         "server",
     },
-    "__main__": {"config", "logs", "app"},
+    "__main__": {"config", "logs", "app", "rpc.probe", "client"},
 }
 
 ADAPTERS = {"eventstore.sqlite", "eventstore.eventstoredb", "views.sqlite", "views.mongo"}
@@ -45,6 +46,7 @@ SEES_ADAPTERS = "app"
 # Rooms and modules that may import generated code, and whose.
 MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
     "rpc": ("openbank.", "google.", "grpc_health.", "grpc_reflection."),
+    "client": ("openbank.", "google."),
     "eventstore.codec": ("openbank.", "google.protobuf."),
     "eventstore.eventstoredb": ("esdbclient.", "google.protobuf.", "google.rpc."),
 }

@@ -261,7 +261,7 @@ class Aggregate(Generic[State]):
         metadata = Metadata(
             now, request.id, request.hash, request.correlation_id, "", self._kind.owner(resource.state), part, parts
         )
-        new = NewEvent(event_id(self._stream, request, part), type_name, data, metadata)
+        new = NewEvent(event_id(self._stream, request, part, now), type_name, data, metadata)
         attempt.events.append(new)
         attempt.outcome = Written(resource, new.id, now, LogPosition(0), replayed=False)
         return _Tip(resource, resource.revision)

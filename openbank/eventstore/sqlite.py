@@ -41,6 +41,8 @@ FILE = "events.db"
 APPLICATION_ID = 0x4F426576
 """In the file's header, so that another program's database is never taken for ours: "OBev"."""
 FORMAT = 1
+UNFINISHED = "unfinished"
+"""In the table `meta` while a copy into the store is under way."""
 BATCH_EVENTS_MAX = 2_000
 """Events in one commit. One INSERT holds them all, and SQLite allows 32,766 variables in it."""
 GATHER_APPENDS_MAX = 64
@@ -107,10 +109,14 @@ class SqliteEventStore:
 
     sole_writer = True
 
-    def __init__(self, directory: Path) -> None:
-        """Opens the store, or makes it. Raises StoreRefused for a file that is not this version's."""
+    def __init__(self, directory: Path, *, bank_id: str | None = None, copying: bool = False) -> None:
+        """Opens the store, or makes it, of the bank `bank_id` where that matters.
+
+        One that is made by `copying` can be opened only so until it is `copied`: nobody is to be served from half a
+        log. Raises StoreRefused for a file that is not this version's, or is of another bank.
+        """
         path = directory / FILE
-        self._writer = _Writer(path)
+        self._writer = _Writer(path, bank_id, copying)
         self.bank_id = self._writer.meta("bank_id")
         self.store_id = self._writer.meta("store_id")
         self._head = self._writer.last()
@@ -185,6 +191,10 @@ class SqliteEventStore:
                     yield LogSlice(events, after, caught_up=after.position >= self._head.position)
         finally:
             self._subscribers.discard(subscriber)
+
+    async def copied(self) -> None:
+        """The copy into this store is whole."""
+        await asyncio.get_running_loop().run_in_executor(self._writing, self._writer.drop_meta, UNFINISHED)
 
     async def close(self) -> None:
         self._closed = True
@@ -269,8 +279,8 @@ _Outcome = _Written | Exception
 class _Writer:
     """The one connection that writes. Used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = _open(path)
+    def __init__(self, path: Path, bank_id: str | None, copying: bool) -> None:
+        self._connection = _open(path, bank_id, copying)
         self._types = {name: key for key, name in self._connection.execute("SELECT key, name FROM types")}
         self._heads: OrderedDict[str, _Head] = OrderedDict()
         self._position = self.last().position
@@ -278,6 +288,9 @@ class _Writer:
 
     def meta(self, name: str) -> str:
         return str(self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])
+
+    def drop_meta(self, name: str) -> None:
+        self._connection.execute("DELETE FROM meta WHERE name = ?", (name,))
 
     def last(self) -> LogPosition:
         row = self._connection.execute(
@@ -569,7 +582,7 @@ def backup(directory: Path, file: Path) -> None:
     _sync(file.parent)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
     except sqlite3.Error as error:
@@ -582,7 +595,8 @@ def _open(path: Path) -> sqlite3.Connection:
         # from here on, so it must be durable before anything rests on it: a checkpoint syncs it.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _create(connection)
+            _create(connection, bank_id or secrets.token_hex(16), copying)
+        _check_identity(connection, path, bank_id, copying)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise StoreRefused(f"{path} can't be opened: {error}") from error
@@ -602,9 +616,19 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreRefused(f"{path} has format {version}, written by a newer version; this one reads {FORMAT}")
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    ids = "".join(f"INSERT INTO meta VALUES ('{name}', '{secrets.token_hex(16)}');" for name in ("bank_id", "store_id"))
-    connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}{ids}COMMIT;")
+def _check_identity(connection: sqlite3.Connection, path: Path, bank_id: str | None, copying: bool) -> None:
+    meta = dict(connection.execute("SELECT name, value FROM meta"))
+    if bank_id is not None and meta["bank_id"] != bank_id:
+        raise StoreRefused(f"{path} is of the bank {meta['bank_id']}, not of {bank_id}")
+    if UNFINISHED in meta and not copying:
+        raise StoreRefused(f"a copy into {path} has not finished: run `openbank copy` again, as it was")
+
+
+def _create(connection: sqlite3.Connection, bank_id: str, copying: bool) -> None:
+    meta = {"bank_id": bank_id, "store_id": secrets.token_hex(16)} | ({UNFINISHED: "yes"} if copying else {})
+    connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}")
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    connection.execute("COMMIT")
 
 
 def _reading_failed(error: sqlite3.Error) -> Exception:

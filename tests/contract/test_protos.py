@@ -101,7 +101,7 @@ def test_feeds_differ_in_their_events_only() -> None:
     requests = [dict(fields_of(method.input_type)) for method in READS if method.server_streaming]
     responses = [fields_of(method.output_type) for method in READS if method.server_streaming]
     assert responses[0] == responses[1]
-    assert [{n: name for n, name in request.items() if n in (1, 2, 3, 4, 10, 11)} for request in requests] == [
+    assert [{n: name for n, name in request.items() if n in (1, 2, 3, 4, 10, 11, 12)} for request in requests] == [
         {
             1: "beginning",
             2: "resume_token",
@@ -109,6 +109,7 @@ def test_feeds_differ_in_their_events_only() -> None:
             4: "time",
             10: "event_types",
             11: "stop_when_caught_up",
+            12: "heartbeat_interval",
         }
     ] * 2
 

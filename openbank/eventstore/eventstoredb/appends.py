@@ -144,7 +144,8 @@ class _Call(AsyncGrpcStreamer):
         self._waiting: dict[str, _Asked] = {}
         """In the order in which they were asked."""
         self._call: Any = link.append_call(self._sent())
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._receiving: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, link: Link) -> _Call:
@@ -159,7 +160,8 @@ class _Call(AsyncGrpcStreamer):
             except TimeoutError:
                 await call.stop()
                 raise
-        call._tasks = (asyncio.create_task(call._receive()), asyncio.create_task(call._watch()))
+        call._receiving = asyncio.create_task(call._receive())
+        call._watching = asyncio.create_task(call._watch())
         return call
 
     async def ask(self, request: streams_pb2.BatchAppendReq) -> streams_pb2.BatchAppendResp:
@@ -199,7 +201,7 @@ class _Call(AsyncGrpcStreamer):
     async def _watch(self) -> None:
         """Counts answers that do not come as lost: one timer for all of them, as this is the hottest path."""
         loop = asyncio.get_running_loop()
-        while not self.ended:
+        while True:
             await asyncio.sleep(ANSWER_SECONDS / 4)
             overdue = loop.time() - ANSWER_SECONDS
             for asked in self._waiting.values():
@@ -210,6 +212,8 @@ class _Call(AsyncGrpcStreamer):
     def _end(self) -> None:
         self.ended = True
         self._requests.put_nowait(None)
+        if self._watching is not None:
+            self._watching.cancel()
         for asked in self._waiting.values():
             _lose(asked.answer)
 

@@ -111,13 +111,13 @@ class Link:
             assert isinstance(subscription, AsyncCatchupSubscription)
             return subscription
 
-    async def create(self, stream: str, event: NewEvent) -> bool:
-        """Whether the stream was made with this event; False where it is there already."""
+    async def write(self, stream: str, event: NewEvent, after: int | None) -> bool:
+        """Whether the event was written as the next one after this (None: as the first); False where one is there."""
         with self.errors():
             try:
                 await self.connection.streams.batch_append(
                     stream,
-                    StreamState.NO_STREAM,
+                    StreamState.NO_STREAM if after is None else after,
                     [event],
                     timeout=CONNECT_SECONDS,
                     metadata=self._client._call_metadata,

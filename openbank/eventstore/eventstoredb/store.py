@@ -65,6 +65,14 @@ class _Passed(NamedTuple):
     up_to: int
 
 
+class _Wanted(NamedTuple):
+    """See `open`."""
+
+    bank_id: str | None
+    make: bool
+    copying: bool
+
+
 class EventStoreDBEventStore:
     """`EventStore` on EventStoreDB. Any number of instances may write.
 
@@ -98,20 +106,23 @@ class EventStoreDBEventStore:
         *,
         wait_seconds: float = 0.0,
         bank_id: str | None = None,
+        make: bool = True,
+        copying: bool = False,
         settle_seconds: float = SETTLE_SECONDS,
         request_index: RequestIndex | None = None,
         prefix: str = "",
     ) -> EventStoreDBEventStore:
         """The store at an address like `esdb://user:password@host1,host2?Tls=true`, made where there is none.
 
-        Tries for `wait_seconds` to reach it. `bank_id` is the bank that it must be of, where that matters. All streams'
-        names begin with `prefix`, so that a server can hold several banks.
+        Tries for `wait_seconds` to reach it. `bank_id` is the bank that it must be of, where that matters; without
+        `make` it must be there. One that is made by `copying` can be opened only so until it is `copied`: nobody is to
+        be served from half a log. All streams' names begin with `prefix`, so that a server can hold several banks.
         Raises StoreRefused and StoreUnavailable.
         """
         link = Link(uri)
         store = cls(link, settle_seconds, request_index, prefix)
         try:
-            await store._begin(wait_seconds, bank_id)
+            await store._begin(wait_seconds, _Wanted(bank_id, make, copying))
         except BaseException:
             await link.close()
             raise
@@ -216,14 +227,22 @@ class EventStoreDBEventStore:
         await self._appends.close()
         await self._link.close()
 
-    async def _begin(self, wait_seconds: float, bank_id: str | None) -> None:
+    async def copied(self) -> None:
+        """The copy into this store is whole."""
+        stored = await self._identity()
+        identity = json.loads(stored.data) if stored else {}
+        if stored and identity.pop("unfinished", False):
+            event = Proposed(STORE_CREATED, json.dumps(identity).encode())
+            await self._link.write(self._prefix + STORE_STREAM, event, stored.stream_position)
+
+    async def _begin(self, wait_seconds: float, wanted: _Wanted) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
         said = False
         while True:
             try:
                 await self._link.connect()
-                return await self._identify(bank_id)
+                return await self._identify(wanted)
             except StoreUnavailable as error:
                 if loop.time() + RETRY_SECONDS > until:
                     raise StoreUnavailable(f"EventStoreDB at {self._link.targets}: {error}") from error
@@ -233,12 +252,18 @@ class EventStoreDBEventStore:
                     said = True
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _identify(self, bank_id: str | None) -> None:
+    async def _identify(self, wanted: _Wanted) -> None:
         """Learns which bank's this store is, or makes it one's: of several instances that try, one succeeds."""
         stored = await self._identity()
         if stored is None:
-            identity = {"format": FORMAT, "bankId": bank_id or secrets.token_hex(16), "storeId": secrets.token_hex(16)}
-            await self._link.create(self._prefix + STORE_STREAM, Proposed(STORE_CREATED, json.dumps(identity).encode()))
+            if not wanted.make:
+                raise StoreRefused("no bank has ever been in this store")
+            bank_id, store_id = wanted.bank_id or secrets.token_hex(16), secrets.token_hex(16)
+            made = {"format": FORMAT, "bankId": bank_id, "storeId": store_id}
+            if wanted.copying:
+                made["unfinished"] = True
+            event = Proposed(STORE_CREATED, json.dumps(made).encode())
+            await self._link.write(self._prefix + STORE_STREAM, event, None)
             stored = await self._identity()
         try:
             identity = json.loads(stored.data if stored else b"null")
@@ -250,12 +275,15 @@ class EventStoreDBEventStore:
             raise StoreRefused(f"the stream {self._prefix}{STORE_STREAM} is not this program's") from error
         if newer:
             raise StoreRefused(f"this store has format {version}, written by a newer version; this one reads {FORMAT}")
-        if bank_id is not None and bank_id != self.bank_id:
-            raise StoreRefused(f"this store is of the bank {self.bank_id}, not of {bank_id}")
+        if wanted.bank_id not in (None, self.bank_id):
+            raise StoreRefused(f"this store is of the bank {self.bank_id}, not of {wanted.bank_id}")
+        if identity.get("unfinished") and not wanted.copying:
+            raise StoreRefused("a copy into this store has not finished: run `openbank copy` again, as it was")
 
     async def _identity(self) -> Stored | None:
+        """What was written of it last."""
         try:
-            events = await self._link.read(stream_name=self._prefix + STORE_STREAM, limit=1)
+            events = await self._link.read(stream_name=self._prefix + STORE_STREAM, backwards=True, limit=1)
         except NotFound:
             return None
         except StoreDamaged as error:

@@ -1,0 +1,27 @@
+# The bank in a container: embedded by default, with its data in /data; on servers by OPENBANK_EVENT_STORE and
+# OPENBANK_VIEWS (deploy/compose.yaml). Build: docker build --tag openbank .
+
+FROM python:3.11-slim-bookworm AS build
+RUN python -m venv /opt/openbank
+WORKDIR /src
+# What others made first: it changes less often, and stays cached.
+COPY pyproject.toml constraints.txt README.md ./
+COPY generated generated
+COPY openbank openbank
+# By environment, not by option, so that the build's own requirements are pinned too.
+RUN PIP_CONSTRAINT=/src/constraints.txt /opt/openbank/bin/pip install --no-cache-dir --no-compile .
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --no-create-home openbank && install --directory --owner=openbank /data
+COPY --from=build /opt/openbank /opt/openbank
+ENV PATH=/opt/openbank/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    OPENBANK_DATA=/data \
+    OPENBANK_LISTEN=0.0.0.0:50051 \
+    OPENBANK_LOG_FORMAT=json
+USER openbank
+VOLUME /data
+EXPOSE 50051
+HEALTHCHECK --interval=15s --timeout=5s --start-period=75s CMD ["openbank", "health"]
+ENTRYPOINT ["openbank"]
+CMD ["serve"]

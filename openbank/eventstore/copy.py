@@ -1,0 +1,160 @@
+"""A bank's whole log from one store into another: each event as it is, in the order of the log.
+
+What the target holds is always a beginning of the source's log. So there is nothing to remember of a copy that was
+interrupted: what is there is compared, what is missing is appended, and read back. Appends are made one after the
+other. Of two that are under way at once nobody can promise which comes first, and the order of the log is what feeds
+and their tokens are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from openbank.eventstore.codec import is_ours
+from openbank.eventstore.port import (
+    APPEND_BYTES_MAX,
+    BEGINNING,
+    EventStore,
+    NewEvent,
+    RecordedEvent,
+    WrongExpectedRevision,
+)
+
+PAGE = 1_000
+BATCH_EVENTS_MAX = 250
+BATCH_BYTES_MAX = APPEND_BYTES_MAX // 8
+"""Events, and bytes of their payloads, in one append. As JSON, with every character escaped, they are six times as
+long, and there is metadata beside them."""
+
+
+class CopyRefused(Exception):
+    """The target is not, and can't be made, a copy of the source; what the source does not have stays untouched."""
+
+
+class Copied(NamedTuple):
+    """How far a copy has come. Everything up to there is in the target, and was read back from it."""
+
+    events: int = 0
+    appended: int = 0
+    """How many of them the target did not have before."""
+    part: float = 0.0
+    """Of the source's log, as it was at the beginning; 1 for all of it."""
+
+
+async def copy_log(source: EventStore, target: EventStore, progress: Callable[[Copied], None]) -> Copied:
+    """Makes the target a copy of the source, with the events of other programs left out of both.
+
+    The target must have been made for the source's bank. Of a source that is written to meanwhile the copy has all
+    events up to some place, and no other. Raises CopyRefused, and what stores raise; the same call
+    again then goes on.
+    """
+    if source.bank_id != target.bank_id:
+        raise CopyRefused(f"the target is of the bank {target.bank_id}, not of {source.bank_id}")
+    if source.store_id == target.store_id:
+        raise CopyRefused("source and target are the same store")
+    end = (await source.head()).position
+    here, there = _Reading(source), _Reading(target)
+    copied = Copied()
+    while events := await here.next(PAGE):
+        appended = await _bring(events, target, there)
+        copied = Copied(copied.events + len(events), copied.appended + appended, min(1.0, events[-1].position / end))
+        progress(copied)
+    more = await there.next(1)
+    if more:
+        raise CopyRefused(f"the target has {_name(more[0])}, which the source does not have")
+    return copied
+
+
+class _Reading:
+    """A store's log from the beginning, without the events of other programs."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._through = BEGINNING
+        self._read: list[RecordedEvent] = []
+        """And not yet taken."""
+
+    async def next(self, count: int) -> Sequence[RecordedEvent]:
+        """The next events: as many as these, and the rest of the last one's command; fewer where the log ends."""
+        while len(self._read) < count:
+            page = await self._store.read_log(self._through, PAGE)
+            self._read += [event for event in page.events if is_ours(event.type)]
+            self._through = page.through
+            if page.caught_up:
+                break
+        while count < len(self._read) and not _ends_command(self._read[count - 1]):
+            count += 1
+        taken, self._read = self._read[:count], self._read[count:]
+        return taken
+
+
+async def _bring(events: Sequence[RecordedEvent], target: EventStore, there: _Reading) -> int:
+    """Lets the target go on with these events. How many of them it did not have."""
+    stored = await there.next(len(events))
+    _compare(events, stored)
+    if len(stored) >= len(events):
+        return 0
+    missing = events[len(stored) :]
+    for batch in _batches(missing):
+        await _append(target, batch)
+    stored = await there.next(len(missing))
+    _compare(missing, stored)
+    if len(stored) < len(missing):
+        raise CopyRefused(f"{_name(missing[len(stored)])} was appended to the target, which does not have it")
+    return len(missing)
+
+
+async def _append(target: EventStore, batch: Sequence[RecordedEvent]) -> None:
+    stream, expected = batch[0].stream, batch[0].revision - 1
+    try:
+        await target.append(stream, expected, [NewEvent(*event[3:]) for event in batch])
+    except WrongExpectedRevision as error:
+        raise CopyRefused(
+            f"{_name(batch[0])} does not fit the target: its stream {stream} has other events there, or is being"
+            " written to, or the source's has another program's events"
+        ) from error
+
+
+def _compare(events: Sequence[RecordedEvent], stored: Sequence[RecordedEvent]) -> None:
+    """That the target begins with these events; it may have fewer. Their positions are its own."""
+    for event, other in zip(events, stored, strict=False):
+        if event[1:] == other[1:]:
+            continue
+        if event[1:4] != other[1:4]:
+            raise CopyRefused(f"where the source has {_name(event)}, the target has {_name(other)}")
+        fields = [name for name in RecordedEvent._fields[4:] if getattr(event, name) != getattr(other, name)]
+        raise CopyRefused(f"{_name(event)} is not the same in the target: {' and '.join(fields)} differ")
+
+
+def _batches(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
+    """As few appends as can be: consecutive events of one stream, and only whole commands."""
+    batch: list[RecordedEvent] = []
+    size = 0
+    for command in _commands(events):
+        length = sum(len(event.data) for event in command)
+        full = len(batch) + len(command) > BATCH_EVENTS_MAX or size + length > BATCH_BYTES_MAX
+        if batch and (full or command[0].stream != batch[0].stream):
+            yield batch
+            batch, size = [], 0
+        batch += command
+        size += length
+    if batch:
+        yield batch
+
+
+def _commands(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
+    command: list[RecordedEvent] = []
+    for event in events:
+        command.append(event)
+        if _ends_command(event):
+            yield command
+            command = []
+
+
+def _ends_command(event: RecordedEvent) -> bool:
+    return event.metadata.part + 1 >= event.metadata.parts
+
+
+def _name(event: RecordedEvent) -> str:
+    return f"revision {event.revision} of {event.stream} ({event.type}, {event.id.hex()})"
