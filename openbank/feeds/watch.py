@@ -94,25 +94,34 @@ class SlowConsumer(Exception):
         self.position = position
 
 
-async def watch(feed: Feed, start: Start, filter: Filter, stop_when_caught_up: bool, send: Send) -> None:
+async def watch(
+    feed: Feed,
+    start: Start,
+    filter: Filter,
+    stop_when_caught_up: bool,
+    send: Send,
+    heartbeat_seconds: float | None = None,
+) -> None:
     """Sends messages until cancelled, or until caught up where that is asked for.
 
     `send` returns when the client has taken the message, or something with room has taken it for the client; it is
-    cancelled when that takes too long, and nothing is sent after.
+    cancelled when that takes too long, and nothing is sent after. Heartbeats come as often as the limits say, unless
+    the client has a wish of its own.
     Raises PositionOutOfRange, StoreUnavailable (at the start only: later the watch waits for the store to come back),
     TooManyWatches, SlowConsumer, Draining.
     """
-    watching = _Watch(feed, filter, send)
+    watching = _Watch(feed, filter, send, heartbeat_seconds or feed.limits.heartbeat_seconds)
     with feed.admit(watching):
         await watching.begin(start)
         await watching.follow(stop_when_caught_up)
 
 
 class _Watch:
-    def __init__(self, feed: Feed, filter: Filter, send: Send) -> None:
+    def __init__(self, feed: Feed, filter: Filter, send: Send, heartbeat_seconds: float) -> None:
         self._feed = feed
         self._filter = filter
         self._send = send
+        self._heartbeat_seconds = heartbeat_seconds
         self._at = BEGINNING
         self._head_at_start = BEGINNING
         self._passed_time: int | None = None
@@ -201,7 +210,7 @@ class _Watch:
         return self._silence_left() <= 0 or (not self._told_caught_up and self._caught_up(self._at))
 
     def _silence_left(self) -> float:
-        return self._last_sent + self._feed.limits.heartbeat_seconds - asyncio.get_running_loop().time()
+        return self._last_sent + self._heartbeat_seconds - asyncio.get_running_loop().time()
 
 
 def _microseconds(time: datetime) -> int:

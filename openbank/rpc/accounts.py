@@ -23,7 +23,7 @@ from openbank.rpc.convert.accounts import (
     read_withdraw,
 )
 from openbank.rpc.convert.values import fill_written, read_place
-from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values
+from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values, read_heartbeat
 
 SERVICE = messages.DESCRIPTOR.services_by_name["AccountsService"]
 
@@ -124,7 +124,13 @@ class Accounts:
             owners=read_filter_ids(fields, "owner_ids", request.owner_ids),
             types=EVENTS.read_types(fields, "event_types", types),
         )
+        heartbeat_seconds = read_heartbeat(fields, request)
         fields.check()
         await self._watches.watch(
-            start, filter, request.stop_when_caught_up, messages.WatchAccountEventsResponse, write
+            start,
+            filter,
+            request.stop_when_caught_up,
+            heartbeat_seconds,
+            messages.WatchAccountEventsResponse,
+            write,
         )

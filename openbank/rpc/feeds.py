@@ -21,6 +21,8 @@ from openbank.rpc.convert.persons import fill_person_event
 from openbank.rpc.convert.values import fill_time, read_place, read_time
 
 FILTER_VALUES_MAX = 1_000
+HEARTBEAT_SECONDS_MIN = 1
+HEARTBEAT_SECONDS_MAX = 300
 
 _SIGNALS = {
     Signal.EVENTS: feed_pb2.FEED_SIGNAL_EVENTS,
@@ -60,6 +62,7 @@ class Watches:
         start: Start,
         filter: Filter,
         stop_when_caught_up: bool,
+        heartbeat_seconds: float | None,
         response_class: type[WatchAccountEventsResponse] | type[WatchPersonEventsResponse],
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
@@ -73,7 +76,7 @@ class Watches:
             token = next_token
 
         try:
-            await watch(self._feed, start, filter, stop_when_caught_up, send)
+            await watch(self._feed, start, filter, stop_when_caught_up, send, heartbeat_seconds)
         except PositionOutOfRange:
             raise errors.PositionOutOfRange(self._tokens.encode(BEGINNING)) from None
         except Draining:
@@ -82,6 +85,18 @@ class Watches:
             raise errors.SlowConsumer(token or self._tokens.encode(error.position)) from None
         except TooManyWatches as error:
             raise errors.TooManyWatches(error.watches_max) from None
+
+
+def read_heartbeat(fields: Fields, request: Any) -> float | None:
+    """How often the client wants heartbeats, in seconds; None where it leaves that to the server."""
+    if not request.HasField("heartbeat_interval"):
+        return None
+    interval = request.heartbeat_interval
+    seconds = float(interval.seconds + interval.nanos / 1e9)
+    if not (0 <= interval.nanos < 1e9 and HEARTBEAT_SECONDS_MIN <= seconds <= HEARTBEAT_SECONDS_MAX):
+        text = f"must be {HEARTBEAT_SECONDS_MIN} to {HEARTBEAT_SECONDS_MAX} seconds"
+        fields.refuse("heartbeat_interval", "INVALID_HEARTBEAT_INTERVAL", text)
+    return seconds
 
 
 def read_filter_values(fields: Fields, path: str, values: Sequence[Value]) -> Sequence[Value]:

@@ -17,7 +17,7 @@ from openbank.queries.persons import get_person, list_persons
 from openbank.queries.reader import PageRequest, Reader
 from openbank.rpc.convert.persons import EVENTS, fill_person, read_register_person, read_update_address
 from openbank.rpc.convert.values import fill_written, read_place
-from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values
+from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values, read_heartbeat
 
 SERVICE = messages.DESCRIPTOR.services_by_name["PersonsService"]
 
@@ -82,5 +82,8 @@ class Persons:
             ids=read_filter_ids(fields, "person_ids", request.person_ids),
             types=EVENTS.read_types(fields, "event_types", types),
         )
+        heartbeat_seconds = read_heartbeat(fields, request)
         fields.check()
-        await self._watches.watch(start, filter, request.stop_when_caught_up, messages.WatchPersonEventsResponse, write)
+        await self._watches.watch(
+            start, filter, request.stop_when_caught_up, heartbeat_seconds, messages.WatchPersonEventsResponse, write
+        )

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from openbank.accounts.v1 import account_pb2 as openbank_dot_accounts_dot_v1_dot_account__pb2
@@ -30,7 +31,7 @@ from openbank.common.v1 import feed_pb2 as openbank_dot_common_dot_v1_dot_feed__
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+openbank/accounts/v1/accounts_service.proto\x12\x14openbank.accounts.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a)openbank/accounts/v1/account_events.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a\x1eopenbank/common/v1/money.proto\"\xb7\x01\n\x12OpenAccountRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x10\n\x08owner_id\x18\x04 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x05 \x01(\t\x12\x15\n\rcurrency_code\x18\x06 \x01(\t\x12\x32\n\x0finitial_deposit\x18\x07 \x01(\x0b\x32\x19.openbank.common.v1.MoneyJ\x04\x08\x02\x10\x03\"\xb5\x01\n\x13OpenAccountResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xae\x01\n\x0e\x44\x65positRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"\xb1\x01\n\x0f\x44\x65positResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaf\x01\n\x0fWithdrawRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"\xb2\x01\n\x10WithdrawResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"_\n\x12GetAccountResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"N\n\x19GetAccountByNumberRequest\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"g\n\x1aGetAccountByNumberResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"p\n\x1aListAccountsByOwnerRequest\x12\x10\n\x08owner_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x82\x01\n\x1bListAccountsByOwnerResponse\x12/\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"p\n\x18ListAccountEventsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x83\x01\n\x19ListAccountEventsResponse\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\".openbank.accounts.v1.AccountEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"\xbf\x02\n\x19WatchAccountEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x08 \x03(\t\x12\x11\n\towner_ids\x18\t \x03(\t\x12;\n\x0b\x65vent_types\x18\n \x03(\x0e\x32&.openbank.accounts.v1.AccountEventType\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x42\x07\n\x05start\"\xd9\x01\n\x1aWatchAccountEventsResponse\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\".openbank.accounts.v1.AccountEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x88\x07\n\x0f\x41\x63\x63ountsService\x12\x62\n\x0bOpenAccount\x12(.openbank.accounts.v1.OpenAccountRequest\x1a).openbank.accounts.v1.OpenAccountResponse\x12V\n\x07\x44\x65posit\x12$.openbank.accounts.v1.DepositRequest\x1a%.openbank.accounts.v1.DepositResponse\x12Y\n\x08Withdraw\x12%.openbank.accounts.v1.WithdrawRequest\x1a&.openbank.accounts.v1.WithdrawResponse\x12\x64\n\nGetAccount\x12\'.openbank.accounts.v1.GetAccountRequest\x1a(.openbank.accounts.v1.GetAccountResponse\"\x03\x90\x02\x01\x12|\n\x12GetAccountByNumber\x12/.openbank.accounts.v1.GetAccountByNumberRequest\x1a\x30.openbank.accounts.v1.GetAccountByNumberResponse\"\x03\x90\x02\x01\x12\x7f\n\x13ListAccountsByOwner\x12\x30.openbank.accounts.v1.ListAccountsByOwnerRequest\x1a\x31.openbank.accounts.v1.ListAccountsByOwnerResponse\"\x03\x90\x02\x01\x12y\n\x11ListAccountEvents\x12..openbank.accounts.v1.ListAccountEventsRequest\x1a/.openbank.accounts.v1.ListAccountEventsResponse\"\x03\x90\x02\x01\x12~\n\x12WatchAccountEvents\x12/.openbank.accounts.v1.WatchAccountEventsRequest\x1a\x30.openbank.accounts.v1.WatchAccountEventsResponse\"\x03\x90\x02\x01\x30\x01\x42w\n\x17io.openbank.accounts.v1P\x01ZCgithub.com/openbank/openbank/gen/go/openbank/accounts/v1;accountsv1\xaa\x02\x14OpenBank.Accounts.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+openbank/accounts/v1/accounts_service.proto\x12\x14openbank.accounts.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a)openbank/accounts/v1/account_events.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a\x1eopenbank/common/v1/money.proto\"\xb7\x01\n\x12OpenAccountRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x10\n\x08owner_id\x18\x04 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x05 \x01(\t\x12\x15\n\rcurrency_code\x18\x06 \x01(\t\x12\x32\n\x0finitial_deposit\x18\x07 \x01(\x0b\x32\x19.openbank.common.v1.MoneyJ\x04\x08\x02\x10\x03\"\xb5\x01\n\x13OpenAccountResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xae\x01\n\x0e\x44\x65positRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"\xb1\x01\n\x0f\x44\x65positResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaf\x01\n\x0fWithdrawRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"\xb2\x01\n\x10WithdrawResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"_\n\x12GetAccountResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"N\n\x19GetAccountByNumberRequest\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"g\n\x1aGetAccountByNumberResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"p\n\x1aListAccountsByOwnerRequest\x12\x10\n\x08owner_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x82\x01\n\x1bListAccountsByOwnerResponse\x12/\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x1d.openbank.accounts.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"p\n\x18ListAccountEventsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x04 \x01(\t\"\x83\x01\n\x19ListAccountEventsResponse\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\".openbank.accounts.v1.AccountEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"\xf6\x02\n\x19WatchAccountEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x08 \x03(\t\x12\x11\n\towner_ids\x18\t \x03(\t\x12;\n\x0b\x65vent_types\x18\n \x03(\x0e\x32&.openbank.accounts.v1.AccountEventType\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05start\"\xd9\x01\n\x1aWatchAccountEventsResponse\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\".openbank.accounts.v1.AccountEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x88\x07\n\x0f\x41\x63\x63ountsService\x12\x62\n\x0bOpenAccount\x12(.openbank.accounts.v1.OpenAccountRequest\x1a).openbank.accounts.v1.OpenAccountResponse\x12V\n\x07\x44\x65posit\x12$.openbank.accounts.v1.DepositRequest\x1a%.openbank.accounts.v1.DepositResponse\x12Y\n\x08Withdraw\x12%.openbank.accounts.v1.WithdrawRequest\x1a&.openbank.accounts.v1.WithdrawResponse\x12\x64\n\nGetAccount\x12\'.openbank.accounts.v1.GetAccountRequest\x1a(.openbank.accounts.v1.GetAccountResponse\"\x03\x90\x02\x01\x12|\n\x12GetAccountByNumber\x12/.openbank.accounts.v1.GetAccountByNumberRequest\x1a\x30.openbank.accounts.v1.GetAccountByNumberResponse\"\x03\x90\x02\x01\x12\x7f\n\x13ListAccountsByOwner\x12\x30.openbank.accounts.v1.ListAccountsByOwnerRequest\x1a\x31.openbank.accounts.v1.ListAccountsByOwnerResponse\"\x03\x90\x02\x01\x12y\n\x11ListAccountEvents\x12..openbank.accounts.v1.ListAccountEventsRequest\x1a/.openbank.accounts.v1.ListAccountEventsResponse\"\x03\x90\x02\x01\x12~\n\x12WatchAccountEvents\x12/.openbank.accounts.v1.WatchAccountEventsRequest\x1a\x30.openbank.accounts.v1.WatchAccountEventsResponse\"\x03\x90\x02\x01\x30\x01\x42w\n\x17io.openbank.accounts.v1P\x01ZCgithub.com/openbank/openbank/gen/go/openbank/accounts/v1;accountsv1\xaa\x02\x14OpenBank.Accounts.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,38 +49,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNTSSERVICE'].methods_by_name['ListAccountEvents']._serialized_options = b'\220\002\001'
   _globals['_ACCOUNTSSERVICE'].methods_by_name['WatchAccountEvents']._loaded_options = None
   _globals['_ACCOUNTSSERVICE'].methods_by_name['WatchAccountEvents']._serialized_options = b'\220\002\001'
-  _globals['_OPENACCOUNTREQUEST']._serialized_start=274
-  _globals['_OPENACCOUNTREQUEST']._serialized_end=457
-  _globals['_OPENACCOUNTRESPONSE']._serialized_start=460
-  _globals['_OPENACCOUNTRESPONSE']._serialized_end=641
-  _globals['_DEPOSITREQUEST']._serialized_start=644
-  _globals['_DEPOSITREQUEST']._serialized_end=818
-  _globals['_DEPOSITRESPONSE']._serialized_start=821
-  _globals['_DEPOSITRESPONSE']._serialized_end=998
-  _globals['_WITHDRAWREQUEST']._serialized_start=1001
-  _globals['_WITHDRAWREQUEST']._serialized_end=1176
-  _globals['_WITHDRAWRESPONSE']._serialized_start=1179
-  _globals['_WITHDRAWRESPONSE']._serialized_end=1357
-  _globals['_GETACCOUNTREQUEST']._serialized_start=1359
-  _globals['_GETACCOUNTREQUEST']._serialized_end=1425
-  _globals['_GETACCOUNTRESPONSE']._serialized_start=1427
-  _globals['_GETACCOUNTRESPONSE']._serialized_end=1522
-  _globals['_GETACCOUNTBYNUMBERREQUEST']._serialized_start=1524
-  _globals['_GETACCOUNTBYNUMBERREQUEST']._serialized_end=1602
-  _globals['_GETACCOUNTBYNUMBERRESPONSE']._serialized_start=1604
-  _globals['_GETACCOUNTBYNUMBERRESPONSE']._serialized_end=1707
-  _globals['_LISTACCOUNTSBYOWNERREQUEST']._serialized_start=1709
-  _globals['_LISTACCOUNTSBYOWNERREQUEST']._serialized_end=1821
-  _globals['_LISTACCOUNTSBYOWNERRESPONSE']._serialized_start=1824
-  _globals['_LISTACCOUNTSBYOWNERRESPONSE']._serialized_end=1954
-  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_start=1956
-  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_end=2068
-  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_start=2071
-  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_end=2202
-  _globals['_WATCHACCOUNTEVENTSREQUEST']._serialized_start=2205
-  _globals['_WATCHACCOUNTEVENTSREQUEST']._serialized_end=2524
-  _globals['_WATCHACCOUNTEVENTSRESPONSE']._serialized_start=2527
-  _globals['_WATCHACCOUNTEVENTSRESPONSE']._serialized_end=2744
-  _globals['_ACCOUNTSSERVICE']._serialized_start=2747
-  _globals['_ACCOUNTSSERVICE']._serialized_end=3651
+  _globals['_OPENACCOUNTREQUEST']._serialized_start=306
+  _globals['_OPENACCOUNTREQUEST']._serialized_end=489
+  _globals['_OPENACCOUNTRESPONSE']._serialized_start=492
+  _globals['_OPENACCOUNTRESPONSE']._serialized_end=673
+  _globals['_DEPOSITREQUEST']._serialized_start=676
+  _globals['_DEPOSITREQUEST']._serialized_end=850
+  _globals['_DEPOSITRESPONSE']._serialized_start=853
+  _globals['_DEPOSITRESPONSE']._serialized_end=1030
+  _globals['_WITHDRAWREQUEST']._serialized_start=1033
+  _globals['_WITHDRAWREQUEST']._serialized_end=1208
+  _globals['_WITHDRAWRESPONSE']._serialized_start=1211
+  _globals['_WITHDRAWRESPONSE']._serialized_end=1389
+  _globals['_GETACCOUNTREQUEST']._serialized_start=1391
+  _globals['_GETACCOUNTREQUEST']._serialized_end=1457
+  _globals['_GETACCOUNTRESPONSE']._serialized_start=1459
+  _globals['_GETACCOUNTRESPONSE']._serialized_end=1554
+  _globals['_GETACCOUNTBYNUMBERREQUEST']._serialized_start=1556
+  _globals['_GETACCOUNTBYNUMBERREQUEST']._serialized_end=1634
+  _globals['_GETACCOUNTBYNUMBERRESPONSE']._serialized_start=1636
+  _globals['_GETACCOUNTBYNUMBERRESPONSE']._serialized_end=1739
+  _globals['_LISTACCOUNTSBYOWNERREQUEST']._serialized_start=1741
+  _globals['_LISTACCOUNTSBYOWNERREQUEST']._serialized_end=1853
+  _globals['_LISTACCOUNTSBYOWNERRESPONSE']._serialized_start=1856
+  _globals['_LISTACCOUNTSBYOWNERRESPONSE']._serialized_end=1986
+  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_start=1988
+  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_end=2100
+  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_start=2103
+  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_end=2234
+  _globals['_WATCHACCOUNTEVENTSREQUEST']._serialized_start=2237
+  _globals['_WATCHACCOUNTEVENTSREQUEST']._serialized_end=2611
+  _globals['_WATCHACCOUNTEVENTSRESPONSE']._serialized_start=2614
+  _globals['_WATCHACCOUNTEVENTSRESPONSE']._serialized_end=2831
+  _globals['_ACCOUNTSSERVICE']._serialized_start=2834
+  _globals['_ACCOUNTSSERVICE']._serialized_end=3738
 # @@protoc_insertion_point(module_scope)

@@ -287,9 +287,8 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
     until the caller leaves.
 
     The first response comes at once and confirms the watch. Without an event for the filter, a response without
-    events comes every 15 s (unless the server is told otherwise) and moves the token. One response is at most 2 MiB;
-    events that one command recorded together always come in one response. A slow reader lags, in its own time, and is
-    not ended for it.
+    events comes every heartbeat_interval and moves the token. One response is at most 2 MiB; events that one command
+    recorded together always come in one response. A slow reader lags, in its own time, and is not ended for it.
 
     Order: the order of the bank's log, the same for every watcher, on every instance and after every restart. An
     account's revisions come in sequence; after a given token nothing is left out and nothing comes twice. There is no
@@ -301,9 +300,14 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
     have handled for its account_id: (account_id, revision) never changes. Do keep the tokens of responses without
     events.
 
+    A watch can break off at any time: with SERVER_DRAINING, SLOW_CONSUMER and the like, with a connection that is
+    lost, or, behind a proxy, with none of this and nothing more for three heartbeat intervals. Watch again with the
+    last token, after growing delays. What is wrong with the request, and POSITION_OUT_OF_RANGE, would come again.
+
     The watch ends with OK only where stop_when_caught_up asked for it. FEED_START_REQUIRED, INVALID_TIME,
     INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, INVALID_ID,
-    UNKNOWN_ENUM_VALUE, TOO_MANY_FILTERS, TOO_MANY_WATCHES, SLOW_CONSUMER, SERVER_DRAINING.
+    UNKNOWN_ENUM_VALUE, TOO_MANY_FILTERS, INVALID_HEARTBEAT_INTERVAL, TOO_MANY_WATCHES, SLOW_CONSUMER,
+    SERVER_DRAINING.
     """
 
 AccountsServiceAsyncStub: typing_extensions.TypeAlias = AccountsServiceStub[
@@ -443,9 +447,8 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
         until the caller leaves.
 
         The first response comes at once and confirms the watch. Without an event for the filter, a response without
-        events comes every 15 s (unless the server is told otherwise) and moves the token. One response is at most 2 MiB;
-        events that one command recorded together always come in one response. A slow reader lags, in its own time, and is
-        not ended for it.
+        events comes every heartbeat_interval and moves the token. One response is at most 2 MiB; events that one command
+        recorded together always come in one response. A slow reader lags, in its own time, and is not ended for it.
 
         Order: the order of the bank's log, the same for every watcher, on every instance and after every restart. An
         account's revisions come in sequence; after a given token nothing is left out and nothing comes twice. There is no
@@ -457,9 +460,14 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
         have handled for its account_id: (account_id, revision) never changes. Do keep the tokens of responses without
         events.
 
+        A watch can break off at any time: with SERVER_DRAINING, SLOW_CONSUMER and the like, with a connection that is
+        lost, or, behind a proxy, with none of this and nothing more for three heartbeat intervals. Watch again with the
+        last token, after growing delays. What is wrong with the request, and POSITION_OUT_OF_RANGE, would come again.
+
         The watch ends with OK only where stop_when_caught_up asked for it. FEED_START_REQUIRED, INVALID_TIME,
         INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, INVALID_ID,
-        UNKNOWN_ENUM_VALUE, TOO_MANY_FILTERS, TOO_MANY_WATCHES, SLOW_CONSUMER, SERVER_DRAINING.
+        UNKNOWN_ENUM_VALUE, TOO_MANY_FILTERS, INVALID_HEARTBEAT_INTERVAL, TOO_MANY_WATCHES, SLOW_CONSUMER,
+        SERVER_DRAINING.
         """
 
 def add_AccountsServiceServicer_to_server(servicer: AccountsServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

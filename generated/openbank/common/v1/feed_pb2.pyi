@@ -31,8 +31,8 @@ class _FeedSignalEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     starts.
     """
     FEED_SIGNAL_HEARTBEAT: _FeedSignal.ValueType  # 3
-    """No event for this watch for a while (15 s unless the server is told otherwise). The token moves on all the same,
-    past events that the filter left out: keep it.
+    """No event for this watch for its heartbeat_interval. The token moves on all the same, past events that the filter
+    left out: keep it.
     """
     FEED_SIGNAL_CLOSING: _FeedSignal.ValueType  # 4
     """The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to
@@ -53,8 +53,8 @@ FEED_SIGNAL_CONFIRMED: FeedSignal.ValueType  # 2
 starts.
 """
 FEED_SIGNAL_HEARTBEAT: FeedSignal.ValueType  # 3
-"""No event for this watch for a while (15 s unless the server is told otherwise). The token moves on all the same,
-past events that the filter left out: keep it.
+"""No event for this watch for its heartbeat_interval. The token moves on all the same, past events that the filter
+left out: keep it.
 """
 FEED_SIGNAL_CLOSING: FeedSignal.ValueType  # 4
 """The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from openbank.common.v1 import date_pb2 as openbank_dot_common_dot_v1_dot_date__pb2
@@ -30,7 +31,7 @@ from openbank.persons.v1 import person_pb2 as openbank_dot_persons_dot_v1_dot_pe
 from openbank.persons.v1 import person_events_pb2 as openbank_dot_persons_dot_v1_dot_person__events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbank/persons/v1/persons_service.proto\x12\x13openbank.persons.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dopenbank/common/v1/date.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a openbank/persons/v1/person.proto\x1a\'openbank/persons/v1/person_events.proto\"\x9c\x02\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nfirst_name\x18\x04 \x01(\t\x12\x11\n\tlast_name\x18\x05 \x01(\t\x12\x13\n\x0bnationality\x18\x06 \x01(\t\x12+\n\x06gender\x18\x07 \x01(\x0e\x32\x1b.openbank.persons.v1.Gender\x12/\n\rdate_of_birth\x18\x08 \x01(\x0b\x32\x18.openbank.common.v1.Date\x12-\n\x07\x61\x64\x64ress\x18\t \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\r\n\x05\x65mail\x18\n \x01(\tJ\x04\x08\x02\x10\x03\"\xb5\x01\n\x16RegisterPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x01\n\x14UpdateAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12-\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32\x1c.openbank.persons.v1.AddressB\x14\n\x12_expected_revision\"\xb4\x01\n\x15UpdateAddressResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"[\n\x11GetPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"V\n\x12ListPersonsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"w\n\x13ListPersonsResponse\x12,\n\x07persons\x18\x01 \x03(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"\xa8\x02\n\x18WatchPersonEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x12\n\nperson_ids\x18\x08 \x03(\t\x12\x39\n\x0b\x65vent_types\x18\n \x03(\x0e\x32$.openbank.persons.v1.PersonEventType\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x42\x07\n\x05start\"\xd6\x01\n\x19WatchPersonEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .openbank.persons.v1.PersonEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa6\x04\n\x0ePersonsService\x12i\n\x0eRegisterPerson\x12*.openbank.persons.v1.RegisterPersonRequest\x1a+.openbank.persons.v1.RegisterPersonResponse\x12\x66\n\rUpdateAddress\x12).openbank.persons.v1.UpdateAddressRequest\x1a*.openbank.persons.v1.UpdateAddressResponse\x12_\n\tGetPerson\x12%.openbank.persons.v1.GetPersonRequest\x1a&.openbank.persons.v1.GetPersonResponse\"\x03\x90\x02\x01\x12\x65\n\x0bListPersons\x12\'.openbank.persons.v1.ListPersonsRequest\x1a(.openbank.persons.v1.ListPersonsResponse\"\x03\x90\x02\x01\x12y\n\x11WatchPersonEvents\x12-.openbank.persons.v1.WatchPersonEventsRequest\x1a..openbank.persons.v1.WatchPersonEventsResponse\"\x03\x90\x02\x01\x30\x01\x42s\n\x16io.openbank.persons.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\xaa\x02\x13OpenBank.Persons.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbank/persons/v1/persons_service.proto\x12\x13openbank.persons.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dopenbank/common/v1/date.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a openbank/persons/v1/person.proto\x1a\'openbank/persons/v1/person_events.proto\"\x9c\x02\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nfirst_name\x18\x04 \x01(\t\x12\x11\n\tlast_name\x18\x05 \x01(\t\x12\x13\n\x0bnationality\x18\x06 \x01(\t\x12+\n\x06gender\x18\x07 \x01(\x0e\x32\x1b.openbank.persons.v1.Gender\x12/\n\rdate_of_birth\x18\x08 \x01(\x0b\x32\x18.openbank.common.v1.Date\x12-\n\x07\x61\x64\x64ress\x18\t \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\r\n\x05\x65mail\x18\n \x01(\tJ\x04\x08\x02\x10\x03\"\xb5\x01\n\x16RegisterPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x01\n\x14UpdateAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12-\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32\x1c.openbank.persons.v1.AddressB\x14\n\x12_expected_revision\"\xb4\x01\n\x15UpdateAddressResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"[\n\x11GetPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"V\n\x12ListPersonsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"w\n\x13ListPersonsResponse\x12,\n\x07persons\x18\x01 \x03(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"\xdf\x02\n\x18WatchPersonEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x12\n\nperson_ids\x18\x08 \x03(\t\x12\x39\n\x0b\x65vent_types\x18\n \x03(\x0e\x32$.openbank.persons.v1.PersonEventType\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05start\"\xd6\x01\n\x19WatchPersonEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .openbank.persons.v1.PersonEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa6\x04\n\x0ePersonsService\x12i\n\x0eRegisterPerson\x12*.openbank.persons.v1.RegisterPersonRequest\x1a+.openbank.persons.v1.RegisterPersonResponse\x12\x66\n\rUpdateAddress\x12).openbank.persons.v1.UpdateAddressRequest\x1a*.openbank.persons.v1.UpdateAddressResponse\x12_\n\tGetPerson\x12%.openbank.persons.v1.GetPersonRequest\x1a&.openbank.persons.v1.GetPersonResponse\"\x03\x90\x02\x01\x12\x65\n\x0bListPersons\x12\'.openbank.persons.v1.ListPersonsRequest\x1a(.openbank.persons.v1.ListPersonsResponse\"\x03\x90\x02\x01\x12y\n\x11WatchPersonEvents\x12-.openbank.persons.v1.WatchPersonEventsRequest\x1a..openbank.persons.v1.WatchPersonEventsResponse\"\x03\x90\x02\x01\x30\x01\x42s\n\x16io.openbank.persons.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\xaa\x02\x13OpenBank.Persons.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,26 +45,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSONSSERVICE'].methods_by_name['ListPersons']._serialized_options = b'\220\002\001'
   _globals['_PERSONSSERVICE'].methods_by_name['WatchPersonEvents']._loaded_options = None
   _globals['_PERSONSSERVICE'].methods_by_name['WatchPersonEvents']._serialized_options = b'\220\002\001'
-  _globals['_REGISTERPERSONREQUEST']._serialized_start=266
-  _globals['_REGISTERPERSONREQUEST']._serialized_end=550
-  _globals['_REGISTERPERSONRESPONSE']._serialized_start=553
-  _globals['_REGISTERPERSONRESPONSE']._serialized_end=734
-  _globals['_UPDATEADDRESSREQUEST']._serialized_start=737
-  _globals['_UPDATEADDRESSREQUEST']._serialized_end=899
-  _globals['_UPDATEADDRESSRESPONSE']._serialized_start=902
-  _globals['_UPDATEADDRESSRESPONSE']._serialized_end=1082
-  _globals['_GETPERSONREQUEST']._serialized_start=1084
-  _globals['_GETPERSONREQUEST']._serialized_end=1148
-  _globals['_GETPERSONRESPONSE']._serialized_start=1150
-  _globals['_GETPERSONRESPONSE']._serialized_end=1241
-  _globals['_LISTPERSONSREQUEST']._serialized_start=1243
-  _globals['_LISTPERSONSREQUEST']._serialized_end=1329
-  _globals['_LISTPERSONSRESPONSE']._serialized_start=1331
-  _globals['_LISTPERSONSRESPONSE']._serialized_end=1450
-  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_start=1453
-  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_end=1749
-  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_start=1752
-  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_end=1966
-  _globals['_PERSONSSERVICE']._serialized_start=1969
-  _globals['_PERSONSSERVICE']._serialized_end=2519
+  _globals['_REGISTERPERSONREQUEST']._serialized_start=298
+  _globals['_REGISTERPERSONREQUEST']._serialized_end=582
+  _globals['_REGISTERPERSONRESPONSE']._serialized_start=585
+  _globals['_REGISTERPERSONRESPONSE']._serialized_end=766
+  _globals['_UPDATEADDRESSREQUEST']._serialized_start=769
+  _globals['_UPDATEADDRESSREQUEST']._serialized_end=931
+  _globals['_UPDATEADDRESSRESPONSE']._serialized_start=934
+  _globals['_UPDATEADDRESSRESPONSE']._serialized_end=1114
+  _globals['_GETPERSONREQUEST']._serialized_start=1116
+  _globals['_GETPERSONREQUEST']._serialized_end=1180
+  _globals['_GETPERSONRESPONSE']._serialized_start=1182
+  _globals['_GETPERSONRESPONSE']._serialized_end=1273
+  _globals['_LISTPERSONSREQUEST']._serialized_start=1275
+  _globals['_LISTPERSONSREQUEST']._serialized_end=1361
+  _globals['_LISTPERSONSRESPONSE']._serialized_start=1363
+  _globals['_LISTPERSONSRESPONSE']._serialized_end=1482
+  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_start=1485
+  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_end=1836
+  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_start=1839
+  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_end=2053
+  _globals['_PERSONSSERVICE']._serialized_start=2056
+  _globals['_PERSONSSERVICE']._serialized_end=2606
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.empty_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -331,6 +332,7 @@ class WatchPersonEventsRequest(google.protobuf.message.Message):
     PERSON_IDS_FIELD_NUMBER: builtins.int
     EVENT_TYPES_FIELD_NUMBER: builtins.int
     STOP_WHEN_CAUGHT_UP_FIELD_NUMBER: builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
     """After all that this token stands for: a resume_token of a feed or a consistency_token of any answer, whatever
     the filter it came from. FEED_START_REQUIRED if empty, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
@@ -360,6 +362,13 @@ class WatchPersonEventsRequest(google.protobuf.message.Message):
     def event_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[openbank.persons.v1.person_events_pb2.PersonEventType.ValueType]:
         """Only these types, at most 1,000. UNKNOWN_ENUM_VALUE, TOO_MANY_FILTERS."""
 
+    @property
+    def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the watch may be without a response before a heartbeat comes, 1 s to 5 min: shorter than what the proxies
+        on the way take for idle. Optional: unset, it is 15 s, unless the server is told otherwise.
+        INVALID_HEARTBEAT_INTERVAL.
+        """
+
     def __init__(
         self,
         *,
@@ -370,9 +379,10 @@ class WatchPersonEventsRequest(google.protobuf.message.Message):
         person_ids: collections.abc.Iterable[builtins.str] | None = ...,
         event_types: collections.abc.Iterable[openbank.persons.v1.person_events_pb2.PersonEventType.ValueType] | None = ...,
         stop_when_caught_up: builtins.bool = ...,
+        heartbeat_interval: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["beginning", b"beginning", "live", b"live", "resume_token", b"resume_token", "start", b"start", "time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["beginning", b"beginning", "event_types", b"event_types", "live", b"live", "person_ids", b"person_ids", "resume_token", b"resume_token", "start", b"start", "stop_when_caught_up", b"stop_when_caught_up", "time", b"time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["beginning", b"beginning", "heartbeat_interval", b"heartbeat_interval", "live", b"live", "resume_token", b"resume_token", "start", b"start", "time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["beginning", b"beginning", "event_types", b"event_types", "heartbeat_interval", b"heartbeat_interval", "live", b"live", "person_ids", b"person_ids", "resume_token", b"resume_token", "start", b"start", "stop_when_caught_up", b"stop_when_caught_up", "time", b"time"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["start", b"start"]) -> typing.Literal["beginning", "resume_token", "live", "time"] | None: ...
 
 Global___WatchPersonEventsRequest: typing_extensions.TypeAlias = WatchPersonEventsRequest

@@ -1,0 +1,107 @@
+"""Events as lines, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.json_format import MessageToJson
+
+from openbank.accounts.v1.account_events_pb2 import AccountEvent
+from openbank.common.v1.money_pb2 import Money
+from openbank.persons.v1.person_events_pb2 import PersonEvent
+
+Event = AccountEvent | PersonEvent
+Lines = Callable[[Sequence[Any]], Iterable[str]]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOS = 1_000_000_000
+
+_GREEN, _RED, _CYAN, _DIM = "\033[32m", "\033[31m", "\033[36m", "\033[2m"
+_RESET = "\033[0m"
+_COLOURS = {"account_opened": _CYAN, "person_registered": _CYAN, "money_deposited": _GREEN, "money_withdrawn": _RED}
+_MOVED = {
+    "account_opened": ("+", "initial_deposit"),
+    "money_deposited": ("+", "amount"),
+    "money_withdrawn": ("-", "amount"),
+}
+
+
+def json_lines(events: Sequence[Any]) -> Iterable[str]:
+    """One object a line, in protobuf's JSON with the names of the proto files."""
+    return (MessageToJson(event, preserving_proto_field_name=True, indent=None) for event in events)
+
+
+class TextLines:
+    """One line an event, its columns below those of the line before: a column only ever becomes wider."""
+
+    def __init__(self, coloured: bool) -> None:
+        self._coloured = coloured
+        self._widths: list[int] = []
+
+    def __call__(self, events: Sequence[Any]) -> Iterable[str]:
+        rows = [_account_row(event) if isinstance(event, AccountEvent) else _person_row(event) for event in events]
+        # All that came together is lined up together.
+        for row in rows:
+            self._widths += [0] * (len(row) - len(self._widths))
+            self._widths = [max(pair) for pair in zip(self._widths, map(len, row), strict=True)]
+        return (self._line(event, row) for event, row in zip(events, rows, strict=True))
+
+    def _line(self, event: Event, row: Sequence[str]) -> str:
+        time, id, revision, type, *rest = row
+        widths = self._widths
+        cells = [time.ljust(widths[0]), id.ljust(widths[1]), revision.rjust(widths[2]), type.ljust(widths[3])]
+        if self._coloured:
+            cells[0] = _DIM + cells[0] + _RESET
+            cells[3] = _COLOURS.get(event.WhichOneof("payload") or "", "") + cells[3] + _RESET
+        align = str.rjust if isinstance(event, AccountEvent) else str.ljust
+        cells += [align(cell, width) for cell, width in zip(rest, widths[4:], strict=True)]
+        return "  ".join(cells).rstrip()
+
+
+def _account_row(event: AccountEvent) -> list[str]:
+    kind = event.WhichOneof("payload")
+    amount, digits = "", 0
+    # A type that is newer than this program has no payload here; its balance stands on every event.
+    if kind is not None:
+        payload: Any = getattr(event, kind)
+        sign, field = _MOVED[kind]
+        digits = payload.currency_exponent
+        amount = sign + _decimal(getattr(payload, field), digits)
+    balance = f"{_decimal(event.balance, digits)} {event.balance.currency_code}"
+    return [*_envelope(event, event.account_id), amount, balance]
+
+
+def _person_row(event: PersonEvent) -> list[str]:
+    match event.WhichOneof("payload"):
+        case "person_registered":
+            about = f"{event.person_registered.first_name} {event.person_registered.last_name}"
+        case "person_address_updated":
+            address = event.person_address_updated.new_address
+            about = f"{address.street}, {address.postal_code} {address.city}, {address.country}"
+        case _:
+            about = ""
+    # Written by callers: nothing in it is to turn a terminal around.
+    return [*_envelope(event, event.person_id), "".join(c if c.isprintable() else "?" for c in about)]
+
+
+def _envelope(event: Event, id: str) -> list[str]:
+    time = _EPOCH + timedelta(microseconds=event.record_time.ToMicroseconds())
+    return [time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), id, str(event.revision), _type(event)]
+
+
+def _type(event: Event) -> str:
+    """MONEY_DEPOSITED; one that is newer than this program has a number only."""
+    field = event.DESCRIPTOR.fields_by_name["type"]
+    value = field.enum_type.values_by_number.get(event.type)
+    prefix = field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return str(value.name.removeprefix(prefix)) if value is not None else f"TYPE_{event.type}"
+
+
+def _decimal(money: Money, digits: int) -> str:
+    """With the decimals of its currency, and never fewer than it has."""
+    units, nanos = divmod(abs(money.units * _NANOS + money.nanos), _NANOS)
+    decimals = f"{nanos:09}".rstrip("0").ljust(digits, "0")
+    sign = "-" if money.units < 0 or money.nanos < 0 else ""
+    return f"{sign}{units}.{decimals}" if decimals else f"{sign}{units}"

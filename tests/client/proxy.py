@@ -1,0 +1,71 @@
+"""A network that can be bad: a TCP proxy that cuts connections, or keeps them and says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Proxy:
+    def __init__(self, target: str) -> None:
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self.address = ""
+        self.connections = 0
+        """How many there have been."""
+
+    def cut(self) -> None:
+        """All connections, in the middle of whatever they are at."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def mute(self) -> None:
+        """Connections stay, and nothing comes through."""
+        self._passing.clear()
+
+    def unmute(self) -> None:
+        self._passing.set()
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            other_reader, other_writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        pair = {writer, other_writer}
+        self._writers |= pair
+        try:
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(self._pass_on(reader, other_writer))
+                ways.create_task(self._pass_on(other_reader, writer))
+        finally:
+            self._writers -= pair
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(1 << 16):
+                await self._passing.wait()
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def proxy_of(target: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(target)
+    listening = await asyncio.start_server(proxy.connected, "127.0.0.1", 0)
+    proxy.address = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        listening.close()
+        proxy.unmute()
+        proxy.cut()
