@@ -1,13 +1,14 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run test check generate release fmt clean stand-ins
+.PHONY: help run dev test check bench campaign generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Stamps of what is installed: what `run` needs, and that with what all the rest needs. Only the two files of
-# dependencies make them old, so a second `make run` starts at once.
+# Stamps of what is installed: what `run` needs, that with what all the rest needs, and the yardsticks of `bench`.
+# Only the files of dependencies make them old, so a second `make run` starts at once.
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+BENCH := $(VENV)/.bench
 DEPENDENCIES := pyproject.toml constraints.txt
 # By environment, not by option, so that the build's own requirements are pinned too.
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -18,8 +19,11 @@ RELEASED := protos/released.binpb
 
 help:
 	@echo 'make run       serve the bank on 127.0.0.1:50051 (ARGS="--listen ... --data ...")'
+	@echo 'make dev       install what all but `run` needs'
 	@echo 'make test      run the tests (ARGS="-k ...")'
 	@echo 'make check     all that must hold: format, lint, types, contract, generated code, tests'
+	@echo 'make bench     measure the bank beside its yardsticks; needs Go (ARGS="--rounds ... --seconds ...")'
+	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
@@ -37,8 +41,14 @@ $(DEV): $(DEPENDENCIES) | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $(RUNTIME) $@
 
+$(BENCH): benchmarks/requirements.txt $(RUNTIME)
+	$(PIP) --requirement benchmarks/requirements.txt
+	@touch $@
+
 run: $(RUNTIME)
 	$(BIN)/openbank serve $(ARGS)
+
+dev: $(DEV)
 
 test: $(DEV)
 	$(BIN)/pytest $(ARGS)
@@ -55,6 +65,16 @@ check: $(DEV)
 	$(call generate_into,$(VENV)/generated)
 	diff --recursive --exclude=__pycache__ generated $(VENV)/generated
 	$(BIN)/pytest
+
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+# BACK_END is embedded, servers, or mixed (EventStoreDB with views in SQLite). A failure prints how to repeat it.
+KILLS ?= 200
+SEED ?= 7
+BACK_END ?= embedded
+campaign: $(DEV)
+	$(BIN)/python -m tests.faults --kills $(KILLS) --seed $(SEED) --back-end $(BACK_END)
 
 generate: $(DEV)
 	$(call generate_into,generated)

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -58,8 +59,34 @@ class Caller:
         return response
 
     async def balance(self, account_id: str, token: str = "") -> str:
+        """Asked again where the views are behind, as callers do: after a crash another instance takes over in 10 s."""
         request = accounts.GetAccountRequest(account_id=account_id, consistency_token=token)
-        return show((await self.accounts.GetAccount(request)).account.balance)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    return show((await self.accounts.GetAccount(request)).account.balance)
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+
+    async def account_events(self) -> list[Any]:
+        """All events of all accounts so far, by the feed."""
+        request = accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
+        return [event async for response in self.accounts.WatchAccountEvents(request) for event in response.events]
+
+    async def deposit_until_gone(self, account_id: str, acknowledged: dict[str, str]) -> list[tuple[str, str]]:
+        """Deposits one after another until the bank is gone: event ids by request id into `acknowledged`.
+
+        The request and its account whose outcome is not known, if any.
+        """
+        while True:
+            name = request_id()
+            try:
+                answer = await self.deposit(account_id, "1", request_id=name)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - how a killed bank looks
+                return [(name, account_id)]
+            acknowledged[name] = answer.event_id
 
 
 def john_doe(**changes: Any) -> Any:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from pymongo import MongoClient
 
 from openbank.app import serving
 from openbank.config import Settings
 from openbank.server import Server
+from tests.back_ends import BackEnd
 from tests.callers import Caller
 from tests.servers import ServerProcess
+from tests.stand_ins import ferret
+from tests.stand_ins.process import FerretDBProcess
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def back_end() -> BackEnd:
+    """Of every bank here; the stories have several."""
+    return BackEnd()
+
+
+@pytest.fixture
+def settings(back_end: BackEnd, tmp_path: Path) -> Settings:
     """Of the bank that `server` runs; a test module may have its own."""
-    return Settings(listen="127.0.0.1:0", data=tmp_path / "data", drain_seconds=5)
+    return back_end.settings(tmp_path / "data", drain_seconds=5)
 
 
 @pytest.fixture
@@ -34,12 +46,48 @@ async def bank(server: Server) -> AsyncIterator[Caller]:
 
 
 @pytest.fixture
-async def process(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+async def process(back_end: BackEnd, tmp_path: Path) -> AsyncIterator[ServerProcess]:
     """A bank in a process of its own, started by the test as often as it likes."""
-    process = ServerProcess(tmp_path / "data")
+    process = ServerProcess(tmp_path / "data", *back_end.flags)
     await process.start()
     yield process
     await process.stop()
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a MongoDB: a real server where OPENBANK_TEST_MONGODB names one, else FerretDB."""
+    real = os.environ.get("OPENBANK_TEST_MONGODB")
+    if real:
+        yield real
+        return
+    _need_ferretdb()
+    with FerretDBProcess(tmp_path_factory.mktemp("mongodb")) as started:
+        yield started.uri
+
+
+@pytest.fixture
+def database(mongodb: str) -> Iterator[str]:
+    """The URI of an empty database of this test's own."""
+    name = f"openbank_test_{secrets.token_hex(4)}"
+    yield urlsplit(mongodb)._replace(path=f"/{name}").geturl()
+    with MongoClient[dict[str, object]](mongodb) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def ferretdb(tmp_path: Path) -> Iterator[FerretDBProcess]:
+    """A FerretDB of this test's own, to kill."""
+    _need_ferretdb()
+    with FerretDBProcess(tmp_path / "ferretdb") as started:
+        yield started
+
+
+def _need_ferretdb() -> None:
+    try:
+        ferret.build()
+    except ferret.GoMissing as missing:
+        pytest.skip(str(missing))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,7 @@ class ServerProcess:
 
     def __init__(self, data: Path, *flags: str, listen: str = "127.0.0.1:0") -> None:
         self._arguments = ["serve", "--listen", listen, "--data", str(data), "--log-format", "json", *flags]
+        self._launching: asyncio.Future[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -26,6 +27,19 @@ class ServerProcess:
         self.other_output: list[str] = []
 
     async def start(self) -> None:
+        """Until it is ready."""
+        await self.launch()
+        await self.ready()
+
+    async def launch(self) -> None:
+        """No longer than until it has been told to."""
+        # To its end also when the test ends meanwhile: nobody else could stop what it starts.
+        self._launching = asyncio.ensure_future(self._launch())
+        await asyncio.shield(self._launching)
+
+    async def _launch(self) -> None:
+        self.address = ""
+        self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -35,9 +49,13 @@ class ServerProcess:
             limit=1 << 20,
             env={name: value for name, value in os.environ.items() if not name.startswith("OPENBANK_")},
         )
-        self._ready.clear()
         self._reading = asyncio.create_task(self._read())
-        await asyncio.wait_for(self._ready.wait(), START_SECONDS_MAX)
+
+    async def ready(self, seconds_max: float = START_SECONDS_MAX) -> None:
+        try:
+            await asyncio.wait_for(self._ready.wait(), seconds_max)
+        except TimeoutError:
+            raise AssertionError(f"the server is not ready: {self.lines[-5:]}") from None
         if not self.address:
             raise AssertionError(f"the server has not started: {self.other_output}")
 
@@ -49,14 +67,28 @@ class ServerProcess:
         """SIGTERM; the exit code."""
         return await self._end(signal.SIGTERM)
 
-    async def _end(self, number: signal.Signals) -> int:
+    def tell(self, number: signal.Signals) -> None:
         assert self._process is not None
-        assert self._reading is not None
         if self._process.returncode is None:
             self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """The exit code, once it has one."""
+        assert self._process is not None
+        assert self._reading is not None
         code = await self._process.wait()
         await self._reading
         return code
+
+    def said(self, message: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        return [line for line in self.lines if line["message"] == message]
+
+    async def _end(self, number: signal.Signals) -> int:
+        if self._launching is not None:
+            await self._launching
+        self.tell(number)
+        return await self.ended()
 
     async def _read(self) -> None:
         assert self._process is not None

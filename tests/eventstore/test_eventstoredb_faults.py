@@ -64,6 +64,7 @@ AWAY = "esdb://127.0.0.1:1?Tls=false"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appends, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(appends, "STUCK_SECONDS", 0.0)
 
 
 @pytest.fixture

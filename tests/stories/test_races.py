@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from google.protobuf.empty_pb2 import Empty
 from grpc.aio import AioRpcError
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
@@ -24,7 +22,7 @@ async def test_one_request_sent_many_times_at_once_is_done_once(bank: Caller) ->
     assert len({answer.event_id for answer in answers}) == 1
     assert {answer.account.revision for answer in answers} == {2}
     assert await bank.balance(account_id, answers[0].consistency_token) == "10.00 USD"
-    assert len(await _events(bank)) == 2
+    assert len(await bank.account_events()) == 2
 
 
 async def test_one_registration_sent_many_times_at_once_makes_one_person(bank: Caller) -> None:
@@ -45,7 +43,7 @@ async def test_one_opening_sent_many_times_at_once_makes_one_account(bank: Calle
 
     assert len({answer.account.account_id for answer in answers}) == 1
     assert sorted(answer.replayed for answer in answers) == [False] + [True] * (MANY - 1)
-    assert len(await _events(bank)) == 1
+    assert len(await bank.account_events()) == 1
 
 
 async def test_of_many_openings_of_one_number_one_succeeds(bank: Caller) -> None:
@@ -63,7 +61,7 @@ async def test_of_many_openings_of_one_number_one_succeeds(bank: Caller) -> None
         if isinstance(outcome, BaseException):
             assert isinstance(outcome, AioRpcError)
             assert refusal(outcome).reason == "ACCOUNT_NUMBER_TAKEN"
-    [event] = await _events(bank)
+    [event] = await bank.account_events()
     assert event.account_id == opened[0].account.account_id
 
 
@@ -117,10 +115,4 @@ async def test_a_caller_that_gives_up_leaves_a_whole_write_or_none(bank: Caller)
     again = [await bank.deposit(account_id, "1", request_id=name) for name in named]
     token = max(again, key=lambda answer: answer.account.revision).consistency_token
     assert await bank.balance(account_id, token) == f"{MANY}.00 USD"
-    assert len(await _events(bank)) == MANY + 1
-
-
-async def _events(bank: Caller) -> list[Any]:
-    """All events of all accounts, by the feed."""
-    request = accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
-    return [event async for response in bank.accounts.WatchAccountEvents(request) for event in response.events]
+    assert len(await bank.account_events()) == MANY + 1

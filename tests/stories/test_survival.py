@@ -1,22 +1,20 @@
-"""What was acknowledged is there: after a stop, after a kill, after a lost view, and in a backup."""
+"""What was acknowledged is there: after a stop, after a kill, and after a lost view."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
-from grpc.aio import AioRpcError
+from pymongo import MongoClient
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
-from openbank.config import Settings
+from openbank.config import Settings, is_embedded
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller, john_doe, opening, refused, request_id, usd
-from tests.servers import ServerProcess, run_openbank
+from tests.servers import ServerProcess
 
 KILLS = 3
 
@@ -57,8 +55,7 @@ async def test_views_that_are_lost_are_rebuilt_from_the_log(settings: Settings) 
     async with serving(settings) as server, Caller(server.address) as bank:
         opened = await bank.open(initial_deposit=usd("5"))
         paid = await bank.deposit(opened.account.account_id, "2.50")
-    for file in settings.data.glob("views.db*"):
-        file.unlink()
+    lose_views(settings)
 
     async with serving(settings) as server, Caller(server.address) as bank:
         request = accounts.GetAccountRequest(
@@ -75,7 +72,8 @@ async def test_after_a_kill_every_acknowledged_write_is_there_once(process: Serv
 
     for _ in range(KILLS):
         async with Caller(process.address) as bank:
-            writers = [asyncio.create_task(_write(bank, account_id, acknowledged)) for account_id in accounts_ * 4]
+            write = bank.deposit_until_gone
+            writers = [asyncio.create_task(write(account_id, acknowledged)) for account_id in accounts_ * 4]
             await asyncio.sleep(0.4)
             await process.kill()
             unsettled = [name for names in await asyncio.gather(*writers) for name in names]
@@ -86,7 +84,7 @@ async def test_after_a_kill_every_acknowledged_write_is_there_once(process: Serv
                 acknowledged[name] = answer.event_id
 
     async with Caller(process.address) as bank:
-        events = await _events(bank)
+        events = await bank.account_events()
         deposits = [event for event in events if event.WhichOneof("payload") == "money_deposited"]
         assert len(acknowledged) > 50
         assert {event.request_id: event.event_id for event in deposits} == acknowledged
@@ -116,7 +114,7 @@ async def test_a_kill_between_the_steps_of_openings_loses_no_number_and_leaves_n
             if not isinstance(outcome, BaseException):
                 assert again.replayed
                 assert again.event_id == outcome.event_id
-        assert len(await _events(bank)) == len(requests)
+        assert len(await bank.account_events()) == len(requests)
 
 
 async def test_a_bank_that_is_told_to_stop_ends_with_exit_code_0(process: ServerProcess) -> None:
@@ -130,74 +128,17 @@ async def test_a_bank_that_is_told_to_stop_ends_with_exit_code_0(process: Server
         assert told.reason == "SERVER_DRAINING"
         assert await stopping == 0
     assert process.other_output == []
-    assert [line["message"] for line in process.lines if line["message"] != "call"] == ["ready", "stopping", "stopped"]
+    assert {line["level"] for line in process.lines} == {"info"}
+    told_of_itself = [line["message"] for line in process.lines if line["logger"] == "openbank"]
+    assert told_of_itself == ["ready", "stopping", "stopped"]
 
 
-async def test_a_backup_made_under_writes_is_a_bank_of_its_own(process: ServerProcess, tmp_path: Path) -> None:
-    async with Caller(process.address) as bank:
-        account_id = (await bank.open(initial_deposit=usd("1"))).account.account_id
-        before = await bank.deposit(account_id, "1")
-        acknowledged: dict[str, str] = {}
-        writing = asyncio.create_task(_write(bank, account_id, acknowledged))
-        copy = tmp_path / "copy.db"
-        code, out, err = await run_openbank("backup", str(copy), "--data", str(tmp_path / "data"))
-        assert (code, err) == (0, "")
-        assert str(copy) in out
-        await process.kill()
-        await writing
-        late = before.consistency_token
-
-    restored = tmp_path / "restored"
-    restored.mkdir()
-    shutil.copy(copy, restored / "events.db")
-    async with serving(Settings(listen="127.0.0.1:0", data=restored)) as server, Caller(server.address) as bank:
-        request = accounts.GetAccountRequest(account_id=account_id, consistency_token=late)
-        assert (await bank.accounts.GetAccount(request)).account.revision >= 2
-        events = await _events(bank)
-        assert [event.revision for event in events] == list(range(1, len(events) + 1))
-        assert (await bank.deposit(account_id, "1")).account.revision == len(events) + 1
-
-
-async def test_a_token_from_after_the_backup_is_out_of_range_in_the_restored_bank(
-    settings: Settings, tmp_path: Path
-) -> None:
-    async with serving(settings) as server, Caller(server.address) as bank:
-        account_id = (await bank.open()).account.account_id
-    shutil.copytree(settings.data, tmp_path / "older")
-    async with serving(settings) as server, Caller(server.address) as bank:
-        newer = (await bank.deposit(account_id, "1")).consistency_token
-    shutil.rmtree(settings.data)
-    shutil.copytree(tmp_path / "older", settings.data)
-
-    async with serving(settings) as server, Caller(server.address) as bank:
-        watch = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(resume_token=newer))
-        told = await refused(watch.read())
-        assert told.code is StatusCode.OUT_OF_RANGE
-        assert told.reason == "POSITION_OUT_OF_RANGE"
-
-
-async def test_a_backup_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
-    code, out, err = await run_openbank("backup", str(tmp_path / "copy.db"), "--data", str(tmp_path / "nothing"))
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert not (tmp_path / "copy.db").exists()
-
-
-async def _write(bank: Caller, account_id: str, acknowledged: dict[str, str]) -> list[tuple[str, str]]:
-    """Deposits until the bank is gone; the request, if any, whose outcome is not known."""
-    while True:
-        name = request_id()
-        try:
-            answer = await bank.deposit(account_id, "1", request_id=name)
-        except AioRpcError as error:
-            assert error.code() is StatusCode.UNAVAILABLE  # noqa: PT017 - how a killed bank looks
-            return [(name, account_id)]
-        acknowledged[name] = answer.event_id
-
-
-async def _events(bank: Caller) -> list[Any]:
-    request = accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
-    return [event async for response in bank.accounts.WatchAccountEvents(request) for event in response.events]
+def lose_views(settings: Settings) -> None:
+    for file in settings.data.glob("views.db*"):
+        file.unlink()
+    if not is_embedded(settings.views):
+        with MongoClient[dict[str, object]](settings.views) as client:
+            client.drop_database(client.get_default_database())
 
 
 async def _read_to_the_end(watch: Any) -> None:

@@ -27,7 +27,7 @@ from esdbclient.streams import AsyncStreamsService, StreamState
 from grpc.aio import AioRpcError
 
 from openbank.eventstore.eventstoredb.events import metadata, payload, uuid_text
-from openbank.eventstore.eventstoredb.link import CONNECT_SECONDS, Link
+from openbank.eventstore.eventstoredb.link import CONNECT_SECONDS, SUSPICIOUS_SECONDS, Link
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     NO_STREAM,
@@ -43,6 +43,8 @@ ANSWER_SECONDS = 2.0
 """For one answer, before the append is sent again. The server gives up a write of its own after as long."""
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 0.5
+STUCK_SECONDS = 1.0
+"""While appends have no outcome, one is tried this often, and the others are told at once."""
 
 Find = Callable[[], Awaitable[int | None]]
 """The position of the last of an append's events, where they are in the log; None where they are not."""
@@ -70,6 +72,8 @@ class Appends:
         self._under_way = 0
         self._none_under_way = asyncio.Event()
         self._none_under_way.set()
+        self._stuck_until: float | None = None
+        """When the next append may be tried, after one that got no outcome, and before one that did."""
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent], find: Find) -> int:
         """The position of the last of `events`, which the log has after `expected` and nowhere else."""
@@ -96,10 +100,10 @@ class Appends:
         until = loop.time() + self._settle_seconds
         pause = RETRY_SECONDS_MIN
         lost = False
+        self._check(loop.time())
         while True:
             try:
-                call = await self._open_call()
-                return await _conclude(request, await call.ask(request), find)
+                return await self._try(request, find)
             except StoreUnavailable:
                 # Nothing was sent, or the server has refused to write; but what was sent before may be written.
                 if not lost:
@@ -116,7 +120,29 @@ class Appends:
                 position = await find()
             if position is not None:
                 return position
+        if not self._link.silent:
+            self._stuck_until = loop.time() + STUCK_SECONDS
         raise OutcomeUnknown(f"no answer from EventStoreDB for {self._settle_seconds} s")
+
+    def _check(self, now: float) -> None:
+        """Raises StoreUnavailable where there is no hope for an append now."""
+        self._link.check()
+        if self._stuck_until is not None:
+            if now < self._stuck_until:
+                raise StoreUnavailable("EventStoreDB takes no appends")
+            self._stuck_until = now + STUCK_SECONDS
+
+    async def _try(self, request: streams_pb2.BatchAppendReq, find: Find) -> int:
+        self._link.check()
+        call = await self._open_call()
+        answer = await call.ask(request)
+        try:
+            position = await _conclude(request, answer, find)
+        except WrongExpectedRevision:
+            self._stuck_until = None
+            raise
+        self._stuck_until = None
+        return position
 
     async def _open_call(self) -> _Call:
         """The call, opened by whoever needs it first, for all. Raises StoreUnavailable."""
@@ -150,14 +176,14 @@ class _Call(AsyncGrpcStreamer):
     @classmethod
     async def open(cls, link: Link) -> _Call:
         """A call that has reached the server; until then nothing has been sent. Raises StoreUnavailable."""
-        with link.errors():
+        async with link.answered():
             call = cls(link)
             try:
                 await asyncio.wait_for(call._call.wait_for_connection(), CONNECT_SECONDS)
             except AioRpcError as error:
                 await call.stop()
                 raise handle_rpc_error(error) from None
-            except TimeoutError:
+            except (TimeoutError, asyncio.CancelledError):
                 await call.stop()
                 raise
         call._receiving = asyncio.create_task(call._receive())
@@ -203,9 +229,11 @@ class _Call(AsyncGrpcStreamer):
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(ANSWER_SECONDS / 4)
-            overdue = loop.time() - ANSWER_SECONDS
+            now = loop.time()
             for asked in self._waiting.values():
-                if asked.time > overdue:
+                if now - asked.time > SUSPICIOUS_SECONDS:
+                    self._link.suspect()
+                if now - asked.time < ANSWER_SECONDS:
                     break
                 _lose(asked.answer)
 

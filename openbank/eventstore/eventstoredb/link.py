@@ -9,9 +9,11 @@ whole would let a command be done twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
 import grpc
 from esdbclient import AsyncEventStoreDBClient, NewEvent, RecordedEvent
@@ -19,6 +21,7 @@ from esdbclient.connection import AsyncESDBConnection
 from esdbclient.connection_spec import NODE_PREFERENCE_LEADER, URI_SCHEME_ESDB
 from esdbclient.exceptions import (
     CancelledByClient,
+    DeadlineExceeded,
     EventStoreDBClientException,
     NodeIsNotLeader,
     NotFound,
@@ -40,6 +43,16 @@ READ_SECONDS = 10.0
 KEEPALIVE_MS = 10_000
 """A machine that vanishes says nothing: after a silence of this and as long again the connection counts as broken."""
 RECONNECT_PAUSE_SECONDS = 0.2
+SUSPICIOUS_SECONDS = 1.0
+"""Whatever takes longer makes the link ask the server whether it is there."""
+PROBE_SECONDS = 0.7
+"""How long it may take to answer that: less would take a busy server for one that is away."""
+PROBE_PAUSE_SECONDS = 0.3
+PROBED_STREAM = "openbank-probe"
+"""It need not be there."""
+SILENT = "EventStoreDB does not answer"
+
+_log = logging.getLogger(__name__)
 
 
 class PositionRefused(Exception):
@@ -47,7 +60,11 @@ class PositionRefused(Exception):
 
 
 class Link:
-    """One process's connection; safe for any number of calls at once."""
+    """One process's connection; safe for any number of calls at once.
+
+    A server that is down refuses. One that has fallen silent would make every caller wait, until the connection counts
+    as broken; so once it is found to be silent, callers are told so at once, until it answers again.
+    """
 
     def __init__(self, uri: str) -> None:
         """Raises StoreRefused for an address that can't be one. Its text has no part of the address: passwords are."""
@@ -73,6 +90,11 @@ class Link:
         self._reconnecting: asyncio.Task[None] | None = None
         self._connected = False
         self._closed = False
+        self.silent = False
+        """Whether the server was asked whether it is there, and has not answered yet."""
+        self._probing: asyncio.Task[None] | None = None
+        self._waiting: set[asyncio.Timeout] = set()
+        self._subscriptions: WeakSet[AsyncCatchupSubscription] = WeakSet()
 
     async def connect(self) -> None:
         if not self._connected:
@@ -97,7 +119,7 @@ class Link:
 
     async def read(self, **options: Any) -> list[RecordedEvent]:
         """All events that a call of esdbclient's `read` gives. Raises what `errors` does."""
-        with self.errors():
+        async with self.answered():
             response = await self._read(timeout=READ_SECONDS, **options)
             events = [event async for event in response]
             if await response.aio_call.code() is not grpc.StatusCode.OK:
@@ -106,9 +128,10 @@ class Link:
 
     async def subscribe(self, **options: Any) -> AsyncCatchupSubscription:
         """A subscription that the server has confirmed."""
-        with self.errors():
+        async with self.answered():
             subscription = await asyncio.wait_for(self._read(subscribe=True, **options), CONNECT_SECONDS)
             assert isinstance(subscription, AsyncCatchupSubscription)
+            self._subscriptions.add(subscription)
             return subscription
 
     async def write(self, stream: str, event: NewEvent, after: int | None) -> bool:
@@ -132,6 +155,71 @@ class Link:
             metadata=self._client._call_metadata, credentials=self._client._call_credentials, **options
         )
         return response
+
+    def check(self) -> None:
+        """Raises StoreUnavailable while the server is silent."""
+        if self.silent:
+            raise StoreUnavailable(SILENT)
+
+    @asynccontextmanager
+    async def answered(self) -> AsyncIterator[None]:
+        """What waits for an answer, but no longer than there is somebody to give one. Raises what `errors` does."""
+        self.check()
+        suspicion = asyncio.get_running_loop().call_later(SUSPICIOUS_SECONDS, self.suspect)
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._waiting.add(limit)
+                with self.errors():
+                    yield
+        except TimeoutError:
+            raise StoreUnavailable(SILENT) from None
+        finally:
+            suspicion.cancel()
+            self._waiting.discard(limit)
+
+    def suspect(self) -> None:
+        """An answer takes long: the server is asked whether it is there."""
+        if self._probing is None and not self._closed:
+            self._probing = asyncio.create_task(self._probe())
+
+    async def _probe(self) -> None:
+        try:
+            while not await self._answers():
+                self._fall_silent()
+                await asyncio.sleep(PROBE_PAUSE_SECONDS)
+            if self.silent:
+                _log.info("EventStoreDB answers again")
+            self.silent = False
+        finally:
+            self._probing = None
+
+    async def _answers(self) -> bool:
+        try:
+            response = await self._read(stream_name=PROBED_STREAM, limit=1, timeout=PROBE_SECONDS)
+            async for _ in response:
+                pass
+        except (CancelledByClient, DeadlineExceeded, ServiceUnavailable, StoreUnavailable, grpc.aio.UsageError):
+            return False
+        except EventStoreDBClientException:
+            pass  # As good as any other answer.
+        return True
+
+    def _fall_silent(self) -> None:
+        """Whoever waits for an answer would find out one after the other; subscriptions never would."""
+        if not self.silent:
+            _log.warning(SILENT)
+        self.silent = True
+        # In a cluster another node may lead by now.
+        self.broken(ServiceUnavailable(SILENT))
+        now = asyncio.get_running_loop().time()
+        for limit in self._waiting:
+            if not limit.expired():
+                limit.reschedule(now)
+        self._waiting.clear()
+        for subscription in list(self._subscriptions):
+            subscription.aio_call.cancel()
+        self._subscriptions.clear()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -175,8 +263,9 @@ class Link:
 
     async def close(self) -> None:
         self._closed = True
-        if self._reconnecting is not None:
-            self._reconnecting.cancel()
+        for task in (self._reconnecting, self._probing):
+            if task is not None:
+                task.cancel()
         await self._client.close()
 
 

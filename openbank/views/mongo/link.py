@@ -86,7 +86,8 @@ class Link:
         except TimeoutError:
             raise self._lost(self.trouble or f"{self.name}: no answer within {seconds:g} s") from None
         except ConnectionFailure as error:
-            raise self._lost(f"{self.name}: {error}") from error
+            # What follows is the driver's view of the world, in many words.
+            raise self._lost(f"{self.name}: {str(error).partition(' (configured timeouts')[0]}") from error
         except PyMongoError as error:
             raise ViewsUnavailable(f"{self.name}: {error}") from error
 

@@ -1,0 +1,194 @@
+"""Holds what the driver was told, the log, the views and the feeds against one another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from grpc.aio import AioRpcError
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.common.v1.money_pb2 import Money
+from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.eventstore import codec
+from openbank.eventstore.port import RecordedEvent
+from openbank.eventstore.streams import ACCOUNT, PERSON, split
+from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.callers import Caller
+from tests.faults.recorder import Recorder
+from tests.faults.told import Asked, Broken, Told, resource, understand
+
+VIEWS_SECONDS_MAX = 60.0
+"""For views and feeds to come as far as the log has."""
+PAGE = 50
+
+
+@dataclass
+class Folded:
+    """One aggregate, as the log has it."""
+
+    events: list[RecordedEvent] = field(default_factory=list)
+    opened: AccountOpened | None = None
+    balance: int = 0
+
+
+class Ledger:
+    """The log, folded here and not by the bank. Raises Broken for a log that cannot be."""
+
+    def __init__(self, log: Sequence[RecordedEvent]) -> None:
+        self.events = [event for event in log if split(event.stream)[0] in (ACCOUNT, PERSON)]
+        self.accounts: dict[str, Folded] = defaultdict(Folded)
+        self.persons: dict[str, Folded] = defaultdict(Folded)
+        self.moved = 0
+        """All that came into the bank, less all that left it."""
+        ids = set()
+        for event in self.events:
+            self._take(event)
+            ids.add(event.id)
+        if len(ids) != len(self.events):
+            raise Broken("an event is in the log twice")
+        if self.moved != sum(account.balance for account in self.accounts.values()):
+            raise Broken("money was made or lost")
+
+    def of(self, category: str) -> Sequence[RecordedEvent]:
+        return [event for event in self.events if split(event.stream)[0] == category]
+
+    def _take(self, event: RecordedEvent) -> None:
+        category, identifier = split(event.stream)
+        folded = (self.accounts if category == ACCOUNT else self.persons)[identifier]
+        folded.events.append(event)
+        if event.revision != len(folded.events):
+            raise Broken(f"{event.stream} has revision {event.revision} as event {len(folded.events)}")
+        match codec.decode(event.type, event.data, identifier):
+            case AccountOpened(initial_deposit=amount) as opened:
+                folded.opened = opened
+                change, after = amount.minor, amount.minor
+            case MoneyDeposited(amount=amount, balance_after=balance):
+                change, after = amount.minor, balance.minor
+            case MoneyWithdrawn(amount=amount, balance_after=balance):
+                change, after = -amount.minor, balance.minor
+            case _:
+                return
+        folded.balance += change
+        self.moved += change
+        if folded.balance != after or after < 0:
+            raise Broken(f"{event.stream} has {after} after revision {event.revision}, not {folded.balance}")
+
+
+def check_told(asked: Sequence[Asked], ledger: Ledger) -> None:
+    """Every acknowledged request is in the log exactly once, and nothing that was refused is."""
+    written: dict[int, list[RecordedEvent]] = defaultdict(list)
+    for event in ledger.events:
+        written[int(event.metadata.correlation_id.partition(".")[0])].append(event)
+    for one in asked:
+        least, most = one.written
+        events = written.pop(one.number, [])
+        if not least <= len(events) <= most:
+            outcome = "acknowledged" if one.answers else f"refused ({one.refusal})" if one.refusal else "uncertain"
+            raise Broken(f"{one} is in the log {len(events)} times, and was {outcome}")
+        for event in events if one.answers else ():
+            _check_answer(one, event)
+    if written:
+        raise Broken(f"nobody asked for {next(iter(written.values()))}")
+
+
+def _check_answer(asked: Asked, event: RecordedEvent) -> None:
+    answer = asked.answers[0]
+    made = resource(answer)
+    category, identifier = split(event.stream)
+    if str(UUID(bytes=event.id)) != answer.event_id or event.revision != made.revision:
+        raise Broken(f"{asked} was answered {answer}, and is in the log as {event}")
+    if identifier != (made.account_id if category == ACCOUNT else made.person_id):
+        raise Broken(f"{asked} is in the log of {event.stream}")
+    if asked.named and UUID(bytes=event.metadata.request_id) != UUID(asked.message.request_id):
+        raise Broken(f"{asked} is in the log under another request id: {event}")
+    if answer.record_time.ToMicroseconds() != event.metadata.record_time:
+        raise Broken(f"{asked} was answered another record time than the log has: {answer}")
+    if category == ACCOUNT:
+        state = codec.decode(event.type, event.data, identifier)
+        assert isinstance(state, AccountOpened | MoneyDeposited | MoneyWithdrawn)
+        if minor(made.balance) != state.balance_after.minor:
+            raise Broken(f"{asked} was answered another balance than the log has: {answer}")
+
+
+async def check_feed(recorder: Recorder, events: Sequence[RecordedEvent]) -> None:
+    """What was recorded is the log: in its order, without a gap, nothing twice."""
+    expected = [str(UUID(bytes=event.id)) for event in events]
+    try:
+        async with asyncio.timeout(VIEWS_SECONDS_MAX):
+            while len(recorder.events) < len(expected):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise Broken(f"a feed has stopped at {len(recorder.events)} of {len(expected)} events") from None
+    if recorder.events != expected:
+        at = next(i for i, (one, other) in enumerate(zip(recorder.events, expected, strict=False)) if one != other)
+        raise Broken(f"a feed differs from the log from event {at} on")
+
+
+async def check_views(caller: Caller, ledger: Ledger, token: str) -> None:
+    """Every query answers what the log says."""
+    for account_id, folded in ledger.accounts.items():
+        await _check_account(caller, account_id, folded, token)
+    by_owner: dict[str, list[str]] = defaultdict(list)
+    for account_id, folded in ledger.accounts.items():
+        assert folded.opened is not None
+        by_owner[folded.opened.owner_id].append(account_id)
+    for owner_id, expected in by_owner.items():
+        by_owner_request = accounts.ListAccountsByOwnerRequest(owner_id=owner_id, page_size=PAGE)
+        found = await _list(caller.accounts.ListAccountsByOwner, by_owner_request, "accounts", token)
+        _compare(f"accounts of {owner_id}", [one.account_id for one in found], expected)
+    everybody = await _list(caller.persons.ListPersons, persons.ListPersonsRequest(page_size=PAGE), "persons", token)
+    expected_persons = [(person_id, len(folded.events)) for person_id, folded in ledger.persons.items()]
+    _compare("persons", [(one.person_id, one.revision) for one in everybody], expected_persons)
+
+
+async def _check_account(caller: Caller, account_id: str, folded: Folded, token: str) -> None:
+    opened = folded.opened
+    assert opened is not None
+    found = await _ask(caller.accounts.GetAccount, accounts.GetAccountRequest(account_id=account_id), token)
+    account = found.account
+    expected = (folded.balance, len(folded.events), opened.owner_id, opened.account_number)
+    shown = (minor(account.balance), account.revision, account.owner_id, account.account_number)
+    _compare(account_id, shown, expected)
+    by_number = accounts.GetAccountByNumberRequest(account_number=opened.account_number)
+    _compare(account_id, (await _ask(caller.accounts.GetAccountByNumber, by_number, token)).account, account)
+    newest = accounts.ListAccountEventsRequest(account_id=account_id, page_size=PAGE)
+    listed = await _ask(caller.accounts.ListAccountEvents, newest, token)
+    ids = [str(UUID(bytes=event.id)) for event in reversed(folded.events)][:PAGE]
+    _compare(f"events of {account_id}", [event.event_id for event in listed.events], ids)
+
+
+async def _list(method: Any, request: Any, name: str, token: str) -> list[Any]:
+    found: list[Any] = []
+    while True:
+        page = await _ask(method, request, token)
+        found += getattr(page, name)
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return found
+
+
+async def _ask(method: Any, request: Any, token: str) -> Any:
+    request.consistency_token = token
+    deadline = asyncio.get_running_loop().time() + VIEWS_SECONDS_MAX
+    while True:
+        try:
+            return await method(request, timeout=VIEWS_SECONDS_MAX)
+        except AioRpcError as error:
+            told, why = understand(error)
+            if told is Told.REFUSED or asyncio.get_running_loop().time() > deadline:
+                raise Broken(f"a query is answered {why}: {request}") from None
+        await asyncio.sleep(0.1)
+
+
+def _compare(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise Broken(f"the views differ from the log: {what} is {found}, not {expected}")
+
+
+def minor(money: Money) -> int:
+    return money.units * 100 + money.nanos // 10_000_000

@@ -1,0 +1,172 @@
+"""A bank in processes of its own, and what of it can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from openbank.app import backup
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.port import BEGINNING, EventStore, RecordedEvent
+from openbank.eventstore.sqlite import FILE, SqliteEventStore
+from tests.back_ends import BackEnd
+from tests.faults.told import Broken
+from tests.servers import ServerProcess
+from tests.stand_ins.process import EventStoreDBProcess, FerretDBProcess, RemoteFaults, Restartable
+
+BACK_ENDS = ("embedded", "mixed", "servers")
+INSTANCES = 3
+READY_SECONDS_MAX = 60.0
+"""From the last start to an instance that is ready; its stores may have been away, and the machine is busy."""
+
+
+class Part:
+    """A process that can be killed and started; `again` returns before it is ready."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kills = 0
+
+    async def kill(self, random: Random) -> None:
+        raise NotImplementedError
+
+    async def again(self, random: Random) -> None:
+        raise NotImplementedError
+
+
+class Instance(Part):
+    """Killed while it serves, while it stops, and while it starts."""
+
+    def __init__(self, name: str, process: ServerProcess) -> None:
+        super().__init__(name)
+        self.process = process
+
+    async def kill(self, random: Random) -> None:
+        self.kills += 1
+        self.process.lines.append({"level": "info", "message": "killed", "time": time.time()})
+        if random.random() < 0.25:
+            self.process.tell(signal.SIGTERM)
+            await asyncio.sleep(random.uniform(0, 0.3))
+        await self.process.kill()
+
+    async def again(self, random: Random) -> None:
+        await self.process.launch()
+        while random.random() < 0.25:
+            await asyncio.sleep(random.uniform(0, 1.5))
+            await self.process.kill()
+            self.kills += 1
+            await self.process.launch()
+
+
+class Store(Part):
+    def __init__(self, name: str, process: Restartable) -> None:
+        super().__init__(name)
+        self.process = process
+
+    async def kill(self, random: Random) -> None:
+        self.kills += 1
+        await asyncio.to_thread(self.process.kill)
+
+    async def again(self, random: Random) -> None:
+        await asyncio.to_thread(self.process.start)
+
+
+class Bank:
+    """Of one choice of back ends; its files are in `directory`."""
+
+    def __init__(self, back_end: str, directory: Path) -> None:
+        self._directory = directory
+        self._stores: list[Store] = []
+        self._instances: list[Instance] = []
+        self._back_end = back_end
+        self._event_store: EventStoreDBProcess | None = None
+        self._backups = 0
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return [*self._stores, *self._instances]
+
+    @property
+    def instances(self) -> Sequence[ServerProcess]:
+        return [instance.process for instance in self._instances]
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Of instances that were ready, dead or alive."""
+        return [process.address for process in self.instances if process.address]
+
+    @property
+    def faults(self) -> RemoteFaults | None:
+        return self._event_store.faults if self._event_store else None
+
+    async def start(self) -> None:
+        stores = BackEnd()
+        if self._back_end != "embedded":
+            self._event_store = EventStoreDBProcess(self._directory / "eventstoredb.db")
+            await self._add("EventStoreDB", self._event_store)
+            stores = stores._replace(event_store=self._event_store.uri)
+        if self._back_end == "servers":
+            database = FerretDBProcess(self._directory / "ferretdb")
+            await self._add("FerretDB", database)
+            stores = stores._replace(views=f"{database.uri}/openbank")
+        for number in range(1, 2 if self._back_end == "embedded" else INSTANCES + 1):
+            data = self._directory / f"instance-{number}"
+            process = ServerProcess(data, "--heartbeat-seconds", "1", *stores.flags)
+            await process.start()
+            self._instances.append(Instance(f"instance {number}", process))
+
+    async def ready(self) -> None:
+        for process in self.instances:
+            await process.ready(READY_SECONDS_MAX)
+
+    async def stop(self) -> None:
+        for process in self.instances:
+            await process.kill()
+        for store in self._stores:
+            await asyncio.to_thread(store.process.kill)
+
+    async def log(self) -> Sequence[RecordedEvent]:
+        """All that is stored, past the bank: read by a store of our own."""
+        store: EventStore
+        if self._event_store:
+            store = await EventStoreDBEventStore.open(self._event_store.uri, wait_seconds=10)
+        else:
+            self._backups += 1
+            copy = self._directory / f"backup-{self._backups}"
+            copy.mkdir()
+            await asyncio.to_thread(backup, self._directory / "instance-1", copy / FILE)
+            store = SqliteEventStore(copy)
+        try:
+            events: list[RecordedEvent] = []
+            page = await store.read_log(BEGINNING)
+            while page.events:
+                events += page.events
+                page = await store.read_log(page.through)
+            return events
+        finally:
+            await store.close()
+
+    def look_for_bugs(self) -> None:
+        """Raises Broken for a line in a log, or an end, that no outage explains."""
+        for instance in self._instances:
+            process = instance.process
+            errors = [line for line in process.lines if line["level"] in ("error", "critical")]
+            if errors or process.other_output:
+                raise Broken(f"{instance.name} said: {errors[:3]} {process.other_output[:20]}")
+            # There is one for every call.
+            process.lines[:] = [line for line in process.lines if line["message"] != "call" or "cause" in line]
+
+    def keep_logs(self) -> None:
+        """Beside the bank's files, for people."""
+        for instance in self._instances:
+            lines = [json.dumps(line) for line in instance.process.lines] + instance.process.other_output
+            (self._directory / f"{instance.name}.log").write_text("\n".join(lines))
+
+    async def _add(self, name: str, process: Restartable) -> None:
+        await asyncio.to_thread(process.start)
+        self._stores.append(Store(name, process))

@@ -1,0 +1,117 @@
+"""What the driver asked of the bank, and what it was told: to be held against the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from tests.callers import refusal
+
+SECONDS_MAX = 15.0
+"""For one call. A bank whose store is away says so long before."""
+
+_REFUSALS = {
+    StatusCode.INVALID_ARGUMENT,
+    StatusCode.NOT_FOUND,
+    StatusCode.ALREADY_EXISTS,
+    StatusCode.FAILED_PRECONDITION,
+    StatusCode.ABORTED,
+}
+_BROKEN = {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
+"""As gRPC itself tells of a connection that broke, without a detail of the bank's."""
+
+
+class Broken(Exception):
+    """The bank has not kept its word."""
+
+
+class Told(Enum):
+    """What one call ended with."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    NOTHING_WRITTEN = "nothing written"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(eq=False)
+class Asked:
+    """One request, however often it is sent. Each time it is sent it has a correlation id, which its event keeps."""
+
+    number: int
+    rpc: str
+    message: Any
+    sent: int = 0
+    answers: list[Any] = field(default_factory=list)
+    refusal: str = ""
+    """Why, where it has been refused for good."""
+
+    @property
+    def named(self) -> bool:
+        """Whether it has a request id, and so may be sent again."""
+        return bool(self.message.request_id)
+
+    @property
+    def written(self) -> tuple[int, int]:
+        """The least and the most events that it can have in the log."""
+        if self.answers:
+            return 1, 1
+        return (0, 0) if self.refusal else (0, 1)
+
+    async def send(self, stub: Any) -> Told:
+        self.sent += 1
+        metadata = (("x-correlation-id", f"{self.number}.{self.sent}"),)
+        try:
+            answer = await getattr(stub, self.rpc)(self.message, timeout=SECONDS_MAX, metadata=metadata)
+        except AioRpcError as error:
+            told, why = understand(error)
+            if told is Told.NOTHING_WRITTEN and self.named:
+                # The same words also tell of an append whose outcome is not known: sent again it is safe.
+                told = Told.UNCERTAIN
+            if told in (Told.REFUSED, Told.NOTHING_WRITTEN):
+                self.refusal = why
+            return told
+        self._take(answer)
+        return Told.DONE
+
+    def _take(self, answer: Any) -> None:
+        self.refusal = ""
+        for earlier in self.answers[:1]:
+            if (earlier.event_id, revision(earlier)) != (answer.event_id, revision(answer)):
+                raise Broken(f"{self} was answered differently: {earlier} and then {answer}")
+        self.answers.append(answer)
+
+    def __str__(self) -> str:
+        return f"{self.rpc} {self.number} ({' '.join(str(self.message).split())})"
+
+
+def understand(error: AioRpcError) -> tuple[Told, str]:
+    """What an error tells of the write. Raises Broken for one that the bank must never answer."""
+    told = refusal(error)
+    if "ErrorInfo" not in told.details:
+        if error.code() in _BROKEN or _reset(error):
+            return Told.UNCERTAIN, "broken connection"
+    elif error.code() in _REFUSALS:
+        return Told.REFUSED, told.reason
+    elif told.reason == "STORE_UNAVAILABLE":
+        return Told.NOTHING_WRITTEN, told.reason
+    elif told.reason in ("OUTCOME_UNKNOWN", "VIEW_BEHIND", "SERVER_DRAINING"):
+        return Told.UNCERTAIN, told.reason
+    raise Broken(f"an answer that no outage explains: {error.code()}: {error.details()}")
+
+
+def _reset(error: AioRpcError) -> bool:
+    """A connection that broke in the middle of an answer."""
+    return error.code() in (StatusCode.INTERNAL, StatusCode.UNKNOWN) and "RST_STREAM" in (error.details() or "")
+
+
+def revision(answer: Any) -> int:
+    return int(resource(answer).revision)
+
+
+def resource(answer: Any) -> Any:
+    return answer.account if "account" in answer.DESCRIPTOR.fields_by_name else answer.person

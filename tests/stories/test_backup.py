@@ -1,0 +1,72 @@
+"""A backup of the embedded store is a bank of its own. EventStoreDB has backups of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+from grpc import StatusCode
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.app import serving
+from openbank.config import Settings
+from tests.back_ends import BackEnd
+from tests.callers import Caller, refused, usd
+from tests.servers import ServerProcess, run_openbank
+
+
+@pytest.fixture
+def back_end() -> BackEnd:
+    return BackEnd()
+
+
+async def test_a_backup_made_under_writes_is_a_bank_of_its_own(process: ServerProcess, tmp_path: Path) -> None:
+    async with Caller(process.address) as bank:
+        account_id = (await bank.open(initial_deposit=usd("1"))).account.account_id
+        before = await bank.deposit(account_id, "1")
+        acknowledged: dict[str, str] = {}
+        writing = asyncio.create_task(bank.deposit_until_gone(account_id, acknowledged))
+        copy = tmp_path / "copy.db"
+        code, out, err = await run_openbank("backup", str(copy), "--data", str(tmp_path / "data"))
+        assert (code, err) == (0, "")
+        assert str(copy) in out
+        await process.kill()
+        await writing
+        late = before.consistency_token
+
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    shutil.copy(copy, restored / "events.db")
+    async with serving(Settings(listen="127.0.0.1:0", data=restored)) as server, Caller(server.address) as bank:
+        request = accounts.GetAccountRequest(account_id=account_id, consistency_token=late)
+        assert (await bank.accounts.GetAccount(request)).account.revision >= 2
+        events = await bank.account_events()
+        assert [event.revision for event in events] == list(range(1, len(events) + 1))
+        assert (await bank.deposit(account_id, "1")).account.revision == len(events) + 1
+
+
+async def test_a_token_from_after_the_backup_is_out_of_range_in_the_restored_bank(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        account_id = (await bank.open()).account.account_id
+    shutil.copytree(settings.data, tmp_path / "older")
+    async with serving(settings) as server, Caller(server.address) as bank:
+        newer = (await bank.deposit(account_id, "1")).consistency_token
+    shutil.rmtree(settings.data)
+    shutil.copytree(tmp_path / "older", settings.data)
+
+    async with serving(settings) as server, Caller(server.address) as bank:
+        watch = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(resume_token=newer))
+        told = await refused(watch.read())
+        assert told.code is StatusCode.OUT_OF_RANGE
+        assert told.reason == "POSITION_OUT_OF_RANGE"
+
+
+async def test_a_backup_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    code, out, err = await run_openbank("backup", str(tmp_path / "copy.db"), "--data", str(tmp_path / "nothing"))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "copy.db").exists()
