@@ -93,7 +93,7 @@ async def test_after_a_kill_every_acknowledged_write_is_there_once(process: Serv
             own = [event for event in events if event.account_id == account_id]
             assert [event.revision for event in own] == list(range(1, len(own) + 1))
             token = (await bank.deposit(account_id, "1")).consistency_token
-            assert await bank.balance(account_id, token) == f"{len(own)}.00 USD"
+            assert await bank.balance_in_the_end(account_id, token) == f"{len(own)}.00 USD"
 
 
 async def test_a_kill_between_the_steps_of_openings_loses_no_number_and_leaves_no_half_account(
