@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import grpc
@@ -24,14 +24,20 @@ from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.persons.v1.persons_service_pb2_grpc import PersonsServiceStub
 
+Answer = TypeVar("Answer")
+
 _numbers = itertools.count(100_000_000)
+
+SOON = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
+"""A bank that is killed and started again may get a port that one had before it, which gRPC would leave alone for up
+to two minutes."""
 
 
 class Caller:
     """A channel to a bank, and the stubs on it."""
 
     def __init__(self, address: str) -> None:
-        self.channel = grpc.aio.insecure_channel(address)
+        self.channel = grpc.aio.insecure_channel(address, options=SOON)
         self.persons: Any = PersonsServiceStub(self.channel)
         self.accounts: Any = AccountsServiceStub(self.channel)
 
@@ -63,14 +69,8 @@ class Caller:
         return show((await self.accounts.GetAccount(request)).account.balance)
 
     async def balance_in_the_end(self, account_id: str, token: str) -> str:
-        """Asked again while the views are behind: after a crash it takes another instance 10 s to project."""
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    return await self.balance(account_id, token)
-                except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                        raise
+        """After a crash it takes another instance 10 s to project."""
+        return await until_available(lambda: self.balance(account_id, token))
 
     async def account_events(self) -> list[Any]:
         """All events of all accounts so far, by the feed."""
@@ -90,6 +90,18 @@ class Caller:
                 assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - how a killed bank looks
                 return [(name, account_id)]
             acknowledged[name] = answer.event_id
+
+
+async def until_available(call: Callable[[], Awaitable[Answer]], seconds_max: float = 30) -> Answer:
+    """Asked again while the answer is UNAVAILABLE, as callers do."""
+    async with asyncio.timeout(seconds_max):
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            await asyncio.sleep(0.05)
 
 
 def john_doe(**changes: Any) -> Any:

@@ -80,6 +80,7 @@ class Siege:
         self._feeds = AccountEvents(self._driver.caller), PersonEvents(self._driver.caller)
         self._cuts = 0
         self._turn = 0
+        self._down: set[Part] = set()
         self._events = 0
 
     @property
@@ -121,14 +122,17 @@ class Siege:
             self._driver.stop()
 
     async def _kill(self, part: Part) -> None:
+        """And perhaps others, while it is down."""
         self._note(f"kill of {part.name}")
+        self._down.add(part)
         await part.kill(self._random)
         if self._random.random() < 0.2:
             other = self._choose()
-            if other is not part:
+            if other not in self._down:
                 await self._kill(other)
         await asyncio.sleep(self._random.choice((0, self._random.uniform(0, 0.5), self._random.uniform(0, 2))))
         await part.again(self._random)
+        self._down.remove(part)
         self._note(f"start of {part.name}")
 
     def _choose(self) -> Part:

@@ -1,0 +1,38 @@
+"""The calls that are measured: their full methods, and requests for them."""
+
+from __future__ import annotations
+
+from benchmarks.load import REQUEST_ID
+from openbank.accounts.v1 import accounts_service_pb2 as messages
+from openbank.common.v1.money_pb2 import Money
+
+SERVICE = messages.DESCRIPTOR.services_by_name["AccountsService"]
+
+PAYMENT = Money(currency_code="USD", units=12, nanos=500_000_000)
+
+
+def path(method: str) -> str:
+    return f"/{SERVICE.full_name}/{method}"
+
+
+def account_id(number: int) -> str:
+    """As long as the ids that the bank makes."""
+    return f"account-{number:028}"
+
+
+def owner_id(number: int) -> str:
+    return f"person-{number:029}"
+
+
+def deposit(account: int, request_id: str = REQUEST_ID) -> messages.DepositRequest:
+    return messages.DepositRequest(
+        request_id=request_id, account_id=account_id(account), amount=PAYMENT, description="Salary deposit"
+    )
+
+
+def get_account(account: int) -> messages.GetAccountRequest:
+    return messages.GetAccountRequest(account_id=account_id(account))
+
+
+def list_accounts(owner: int) -> messages.ListAccountsByOwnerRequest:
+    return messages.ListAccountsByOwnerRequest(owner_id=owner_id(owner), page_size=50)

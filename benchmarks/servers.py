@@ -1,0 +1,62 @@
+"""The servers under load, each a process of its own: the bank, and the bare echo beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+STOP_SECONDS = 30
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ServerProcess:
+    """Serves from construction on, at `address`, until the block ends."""
+
+    def __init__(self, command: Sequence[str], errors: Path) -> None:
+        with errors.open("w") as log:
+            self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.pid = self._process.pid
+        self.address = self._read_address(errors)
+
+    def _read_address(self, errors: Path) -> str:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            if "listens on" in line:
+                return line.split()[-1]
+        raise RuntimeError(f"{errors.stem} does not start: {errors.read_text()[-2000:]}")
+
+    def cpu_seconds(self) -> float:
+        """What the process has used so far, in the kernel too."""
+        with open(f"/proc/{self.pid}/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(STOP_SECONDS)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+
+def bank(data: Path, under: Sequence[str] = ()) -> ServerProcess:
+    """The service as `make run` starts it, with its log in a file. `under`: a command to run it with."""
+    serve = ["-m", "openbank", "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+    return ServerProcess([*under, sys.executable, *serve], data.with_name(f"{data.name}.log"))
+
+
+def echo(answers: Path, under: Sequence[str] = ()) -> ServerProcess:
+    """Answers each method with the message of that name in the directory `answers`."""
+    return ServerProcess([*under, sys.executable, "-m", "benchmarks.echo", str(answers)], answers.with_name("echo.log"))
