@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 from pymongo import MongoClient
@@ -17,6 +18,10 @@ from tests.callers import Caller, john_doe, opening, refused, request_id, usd
 from tests.servers import ServerProcess
 
 KILLS = 3
+
+
+# With views in MongoDB, kills are the campaign's (tests/faults): FerretDB is slow to project so many writes.
+without_mongodb = pytest.mark.parametrize("chosen", ["embedded", "mixed"], indirect=True)
 
 
 async def test_a_restart_keeps_everything(settings: Settings) -> None:
@@ -64,6 +69,7 @@ async def test_views_that_are_lost_are_rebuilt_from_the_log(settings: Settings) 
         assert (await bank.accounts.GetAccount(request)).account == paid.account
 
 
+@without_mongodb
 async def test_after_a_kill_every_acknowledged_write_is_there_once(process: ServerProcess) -> None:
     """Writers send each request until it is acknowledged; the bank is killed under them, again and again."""
     acknowledged: dict[str, str] = {}
@@ -96,12 +102,13 @@ async def test_after_a_kill_every_acknowledged_write_is_there_once(process: Serv
             assert await bank.balance_in_the_end(account_id, token) == f"{len(own)}.00 USD"
 
 
+@without_mongodb
 async def test_a_kill_between_the_steps_of_openings_loses_no_number_and_leaves_no_half_account(
     process: ServerProcess,
 ) -> None:
     async with Caller(process.address) as bank:
         owner_id = (await bank.register()).person.person_id
-        requests = [opening(owner_id, request_id=request_id(), initial_deposit=usd("1")) for _ in range(200)]
+        requests = [opening(owner_id, request_id=request_id(), initial_deposit=usd("1")) for _ in range(100)]
         calls = [asyncio.ensure_future(bank.accounts.OpenAccount(request)) for request in requests]
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         await process.kill()
