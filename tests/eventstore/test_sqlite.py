@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 import resource
 import shutil
 import sqlite3
 import struct
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from uuid import uuid4
 import pytest
 
 from openbank.domain.account import MoneyDeposited
-from openbank.eventstore import codec, sqlite
+from openbank.eventstore import codec
 from openbank.eventstore.port import (
     BEGINNING,
     NO_STREAM,
@@ -30,7 +33,8 @@ from openbank.eventstore.port import (
     StoreUnavailable,
     WrongExpectedRevision,
 )
-from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup
+from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup, wal, writer
+from openbank.eventstore.sqlite import store as sqlite_store
 from tests.eventstore.conformance import (
     TIME,
     EventStoreConformance,
@@ -75,9 +79,11 @@ class TestConformanceInNarrowBounds(EventStoreConformance):
 
     @pytest.fixture
     def open_store(self, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
-        monkeypatch.setattr(sqlite, "HEADS_MAX", 2)
-        monkeypatch.setattr(sqlite, "BATCH_EVENTS_MAX", 3)
-        monkeypatch.setattr(sqlite, "PAGE", 3)
+        monkeypatch.setattr(writer, "HEADS_MAX", 2)
+        monkeypatch.setattr(writer, "STATEMENT_ROWS_MAX", 2)
+        monkeypatch.setattr(writer, "NAMES_MAX", 3)
+        monkeypatch.setattr(sqlite_store, "BATCH_EVENTS_MAX", 3)
+        monkeypatch.setattr(sqlite_store, "STEP", 3)
         return open_store
 
 
@@ -92,7 +98,7 @@ class TestUpstreamThatIsReadTooSlowly(UpstreamConformance):
 
     @pytest.fixture
     def store(self, store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch) -> SqliteEventStore:
-        monkeypatch.setattr(sqlite, "BUFFER_EVENTS_MAX", 4)
+        monkeypatch.setattr(sqlite_store, "BUFFER_EVENTS_MAX", 4)
         return store
 
 
@@ -101,9 +107,9 @@ class TestUpstreamThatIsReadTooSlowly(UpstreamConformance):
 
 def commits(directory: Path) -> int:
     """How many commits the WAL holds: frames that state the size of the database after them, as its format has it."""
-    wal = (directory / f"{FILE}-wal").read_bytes()
-    page_size, salts = struct.unpack_from(">I", wal, 8)[0], wal[16:24]
-    frames = [wal[at : at + 24] for at in range(32, len(wal), 24 + page_size)]
+    written = (directory / f"{FILE}-wal").read_bytes()
+    page_size, salts = struct.unpack_from(">I", written, 8)[0], written[16:24]
+    frames = [written[at : at + 24] for at in range(32, len(written), 24 + page_size)]
     return sum(1 for frame in frames if frame[8:16] == salts and struct.unpack_from(">I", frame, 4)[0])
 
 
@@ -131,12 +137,93 @@ async def test_every_lone_write_is_a_commit_of_its_own(store: SqliteEventStore, 
     assert commits(tmp_path) == before + 5
 
 
-async def test_each_commit_is_synced(store: SqliteEventStore, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / FILE) as other:
-        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    other.close()
-    # A setting of the connection that writes, which nobody else can ask.
-    assert store._writer._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+class Disk:
+    """Holds up every sync until it is told to go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = threading.Event()
+        self.goes_on = threading.Event()
+        self.error: OSError | None = None
+        self._sync = os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", self._held_up)
+
+    def _held_up(self, file: int) -> None:
+        self.asked.set()
+        assert self.goes_on.wait(10)
+        if self.error:
+            raise self.error
+        self._sync(file)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk(monkeypatch)
+    yield disk
+    disk.goes_on.set()
+
+
+async def test_what_is_committed_is_neither_acknowledged_nor_shown_before_it_is_synced(
+    disk: Disk, store: SqliteEventStore, tmp_path: Path
+) -> None:
+    before, upstream = commits(tmp_path), store.subscribe(BEGINNING)
+    assert (await anext(upstream)).caught_up
+    shown = asyncio.ensure_future(anext(upstream))
+    request = uuid4().bytes
+    appended = asyncio.create_task(store.append("account-1", NO_STREAM, some_events(request_id=request)))
+    assert await asyncio.to_thread(disk.asked.wait, 10)
+    assert commits(tmp_path) == before + 1
+    # Nor may another try of it, or one that is refused, be answered on the strength of it.
+    other = asyncio.create_task(store.append("account-1", NO_STREAM, some_events()))
+    assert await store.head() == BEGINNING
+    assert await whole_log(store) == []
+    assert await store.read_stream("account-1") == []
+    assert await store.find_requests("account-1", [request]) == []
+    assert await store.locate("account-1", 1) is None
+    assert await store.position_at(0) == BEGINNING
+    assert not any(waiting.done() for waiting in (appended, other, shown))
+
+    disk.goes_on.set()
+    assert await appended == 1
+    with pytest.raises(WrongExpectedRevision):
+        await other
+    assert [event.stream for event in (await shown).events] == ["account-1"]
+    assert len(await store.read_stream("account-1")) == 1
+
+
+async def test_a_sync_that_fails_ends_the_store_and_acknowledges_nothing(disk: Disk, tmp_path: Path) -> None:
+    reasons: list[str] = []
+    store = SqliteEventStore(tmp_path, sync_failed=reasons.append)
+    disk.error = OSError(errno.EIO, "the disk has failed")
+    appended = asyncio.create_task(store.append("account-1", NO_STREAM, some_events()))
+    assert await asyncio.to_thread(disk.asked.wait, 10)
+    waiting = asyncio.create_task(store.append("account-2", NO_STREAM, some_events()))
+    await asyncio.sleep(0)
+    disk.goes_on.set()
+    with pytest.raises(OutcomeUnknown):
+        await appended
+    # It was never tried.
+    with pytest.raises(StoreUnavailable):
+        await waiting
+    assert [("failed" in reason) for reason in reasons] == [True]
+    for asked in (store.append("account-3", NO_STREAM, some_events()), store.read_stream("account-1"), store.head()):
+        with pytest.raises(StoreUnavailable):
+            await asked
+    await store.close()
+
+
+async def test_a_wal_that_has_grown_long_begins_anew_while_others_write(
+    store: SqliteEventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "FRAMES_MAX", 50)
+    monkeypatch.setattr(sqlite_store, "CHECKPOINT_EVENTS", 20)
+    await asyncio.gather(*(_appended_one_by_one(store, f"account-{n}", 100) for n in range(8)))
+    assert (tmp_path / f"{FILE}-wal").stat().st_size < 1 << 20
+    assert len(await whole_log(store)) == 800
+
+
+async def _appended_one_by_one(store: SqliteEventStore, stream: str, events: int) -> None:
+    for revision in range(events):
+        await store.append(stream, revision, some_events())
 
 
 async def test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown(
@@ -214,7 +301,7 @@ async def test_a_request_is_looked_up_not_searched_for(store: SqliteEventStore) 
         steps += 1
         return 0
 
-    store._reader._connection.set_progress_handler(count_steps, 1)
+    store._connection.set_progress_handler(count_steps, 1)
     found = await store.find_requests("account-1", [request, uuid4().bytes])
     assert [event.revision for event in found] == [1]
     # Of SQLite's machine; to look at each of the 5,000 takes more than one.
@@ -316,7 +403,7 @@ def _failing_from_commit_on(sabotage: type[Sabotaged]) -> Any:
 
 async def test_a_full_disk_is_told_and_there_is_no_damage(store: SqliteEventStore) -> None:
     await store.append("account-1", NO_STREAM, some_events())
-    writer = store._writer._connection
+    writer = store._connection
     pages = writer.execute("PRAGMA page_count").fetchone()[0]
     writer.execute(f"PRAGMA max_page_count = {pages}")
     large = [some_event(bytes(100_000))]

@@ -1,0 +1,43 @@
+"""A copy of the log in one file, made while a server may be writing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from openbank.eventstore.sqlite.schema import FILE
+
+
+def backup(directory: Path, file: Path) -> None:
+    """Copies the log to `file`, a consistent state of it, also while a server writes. Put it back as events.db.
+
+    Raises FileNotFoundError without a log, FileExistsError for a file that is there.
+    """
+    source_path = directory / FILE
+    if not source_path.exists():
+        raise FileNotFoundError(f"{source_path} is not there")
+    if file.exists():
+        raise FileExistsError(f"{file} exists")
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    source = sqlite3.connect(f"{source_path.resolve().as_uri()}?mode=ro", uri=True)
+    copy = sqlite3.connect(unfinished)
+    try:
+        source.backup(copy)
+        # One file that needs no -wal beside it.
+        copy.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        copy.close()
+        source.close()
+    _sync(unfinished)
+    unfinished.rename(file)
+    _sync(file.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

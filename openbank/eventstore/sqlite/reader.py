@@ -1,0 +1,97 @@
+"""What is asked of the log. Nothing is shown that is not durable, so every question names how far that is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreDamaged, StoreUnavailable
+from openbank.eventstore.sqlite.rows import from_row
+
+_SELECT = "SELECT events.*, streams.name FROM events JOIN streams ON streams.key = events.stream "
+
+
+class Reader:
+    """Reads on the event loop: a hand-over to a thread costs more than most answers, and beside a busy loop a thread
+    waits for the GIL again at every row.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._types: dict[int, str] = {}
+
+    def stream(self, stream: str, after: int, limit: int, durable: int) -> list[RecordedEvent]:
+        events = self._select(
+            "WHERE streams.name = ? AND revision > ? AND position <= ? ORDER BY revision LIMIT ?",
+            stream,
+            after,
+            durable,
+            limit,
+        )
+        for revision, event in enumerate(events, after + 1):
+            if event.revision != revision:
+                raise StoreDamaged(f"{stream} has no event with revision {revision}")
+        return events
+
+    def requests(self, stream: str, request_ids: Sequence[bytes], durable: int) -> list[RecordedEvent]:
+        marks = ", ".join("?" * len(request_ids))
+        # Without the plus, SQLite walks the whole stream by the index that has it in order, and looks at each event.
+        where = f"WHERE streams.name = ? AND request_id IN ({marks}) AND position <= ? ORDER BY +revision"
+        return self._select(where, stream, *request_ids, durable)
+
+    def log(self, after: int, limit: int, durable: int) -> list[RecordedEvent]:
+        events = self._consecutive(after, limit, durable)
+        if events:
+            last = events[-1]
+            rest = last.metadata.parts - last.metadata.part - 1
+            if rest:
+                events += self._consecutive(last.position, rest, durable)
+        return events
+
+    def first_since(self, time: int, durable: int) -> int | None:
+        rows = self._rows(
+            "SELECT position FROM events WHERE record_time >= ? AND position <= ? ORDER BY position LIMIT 1",
+            time,
+            durable,
+        )
+        return rows[0][0] if rows else None
+
+    def place_before(self, position: int) -> LogPosition:
+        events = self._select("WHERE position < ? ORDER BY position DESC LIMIT 1", position)
+        return place(events[0]) if events else BEGINNING
+
+    def _consecutive(self, after: int, limit: int, durable: int) -> list[RecordedEvent]:
+        events = self._select("WHERE position > ? AND position <= ? ORDER BY position LIMIT ?", after, durable, limit)
+        for position, event in enumerate(events, after + 1):
+            if event.position != position:
+                raise StoreDamaged(f"the log has no event at position {position}")
+        return events
+
+    def _select(self, where: str, *values: object) -> list[RecordedEvent]:
+        return [from_row(row[:-1], row[-1], self._type(row[4])) for row in self._rows(_SELECT + where, *values)]
+
+    def _rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """All of them: a statement that is not read to its end would hold up checkpoints."""
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise _failed(error) from error
+
+    def _type(self, key: int) -> str:
+        if key not in self._types:
+            self._types = dict(self._rows("SELECT key, name FROM types"))
+        # The checksum is over the name: without one it cannot hold.
+        return self._types.get(key, "")
+
+
+def place(event: RecordedEvent) -> LogPosition:
+    return LogPosition(event.position, event.stream, event.revision)
+
+
+def _failed(error: sqlite3.Error) -> Exception:
+    """Damage may meet SQLite before it meets a checksum: a page that makes no sense, or text that is no UTF-8."""
+    code = getattr(error, "sqlite_errorcode", None)
+    no_text = code is None and isinstance(error, sqlite3.OperationalError)
+    if no_text or (code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)):
+        return StoreDamaged(str(error))
+    return StoreUnavailable(str(error))

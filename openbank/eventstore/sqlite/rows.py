@@ -1,0 +1,82 @@
+"""An event as a row of the table `events`, and back."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+from openbank.eventstore.port import Metadata, RecordedEvent, StoreDamaged
+
+Row = tuple[Any, ...]
+
+_CHECKED = struct.Struct(">qqqq")
+
+
+def to_row(event: RecordedEvent, stream: int, type_key: int) -> Row:
+    """Empty columns are NULL, which takes no space; part and parts share one, NULL where there is one event."""
+    position, _, revision, event_id, _, data, meta = event
+    time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts = meta
+    return (
+        position,
+        stream,
+        revision,
+        event_id,
+        type_key,
+        data,
+        time,
+        request_id or None,
+        request_hash or None,
+        correlation_id or None,
+        causation_id or None,
+        owner_id or None,
+        None if parts == 1 else part << 16 | parts,
+        checksum(event),
+    )
+
+
+def from_row(row: Row, stream: str, type_name: str) -> RecordedEvent:
+    """The inverse of `to_row`. Raises StoreDamaged."""
+    try:
+        (
+            position,
+            _,
+            revision,
+            event_id,
+            _,
+            data,
+            time,
+            request_id,
+            request_hash,
+            correlation,
+            causation,
+            owner,
+            place,
+            stored,
+        ) = row
+        part, parts = (0, 1) if place is None else divmod(place, 1 << 16)
+        metadata = Metadata(
+            time,
+            request_id or b"",
+            request_hash or b"",
+            correlation or "",
+            causation or "",
+            owner or "",
+            part,
+            parts,
+        )
+        event = RecordedEvent(position, stream, revision, event_id, type_name, data, metadata)
+        if checksum(event) == stored:
+            return event
+    except (AttributeError, TypeError, ValueError, struct.error) as error:
+        raise StoreDamaged(f"a column of an event has another type than it was written with: {error}") from error
+    raise StoreDamaged(f"the event at position {position} is not what was written")
+
+
+def checksum(event: RecordedEvent) -> int:
+    """CRC-32 of everything the event says, by names rather than keys: it holds in any copy of the row."""
+    position, stream, revision, event_id, type_name, data, meta = event
+    time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts = meta
+    checked = _CHECKED.pack(position, revision, time, part << 16 | parts)
+    texts = f"{stream}\0{type_name}\0{correlation_id}\0{causation_id}\0{owner_id}".encode()
+    return zlib.crc32(b"\0".join((checked, event_id, data, request_id, request_hash, texts)))

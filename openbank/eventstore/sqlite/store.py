@@ -1,0 +1,299 @@
+"""The port's methods on one SQLite file, used on the event loop.
+
+Appends that arrive while a commit is being synced share the next one, so that one sync serves them all. What is
+committed and not yet synced is acknowledged to nobody and shown to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+
+from openbank.eventstore.port import (
+    APPEND_BYTES_MAX,
+    NO_STREAM,
+    AppendTooLarge,
+    LogPosition,
+    LogSlice,
+    NewEvent,
+    OutcomeUnknown,
+    RecordedEvent,
+    StoreDamaged,
+    StoreUnavailable,
+)
+from openbank.eventstore.sqlite.reader import Reader, place
+from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, open_log
+from openbank.eventstore.sqlite.wal import Wal, end_process
+from openbank.eventstore.sqlite.writer import Append, Outcome, Writer, Written
+
+BATCH_EVENTS_MAX = 2_000
+"""Events in one commit."""
+GATHER_APPENDS_MAX = 32
+GATHER_SECONDS_MAX = 0.01
+"""How long a commit waits for as many appends as the one before it had, and how many it waits for at the most: so
+that of many callers some are being answered and ask again while the others' commit is being synced."""
+CHECKPOINT_EVENTS = 2_000
+"""Committed between two checkpoints."""
+BUFFER_EVENTS_MAX = 10_000
+"""Committed events that wait for one subscriber; past it the subscriber reads them from the file instead."""
+PAGE = 1_000
+STEP = 250
+"""Events read without a pause, which others on the loop have to wait for."""
+
+
+class SqliteEventStore:
+    """`EventStore` in `DIRECTORY/events.db`. One process at a time: the caller holds the directory's lock."""
+
+    sole_writer = True
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        bank_id: str | None = None,
+        copying: bool = False,
+        sync_failed: Callable[[str], None] = end_process,
+    ) -> None:
+        """Opens the store, or makes it, of the bank `bank_id` where that matters.
+
+        One that is made by `copying` can be opened only so until it is `copied`: nobody is to be served from half a
+        log. `sync_failed` is called where the disk fails to keep what it was given, and is not to return into a process
+        that goes on. Raises StoreRefused for a file that is not this version's, or is of another bank.
+        """
+        path = directory / FILE
+        self._connection = open_log(path, bank_id, copying)
+        self._writer = Writer(self._connection)
+        self._reader = Reader(self._connection)
+        self._wal = Wal(path, sync_failed)
+        self.bank_id = self._writer.meta("bank_id")
+        self.store_id = self._writer.meta("store_id")
+        self._head = self._writer.last()
+        """The last event that is durable."""
+        self._pending: deque[Append] = deque()
+        self._committing: asyncio.Task[None] | None = None
+        self._gathered: asyncio.Future[None] | None = None
+        self._company = 1
+        """How many appends the last commit had."""
+        self._checkpointing: asyncio.Task[bool] | None = None
+        self._checkpointed = self._head.position
+        self._subscribers: set[_Subscriber] = set()
+        self._closed = False
+        self._failed = False
+        """Whether a sync has: nothing more may be read or written."""
+
+    async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
+        if sum(len(event.data) for event in events) > APPEND_BYTES_MAX:
+            raise AppendTooLarge(stream)
+        self._check_open()
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._pending.append(Append(stream, expected_revision, events, done))
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_pending())
+        elif self._gathered is not None and len(self._pending) >= self._company:
+            _resolve(self._gathered)
+        return await done
+
+    async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
+        events: list[RecordedEvent] = []
+        while True:
+            self._check_open()
+            step = min(STEP, limit - len(events))
+            some = self._reader.stream(stream, after, step, self._head.position)
+            events += some
+            if len(some) < step or len(events) >= limit:
+                return events
+            after = some[-1].revision
+            await asyncio.sleep(0)
+
+    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
+        self._check_open()
+        return self._reader.requests(stream, request_ids, self._head.position)
+
+    async def read_log(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
+        head = self._head
+        if after.position >= head.position:
+            return LogSlice((), after, caught_up=True)
+        events: list[RecordedEvent] = []
+        at = after.position
+        while len(events) < limit and at < head.position:
+            self._check_open()
+            some = self._reader.log(at, min(STEP, limit - len(events)), head.position)
+            if not some:
+                raise StoreDamaged(f"the log has nothing between {at} and its end at {head.position}")
+            events += some
+            at = some[-1].position
+            await asyncio.sleep(0)
+        through = place(events[-1])
+        return LogSlice(events, through, caught_up=through.position >= self._head.position)
+
+    async def head(self) -> LogPosition:
+        self._check_open()
+        return self._head
+
+    async def position_at(self, time: int) -> LogPosition:
+        self._check_open()
+        first = self._reader.first_since(time, self._head.position)
+        return self._head if first is None else self._reader.place_before(first)
+
+    async def locate(self, stream: str, revision: int) -> LogPosition | None:
+        if revision <= NO_STREAM:
+            return None
+        events = await self.read_stream(stream, revision - 1, 1)
+        return place(events[0]) if events else None
+
+    async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
+        subscriber = _Subscriber()
+        self._subscribers.add(subscriber)
+        try:
+            while True:
+                page = await self.read_log(after)
+                after = page.through
+                yield page
+                while page.caught_up:
+                    events = await subscriber.next(after.position)
+                    if events is None:
+                        break
+                    after = place(events[-1])
+                    yield LogSlice(events, after, caught_up=after.position >= self._head.position)
+        finally:
+            self._subscribers.discard(subscriber)
+
+    async def copied(self) -> None:
+        """The copy into this store is whole."""
+        self._writer.drop_meta(UNFINISHED)
+        await self._wal.sync()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for task in (self._committing, self._checkpointing):
+            if task is not None:
+                await task
+        for subscriber in self._subscribers:
+            subscriber.close()
+        self._wal.close()
+        self._connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed or self._failed:
+            raise StoreUnavailable("the event store is closed")
+
+    async def _commit_pending(self) -> None:
+        try:
+            while self._pending:
+                await self._gather()
+                await self._commit(self._take())
+                await self._checkpoint()
+        finally:
+            self._committing = None
+
+    async def _commit(self, batch: Sequence[Append]) -> None:
+        if self._failed:
+            _settle(batch, [StoreUnavailable("the event store has failed") for _ in batch])
+            return
+        outcomes = self._writer.commit(batch)
+        # Also what is refused was decided on what is in the file, and that is durable: commits are one at a time, and
+        # each is synced before the next.
+        if any(isinstance(outcome, Written) and outcome.events for outcome in outcomes):
+            try:
+                await self._wal.sync()
+            except OSError as error:
+                self._failed = True
+                outcomes = [OutcomeUnknown(str(error)) for _ in batch]
+        self._publish(outcomes)
+        _settle(batch, outcomes)
+
+    async def _gather(self) -> None:
+        """Waits a little for as many appends as the last commit had.
+
+        Callers that were answered together ask again together, one after another on this loop. To commit for the first
+        of them would cost each a sync of its own. A lone caller never waits.
+        """
+        if len(self._pending) >= self._company:
+            return
+        loop = asyncio.get_running_loop()
+        self._gathered = loop.create_future()
+        alarm = loop.call_later(GATHER_SECONDS_MAX, _resolve, self._gathered)
+        await self._gathered
+        alarm.cancel()
+        self._gathered = None
+
+    def _take(self) -> list[Append]:
+        batch = [self._pending.popleft()]
+        events = len(batch[0].events)
+        while self._pending and events + len(self._pending[0].events) <= BATCH_EVENTS_MAX:
+            batch.append(self._pending.popleft())
+            events += len(batch[-1].events)
+        self._company = min(len(batch), GATHER_APPENDS_MAX)
+        return batch
+
+    def _publish(self, outcomes: Iterable[Outcome]) -> None:
+        events = [event for outcome in outcomes if isinstance(outcome, Written) for event in outcome.events]
+        if not events:
+            return
+        self._head = place(events[-1])
+        for subscriber in self._subscribers:
+            subscriber.push(events)
+
+    async def _checkpoint(self) -> None:
+        """Beside the commits; only when the WAL is to begin anew do they wait, for what little is left to write."""
+        if self._checkpointing is not None:
+            if not self._checkpointing.done():
+                return
+            due, self._checkpointing = self._checkpointing.result(), None
+            if due:
+                await self._wal.checkpoint()
+        elif self._head.position - self._checkpointed >= CHECKPOINT_EVENTS:
+            self._checkpointed = self._head.position
+            self._checkpointing = asyncio.create_task(self._wal.checkpoint())
+
+
+class _Subscriber:
+    """Committed events on their way to one subscription: bounded, and forgotten when it can't keep up."""
+
+    def __init__(self) -> None:
+        self._events: deque[RecordedEvent] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    def push(self, events: Sequence[RecordedEvent]) -> None:
+        if len(self._events) + len(events) > BUFFER_EVENTS_MAX:
+            self._events.clear()
+        self._events.extend(events)
+        self._wake.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake.set()
+
+    async def next(self, after: int) -> Sequence[RecordedEvent] | None:
+        """What was committed right after the position `after`; None when some of it must be read from the file."""
+        while True:
+            while self._events and self._events[0].position <= after:
+                self._events.popleft()
+            if self._events:
+                events = list(self._events)
+                self._events.clear()
+                return events if events[0].position == after + 1 else None
+            if self._closed:
+                raise StoreUnavailable("the event store is closed")
+            self._wake.clear()
+            await self._wake.wait()
+
+
+def _settle(batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
+    for append, outcome in zip(batch, outcomes, strict=True):
+        if append.done.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            append.done.set_exception(outcome)
+        else:
+            append.done.set_result(outcome.position)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

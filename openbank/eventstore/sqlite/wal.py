@@ -1,0 +1,77 @@
+"""Durability: the WAL is synced after each commit, before anything of it is acknowledged or shown.
+
+SQLite would sync within the commit, and the event loop would wait for the disk. So the commit is made on the loop,
+unsynced, and the sync in a thread, which needs no Python while it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+FRAMES_MAX = 4_000
+"""Pages in the WAL (4 KiB each) past which it is to begin anew: it is then rewritten in place, and grows no more."""
+
+EXIT_SYNC_FAILED = 74
+"""EX_IOERR."""
+
+_log = logging.getLogger(__name__)
+
+
+def end_process(reason: str) -> None:
+    """A sync that failed cannot be made up for: the kernel has taken the pages for clean, so that a second one would
+    succeed and mean nothing. What was not acknowledged is left to the next start, which writes the WAL anew.
+    """
+    _log.critical("event store cannot be synced", extra={"values": {"reason": reason, "exit": EXIT_SYNC_FAILED}})
+    logging.shutdown()
+    os._exit(EXIT_SYNC_FAILED)
+
+
+class Wal:
+    """The WAL of the database at `path`, which is open. `fail` is called when a sync fails, and is to end it all."""
+
+    def __init__(self, path: Path, fail: Callable[[str], None] = end_process) -> None:
+        self._fail = fail
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._file = os.open(f"{path}-wal", os.O_RDWR)
+        self._syncing = ThreadPoolExecutor(1, "events-sync")
+        self._checkpointing = ThreadPoolExecutor(1, "events-checkpoint")
+
+    async def sync(self) -> None:
+        """Makes durable all that was committed before this call."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._syncing, os.fdatasync, self._file)
+        except OSError as error:
+            self._fail(str(error))
+            raise
+
+    async def checkpoint(self) -> bool:
+        """Writes what the WAL holds into the database. Whether the WAL has grown so far that it should begin anew.
+
+        It does so with the first commit after a checkpoint of all there was. Commits may be made meanwhile, but then
+        that one may never come: so when it is due, a second checkpoint, of what little is left, must be waited for.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._checkpointing, self._checkpoint) > FRAMES_MAX
+        except sqlite3.Error as error:
+            # The WAL has it all, and grows until the next try.
+            _log.warning("checkpoint failed", extra={"values": {"reason": str(error)}})
+            return False
+
+    def close(self) -> None:
+        """To be called once, before the last other connection is closed, which checkpoints once more."""
+        self._syncing.shutdown()
+        self._checkpointing.shutdown()
+        self._connection.close()
+        os.close(self._file)
+
+    def _checkpoint(self) -> int:
+        _, frames, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return int(frames)
