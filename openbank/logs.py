@@ -6,29 +6,96 @@ told the bank: no names, addresses, amounts, descriptions or account numbers.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from contextlib import nullcontext
+from typing import NamedTuple, TextIO
 
+FLUSH_SECONDS = 0.05
+LINES_MAX = 500
+
+_PAIR = " %s=%s".__mod__
 _PLAIN = re.compile(r"[!#-<>-~]+")
 
 
 def configure(level: str, format: str, stream: TextIO | None = None) -> None:
     """Sends all log lines of the process to `stream`, standard error by default."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if format == "json" else ConsoleFormatter())
+    handler = _Handler(stream or sys.stderr, JsonFormatter() if format == "json" else ConsoleFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # There is a line for every call: nothing is collected for it that no line shows.
+    # No line shows them.
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False
     logging._srcfile = None
+
+
+def tell(logger: logging.Logger, level: int, message: str, values: Mapping[str, object]) -> None:
+    """The same line as `logger.log(level, message, extra={"values": values})`.
+
+    For what is told of every call: where `configure` has been, no LogRecord is made, which would be most of the cost.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    handler = logger.root.handlers[0] if len(logger.root.handlers) == 1 else None
+    if isinstance(handler, _Handler):
+        handler.add(Line(time.time(), level, logger.name, message, values))
+    else:
+        logger.log(level, message, extra={"values": values})
+
+
+class Line(NamedTuple):
+    created: float
+    level: int
+    logger: str
+    message: str
+    values: Mapping[str, object]
+
+
+class _Handler(logging.Handler):
+    """Writes lines that come within FLUSH_SECONDS together, on a thread that has an event loop: there is one for every
+    call, and a write costs as much as all the rest of it. From a warning on, and elsewhere, none waits.
+    """
+
+    def __init__(self, stream: TextIO, formatter: ConsoleFormatter | JsonFormatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._make = formatter.line
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._add(self.format(record), record.levelno)
+        except Exception:
+            self.handleError(record)
+
+    def add(self, line: Line) -> None:
+        self._add(self._make(line), line.level)
+
+    def _add(self, text: str, level: int) -> None:
+        lines = self._lines
+        lines.append(text)
+        if level >= logging.WARNING or len(lines) >= LINES_MAX:
+            self.flush()
+        elif len(lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        with self.lock or nullcontext():
+            lines, self._lines = self._lines, []
+        if lines:
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
 
 
 class _Clock:
@@ -41,10 +108,16 @@ class _Clock:
         self._text = ""
 
     def text(self, created: float) -> str:
+        """With milliseconds."""
         second = int(created)
         if second != self._second:
             self._second, self._text = second, time.strftime(self._format, self._convert(second))
-        return self._text
+        return f"{self._text}.{int((created - second) * 1000):03d}"
+
+
+def _line(record: logging.LogRecord) -> Line:
+    values = record.__dict__.get("values", {})
+    return Line(record.created, record.levelno, record.name, record.getMessage(), values)
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -54,15 +127,14 @@ class ConsoleFormatter(logging.Formatter):
         super().__init__()
         self._clock = _Clock("%H:%M:%S", utc=False)
 
+    def line(self, line: Line) -> str:
+        created, level, _, message, values = line
+        text = f"{self._clock.text(created)} {logging.getLevelName(level):<7} {message}"
+        return text + _pairs(values) if values else text
+
     def format(self, record: logging.LogRecord) -> str:
-        clock = self._clock.text(record.created)
-        line = f"{clock}.{int(record.msecs):03d} {record.levelname:<7} {record.getMessage()}"
-        values = record.__dict__.get("values")
-        if values:
-            line += _pairs(values)
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+        text = self.line(_line(record))
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
 class JsonFormatter(logging.Formatter):
@@ -73,22 +145,28 @@ class JsonFormatter(logging.Formatter):
         self._clock = _Clock("%Y-%m-%dT%H:%M:%S", utc=True)
         self._encode = json.JSONEncoder(default=str).encode
 
+    def line(self, line: Line) -> str:
+        return self._encode(self._fields(line))
+
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": f"{self._clock.text(record.created)}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **record.__dict__.get("values", {}),
-        }
+        fields = self._fields(_line(record))
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return self._encode(line)
+            fields["exception"] = self.formatException(record.exc_info)
+        return self._encode(fields)
+
+    def _fields(self, line: Line) -> dict[str, object]:
+        return {
+            "time": f"{self._clock.text(line.created)}Z",
+            "level": logging.getLevelName(line.level).lower(),
+            "logger": line.logger,
+            "message": line.message,
+            **line.values,
+        }
 
 
 def _pairs(values: Mapping[str, object]) -> str:
     """name=value, each; a value is quoted where it could be taken for several, or for a line of its own."""
-    text = "".join([f" {name}={value}" for name, value in values.items()])
+    text = "".join(map(_PAIR, values.items()))
     pairs = len(values)
     if text.count(" ") == pairs and text.count("=") == pairs and '"' not in text and text.isprintable():
         return text

@@ -73,4 +73,6 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
 
 
 def _fingerprinted(request: Request, rpc: str, command: Deposit | Withdraw | OpenAccount) -> Request:
-    return request._replace(hash=fingerprint(rpc, command)) if request.id else request
+    if not request.id:
+        return request
+    return Request(request.id, request.correlation_id, request.expected_revision, fingerprint(rpc, command))

@@ -9,6 +9,7 @@ MAX_MINOR = 2**53 - 1
 
 NANOS = 1_000_000_000
 MAX_EXPONENT = 9
+_SCALES = tuple(10**exponent for exponent in range(MAX_EXPONENT + 1))
 
 
 class Currency(NamedTuple):
@@ -56,12 +57,12 @@ def from_units(currency: Currency, units: int, nanos: int) -> Money:
     Raises NanosOutOfRange, SignsDiffer or TooPrecise, all of them ValueErrors.
     """
     if not nanos:
-        return Money(currency, units * 10**currency.exponent)
+        return Money(currency, units * _SCALES[currency.exponent])
     if abs(nanos) >= NANOS:
         raise NanosOutOfRange(nanos)
     if units and (units > 0) != (nanos > 0):
         raise SignsDiffer(units, nanos)
-    scale = 10 ** (MAX_EXPONENT - currency.exponent)
+    scale = _SCALES[MAX_EXPONENT - currency.exponent]
     total = units * NANOS + nanos
     if total % scale:
         raise TooPrecise(nanos)
@@ -70,10 +71,13 @@ def from_units(currency: Currency, units: int, nanos: int) -> Money:
 
 def to_units(money: Money) -> tuple[int, int]:
     """Minor units to (units, nanos), both of the amount's sign: the inverse of `from_units`."""
-    sign = -1 if money.minor < 0 else 1
-    scale = 10**money.currency.exponent
-    units, minor = divmod(abs(money.minor), scale)
-    return sign * units, sign * minor * (NANOS // scale)
+    (_, exponent), amount = money
+    scale = _SCALES[exponent]
+    if amount < 0:
+        units, rest = divmod(-amount, scale)
+        return -units, -rest * (NANOS // scale)
+    units, rest = divmod(amount, scale)
+    return units, rest * (NANOS // scale)
 
 
 def _same_currency(left: Money, right: Money) -> Money:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields, is_dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass
+from operator import attrgetter
+from typing import Any, NamedTuple, get_type_hints
 
 _HASH_VERSION = b"\x01"
 
@@ -29,28 +31,41 @@ def fingerprint(rpc: str, command: object) -> bytes:
     command's own values by name, never over wire bytes; values that are empty or zero are left out, so that a field
     which a later version adds changes no fingerprint of a request that does not use it.
     """
-    digest = hashlib.blake2b(rpc.encode(), digest_size=15)
-    for name, value in _values("", command):
-        text = value.encode()
-        digest.update(b"\0%b\0%d\0%b" % (name.encode(), len(text), text))
-    return _HASH_VERSION + digest.digest()
+    shape = _SHAPES.get(type(command)) or _shape(type(command))
+    content = [rpc.encode()]
+    for label, value in zip(shape.labels, shape.values(command), strict=True):
+        if type(value) is not str:
+            value = "" if value is None or value == 0 else str(getattr(value, "value", value))
+        if value:
+            text = value.encode()
+            content.append(b"%b%d\0%b" % (label, len(text), text))
+    return _HASH_VERSION + hashlib.blake2b(b"".join(content), digest_size=15).digest()
 
 
-def _values(path: str, value: object) -> list[tuple[str, str]]:
-    """Every value in `value`, as text, under its path; dataclasses and named tuples are walked by field."""
-    names = _names(type(value))
-    if names:
-        return [found for name in names for found in _values(f"{path}.{name}", getattr(value, name))]
-    text = "" if value is None or value == 0 else str(getattr(value, "value", value))
-    return [(path, text)] if text else []
+class _Shape(NamedTuple):
+    """Where the values of a command are, dataclasses and named tuples in it walked by field."""
+
+    values: Callable[[object], Sequence[Any]]
+    labels: Sequence[bytes]
+    """Their paths, as they are hashed."""
 
 
-_NAMES: dict[type, tuple[str, ...]] = {}
-"""Of each type of value that was met: they are few, and to look at a type costs more than the hash."""
+_SHAPES: dict[type, _Shape] = {}
+"""Of the commands, which are few: to look at a type costs more than the hash."""
 
 
-def _names(kind: type) -> tuple[str, ...]:
-    if kind not in _NAMES:
-        named = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else getattr(kind, "_fields", ())
-        _NAMES[kind] = named
-    return _NAMES[kind]
+def _shape(command: type) -> _Shape:
+    paths = list(_paths("", command))
+    # With one path attrgetter gives the value itself, and not a sequence of one.
+    get = attrgetter(*paths)
+    values = get if len(paths) > 1 else lambda command: (get(command),)
+    shape = _SHAPES[command] = _Shape(values, [b"\0.%b\0" % path.encode() for path in paths])
+    return shape
+
+
+def _paths(path: str, kind: Any) -> Iterator[str]:
+    if not (is_dataclass(kind) or hasattr(kind, "_fields")):
+        yield path
+        return
+    for name, type_ in get_type_hints(kind).items():
+        yield from _paths(f"{path}.{name}" if path else name, type_)

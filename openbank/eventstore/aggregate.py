@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbank.domain.clock import Clock
@@ -115,7 +116,7 @@ class Aggregate(Generic[State]):
         self._forgotten = NO_STREAM
         """The revision up to which requests are no longer, or not all, in memory."""
         self._queue: list[_Attempt[State]] = []
-        self._working: asyncio.Task[None] | None = None
+        self._working: asyncio.Future[Any] | None = None
         self.counted = 0
         """The weight that the repository has counted for it."""
 
@@ -157,11 +158,49 @@ class Aggregate(Generic[State]):
         attempt: _Attempt[State] = _Attempt(decide, request, asyncio.get_running_loop().create_future())
         self._queue.append(attempt)
         if self._working is None:
-            # A task of its own: a caller that gives up must not take the others' append with it.
-            self._working = asyncio.create_task(self._work())
+            self._proceed()
         return await attempt.answer
 
+    def _proceed(self) -> None:
+        """Begins with what is in the queue. What needs nothing but memory is decided at once, without a task.
+
+        An append is never its caller's own: one that gives up must not take the others' with it.
+        """
+        while batch := [attempt for attempt in self._queue if not attempt.answer.done()]:
+            if not self._is_in_memory(batch):
+                self._working = asyncio.create_task(self._work())
+                return
+            decided, tip = self._decide(batch)
+            self._queue = batch[len(decided) :]
+            events = _events(decided)
+            if events:
+                self._working = asyncio.ensure_future(self._store.append(self._stream, self._tip.revision, events))
+                self._working.add_done_callback(partial(self._appended, decided, events, tip))
+                return
+            _answer(decided)
+        self._queue = []
+        self._working = None
+
+    def _is_in_memory(self, batch: list[_Attempt[State]]) -> bool:
+        """Whether all that these are to be decided on is."""
+        return self._loaded and self._store.sole_writer and not self._to_recall(batch)
+
+    def _appended(
+        self, decided: list[_Attempt[State]], events: list[NewEvent], tip: _Tip[State], appending: asyncio.Future[int]
+    ) -> None:
+        error = appending.exception()
+        if error is None:
+            self._written(decided, events, tip, appending.result())
+        else:
+            self._loaded = isinstance(error, StoreUnavailable)
+            if not isinstance(error, WrongExpectedRevision):
+                _fail([attempt for attempt in decided if attempt.events], error)
+            # Those who were refused on the strength of these events are decided again without them.
+            self._queue = [*decided, *self._queue]
+        self._proceed()
+
     async def _work(self) -> None:
+        """What has to wait for the store, until the queue is empty."""
         try:
             while self._queue:
                 batch, self._queue = self._queue, []
@@ -183,7 +222,7 @@ class Aggregate(Generic[State]):
                 current = True
             await self._recall(batch)
             decided, tip = self._decide(batch)
-            events = [event for attempt in decided for event in attempt.events]
+            events = _events(decided)
             if events:
                 current = await self._append(decided, events, tip)
             elif current:
@@ -208,12 +247,14 @@ class Aggregate(Generic[State]):
             self._loaded = isinstance(error, StoreUnavailable)
             _fail([attempt for attempt in decided if attempt.events], error)
             return False
-        self._tip = tip
-        for revision, event in enumerate(events, expected + 1):
-            self._remember(event.metadata, revision)
-        at = LogPosition(position, self._stream, expected + len(events))
-        _answer(decided, at)
+        self._written(decided, events, tip, position)
         return True
+
+    def _written(self, decided: list[_Attempt[State]], events: list[NewEvent], tip: _Tip[State], position: int) -> None:
+        before, self._tip = self._tip.revision, tip
+        for revision, event in enumerate(events, before + 1):
+            self._remember(event.metadata, revision)
+        _answer(decided, LogPosition(position, self._stream, tip.revision))
 
     def _decide(self, batch: list[_Attempt[State]]) -> tuple[list[_Attempt[State]], _Tip[State]]:
         """Decides as many of `batch` as one append can hold, and the state they leave."""
@@ -272,13 +313,14 @@ class Aggregate(Generic[State]):
 
     async def _recall(self, batch: list[_Attempt[State]]) -> None:
         """Asks the store for the requests of `batch` that may be older than what is in memory."""
+        if ids := self._to_recall(batch):
+            for event in await self._store.find_requests(self._stream, tuple(ids)):
+                self._requests[event.metadata.request_id] = _Known(event.metadata.request_hash, event.revision)
+
+    def _to_recall(self, batch: list[_Attempt[State]]) -> set[bytes]:
         if self._forgotten == NO_STREAM:
-            return
-        ids = {attempt.request.id for attempt in batch if attempt.request.id} - self._requests.keys()
-        if not ids:
-            return
-        for event in await self._store.find_requests(self._stream, tuple(ids)):
-            self._requests[event.metadata.request_id] = _Known(event.metadata.request_hash, event.revision)
+            return set()
+        return {attempt.request.id for attempt in batch if attempt.request.id} - self._requests.keys()
 
     async def _catch_up(self) -> None:
         """Folds what the stream has beyond what is known; everything, the first time."""
@@ -338,6 +380,10 @@ def _only_replay(_: object) -> Sequence[codec.DomainEvent]:
     raise _NotFound
 
 
+def _events(decided: Sequence[_Attempt[Any]]) -> list[NewEvent]:
+    return [event for attempt in decided for event in attempt.events]
+
+
 def _answer(decided: Sequence[_Attempt[Any]], at: LogPosition | None = None) -> None:
     for attempt in decided:
         if attempt.answer.done():
@@ -350,7 +396,7 @@ def _answer(decided: Sequence[_Attempt[Any]], at: LogPosition | None = None) -> 
             attempt.answer.set_result(attempt.outcome)
 
 
-def _fail(attempts: Sequence[_Attempt[Any]], error: Exception) -> None:
+def _fail(attempts: Sequence[_Attempt[Any]], error: BaseException) -> None:
     for attempt in attempts:
         if not attempt.answer.done():
             attempt.answer.set_exception(error)

@@ -5,7 +5,7 @@ One conformance suite, `tests/eventstore/conformance.py`, holds each adapter to 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import NamedTuple, Protocol
 
 NO_STREAM = 0
@@ -125,10 +125,10 @@ class EventStore(Protocol):
     sole_writer: bool
     """Whether nobody but this process can append, so that what it remembers of a stream cannot be out of date."""
 
-    async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
+    def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> Awaitable[int]:
         """Appends `events` (at least one) after `expected_revision` (NO_STREAM for a new stream).
 
-        Returns the position of the last of them. Raises WrongExpectedRevision, OutcomeUnknown, AppendTooLarge.
+        Gives the position of the last of them. Raises WrongExpectedRevision, OutcomeUnknown, AppendTooLarge.
         """
         ...
 

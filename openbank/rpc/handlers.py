@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from itertools import count
 from time import perf_counter
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]
 
 from openbank.domain.errors import InvalidFields, Violation
+from openbank.logs import tell
 from openbank.rpc.errors import DETAILS_KEY, Malformed, TooManyCalls, failure_of, internal, to_status
 
 CORRELATION_ID = "x-correlation-id"
@@ -31,7 +32,7 @@ _log = logging.getLogger("openbank.calls")
 _LOGGED_IDS = ("request_id", "person_id", "account_id", "owner_id")
 _RESOURCES = {"person": "person_id", "account": "account_id"}
 _CORRELATION_ID = re.compile(r"[ -~]{1,128}")
-_LOGGABLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LOGGABLE = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 # What an operator may have to act on; the rest is the caller's affair.
 _OURS = frozenset({"STORE_UNAVAILABLE", "OUTCOME_UNKNOWN", "VIEW_BEHIND"})
 
@@ -149,18 +150,27 @@ class _Method:
         fields = method.input_type.fields_by_name
         self.name = f"{method.containing_service.full_name}/{method.name}"
         self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
-        self.ids = [name for name in _LOGGED_IDS if name in fields]
-        self.resource = next((name for name in _RESOURCES if name in method.output_type.fields_by_name), None)
+        self._ids = [name for name in _LOGGED_IDS if name in fields]
+        self._resource = next((name for name in _RESOURCES if name in method.output_type.fields_by_name), "")
+        self._made = _RESOURCES.get(self._resource, "")
+        """The id that the answer has, where the request left it to the bank."""
         self._nested = _nested(method.input_type) if self.is_mutation else {}
+
+    def add_ids(self, values: dict[str, object], request: Message, response: Message | None) -> None:
+        for name in self._ids:
+            value = getattr(request, name)
+            # What is no id may be anything: a name, or a page of text.
+            if value and _LOGGABLE(value):
+                values[name] = value
+        if response is not None and self._made and self._made not in values:
+            values[self._made] = getattr(getattr(response, self._resource), self._made)
 
     def refuse_unknown_fields(self, request: Message) -> None:
         """An older server must not do what a newer client meant otherwise: as a dry run, for example."""
-        unknown = [
-            Violation(path, "UNKNOWN_FIELD", "is not known to this server, which does not carry out half a request")
-            for path in _unknown_fields(request, self._nested, "")
-        ]
+        unknown = _unknown_fields(request, self._nested, "")
         if unknown:
-            raise InvalidFields(unknown)
+            why = "is not known to this server, which does not carry out half a request"
+            raise InvalidFields([Violation(path, "UNKNOWN_FIELD", why) for path in unknown])
 
 
 class _Call:
@@ -197,8 +207,6 @@ class _Call:
         **more: str,
     ) -> None:
         """The line in the log. Of what was sent and answered it holds ids and nothing else."""
-        if not _log.isEnabledFor(level):
-            return
         values: dict[str, object] = {
             "method": self._about.name,
             "code": code,
@@ -206,19 +214,12 @@ class _Call:
             "correlation_id": self.correlation_id,
         }
         if self._request is not None:
-            self._add_ids(values, response)
+            self._about.add_ids(values, self._request, response)
         values.update(more)
-        _log.log(level, "call", exc_info=exception, extra={"values": values})
-
-    def _add_ids(self, values: dict[str, object], response: Message | None) -> None:
-        for name in self._about.ids:
-            value = getattr(self._request, name)
-            # What is no id may be anything: a name, or a page of text.
-            if value and _LOGGABLE.fullmatch(value):
-                values[name] = value
-        resource = self._about.resource
-        if response is not None and resource and _RESOURCES[resource] not in values:
-            values[_RESOURCES[resource]] = getattr(getattr(response, resource), _RESOURCES[resource])
+        if exception is None:
+            tell(_log, level, "call", values)
+        else:
+            _log.log(level, "call", exc_info=exception, extra={"values": values})
 
 
 def _nested(message: Descriptor) -> dict[str, Any]:
@@ -226,13 +227,14 @@ def _nested(message: Descriptor) -> dict[str, Any]:
     return {field.name: _nested(field.message_type) for field in message.fields if field.message_type is not None}
 
 
-def _unknown_fields(message: Any, nested: dict[str, Any], path: str) -> Iterator[str]:
+def _unknown_fields(request: Any, nested: dict[str, Any], path: str) -> list[str]:
     """By path and, having no name here, by number: "amount.4"."""
-    for field in UnknownFieldSet(message):
-        yield f"{path}{field.field_number}"
+    unknown = UnknownFieldSet(request)
+    paths = [f"{path}{field.field_number}" for field in unknown] if len(unknown) else []
     for name, deeper in nested.items():
-        if message.HasField(name):
-            yield from _unknown_fields(getattr(message, name), deeper, f"{path}{name}.")
+        if request.HasField(name):
+            paths += _unknown_fields(getattr(request, name), deeper, f"{path}{name}.")
+    return paths
 
 
 _process = secrets.token_hex(8)

@@ -1,8 +1,8 @@
-"""The embedded views: one SQLite file in WAL mode, written by one thread, read on the event loop.
+"""The embedded views: one SQLite file in WAL mode, used on the event loop.
 
 A read by key takes some ten microseconds, a hand-over to a thread and back more than a hundred, and beside a busy loop
-a thread waits for the GIL again at every row: so reads stay where they are. Writing goes to a thread, in few and large
-statements for the same reason.
+a thread waits for the GIL again at every row: so reads and small batches stay where they are. A large batch, as a
+rebuild has them, goes to a thread, in few and large statements for the same reason.
 
 Views can be built anew, so that a commit need not be synced: `synchronous=NORMAL` may lose the last commits in a
 power cut, data and checkpoint together.
@@ -48,6 +48,11 @@ STATEMENT_ROWS_MAX = 1_024
 STATEMENT_ROWS_EXACT = 64
 """Up to here a statement has as many rows as there are, beyond it a power of two: each is kept prepared."""
 CACHE_KIB = 16 * 1024
+LOOP_CHANGES_MAX = 256
+"""A batch with more of them would hold up the event loop for too long."""
+CHECKPOINT_CHANGES = 4_000
+"""Made on the loop between two checkpoints, which are a thread's. The projector waits for each, so that the WAL can
+begin anew after it."""
 
 _SCHEMA = f"""
 CREATE TABLE checkpoint (
@@ -163,24 +168,35 @@ class SqliteViews:
         self._path = (directory / FILE).resolve()
         try:
             _prepare(self._path)
-            self._writer = _connect(self._path)
-            self._reader = _connect(self._path)
-            self.log, self.position = _checkpoint(self._writer)
+            self._connection = _connect(self._path)
+            # Checkpoints sync, which the loop must not wait for.
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            self._bulk = _connect(self._path)
+            """For the thread: what it has not committed yet must not be read."""
+            self.log, self.position = _checkpoint(self._connection)
         except sqlite3.Error as error:
             raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error
         self._writing = ThreadPoolExecutor(1, "views-writer")
         self._advanced = asyncio.Event()
+        self._changes = 0
+        """Made on the loop since the last checkpoint."""
 
     async def wait_for(self, position: int) -> None:
         while self.position.position < position:
             await self._advanced.wait()
 
     async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
-        await self._write(_project, changes, through)
+        if len(changes) <= LOOP_CHANGES_MAX:
+            self._project_here(changes, through)
+        else:
+            await self._write(_project, changes, through)
         if through.position > self.position.position:
             self.position = through
         advanced, self._advanced = self._advanced, asyncio.Event()
         advanced.set()
+        if self._changes >= CHECKPOINT_CHANGES:
+            self._changes = 0
+            await self._in_thread(self._bulk.execute, "PRAGMA wal_checkpoint(PASSIVE)")
 
     async def clear(self, log: LogId) -> None:
         await self._write(_clear, log)
@@ -218,19 +234,28 @@ class SqliteViews:
     async def close(self) -> None:
         """Waits for a batch under way."""
         self._writing.shutdown()
-        self._reader.close()
-        self._writer.close()
+        self._bulk.close()
+        self._connection.close()
 
     def _read(self, statement: str, *values: object) -> list[_Row]:
         try:
-            return self._reader.execute(statement, values).fetchall()
+            return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    async def _write(self, write: Callable[..., None], *arguments: object) -> None:
-        loop = asyncio.get_running_loop()
+    def _project_here(self, changes: Sequence[Change], through: LogPosition) -> None:
         try:
-            await loop.run_in_executor(self._writing, _in_transaction, self._writer, write, *arguments)
+            _in_transaction(self._connection, _project, changes, through)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        self._changes += len(changes)
+
+    async def _write(self, write: Callable[..., None], *arguments: object) -> None:
+        await self._in_thread(_in_transaction, self._bulk, write, *arguments)
+
+    async def _in_thread(self, work: Callable[..., object], *arguments: object) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writing, work, *arguments)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 

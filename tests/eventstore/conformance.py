@@ -143,7 +143,7 @@ class EventStoreConformance:
     async def test_an_append_whose_caller_gives_up_is_made_or_not_but_never_half(self, store: EventStore) -> None:
         for number in range(10):
             events = some_events(5)
-            append = asyncio.create_task(store.append(f"account-{number}", NO_STREAM, events))
+            append = asyncio.ensure_future(store.append(f"account-{number}", NO_STREAM, events))
             for _ in range(number):
                 await asyncio.sleep(0)
             append.cancel()
@@ -488,7 +488,7 @@ class EventStoreConformance:
             await store.read_stream("account-1")
 
     async def test_closing_waits_for_appends_under_way(self, store: EventStore, open_store: OpenStore) -> None:
-        appends = [asyncio.create_task(store.append(f"account-{n}", NO_STREAM, some_events())) for n in range(20)]
+        appends = [asyncio.ensure_future(store.append(f"account-{n}", NO_STREAM, some_events())) for n in range(20)]
         await asyncio.sleep(0)
         await store.close()
         made = [n for n, append in enumerate(appends) if isinstance(await outcome_of(append), int)]

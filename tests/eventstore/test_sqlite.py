@@ -122,7 +122,7 @@ async def test_writes_that_arrive_together_share_one_commit(store: SqliteEventSt
 
 async def test_writes_that_arrive_during_a_commit_share_the_next(store: SqliteEventStore, tmp_path: Path) -> None:
     before = commits(tmp_path)
-    first = asyncio.create_task(store.append("account-0", NO_STREAM, some_events()))
+    first = asyncio.ensure_future(store.append("account-0", NO_STREAM, some_events()))
     # One turn to ask, one for the commit to be handed over.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -169,11 +169,11 @@ async def test_what_is_committed_is_neither_acknowledged_nor_shown_before_it_is_
     assert (await anext(upstream)).caught_up
     shown = asyncio.ensure_future(anext(upstream))
     request = uuid4().bytes
-    appended = asyncio.create_task(store.append("account-1", NO_STREAM, some_events(request_id=request)))
+    appended = asyncio.ensure_future(store.append("account-1", NO_STREAM, some_events(request_id=request)))
     assert await asyncio.to_thread(disk.asked.wait, 10)
     assert commits(tmp_path) == before + 1
     # Nor may another try of it, or one that is refused, be answered on the strength of it.
-    other = asyncio.create_task(store.append("account-1", NO_STREAM, some_events()))
+    other = asyncio.ensure_future(store.append("account-1", NO_STREAM, some_events()))
     assert await store.head() == BEGINNING
     assert await whole_log(store) == []
     assert await store.read_stream("account-1") == []
@@ -194,9 +194,9 @@ async def test_a_sync_that_fails_ends_the_store_and_acknowledges_nothing(disk: D
     reasons: list[str] = []
     store = SqliteEventStore(tmp_path, sync_failed=reasons.append)
     disk.error = OSError(errno.EIO, "the disk has failed")
-    appended = asyncio.create_task(store.append("account-1", NO_STREAM, some_events()))
+    appended = asyncio.ensure_future(store.append("account-1", NO_STREAM, some_events()))
     assert await asyncio.to_thread(disk.asked.wait, 10)
-    waiting = asyncio.create_task(store.append("account-2", NO_STREAM, some_events()))
+    waiting = asyncio.ensure_future(store.append("account-2", NO_STREAM, some_events()))
     await asyncio.sleep(0)
     disk.goes_on.set()
     with pytest.raises(OutcomeUnknown):

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreDamaged, StoreUnavailable
-from openbank.eventstore.sqlite.rows import from_row
+from openbank.eventstore.sqlite.rows import Row, from_row
 
 _SELECT = "SELECT events.*, streams.name FROM events JOIN streams ON streams.key = events.stream "
 
@@ -70,7 +70,7 @@ class Reader:
     def _select(self, where: str, *values: object) -> list[RecordedEvent]:
         return [from_row(row[:-1], row[-1], self._type(row[4])) for row in self._rows(_SELECT + where, *values)]
 
-    def _rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+    def _rows(self, statement: str, *values: object) -> list[Row]:
         """All of them: a statement that is not read to its end would hold up checkpoints."""
         try:
             return self._connection.execute(statement, values).fetchall()

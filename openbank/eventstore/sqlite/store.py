@@ -83,17 +83,20 @@ class SqliteEventStore:
         self._failed = False
         """Whether a sync has: nothing more may be read or written."""
 
-    async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
-        if sum(len(event.data) for event in events) > APPEND_BYTES_MAX:
-            raise AppendTooLarge(stream)
-        self._check_open()
+    def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> asyncio.Future[int]:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if sum([len(event.data) for event in events]) > APPEND_BYTES_MAX:
+            done.set_exception(AppendTooLarge(stream))
+            return done
+        if self._closed or self._failed:
+            done.set_exception(StoreUnavailable("the event store is closed"))
+            return done
         self._pending.append(Append(stream, expected_revision, events, done))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_pending())
         elif self._gathered is not None and len(self._pending) >= self._company:
             _resolve(self._gathered)
-        return await done
+        return done
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
         events: list[RecordedEvent] = []

@@ -121,7 +121,10 @@ def fill_account(message: account_pb2.Account, account: Versioned[Account]) -> N
     message.owner_id = state.owner_id
     message.account_number = state.account_number
     fill_money(message.balance, state.balance)
-    fill_money(message.available_balance, state.available)
+    if state.available == state.balance:
+        message.available_balance.MergeFrom(message.balance)
+    else:
+        fill_money(message.available_balance, state.available)
     message.state = _STATES[state.state]
     fill_time(message.create_time, account.create_time)
     fill_time(message.update_time, account.update_time)
