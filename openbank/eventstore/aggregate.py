@@ -8,7 +8,7 @@ that is not durable. When the append fails, what was decided is forgotten and de
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -77,6 +77,7 @@ class _Attempt(Generic[State]):
     answer: asyncio.Future[Any]
     events: list[NewEvent] = field(default_factory=list)
     outcome: Any = None
+    """The resource after its events, or as it is when there are none; a replay; or what it was refused with."""
 
 
 class _Known(NamedTuple):
@@ -116,7 +117,8 @@ class Aggregate(Generic[State]):
         self._forgotten = NO_STREAM
         """The revision up to which requests are no longer, or not all, in memory."""
         self._queue: list[_Attempt[State]] = []
-        self._working: asyncio.Future[Any] | None = None
+        self._working: asyncio.Handle | asyncio.Future[Any] | None = None
+        """What is under way, and will go on with the queue when it ends."""
         self.counted = 0
         """The weight that the repository has counted for it."""
 
@@ -155,10 +157,12 @@ class Aggregate(Generic[State]):
             return None
 
     async def _enqueue(self, decide: Decide[State], request: Request) -> object:
-        attempt: _Attempt[State] = _Attempt(decide, request, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        attempt: _Attempt[State] = _Attempt(decide, request, loop.create_future())
         self._queue.append(attempt)
         if self._working is None:
-            self._proceed()
+            # Not at once: those who come in the same turn are decided together.
+            self._working = loop.call_soon(self._proceed)
         return await attempt.answer
 
     def _proceed(self) -> None:
@@ -174,8 +178,10 @@ class Aggregate(Generic[State]):
             self._queue = batch[len(decided) :]
             events = _events(decided)
             if events:
-                self._working = asyncio.ensure_future(self._store.append(self._stream, self._tip.revision, events))
-                self._working.add_done_callback(partial(self._appended, decided, events, tip))
+                self._working = appending = asyncio.ensure_future(
+                    self._store.append(self._stream, self._tip.revision, events)
+                )
+                appending.add_done_callback(partial(self._appended, decided, tip))
                 return
             _answer(decided)
         self._queue = []
@@ -185,19 +191,21 @@ class Aggregate(Generic[State]):
         """Whether all that these are to be decided on is."""
         return self._loaded and self._store.sole_writer and not self._to_recall(batch)
 
-    def _appended(
-        self, decided: list[_Attempt[State]], events: list[NewEvent], tip: _Tip[State], appending: asyncio.Future[int]
-    ) -> None:
-        error = appending.exception()
-        if error is None:
-            self._written(decided, events, tip, appending.result())
+    def _appended(self, decided: list[_Attempt[State]], tip: _Tip[State], appending: asyncio.Future[int]) -> None:
+        if appending.exception() is None:
+            self._written(decided, tip, appending.result())
+            self._proceed()
         else:
-            self._loaded = isinstance(error, StoreUnavailable)
-            if not isinstance(error, WrongExpectedRevision):
-                _fail([attempt for attempt in decided if attempt.events], error)
-            # Those who were refused on the strength of these events are decided again without them.
-            self._queue = [*decided, *self._queue]
-        self._proceed()
+            self._working = asyncio.create_task(self._recover(decided, tip, appending))
+
+    async def _recover(self, decided: list[_Attempt[State]], tip: _Tip[State], failed: asyncio.Future[int]) -> None:
+        try:
+            await self._append(decided, tip, failed)
+        except Exception as error:
+            self._loaded = False
+            _fail(decided, error)
+        self._queue = [*decided, *self._queue]
+        await self._work()
 
     async def _work(self) -> None:
         """What has to wait for the store, until the queue is empty."""
@@ -224,7 +232,7 @@ class Aggregate(Generic[State]):
             decided, tip = self._decide(batch)
             events = _events(decided)
             if events:
-                current = await self._append(decided, events, tip)
+                current = await self._append(decided, tip, self._store.append(self._stream, self._tip.revision, events))
             elif current:
                 _answer(decided)
             else:
@@ -232,11 +240,11 @@ class Aggregate(Generic[State]):
                 await self._catch_up()
                 current = True
 
-    async def _append(self, decided: list[_Attempt[State]], events: list[NewEvent], tip: _Tip[State]) -> bool:
+    async def _append(self, decided: list[_Attempt[State]], tip: _Tip[State], appending: Awaitable[int]) -> bool:
         """Whether the aggregate is known to be as the store has it. Answers those who got an answer."""
         expected = self._tip.revision
         try:
-            position = await self._store.append(self._stream, expected, events)
+            position = await appending
         except WrongExpectedRevision as error:
             await self._catch_up()
             if self._tip.revision == expected:
@@ -247,14 +255,16 @@ class Aggregate(Generic[State]):
             self._loaded = isinstance(error, StoreUnavailable)
             _fail([attempt for attempt in decided if attempt.events], error)
             return False
-        self._written(decided, events, tip, position)
+        self._written(decided, tip, position)
         return True
 
-    def _written(self, decided: list[_Attempt[State]], events: list[NewEvent], tip: _Tip[State], position: int) -> None:
-        before, self._tip = self._tip.revision, tip
-        for revision, event in enumerate(events, before + 1):
-            self._remember(event.metadata, revision)
-        _answer(decided, LogPosition(position, self._stream, tip.revision))
+    def _written(self, decided: list[_Attempt[State]], tip: _Tip[State], position: int) -> None:
+        revision, self._tip = self._tip.revision, tip
+        for attempt in decided:
+            for event in attempt.events:
+                revision += 1
+                self._remember(event.metadata, revision)
+        _answer(decided, LogPosition(position, self._stream, revision))
 
     def _decide(self, batch: list[_Attempt[State]]) -> tuple[list[_Attempt[State]], _Tip[State]]:
         """Decides as many of `batch` as one append can hold, and the state they leave."""
@@ -268,7 +278,8 @@ class Aggregate(Generic[State]):
             except Exception as error:
                 # All of a command's events or none: a later one may have failed.
                 attempt.events, attempt.outcome = [], error
-            size += sum(len(event.data) + METADATA_BYTES for event in attempt.events)
+            for event in attempt.events:
+                size += len(event.data) + METADATA_BYTES
             if size > BATCH_BYTES_MAX:
                 return batch[:count], tip
         return batch, tip
@@ -276,7 +287,7 @@ class Aggregate(Generic[State]):
     def _decide_one(self, attempt: _Attempt[State], tip: _Tip[State], made: dict[bytes, _Known]) -> _Tip[State]:
         """The order of the checks is the contract's: replay, existence, expected_revision, state, rules."""
         request = attempt.request
-        known = self._requests.get(request.id) or made.get(request.id)
+        known = (self._requests.get(request.id) or made.get(request.id)) if request.id else None
         if known:
             if known.hash != request.hash:
                 raise RequestIdReused
@@ -304,7 +315,7 @@ class Aggregate(Generic[State]):
         )
         new = NewEvent(event_id(self._stream, request, part, now), type_name, data, metadata)
         attempt.events.append(new)
-        attempt.outcome = Written(resource, new.id, now, LogPosition(0), replayed=False)
+        attempt.outcome = resource
         return _Tip(resource, resource.revision)
 
     def _apply(self, tip: _Tip[State], event: codec.DomainEvent, time: int) -> Versioned[State]:
@@ -391,7 +402,9 @@ def _answer(decided: Sequence[_Attempt[Any]], at: LogPosition | None = None) -> 
         if isinstance(attempt.outcome, Exception):
             attempt.answer.set_exception(attempt.outcome)
         elif attempt.events and at:
-            attempt.answer.set_result(attempt.outcome._replace(position=at))
+            last = attempt.events[-1]
+            written = Written(attempt.outcome, last.id, last.metadata.record_time, at, replayed=False)
+            attempt.answer.set_result(written)
         else:
             attempt.answer.set_result(attempt.outcome)
 

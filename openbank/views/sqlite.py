@@ -463,16 +463,17 @@ def _account(row: _Row) -> Versioned[Account]:
 def _event_row(change: AccountEventRecorded) -> _Row:
     position, _, revision, event_id, event_type, data, metadata = change.event
     time, request_id, request_hash, correlation_id, causation_id, _, part, parts = metadata
+    # Bytes as bytearrays, which Python's sqlite3 takes as they are.
     return (
         change.account_id,
         position,
         revision,
-        event_id,
+        bytearray(event_id),
         event_type,
-        data,
+        bytearray(data),
         time,
-        request_id,
-        request_hash,
+        bytearray(request_id),
+        bytearray(request_hash),
         correlation_id,
         causation_id,
         part,

@@ -21,7 +21,7 @@ from openbank.eventstore.port import (
     StoreUnavailable,
     WrongExpectedRevision,
 )
-from openbank.eventstore.sqlite.rows import Row, to_row
+from openbank.eventstore.sqlite.rows import VALUES, Row, to_row
 
 STATEMENT_ROWS_MAX = 64
 """Rows in one INSERT. Each number of rows is a statement of its own, which is kept prepared."""
@@ -170,17 +170,16 @@ class Writer:
         return key
 
     def _insert(self, commit: _Commit) -> None:
-        self._insert_rows("streams", commit.new_streams)
-        self._insert_rows("types", [(key, name) for name, key in commit.types.items()])
-        self._insert_rows("events", commit.rows)
+        self._insert_rows("streams", "(?, ?)", commit.new_streams)
+        self._insert_rows("types", "(?, ?)", [(key, name) for name, key in commit.types.items()])
+        self._insert_rows("events", VALUES, commit.rows)
 
-    def _insert_rows(self, table: str, rows: Sequence[Row]) -> None:
+    def _insert_rows(self, table: str, values: str, rows: Sequence[Row]) -> None:
         """Many in a statement: each statement costs as much as some rows."""
         for start in range(0, len(rows), STATEMENT_ROWS_MAX):
             some = rows[start : start + STATEMENT_ROWS_MAX]
-            row = f"({', '.join('?' * len(some[0]))})"
-            values = list(chain.from_iterable(some))
-            self._connection.execute(f"INSERT INTO {table} VALUES {', '.join([row] * len(some))}", values)
+            statement = f"INSERT INTO {table} VALUES {', '.join([values] * len(some))}"
+            self._connection.execute(statement, list(chain.from_iterable(some)))
 
     def _remember(self, heads: dict[str, _Head]) -> None:
         for stream, head in heads.items():
