@@ -16,6 +16,7 @@ from openbank.queries.paging import page_size
 from openbank.queries.reader import PageRequest, Reader
 from openbank.rpc.convert.accounts import (
     EVENTS,
+    EncodedAccounts,
     fill_account,
     fill_account_event,
     read_deposit,
@@ -34,6 +35,7 @@ class Accounts:
         self._reader = reader
         self._watches = watches
         self._tokens = tokens
+        self._encoded = EncodedAccounts()
 
     async def OpenAccount(
         self, request: messages.OpenAccountRequest, correlation_id: str
@@ -58,15 +60,14 @@ class Accounts:
         fill_written(response, written, self._tokens)
         return response
 
-    async def GetAccount(self, request: messages.GetAccountRequest, _: str) -> messages.GetAccountResponse:
+    async def GetAccount(self, request: messages.GetAccountRequest, _: str) -> bytes:
         fields = Fields()
         account_id = fields.identifier("account_id", request.account_id)
         at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         answer = await get_account(self._reader, account_id, at)
-        response = messages.GetAccountResponse(consistency_token=self._tokens.encode(answer.position))
-        fill_account(response.account, answer.value)
-        return response
+        rest = messages.GetAccountResponse(consistency_token=self._tokens.encode(answer.position))
+        return self._encoded.encode(answer.value) + rest.SerializeToString()
 
     async def GetAccountByNumber(
         self, request: messages.GetAccountByNumberRequest, _: str
@@ -80,21 +81,17 @@ class Accounts:
         fill_account(response.account, answer.value)
         return response
 
-    async def ListAccountsByOwner(
-        self, request: messages.ListAccountsByOwnerRequest, _: str
-    ) -> messages.ListAccountsByOwnerResponse:
+    async def ListAccountsByOwner(self, request: messages.ListAccountsByOwnerRequest, _: str) -> bytes:
         fields = Fields()
         owner_id = fields.identifier("owner_id", request.owner_id)
         size = page_size(fields, request.page_size)
         at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         page = await list_accounts_by_owner(self._reader, owner_id, PageRequest(size, request.page_token), at)
-        response = messages.ListAccountsByOwnerResponse(
+        rest = messages.ListAccountsByOwnerResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        for account in page.items:
-            fill_account(response.accounts.add(), account)
-        return response
+        return b"".join(map(self._encoded.encode, page.items)) + rest.SerializeToString()
 
     async def ListAccountEvents(
         self, request: messages.ListAccountEventsRequest, _: str

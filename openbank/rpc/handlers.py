@@ -37,8 +37,9 @@ _LOGGABLE = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _OURS = frozenset({"STORE_UNAVAILABLE", "OUTCOME_UNKNOWN", "VIEW_BEHIND"})
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Answer = Callable[[Any, str], Awaitable[Message]]
-"""A unary method: from the request and the correlation id to the response."""
+Response = Message | bytes
+Answer = Callable[[Any, str], Awaitable[Response]]
+"""A unary method: from the request and the correlation id to the response, which may be encoded already."""
 Stream = Callable[[Any, Callable[[bytes], Awaitable[None]]], Awaitable[None]]
 """A method with many responses: it writes each, encoded, and returns when there are no more."""
 
@@ -80,8 +81,7 @@ def _handler(method: MethodDescriptor, serve: Callable[..., Any], calls: Calls) 
     read = _reader(GetMessageClass(method.input_type))
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(_stream(method, serve), read)
-    write = GetMessageClass(method.output_type).SerializeToString
-    return grpc.unary_unary_rpc_method_handler(_unary(method, serve, calls), read, write)
+    return grpc.unary_unary_rpc_method_handler(_unary(method, serve, calls), read, _write)
 
 
 def _reader(request_class: type[Message]) -> Callable[[bytes], Message | None]:
@@ -96,10 +96,14 @@ def _reader(request_class: type[Message]) -> Callable[[bytes], Message | None]:
     return read
 
 
-def _unary(method: MethodDescriptor, answer: Answer, calls: Calls) -> Callable[[Any, Context], Awaitable[Message]]:
+def _write(response: Response) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+def _unary(method: MethodDescriptor, answer: Answer, calls: Calls) -> Callable[[Any, Context], Awaitable[Response]]:
     about = _Method(method)
 
-    async def handle(request: Message | None, context: Context) -> Message:
+    async def handle(request: Message | None, context: Context) -> Response:
         call = _Call(about, request, context)
         calls.enter()
         try:
@@ -156,7 +160,7 @@ class _Method:
         """The id that the answer has, where the request left it to the bank."""
         self._nested = _nested(method.input_type) if self.is_mutation else {}
 
-    def add_ids(self, values: dict[str, object], request: Message, response: Message | None) -> None:
+    def add_ids(self, values: dict[str, object], request: Message, response: Response | None) -> None:
         for name in self._ids:
             value = getattr(request, name)
             # What is no id may be anything: a name, or a page of text.
@@ -203,7 +207,7 @@ class _Call:
         code: str,
         level: int = logging.INFO,
         exception: Exception | None = None,
-        response: Message | None = None,
+        response: Response | None = None,
         **more: str,
     ) -> None:
         """The line in the log. Of what was sent and answered it holds ids and nothing else."""

@@ -47,6 +47,8 @@ STATEMENT_ROWS_MAX = 1_024
 """Rows in one statement. SQLite allows 32,766 variables in it."""
 STATEMENT_ROWS_EXACT = 64
 """Up to here a statement has as many rows as there are, beyond it a power of two: each is kept prepared."""
+ACCOUNTS_MAX = 20_000
+"""Accounts kept in memory, of some 600 bytes each; when there are as many, it begins anew."""
 CACHE_KIB = 16 * 1024
 LOOP_CHANGES_MAX = 256
 """A batch with more of them would hold up the event loop for too long."""
@@ -178,6 +180,8 @@ class SqliteViews:
             raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error
         self._writing = ThreadPoolExecutor(1, "views-writer")
         self._advanced = asyncio.Event()
+        self._accounts: dict[str, Versioned[Account]] = {}
+        """As they are, of those that were read lately."""
         self._changes = 0
         """Made on the loop since the last checkpoint."""
 
@@ -190,6 +194,9 @@ class SqliteViews:
             self._project_here(changes, through)
         else:
             await self._write(_project, changes, through)
+        for change in changes:
+            if isinstance(change, BalanceSet):
+                self._accounts.pop(change.account_id, None)
         if through.position > self.position.position:
             self.position = through
         advanced, self._advanced = self._advanced, asyncio.Event()
@@ -200,6 +207,7 @@ class SqliteViews:
 
     async def clear(self, log: LogId) -> None:
         await self._write(_clear, log)
+        self._accounts.clear()
         self.log, self.position = log, BEGINNING
 
     async def person(self, person_id: str) -> Versioned[Person] | None:
@@ -211,21 +219,24 @@ class SqliteViews:
         return [Listed(row[0], _person(row)) for row in rows]
 
     async def account(self, account_id: str) -> Versioned[Account] | None:
+        known = self._accounts.get(account_id)
+        if known is not None:
+            return known
         rows = self._read("SELECT * FROM accounts WHERE account_id = ?", account_id)
-        return _account(rows[0]) if rows else None
+        return self._kept(_account(rows[0])) if rows else None
 
     async def account_by_number(self, key: str) -> Versioned[Account] | None:
         rows = self._read("SELECT * FROM accounts WHERE number_key = ? ORDER BY position LIMIT 1", key)
         return _account(rows[0]) if rows else None
 
     async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
-        rows = self._read(
-            "SELECT * FROM accounts WHERE owner_id = ? AND position > ? ORDER BY position LIMIT ?",
-            owner_id,
-            after,
-            limit,
-        )
-        return [Listed(row[0], _account(row)) for row in rows]
+        where = "FROM accounts WHERE owner_id = ? AND position > ? ORDER BY position LIMIT ?"
+        rows = self._read(f"SELECT position, account_id {where}", owner_id, after, limit)
+        try:
+            return [Listed(position, self._accounts[account_id]) for position, account_id in rows]
+        except KeyError:
+            rows = self._read(f"SELECT * {where}", owner_id, after, limit)
+            return [Listed(row[0], self._kept(_account(row))) for row in rows]
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         rows = self._read(_SELECT_EVENTS, account_id, before, limit)
@@ -236,6 +247,12 @@ class SqliteViews:
         self._writing.shutdown()
         self._bulk.close()
         self._connection.close()
+
+    def _kept(self, account: Versioned[Account]) -> Versioned[Account]:
+        if len(self._accounts) >= ACCOUNTS_MAX:
+            self._accounts.clear()
+        self._accounts[account.state.account_id] = account
+        return account
 
     def _read(self, statement: str, *values: object) -> list[_Row]:
         try:

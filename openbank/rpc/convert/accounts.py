@@ -6,7 +6,12 @@ from typing import TypeVar
 
 from openbank.accounts.v1 import account_pb2
 from openbank.accounts.v1.account_events_pb2 import AccountEvent, AccountEventType
-from openbank.accounts.v1.accounts_service_pb2 import DepositRequest, OpenAccountRequest, WithdrawRequest
+from openbank.accounts.v1.accounts_service_pb2 import (
+    DepositRequest,
+    GetAccountResponse,
+    OpenAccountRequest,
+    WithdrawRequest,
+)
 from openbank.domain import fields as limits
 from openbank.domain.account import (
     Account,
@@ -36,6 +41,8 @@ from openbank.rpc.convert.values import (
 )
 
 EVENTS = Events(AccountEvent, AccountEventType)
+ENCODED_MAX = 20_000
+"""Accounts kept encoded, of some 200 bytes each; when there are as many, it begins anew."""
 DEFAULT_CURRENCY = CURRENCIES["USD"]
 
 _STATES = {
@@ -129,6 +136,28 @@ def fill_account(message: account_pb2.Account, account: Versioned[Account]) -> N
     fill_time(message.create_time, account.create_time)
     fill_time(message.update_time, account.update_time)
     message.revision = account.revision
+
+
+class EncodedAccounts:
+    """Accounts as they stand in a response that has nothing else: as the field 1, be it one account or many.
+
+    An account at a revision is what it is for ever, so it is encoded once. Encoded messages that follow one another are
+    one message, so that a response is its accounts' bytes and those of the rest.
+    """
+
+    def __init__(self) -> None:
+        self._encoded: dict[tuple[str, int], bytes] = {}
+
+    def encode(self, account: Versioned[Account]) -> bytes:
+        key = (account.state.account_id, account.revision)
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            response = GetAccountResponse()
+            fill_account(response.account, account)
+            if len(self._encoded) >= ENCODED_MAX:
+                self._encoded.clear()
+            encoded = self._encoded[key] = response.SerializeToString()
+        return encoded
 
 
 def fill_account_event(message: AccountEvent, event: RecordedEvent) -> None:
