@@ -42,15 +42,15 @@ class Server:
             # neither many watches keep calls out nor many calls keep watches out.
             maximum_concurrent_rpcs=settings.concurrent_calls_max + settings.watches_max + OTHER_CALLS_MAX,
         )
-        self._server.add_generic_rpc_handlers(
-            (health.handlers(health_), *reflection.handlers([*services, health.SERVICE]))
-        )
+        self._others = (health.handlers(health_), *reflection.handlers([*services, health.SERVICE]))
 
     def add(self, handlers: grpc.GenericRpcHandler) -> None:
         self._server.add_generic_rpc_handlers((handlers,))
 
     async def start(self) -> None:
         """Listens; `address` is then where, with the port that was taken. Raises CannotListen."""
+        # Each call looks for its handler in the order of these: the bank's own come first.
+        self._server.add_generic_rpc_handlers(self._others)
         host, _, port = self._settings.listen.rpartition(":")
         _try_address(host.strip("[]"), int(port), self._settings.listen)
         try:
