@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from openbank.eventstore.port import LogPosition, RecordedEvent, StoreUnavailable
 from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
-from openbank.feeds.filter import Filter
+from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
 
-Encode = Callable[[RecordedEvent], bytes]
+Encode = Callable[[RecordedEvent, Form], bytes]
 
 RECENT_PAGES = 16
 HISTORY_PAGES = 64
@@ -133,7 +133,7 @@ class Pages:
         passed = [entry for entry in entries if filter.passes(entry)]
         if not passed:
             return ()
-        if self._fits(len(passed), self._encoded_bytes(passed)):
+        if self._fits(len(passed), self._encoded_bytes(passed, filter.form)):
             return (Parcel(passed, page.through, _record_time(entries)),)
         return self._cut_between_appends(entries, page.through, filter)
 
@@ -146,7 +146,7 @@ class Pages:
             passed = [entry for entry in append if filter.passes(entry)]
             if not passed:
                 continue
-            more = self._encoded_bytes(passed)
+            more = self._encoded_bytes(passed, filter.form)
             if chosen and not self._fits(len(chosen) + len(passed), size + more):
                 parcels.append(Parcel(chosen, _place(last[-1]), _record_time(last)))
                 chosen, size = [], 0
@@ -159,12 +159,14 @@ class Pages:
     def _fits(self, events: int, size: int) -> bool:
         return events <= self._limits.message_events_max and size <= self._limits.message_bytes_max
 
-    def _encoded_bytes(self, entries: Sequence[Entry]) -> int:
+    def _encoded_bytes(self, entries: Sequence[Entry], form: Form) -> int:
         size = 0
         for entry in entries:
-            if not entry.encoded:
-                entry.encoded = self._encode(entry.event)
-            size += len(entry.encoded)
+            encoded: bytes = getattr(entry, form.value)
+            if not encoded:
+                encoded = self._encode(entry.event, form)
+                setattr(entry, form.value, encoded)
+            size += len(encoded)
         return size
 
     def _complete(self, page: Page) -> bool:
