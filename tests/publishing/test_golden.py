@@ -9,9 +9,8 @@ import pytest
 from openbank.eventstore import codec
 from openbank.integration.v1.cloud_event_pb2 import CloudEvent as CloudEventMessage
 from openbank.publishing import cloudevent
-from openbank.publishing.cloudevent import CloudEvent
-from openbank.publishing.events import STORED_TYPES, cloud_event
-from tests.publishing.golden import TYPES, json_of, protobuf_of, recorded
+from openbank.publishing.events import STORED_TYPES
+from tests.publishing.golden import TYPES, json_of, protobuf_of, published
 
 
 @pytest.mark.parametrize("type", TYPES)
@@ -37,9 +36,3 @@ def test_every_golden_file_is_of_a_type_that_is_still_published() -> None:
 def test_all_that_happens_to_persons_and_accounts_is_published() -> None:
     """Not a law: an event may stay inside, and is then named here."""
     assert set(STORED_TYPES.values()) == {type for type in codec.TYPES if not type.startswith("openbank.storage.")}
-
-
-def published(type: str) -> CloudEvent:
-    event = cloud_event(recorded(type))
-    assert event is not None
-    return event

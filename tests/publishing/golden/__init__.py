@@ -7,7 +7,8 @@ from pathlib import Path
 from uuid import UUID
 
 from openbank.eventstore.port import Metadata, RecordedEvent
-from openbank.publishing.events import STORED_TYPES
+from openbank.publishing.cloudevent import CloudEvent
+from openbank.publishing.events import STORED_TYPES, cloud_event
 from tests.eventstore.corpus import lines
 from tests.examples import NOON
 
@@ -40,3 +41,9 @@ def recorded(type: str) -> RecordedEvent:
             causation_id=str(UUID(int=99)) if type == "money.withdrawn.v1" else "",
         ),
     )
+
+
+def published(type: str) -> CloudEvent:
+    event = cloud_event(recorded(type))
+    assert event is not None
+    return event
