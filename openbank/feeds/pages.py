@@ -21,6 +21,8 @@ Encode = Callable[[RecordedEvent, Form], bytes]
 
 RECENT_PAGES = 16
 HISTORY_PAGES = 64
+ENVELOPE_BYTES = 500
+"""What an encoded event has beside its payload, in the larger form, a CloudEvent."""
 PARCELS_KEPT = 16
 """Filters for which a page remembers its parcels: most watches of a busy feed have the same one, or each its own."""
 RETRY_SECONDS = 1.0
@@ -52,7 +54,7 @@ class Page:
     @property
     def size(self) -> int:
         """Bytes, about: an event that is read is soon encoded too."""
-        return sum(2 * len(entry.event.data) + ENTRY_BYTES for entry in self.entries)
+        return sum(2 * len(entry.event.data) + ENTRY_BYTES + ENVELOPE_BYTES for entry in self.entries)
 
     def holds(self, position: int) -> bool:
         """Whether a watch at `position` can go on with this page."""
@@ -160,12 +162,12 @@ class Pages:
         return events <= self._limits.message_events_max and size <= self._limits.message_bytes_max
 
     def _encoded_bytes(self, entries: Sequence[Entry], form: Form) -> int:
-        size = 0
+        size, kept_as = 0, form.value
         for entry in entries:
-            encoded: bytes = getattr(entry, form.value)
+            encoded: bytes = getattr(entry, kept_as)
             if not encoded:
                 encoded = self._encode(entry.event, form)
-                setattr(entry, form.value, encoded)
+                setattr(entry, kept_as, encoded)
             size += len(encoded)
         return size
 

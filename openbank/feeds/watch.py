@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from operator import attrgetter
 from typing import NamedTuple
 
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
@@ -74,7 +73,9 @@ class FeedMessage(NamedTuple):
     @property
     def encoded(self) -> bytes:
         """The events as the feed's `encode` made them, one after another."""
-        return b"".join(map(attrgetter(self.form.value), self.entries))
+        if self.form is Form.CLOUD_EVENT:
+            return b"".join([entry.encoded_as_cloud_event for entry in self.entries])
+        return b"".join([entry.encoded for entry in self.entries])
 
 
 Send = Callable[[FeedMessage], Awaitable[None]]

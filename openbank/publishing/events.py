@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from google.protobuf.message import Message
 
@@ -15,6 +14,7 @@ from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain import account, person
 from openbank.domain.money import Money, to_units
 from openbank.eventstore import codec
+from openbank.eventstore.ids import show_uuid
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
 from openbank.integration.v1 import account_events_pb2, person_events_pb2
@@ -44,7 +44,7 @@ def cloud_event(event: RecordedEvent) -> CloudEvent | None:
     data: Any = published.make(domain_event, id)
     data.timestamp.FromMicroseconds(event.metadata.record_time)
     return CloudEvent(
-        id=str(UUID(bytes=event.id)),
+        id=show_uuid(event.id),
         source=SOURCES[category],
         type=published.type,
         subject=id,
