@@ -55,11 +55,16 @@ class CloudEvent(NamedTuple):
 
     @property
     def traceparent(self) -> str:
-        """W3C trace context of the call behind the event, where the caller's correlation id is one; else empty.
+        """W3C trace context of the call behind the event, where its correlation id is one; else empty.
 
         Nothing else of a trace is stored, and one that is made up would lead nowhere.
         """
-        return self.correlationid if _TRACEPARENT.fullmatch(self.correlationid) else ""
+        return self.correlationid if is_traceparent(self.correlationid) else ""
+
+
+def is_traceparent(text: str) -> bool:
+    """Whether it is a W3C trace context of version 00, with ids that are not all zeros."""
+    return _TRACEPARENT.fullmatch(text) is not None
 
 
 def attributes(event: CloudEvent) -> dict[str, str]:

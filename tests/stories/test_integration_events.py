@@ -112,11 +112,14 @@ async def test_the_trace_of_the_call_leads_to_its_event(bank: Caller) -> None:
     moving = persons.UpdateAddressRequest(
         person_id=john, address=person_pb2.Address(street="1 Elm St", city="Boston", country="USA")
     )
-    await bank.persons.UpdateAddress(moving, metadata=[("x-correlation-id", TRACEPARENT)])
-    registered, moved = await _watched(bank)
-    assert _attribute(moved, "traceparent") == _attribute(moved, "correlationid") == TRACEPARENT
-    assert _attribute(registered, "correlationid")
-    assert "traceparent" not in registered.attributes
+    trace, order, no_trace = ("traceparent", TRACEPARENT), ("x-correlation-id", "order 7"), ("traceparent", "00-")
+    for metadata in ([trace], [trace, order], [no_trace]):
+        await bank.persons.UpdateAddress(moving, metadata=metadata)
+    registered, traced, ordered, broken = await _watched(bank)
+    assert _attribute(traced, "traceparent") == _attribute(traced, "correlationid") == TRACEPARENT
+    assert _attribute(ordered, "correlationid") == "order 7"
+    assert not {"", "00-"} & {_attribute(event, "correlationid") for event in (registered, broken)}
+    assert all("traceparent" not in event.attributes for event in (registered, ordered, broken))
 
 
 async def test_all_watchers_see_one_order(bank: Caller) -> None:

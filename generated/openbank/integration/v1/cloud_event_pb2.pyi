@@ -128,8 +128,8 @@ class CloudEvent(google.protobuf.message.Message):
           that text sorts as numbers do, as CloudEvents asks. An event that is kept inside leaves a gap.
         - correlationid: the correlation id of the call that caused it, 1 to 128 printable ASCII characters.
         - causationid: the id of the event that caused it, where that is not a call of its own. Else it is not there.
-        - traceparent: W3C trace context of the call that caused it, where the caller's correlation id is one. Else it is
-          not there.
+        - traceparent: W3C trace context of the call that caused it, where the correlation id is one: the caller's
+          traceparent, unless it had another x-correlation-id. Else it is not there.
         """
 
     @property

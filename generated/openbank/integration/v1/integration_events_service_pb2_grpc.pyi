@@ -46,8 +46,8 @@ class IntegrationEventsServiceStub(typing.Generic[_IntegrationEventsServiceWatch
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
     Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller may send the
-    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back, or one made by the bank, in the
-    trailing metadata.
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @typing.overload
@@ -106,8 +106,8 @@ class IntegrationEventsServiceServicer(metaclass=abc.ABCMeta):
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
     Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller may send the
-    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back, or one made by the bank, in the
-    trailing metadata.
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @abc.abstractmethod
