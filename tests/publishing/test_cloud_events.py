@@ -11,7 +11,7 @@ import pytest
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent as TheirCloudEvent
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
@@ -25,6 +25,9 @@ from openbank.publishing import cloudevent
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.publishing.events import cloud_event
 from tests.examples import CURRENCIES, HOME, NOON, OFFICE, john, usd
+
+# How long an example takes says how busy the machine is.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -74,6 +77,7 @@ def recorded_events(draw: st.DrawFn) -> RecordedEvent:
     )
 
 
+@untimed
 @given(st.lists(recorded_events(), max_size=20, unique_by=lambda event: event.id), st.integers(1, 2**63 - 1))
 def test_an_id_is_the_events_own_for_good_and_nobody_elses(log: Sequence[RecordedEvent], elsewhere: int) -> None:
     made = [published(event) for event in log]
@@ -83,6 +87,7 @@ def test_an_id_is_the_events_own_for_good_and_nobody_elses(log: Sequence[Recorde
     assert [published(event._replace(position=elsewhere)) for event in log] == made
 
 
+@untimed
 @given(recorded_events())
 def test_its_json_is_read_and_written_alike_by_the_cloudevents_library(event: RecordedEvent) -> None:
     ours = cloudevent.to_json(published(event))
@@ -97,6 +102,7 @@ def test_its_json_is_read_and_written_alike_by_the_cloudevents_library(event: Re
     assert written == ours
 
 
+@untimed
 @given(recorded_events())
 def test_both_forms_say_the_same(event: RecordedEvent) -> None:
     made = published(event)
@@ -112,6 +118,7 @@ def test_both_forms_say_the_same(event: RecordedEvent) -> None:
     assert {**told, "specversion": in_protobuf.spec_version} == cloudevent.attributes(made)
 
 
+@untimed
 @given(st.lists(st.integers(1, 2**63 - 1), min_size=2, max_size=2))
 def test_sequences_sort_as_text_as_revisions_do_as_numbers(revisions: list[int]) -> None:
     event = some_event("person-john", PersonRegistered(john()))
