@@ -29,7 +29,7 @@ from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.queries.reader import Reader
-from openbank.rpc import accounts, persons
+from openbank.rpc import accounts, integration_events, persons
 from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.handlers import Calls, handlers
 from openbank.rpc.health import Health
@@ -42,7 +42,7 @@ from openbank.views.sqlite import SqliteViews
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "backup", "copy", "serving"]
 
-SERVICES = (persons.SERVICE, accounts.SERVICE)
+SERVICES = (persons.SERVICE, accounts.SERVICE, integration_events.SERVICE)
 HEALTH_SECONDS = 0.1
 """How often health looks at what it reports."""
 CANNOT_START = (DataDirectoryInUse, StoreRefused, StoreUnavailable, ViewsUnavailable, CannotListen, OSError)
@@ -91,6 +91,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         server = Server(settings, [service.full_name for service in SERVICES], health, calls)
         server.add(handlers(persons.SERVICE, persons.Persons(bank, reader, watches, tokens), calls))
         server.add(handlers(accounts.SERVICE, accounts.Accounts(bank, reader, watches, tokens), calls))
+        server.add(handlers(integration_events.SERVICE, integration_events.IntegrationEvents(watches), calls))
 
         await stack.enter_async_context(_background("log", tail.run))
         projecting = await stack.enter_async_context(_background("projector", lambda: _project(projector, views)))

@@ -1,4 +1,4 @@
-"""The README as its readers use it: commands to paste, and what they are shown to print."""
+"""The README and its like as their readers use them: commands to paste, and what they are shown to print."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 README = Path(__file__).parents[1] / "README.md"
+INTEGRATION_EVENTS = Path(__file__).parents[1] / "docs/integration-events.md"
 ADDRESS = "127.0.0.1:50051"
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
-_CHANGING = re.compile(r'("(?:\w+_token|event_id|correlation_id)": )"[^"]*"')
+_CHANGING = re.compile(r'("(?:\w+_token|id|event_id|correlation_id|correlationid)": (?:{\s*"ce_string": )?)"[^"]*"')
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 

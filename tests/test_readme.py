@@ -1,4 +1,4 @@
-"""What the README shows is what happens, with the real grpcurl."""
+"""What the README and its like show is what happens, with the real grpcurl."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import ADDRESS, Example, comparable, examples
+from tests.readme import ADDRESS, INTEGRATION_EVENTS, README, Example, comparable, examples
 from tests.servers import ServerProcess
 
 CACHE = Path(__file__).parents[1] / ".cache/bin"
 
 
-async def test_every_command_of_the_readme_prints_what_the_readme_shows(process: ServerProcess) -> None:
+async def test_every_command_of_the_readme_prints_what_is_shown_there(process: ServerProcess) -> None:
     path = f"{CACHE}{os.pathsep}{os.environ['PATH']}"
     if shutil.which("grpcurl", path=path) is None:
         pytest.skip("grpcurl is not here")
-    for example in examples():
+    # The second goes on where the first has ended.
+    for example in (*examples(README), *examples(INTEGRATION_EVENTS)):
         assert comparable(await run(example, process.address, path)) == comparable(example.output), example.source
 
 

@@ -1,7 +1,7 @@
 """Following the bank's events, for those who call it: a watch that resumes by itself.
 
-`watch` is for asyncio, `watch_sync` for everything else. Both take the request of WatchAccountEvents or
-WatchPersonEvents and give the responses, without end, or until caught up where the request says so:
+`watch` is for asyncio, `watch_sync` for everything else. Both take the request of WatchAccountEvents,
+WatchPersonEvents or WatchCloudEvents and give the responses, without end, or until caught up where the request says so:
 
     async with grpc.aio.insecure_channel("127.0.0.1:50051", options=CHANNEL_OPTIONS) as channel:
         async for response in watch(channel, WatchAccountEventsRequest(resume_token=kept_token)):

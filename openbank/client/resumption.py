@@ -1,4 +1,4 @@
-"""What a watch does after an interruption: the same for both kinds, and without a network."""
+"""What a watch does after an interruption: the same for all kinds, and without a network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from google.rpc import error_details_pb2, status_pb2
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest, WatchAccountEventsResponse
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from openbank.common.v1.feed_pb2 import FEED_SIGNAL_CONFIRMED
+from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest, WatchCloudEventsResponse
+from openbank.integration.v1.integration_events_service_pb2_grpc import IntegrationEventsServiceStub
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest, WatchPersonEventsResponse
 from openbank.persons.v1.persons_service_pb2_grpc import PersonsServiceStub
 
-Request = WatchAccountEventsRequest | WatchPersonEventsRequest
-Response = WatchAccountEventsResponse | WatchPersonEventsResponse
+Request = WatchAccountEventsRequest | WatchPersonEventsRequest | WatchCloudEventsRequest
+Response = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
 
 HEARTBEAT_SECONDS = 15
 """What is asked for where the request has no wish."""
@@ -107,7 +109,9 @@ class Resumption:
         request = deepcopy(self._request)
         if isinstance(request, WatchAccountEventsRequest):
             return AccountsServiceStub(channel).WatchAccountEvents(request)
-        return PersonsServiceStub(channel).WatchPersonEvents(request)
+        if isinstance(request, WatchPersonEventsRequest):
+            return PersonsServiceStub(channel).WatchPersonEvents(request)
+        return IntegrationEventsServiceStub(channel).WatchCloudEvents(request)
 
     def took(self, response: Response) -> None:
         self._request.resume_token = response.resume_token

@@ -10,6 +10,7 @@ import grpc
 
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest, WatchAccountEventsResponse
 from openbank.client.resumption import Ended, OnInterruption, Resumption, ended_with, log_interruption
+from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest, WatchCloudEventsResponse
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest, WatchPersonEventsResponse
 
 CHANNEL_OPTIONS = (
@@ -33,6 +34,10 @@ def watch(
 def watch(
     channel: grpc.aio.Channel, request: WatchPersonEventsRequest, on_interruption: OnInterruption = ...
 ) -> AsyncGenerator[WatchPersonEventsResponse, None]: ...
+@overload
+def watch(
+    channel: grpc.aio.Channel, request: WatchCloudEventsRequest, on_interruption: OnInterruption = ...
+) -> AsyncGenerator[WatchCloudEventsResponse, None]: ...
 async def watch(
     channel: grpc.aio.Channel, request: Any, on_interruption: OnInterruption = log_interruption
 ) -> AsyncGenerator[Any, None]:

@@ -11,6 +11,7 @@ import grpc
 
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest, WatchAccountEventsResponse
 from openbank.client.resumption import Ended, OnInterruption, Resumption, ended_with, log_interruption
+from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest, WatchCloudEventsResponse
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest, WatchPersonEventsResponse
 
 GLANCE_SECONDS = 0.5
@@ -30,6 +31,13 @@ def watch_sync(
     stop: threading.Event | None = ...,
     on_interruption: OnInterruption = ...,
 ) -> Generator[WatchPersonEventsResponse, None, None]: ...
+@overload
+def watch_sync(
+    channel: grpc.Channel,
+    request: WatchCloudEventsRequest,
+    stop: threading.Event | None = ...,
+    on_interruption: OnInterruption = ...,
+) -> Generator[WatchCloudEventsResponse, None, None]: ...
 def watch_sync(
     channel: grpc.Channel,
     request: Any,

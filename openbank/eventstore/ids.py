@@ -1,4 +1,4 @@
-"""Ids that follow from what they name."""
+"""Ids that follow from what they name, and how they are written."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ def aggregate_id(bank_id: str, kind: str, request: Request) -> str:
     """
     made = _hash(b"id", bank_id.encode(), kind.encode(), request.id) if request.id else os.urandom(16)
     return str(UUID(bytes=_uuid(made)))
+
+
+def show_uuid(id: bytes) -> str:
+    """In lower case with hyphens; empty for none. A UUID object would take four times as long, for every event."""
+    if not id:
+        return ""
+    digits = id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _hash(*parts: bytes) -> bytes:

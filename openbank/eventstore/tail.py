@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Entry:
     """An event of the log, with what its many readers would else each find out for themselves."""
 
-    __slots__ = ("category", "encoded", "event", "id")
+    __slots__ = ("category", "encoded", "encoded_as_cloud_event", "event", "id")
 
     def __init__(self, event: RecordedEvent) -> None:
         self.event = event
@@ -39,6 +39,8 @@ class Entry:
         """The stream's category and the id behind it; empty for an event of another program."""
         self.encoded = b""
         """For the feeds: the event as it goes on the wire, once the first watch has needed it."""
+        self.encoded_as_cloud_event = b""
+        """The same for the feed of integration events."""
 
     @property
     def position(self) -> int:

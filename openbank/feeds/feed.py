@@ -40,7 +40,7 @@ class Feed:
         limits: FeedLimits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`encode` makes of an event the bytes that messages carry; it is asked once for all watches."""
+        """`encode` makes of an event the bytes that messages carry; it is asked once a form for all watches."""
         self.store = store
         self.tail = tail
         self.limits = limits or FeedLimits()

@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 from openbank.eventstore.port import LogPosition, RecordedEvent, StoreUnavailable
 from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
-from openbank.feeds.filter import Filter
+from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
 
-Encode = Callable[[RecordedEvent], bytes]
+Encode = Callable[[RecordedEvent, Form], bytes]
 
 RECENT_PAGES = 16
 HISTORY_PAGES = 64
+ENVELOPE_BYTES = 500
+"""What an encoded event has beside its payload, in the larger form, a CloudEvent."""
 PARCELS_KEPT = 16
 """Filters for which a page remembers its parcels: most watches of a busy feed have the same one, or each its own."""
 RETRY_SECONDS = 1.0
@@ -52,7 +54,7 @@ class Page:
     @property
     def size(self) -> int:
         """Bytes, about: an event that is read is soon encoded too."""
-        return sum(2 * len(entry.event.data) + ENTRY_BYTES for entry in self.entries)
+        return sum(2 * len(entry.event.data) + ENTRY_BYTES + ENVELOPE_BYTES for entry in self.entries)
 
     def holds(self, position: int) -> bool:
         """Whether a watch at `position` can go on with this page."""
@@ -133,7 +135,7 @@ class Pages:
         passed = [entry for entry in entries if filter.passes(entry)]
         if not passed:
             return ()
-        if self._fits(len(passed), self._encoded_bytes(passed)):
+        if self._fits(len(passed), self._encoded_bytes(passed, filter.form)):
             return (Parcel(passed, page.through, _record_time(entries)),)
         return self._cut_between_appends(entries, page.through, filter)
 
@@ -146,7 +148,7 @@ class Pages:
             passed = [entry for entry in append if filter.passes(entry)]
             if not passed:
                 continue
-            more = self._encoded_bytes(passed)
+            more = self._encoded_bytes(passed, filter.form)
             if chosen and not self._fits(len(chosen) + len(passed), size + more):
                 parcels.append(Parcel(chosen, _place(last[-1]), _record_time(last)))
                 chosen, size = [], 0
@@ -159,12 +161,14 @@ class Pages:
     def _fits(self, events: int, size: int) -> bool:
         return events <= self._limits.message_events_max and size <= self._limits.message_bytes_max
 
-    def _encoded_bytes(self, entries: Sequence[Entry]) -> int:
-        size = 0
+    def _encoded_bytes(self, entries: Sequence[Entry], form: Form) -> int:
+        size, kept_as = 0, form.value
         for entry in entries:
-            if not entry.encoded:
-                entry.encoded = self._encode(entry.event)
-            size += len(entry.encoded)
+            encoded: bytes = getattr(entry, kept_as)
+            if not encoded:
+                encoded = self._encode(entry.event, form)
+                setattr(entry, kept_as, encoded)
+            size += len(encoded)
         return size
 
     def _complete(self, page: Page) -> bool:

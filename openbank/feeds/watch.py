@@ -18,7 +18,7 @@ from typing import NamedTuple
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.tail import Entry
 from openbank.feeds.feed import Draining, Feed
-from openbank.feeds.filter import Filter
+from openbank.feeds.filter import Filter, Form
 from openbank.feeds.pages import Page
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,6 +64,7 @@ class FeedMessage(NamedTuple):
     """Whether, with this message, the watch has all there is."""
     as_of_time: int | None
     """The clock while caught up, else the record time of the last event passed; None before the first."""
+    form: Form = Form.EVENT
 
     @property
     def events(self) -> Sequence[RecordedEvent]:
@@ -72,6 +73,8 @@ class FeedMessage(NamedTuple):
     @property
     def encoded(self) -> bytes:
         """The events as the feed's `encode` made them, one after another."""
+        if self.form is Form.CLOUD_EVENT:
+            return b"".join([entry.encoded_as_cloud_event for entry in self.entries])
         return b"".join([entry.encoded for entry in self.entries])
 
 
@@ -187,7 +190,7 @@ class _Watch:
         as_of_time = _microseconds(self._feed.clock()) if caught_up else self._passed_time
         try:
             async with asyncio.timeout_at(self._feed.send_until()) as self._sending:
-                await self._send(FeedMessage(entries, through, signal, caught_up, as_of_time))
+                await self._send(FeedMessage(entries, through, signal, caught_up, as_of_time, self._filter.form))
         except TimeoutError:
             if self._sending is None or not self._sending.expired():
                 raise

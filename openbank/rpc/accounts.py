@@ -116,9 +116,9 @@ class Accounts:
         start = await self._watches.read_start(fields, request)
         types = read_filter_values(fields, "event_types", request.event_types)
         filter = Filter(
-            ACCOUNT,
-            ids=read_filter_ids(fields, "account_ids", request.account_ids),
-            owners=read_filter_ids(fields, "owner_ids", request.owner_ids),
+            frozenset({ACCOUNT}),
+            accounts=read_filter_ids(fields, "account_ids", request.account_ids),
+            persons=read_filter_ids(fields, "owner_ids", request.owner_ids),
             types=EVENTS.read_types(fields, "event_types", types),
         )
         heartbeat_seconds = read_heartbeat(fields, request)

@@ -1,4 +1,4 @@
-"""Watches: what both feeds share, between the contract's messages and `feeds.watch`."""
+"""Watches: what all feeds share, between the contract's messages and `feeds.watch`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from openbank.eventstore.port import BEGINNING, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Draining, Feed, TooManyWatches
-from openbank.feeds.filter import Filter
+from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, FeedMessage, Live, PositionOutOfRange, Signal, Since, SlowConsumer, Start, watch
+from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsResponse
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
+from openbank.publishing.cloudevent import fill_protobuf
+from openbank.publishing.events import cloud_event
 from openbank.rpc import errors
 from openbank.rpc.convert.accounts import fill_account_event
 from openbank.rpc.convert.persons import fill_person_event
@@ -31,6 +34,7 @@ _SIGNALS = {
     Signal.CLOSING: feed_pb2.FEED_SIGNAL_CLOSING,
 }
 
+Response = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
 Value = TypeVar("Value")
 
 
@@ -63,7 +67,7 @@ class Watches:
         filter: Filter,
         stop_when_caught_up: bool,
         heartbeat_seconds: float | None,
-        response_class: type[WatchAccountEventsResponse] | type[WatchPersonEventsResponse],
+        response_class: type[Response],
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
@@ -113,11 +117,13 @@ def read_filter_ids(fields: Fields, path: str, ids: Sequence[str]) -> frozenset[
     return frozenset(fields.identifier(f"{path}[{index}]", id) for index, id in enumerate(some))
 
 
-def encode(event: RecordedEvent) -> bytes:
+def encode(event: RecordedEvent, form: Form) -> bytes:
     """An event as it stands in a response: a response that has nothing else.
 
     Encoded messages that follow one another are one message, so a response is its events' bytes and an envelope.
     """
+    if form is Form.CLOUD_EVENT:
+        return _encode_cloud_event(event)
     if split(event.stream)[0] == ACCOUNT:
         of_account = WatchAccountEventsResponse()
         fill_account_event(of_account.events.add(), event)
@@ -127,9 +133,16 @@ def encode(event: RecordedEvent) -> bytes:
     return of_person.SerializeToString()
 
 
-def _envelope(
-    response: WatchAccountEventsResponse | WatchPersonEventsResponse, message: FeedMessage, token: str
-) -> bytes:
+def _encode_cloud_event(event: RecordedEvent) -> bytes:
+    response = WatchCloudEventsResponse()
+    published = cloud_event(event)
+    # The filter lets nothing else through.
+    if published is not None:
+        fill_protobuf(response.events.add(), published)
+    return response.SerializeToString()
+
+
+def _envelope(response: Response, message: FeedMessage, token: str) -> bytes:
     response.resume_token = token
     response.signal = _SIGNALS[message.signal]
     response.caught_up = message.caught_up

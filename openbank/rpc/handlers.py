@@ -24,9 +24,11 @@ from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[impor
 
 from openbank.domain.errors import InvalidFields, Violation
 from openbank.logs import tell
+from openbank.publishing.cloudevent import is_traceparent
 from openbank.rpc.errors import DETAILS_KEY, Malformed, TooManyCalls, failure_of, internal, to_status
 
 CORRELATION_ID = "x-correlation-id"
+TRACEPARENT = "traceparent"
 
 _log = logging.getLogger("openbank.calls")
 _LOGGED_IDS = ("request_id", "person_id", "account_id", "owner_id")
@@ -246,8 +248,14 @@ _made = (f"{_process}-{number:x}" for number in count(1))
 
 
 def _correlation_id(context: Context) -> str:
-    """The caller's, where it is 1 to 128 printable ASCII characters; else one made here."""
+    """The caller's, where it is 1 to 128 printable ASCII characters; else its trace context; else one made here.
+
+    So what happens to a caller that is traced can be followed to the event and beyond, at no cost to other callers.
+    """
+    trace = ""
     for key, value in context.invocation_metadata() or ():
         if key == CORRELATION_ID and isinstance(value, str) and _CORRELATION_ID.fullmatch(value):
             return value
-    return next(_made)
+        if key == TRACEPARENT and isinstance(value, str) and is_traceparent(value):
+            trace = value
+    return trace or next(_made)

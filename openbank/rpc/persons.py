@@ -78,8 +78,8 @@ class Persons:
         start = await self._watches.read_start(fields, request)
         types = read_filter_values(fields, "event_types", request.event_types)
         filter = Filter(
-            PERSON,
-            ids=read_filter_ids(fields, "person_ids", request.person_ids),
+            frozenset({PERSON}),
+            persons=read_filter_ids(fields, "person_ids", request.person_ids),
             types=EVENTS.read_types(fields, "event_types", types),
         )
         heartbeat_seconds = read_heartbeat(fields, request)

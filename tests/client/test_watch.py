@@ -17,6 +17,7 @@ from google.protobuf.empty_pb2 import Empty
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
 from openbank.client import CHANNEL_OPTIONS, Interruption, watch
 from openbank.common.v1 import feed_pb2
+from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest
 from openbank.server import Server
 from tests.callers import Caller, refusal, request_id
@@ -140,6 +141,14 @@ async def test_it_ends_where_the_request_says_so(bank: Caller) -> None:
     assert responses[-1].resume_token == registered.consistency_token
     again = WatchPersonEventsRequest(resume_token=responses[-1].resume_token, stop_when_caught_up=True)
     assert [event async for response in watch(bank.channel, again) for event in response.events] == []
+
+
+async def test_integration_events_are_watched_alike(bank: Caller) -> None:
+    opened = await bank.open()
+    request = WatchCloudEventsRequest(beginning=Empty(), stop_when_caught_up=True, event_types=["account.opened.v1"])
+    responses = [response async for response in watch(bank.channel, request)]
+    assert [event.id for response in responses for event in response.events] == [opened.event_id]
+    assert responses[-1].resume_token == opened.consistency_token
 
 
 async def test_what_another_try_would_not_change_is_raised(bank: Caller) -> None:

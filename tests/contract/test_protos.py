@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescrip
 
 from openbank.accounts.v1 import accounts_service_pb2
 from openbank.common.v1 import errors_pb2
+from openbank.integration.v1 import integration_events_service_pb2
 from openbank.persons.v1 import persons_service_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,7 @@ PROTOS = sorted(str(path.relative_to(ROOT / "protos")) for path in (ROOT / "prot
 GENERATED = sorted(path.relative_to(ROOT / "generated") for path in (ROOT / "generated").rglob("*_pb2*.py"))
 SERVICES = [
     accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"],
+    integration_events_service_pb2.DESCRIPTOR.services_by_name["IntegrationEventsService"],
     persons_service_pb2.DESCRIPTOR.services_by_name["PersonsService"],
 ]
 METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in service.methods]
@@ -100,7 +102,7 @@ def test_every_read_gives_a_token(method: MethodDescriptor) -> None:
 def test_feeds_differ_in_their_events_only() -> None:
     requests = [dict(fields_of(method.input_type)) for method in READS if method.server_streaming]
     responses = [fields_of(method.output_type) for method in READS if method.server_streaming]
-    assert responses[0] == responses[1]
+    assert all(response == responses[0] for response in responses)
     assert [{n: name for n, name in request.items() if n in (1, 2, 3, 4, 10, 11, 12)} for request in requests] == [
         {
             1: "beginning",
@@ -111,7 +113,7 @@ def test_feeds_differ_in_their_events_only() -> None:
             11: "stop_when_caught_up",
             12: "heartbeat_interval",
         }
-    ] * 2
+    ] * len(requests)
 
 
 def test_comments_name_published_reasons_and_leave_none_out() -> None:

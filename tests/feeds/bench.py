@@ -9,21 +9,27 @@ from contextlib import asynccontextmanager
 from openbank.eventstore.port import BEGINNING, EventStore, LogSlice, NewEvent, RecordedEvent
 from openbank.eventstore.tail import LogTail
 from openbank.feeds.feed import Feed
-from openbank.feeds.filter import Filter
+from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.watch import After, FeedMessage, Signal, Start, watch
 from tests.eventstore.memory import new_events
 
 PATIENCE_SECONDS = 10.0
 
-ACCOUNTS = Filter("account")
-PERSONS = Filter("person")
+ACCOUNT, PERSON = frozenset({"account"}), frozenset({"person"})
+BOTH = ACCOUNT | PERSON
+ACCOUNTS = Filter(ACCOUNT)
+PERSONS = Filter(PERSON)
 FROM_THE_BEGINNING = After(BEGINNING)
 
 DEPOSITED = "openbank.accounts.v1.MoneyDeposited"
 WITHDRAWN = "openbank.accounts.v1.MoneyWithdrawn"
 REGISTERED = "openbank.persons.v1.PersonRegistered"
 RESERVED = "openbank.storage.v1.AccountNumberReserved"
+
+
+def in_form(event: RecordedEvent, form: Form) -> bytes:
+    return event.data if form is Form.EVENT else event.id
 
 
 class Client:
@@ -103,11 +109,11 @@ class Bench:
         self.feed = Feed(store, self.tail, self.encode, limits)
         self.clients: list[Client] = []
 
-    def encode(self, event: RecordedEvent) -> bytes:
+    def encode(self, event: RecordedEvent, form: Form) -> bytes:
         if event.type == self.unknown_type:
             raise LookupError(event.type)
         self.encoded += 1
-        return event.data
+        return in_form(event, form)
 
     async def append(self, stream: str, events: Sequence[NewEvent]) -> int:
         return await self.store.append(stream, len(await self.store.read_stream(stream)), events)

@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, RecordedEvent
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.tail import Entry
-from openbank.feeds.filter import Filter
+from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, Live, Start
 from tests.eventstore.memory import MemoryStore, new_events
-from tests.feeds.bench import DEPOSITED, RESERVED, WITHDRAWN, Bench, Client, bench
+from tests.feeds.bench import ACCOUNT, BOTH, DEPOSITED, PERSON, RESERVED, WITHDRAWN, Bench, Client, bench, in_form
 
 FILTERS = (
-    Filter("account"),
-    Filter("account", ids=frozenset({"1"})),
-    Filter("account", types=frozenset({WITHDRAWN})),
-    Filter("account", owners=frozenset({"bob"}), types=frozenset({DEPOSITED})),
-    Filter("person"),
+    Filter(ACCOUNT),
+    Filter(ACCOUNT, accounts=frozenset({"1"})),
+    Filter(ACCOUNT, types=frozenset({WITHDRAWN})),
+    Filter(ACCOUNT, persons=frozenset({"bob"}), types=frozenset({DEPOSITED})),
+    Filter(PERSON),
+    Filter(BOTH, form=Form.CLOUD_EVENT),
+    Filter(BOTH, persons=frozenset({"1", "bob"}), form=Form.CLOUD_EVENT),
 )
 
 
@@ -188,6 +190,7 @@ def check(log: Sequence[RecordedEvent], run: Run) -> None:
         # A token is all up to there, neither less nor more.
         assert run.client.events[:seen] == passing(log, run.filter, messages[0].position, message.position)
         assert message.position.position == 0 or ends_append(log, message.position)
+        assert message.encoded == b"".join(in_form(event, run.filter.form) for event in message.events)
     for message in messages:
         for one, next in zip(message.events, message.events[1:], strict=False):
             assert next.position > one.position

@@ -10,10 +10,10 @@ import pytest
 
 from openbank.eventstore.port import EventStore, LogPosition
 from openbank.feeds.feed import Draining, TooManyWatches
-from openbank.feeds.filter import Filter
+from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, Live, Signal, SlowConsumer, watch
 from tests.eventstore.memory import MemoryStore
-from tests.feeds.bench import ACCOUNTS, PERSONS, bench
+from tests.feeds.bench import ACCOUNT, ACCOUNTS, BOTH, PERSONS, bench, in_form
 
 CLOSING = Signal.CLOSING
 
@@ -31,7 +31,7 @@ class TestSharing:
     async def test_an_event_is_encoded_once_for_all(self, store: EventStore) -> None:
         async with bench(store) as b:
             clients = [b.watch() for _ in range(50)]
-            clients += [b.watch(filter=Filter("account", owners=frozenset({"ann", f"{n}"}))) for n in range(50)]
+            clients += [b.watch(filter=Filter(ACCOUNT, persons=frozenset({"ann", f"{n}"}))) for n in range(50)]
             for client in clients:
                 await client.until_confirmed()
             for client in clients[::2]:
@@ -41,6 +41,19 @@ class TestSharing:
                 client.read_on()
                 await client.until_events(10)
             assert b.encoded == 10
+
+    async def test_each_form_is_encoded_once(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            cloud_events = Filter(BOTH, form=Form.CLOUD_EVENT)
+            clients = [b.watch(filter=filter) for filter in (ACCOUNTS, cloud_events) for _ in range(10)]
+            for client in clients:
+                await client.until_confirmed()
+            await b.deposit(how_many=10)
+            for client in clients:
+                await client.until_events(10)
+                form = client.last.form
+                assert client.last.encoded.endswith(in_form(client.events[-1], form))
+            assert b.encoded == 20
 
     async def test_what_no_watch_wants_is_never_encoded(self, store: EventStore) -> None:
         async with bench(store) as b:

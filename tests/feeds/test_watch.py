@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,9 @@ from openbank.feeds.filter import Filter
 from openbank.feeds.watch import After, Live, PositionOutOfRange, Signal, Since
 from tests.eventstore.memory import MemoryStore, new_events
 from tests.feeds.bench import (
+    ACCOUNT,
     ACCOUNTS,
+    BOTH,
     DEPOSITED,
     PERSONS,
     REGISTERED,
@@ -130,13 +133,33 @@ class TestFilter:
             assert [event.stream for event in persons.events] == ["person-ann"]
             assert [event.stream for event in accounts.events] == ["account-1"]
 
+    async def test_one_watch_may_be_of_both_kinds_in_the_order_of_the_log(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.register("ann")
+            await b.deposit("1", owner="ann")
+            await b.register("bob")
+            await b.deposit("2", owner="bob")
+            await b.deposit("ann", owner="bob")
+
+            async def passed(**lists: Any) -> list[str]:
+                client = b.watch(filter=Filter(BOTH, **lists), stop_when_caught_up=True)
+                await client.end()
+                return [event.stream for event in client.events]
+
+            everything = ["person-ann", "account-1", "person-bob", "account-2", "account-ann"]
+            assert await passed() == everything
+            assert await passed(persons=frozenset({"ann"})) == ["person-ann", "account-1"]
+            assert await passed(accounts=frozenset({"ann", "2"})) == ["account-2", "account-ann"]
+            assert await passed(accounts=frozenset({"ann", "1"}), persons=frozenset({"bob"})) == ["account-ann"]
+
     async def test_values_of_a_list_are_alternatives_and_every_list_must_pass(self, store: EventStore) -> None:
         async with bench(store) as b:
             for account, owner, type in itertools.product("12", ("ann", "bob"), (DEPOSITED, WITHDRAWN)):
                 await b.deposit(account, owner=owner, type=type)
 
             async def passed(**lists: set[str]) -> list[str]:
-                filter = Filter("account", **{name: frozenset(values) for name, values in lists.items()})
+                values: dict[str, Any] = {name: frozenset(values) for name, values in lists.items()}
+                filter = Filter(ACCOUNT, **values)
                 client = b.watch(filter=filter, stop_when_caught_up=True)
                 await client.end()
                 return [
@@ -144,15 +167,15 @@ class TestFilter:
                 ]
 
             assert len(await passed()) == 8
-            assert len(await passed(ids={"1", "2"})) == 8
-            assert len(await passed(ids={"1"})) == 4
-            assert len(await passed(ids={"1", "unknown"}, owners={"ann"})) == 2
-            assert await passed(ids={"1"}, owners={"ann"}, types={DEPOSITED}) == ["1 ann deposited"]
-            assert await passed(owners={"carl"}) == []
+            assert len(await passed(accounts={"1", "2"})) == 8
+            assert len(await passed(accounts={"1"})) == 4
+            assert len(await passed(accounts={"1", "unknown"}, persons={"ann"})) == 2
+            assert await passed(accounts={"1"}, persons={"ann"}, types={DEPOSITED}) == ["1 ann deposited"]
+            assert await passed(persons={"carl"}) == []
 
     async def test_an_id_that_nobody_has_is_waited_for(self, store: EventStore) -> None:
         async with bench(store) as b:
-            client = b.watch(filter=Filter("account", ids=frozenset({"later"})))
+            client = b.watch(filter=Filter(ACCOUNT, accounts=frozenset({"later"})))
             await b.deposit("sooner")
             await b.deposit("later")
             await client.until_events(1)
@@ -172,7 +195,7 @@ class TestFilter:
     async def test_an_id_may_have_hyphens(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit("a-b-c")
-            client = b.watch(filter=Filter("account", ids=frozenset({"a-b-c"})), stop_when_caught_up=True)
+            client = b.watch(filter=Filter(ACCOUNT, accounts=frozenset({"a-b-c"})), stop_when_caught_up=True)
             await client.end()
             assert len(client.events) == 1
 
@@ -377,7 +400,7 @@ class TestMessages:
             for account in "123":
                 deposited, withdrawn = new_events(2)
                 await b.append(f"account-{account}", [deposited, withdrawn._replace(type=WITHDRAWN)])
-            some = b.watch(filter=Filter("account", types=frozenset({DEPOSITED})), stop_when_caught_up=True)
+            some = b.watch(filter=Filter(ACCOUNT, types=frozenset({DEPOSITED})), stop_when_caught_up=True)
             await some.end()
             assert len(some.messages) == 4
             for message in some.messages:

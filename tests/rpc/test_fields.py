@@ -15,8 +15,10 @@ from grpc import StatusCode
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money
+from openbank.integration.v1 import integration_events_service_pb2 as integration
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
+from openbank.publishing.events import STORED_TYPES
 from tests.callers import Caller, Refusal, opening, refused, usd
 
 
@@ -276,6 +278,23 @@ async def test_a_person_feed_knows_its_own_types_only(bank: Caller) -> None:
         "event_types[0]": "UNKNOWN_ENUM_VALUE",
         "person_ids[0]": "INVALID_ID",
     }
+
+
+async def test_a_feed_of_cloud_events_knows_the_types_it_publishes_and_lists_them(bank: Caller) -> None:
+    types = ["person.registered.v1", "person.registered.v0", "", "PERSON.REGISTERED.V1"]
+    watch = bank.integration_events.WatchCloudEvents(
+        integration.WatchCloudEventsRequest(event_types=types, person_ids=["?"], account_ids=["a"] * 1001)
+    )
+    told = await refused(watch.read())
+    assert told.code is StatusCode.INVALID_ARGUMENT
+    assert told.violations == {
+        "start": "FEED_START_REQUIRED",
+        "person_ids[0]": "INVALID_ID",
+        "account_ids": "TOO_MANY_FILTERS",
+        **{f"event_types[{index}]": "UNKNOWN_EVENT_TYPE" for index in (1, 2, 3)},
+    }
+    description = told.details["BadRequest"].field_violations[-1].description
+    assert all(type in description for type in STORED_TYPES)
 
 
 TOKENS: dict[str, Any] = {

@@ -10,12 +10,13 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.integration.v1 import integration_events_service_pb2 as integration
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller, john_doe, refusal, refused, usd
 
 METHODS = [
     f"/{file.DESCRIPTOR.package}.{service.name}/{method.name}"
-    for file in (persons, accounts)
+    for file in (persons, accounts, integration)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]

@@ -15,6 +15,7 @@ SERVICES = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "openbank.accounts.v1.AccountsService",
+    "openbank.integration.v1.IntegrationEventsService",
     "openbank.persons.v1.PersonsService",
 ]
 

@@ -16,6 +16,7 @@ from openbank.domain.fields import Fields
 from openbank.domain.money import Currency, Money
 from openbank.domain.request import Request
 from openbank.eventstore.aggregate import Written
+from openbank.eventstore.ids import show_uuid
 from openbank.eventstore.port import LogPosition
 from openbank.eventstore.token import InvalidToken, Tokens
 
@@ -116,14 +117,6 @@ _TIME_SECONDS_MAX = 253_402_300_799
 def fill_time(message: Timestamp, microseconds: int) -> None:
     message.seconds, rest = divmod(microseconds, 1_000_000)
     message.nanos = rest * 1000
-
-
-def show_uuid(id: bytes) -> str:
-    """In lower case with hyphens; empty for none."""
-    if not id:
-        return ""
-    digits = id.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def fill_written(response: Any, written: Written[Any], tokens: Tokens) -> None:

@@ -90,6 +90,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Violation. A filter of a watch has more than 1,000 values. Metadata: maxCount."""
     ERROR_REASON_INVALID_HEARTBEAT_INTERVAL: _ErrorReason.ValueType  # 32
     """Violation. A watch asks for heartbeats more often than every second, or less often than every 5 minutes."""
+    ERROR_REASON_UNKNOWN_EVENT_TYPE: _ErrorReason.ValueType  # 33
+    """Violation. A filter names a type of integration event that this server does not know. The
+    description lists those it does.
+    """
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
     """Violation. A mutation has a field that this server does not know, at any depth. It is not carried out as if the
     field were not there: send it to a newer server. The path ends in the field's number ("amount.15").
@@ -259,6 +263,10 @@ ERROR_REASON_TOO_MANY_FILTERS: ErrorReason.ValueType  # 30
 """Violation. A filter of a watch has more than 1,000 values. Metadata: maxCount."""
 ERROR_REASON_INVALID_HEARTBEAT_INTERVAL: ErrorReason.ValueType  # 32
 """Violation. A watch asks for heartbeats more often than every second, or less often than every 5 minutes."""
+ERROR_REASON_UNKNOWN_EVENT_TYPE: ErrorReason.ValueType  # 33
+"""Violation. A filter names a type of integration event that this server does not know. The
+description lists those it does.
+"""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31
 """Violation. A mutation has a field that this server does not know, at any depth. It is not carried out as if the
 field were not there: send it to a newer server. The path ends in the field's number ("amount.15").

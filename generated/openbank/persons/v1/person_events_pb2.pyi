@@ -75,8 +75,8 @@ class PersonEvent(google.protobuf.message.Message):
     request_id: builtins.str
     """The request_id of the call that caused it, as a UUID in lower case; empty when the caller gave none."""
     correlation_id: builtins.str
-    """The correlation id of that call, 1 to 128 printable ASCII characters: the caller's x-correlation-id, else the
-    bank's own.
+    """The correlation id of that call, 1 to 128 printable ASCII characters: the caller's x-correlation-id, else its
+    traceparent, else the bank's own.
     """
     causation_id: builtins.str
     """What caused it, where that is not a call of its own: the event_id of another event. Empty otherwise."""

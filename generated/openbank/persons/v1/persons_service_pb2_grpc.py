@@ -31,8 +31,8 @@ class PersonsServiceStub(object):
     Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
     mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
     request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back, or one made by the bank, in the trailing
-    metadata.
+    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
+    W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     def __init__(self, channel):
@@ -74,8 +74,8 @@ class PersonsServiceServicer(object):
     Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
     mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
     request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back, or one made by the bank, in the trailing
-    metadata.
+    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
+    W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     def RegisterPerson(self, request, context):
@@ -188,8 +188,8 @@ class PersonsService(object):
     Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
     mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
     request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back, or one made by the bank, in the trailing
-    metadata.
+    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
+    W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @staticmethod

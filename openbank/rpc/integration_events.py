@@ -1,0 +1,46 @@
+"""openbank.integration.v1.IntegrationEventsService."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from openbank.domain.fields import Fields
+from openbank.eventstore.streams import ACCOUNT, PERSON
+from openbank.feeds.filter import Filter, Form
+from openbank.integration.v1 import integration_events_service_pb2 as messages
+from openbank.publishing.events import STORED_TYPES
+from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values, read_heartbeat
+
+SERVICE = messages.DESCRIPTOR.services_by_name["IntegrationEventsService"]
+
+
+class IntegrationEvents:
+    def __init__(self, watches: Watches) -> None:
+        self._watches = watches
+
+    async def WatchCloudEvents(
+        self, request: messages.WatchCloudEventsRequest, write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        fields = Fields()
+        start = await self._watches.read_start(fields, request)
+        filter = Filter(
+            frozenset({PERSON, ACCOUNT}),
+            persons=read_filter_ids(fields, "person_ids", request.person_ids),
+            accounts=read_filter_ids(fields, "account_ids", request.account_ids),
+            types=_read_types(fields, "event_types", request.event_types),
+            form=Form.CLOUD_EVENT,
+        )
+        heartbeat_seconds = read_heartbeat(fields, request)
+        fields.check()
+        await self._watches.watch(
+            start, filter, request.stop_when_caught_up, heartbeat_seconds, messages.WatchCloudEventsResponse, write
+        )
+
+
+def _read_types(fields: Fields, path: str, types: Sequence[str]) -> frozenset[str]:
+    """The stored names of the types that a filter lists; where it lists none, of all that are published."""
+    for index, type in enumerate(read_filter_values(fields, path, types)):
+        if type not in STORED_TYPES:
+            known = ", ".join(STORED_TYPES)
+            fields.refuse(f"{path}[{index}]", "UNKNOWN_EVENT_TYPE", f"must be one that this server knows: {known}")
+    return frozenset(stored for type, stored in STORED_TYPES.items() if not types or type in types)
