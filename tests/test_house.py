@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queries": {"domain", "eventstore.port", "views.port"},
     "feeds": {"domain", "eventstore"},
     "publishing": {"domain", "eventstore"},
-    "rpc": {"domain", "commands", "queries", "feeds", "publishing", "eventstore", "views.port"},
+    "rpc": {"logs", "domain", "commands", "queries", "feeds", "publishing", "eventstore", "views.port"},
     "client": set(),
     "server": {"config", "logs", "rpc"},
     "app": {
