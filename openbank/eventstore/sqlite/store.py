@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from openbank.eventstore.port import (
@@ -206,8 +206,12 @@ class SqliteEventStore:
             except OSError as error:
                 self._failed = True
                 outcomes = [OutcomeUnknown(str(error)) for _ in batch]
-        self._publish(outcomes)
+        events = [event for outcome in outcomes if isinstance(outcome, Written) for event in outcome.events]
+        if events:
+            self._head = place(events[-1])
         _settle(batch, outcomes)
+        for subscriber in self._subscribers if events else ():
+            subscriber.push(events)
 
     async def _gather(self) -> None:
         """Waits a little for as many appends as the last commit had.
@@ -232,14 +236,6 @@ class SqliteEventStore:
             events += len(batch[-1].events)
         self._company = min(len(batch), GATHER_APPENDS_MAX)
         return batch
-
-    def _publish(self, outcomes: Iterable[Outcome]) -> None:
-        events = [event for outcome in outcomes if isinstance(outcome, Written) for event in outcome.events]
-        if not events:
-            return
-        self._head = place(events[-1])
-        for subscriber in self._subscribers:
-            subscriber.push(events)
 
     async def _checkpoint(self) -> None:
         """Beside the commits; only when the WAL is to begin anew do they wait, for what little is left to write."""

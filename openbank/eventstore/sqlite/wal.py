@@ -1,7 +1,8 @@
 """Durability: the WAL is synced after each commit, before anything of it is acknowledged or shown.
 
-SQLite would sync within the commit, and the event loop would wait for the disk. So the commit is made on the loop,
-unsynced, and the sync in a thread, which needs no Python while it waits.
+SQLite would sync within the commit, and the event loop would wait for any disk. So the commit is made on the loop,
+unsynced, and the sync in a thread, which needs no Python while it waits; but where the disk is faster than two threads
+change places, the sync is on the loop too.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FRAMES_MAX = 4_000
 """Pages in the WAL (4 KiB each) past which it is to begin anew: it is then rewritten in place, and grows no more."""
+
+LOOP_SECONDS_MAX = 0.0005
+"""What the loop waits for a sync. One that takes longer is at once the last one on the loop, and it takes dozens of fast
+ones until the next."""
 
 EXIT_SYNC_FAILED = 74
 """EX_IOERR."""
@@ -40,13 +46,18 @@ class Wal:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._file = os.open(f"{path}-wal", os.O_RDWR)
+        self._sync_seconds = 1.0
+        """What a sync is expected to take."""
         self._syncing = ThreadPoolExecutor(1, "events-sync")
         self._checkpointing = ThreadPoolExecutor(1, "events-checkpoint")
 
     async def sync(self) -> None:
         """Makes durable all that was committed before this call."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._syncing, os.fdatasync, self._file)
+            if self._sync_seconds <= LOOP_SECONDS_MAX:
+                self._sync()
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._syncing, self._sync)
         except OSError as error:
             self._fail(str(error))
             raise
@@ -71,6 +82,12 @@ class Wal:
         self._checkpointing.shutdown()
         self._connection.close()
         os.close(self._file)
+
+    def _sync(self) -> None:
+        begin = time.perf_counter()
+        os.fdatasync(self._file)
+        took = time.perf_counter() - begin
+        self._sync_seconds = max(took, 0.8 * self._sync_seconds + 0.2 * took)
 
     def _checkpoint(self) -> int:
         _, frames, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
