@@ -10,7 +10,8 @@ from openbank.domain.account import Account
 from openbank.domain.clock import Clock
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.person import Person
-from openbank.eventstore.aggregate import Kind
+from openbank.eventstore import codec
+from openbank.eventstore.aggregate import Kind, SnapshotCodec
 from openbank.eventstore.port import EventStore
 from openbank.eventstore.repository import Repository
 from openbank.eventstore.streams import account_stream, number_stream, person_stream, request_stream
@@ -29,13 +30,19 @@ class Bank:
             stream: Callable[[Any], str],
             apply: Callable[[State | None, Any], State],
             owner: Callable[[State], str] = lambda _: "",
+            snapshots: SnapshotCodec[State] | None = None,
         ) -> Repository[State]:
-            return Repository(store, Kind(stream, apply, owner), clock, kept_max)
+            return Repository(store, Kind(stream, apply, owner, snapshots), clock, kept_max)
 
         self.id = store.bank_id
         self.clock = clock
         self.persons: Repository[Person] = repository(person_stream, person.apply)
-        self.accounts: Repository[Account] = repository(account_stream, account.apply, lambda account: account.owner_id)
+        self.accounts: Repository[Account] = repository(
+            account_stream,
+            account.apply,
+            lambda account: account.owner_id,
+            SnapshotCodec(codec.encode_snapshot, codec.decode_snapshot),
+        )
         self.requests: Repository[RequestClaimed] = repository(request_stream, _latest)
         self.numbers: Repository[AccountNumberReserved] = repository(number_stream, _latest)
 

@@ -28,6 +28,7 @@ from openbank.eventstore.port import (
     NewEvent,
     OutcomeUnknown,
     RecordedEvent,
+    Snapshot,
     StoreDamaged,
     StoreUnavailable,
     WrongExpectedRevision,
@@ -39,6 +40,8 @@ METADATA_BYTES = 1_000
 """What is counted for an event beside its payload: in JSON, with the longest correlation id, it is no more."""
 REQUESTS_MAX = 1_000
 """Request ids remembered in memory for one aggregate, the newest; the store knows the others."""
+SNAPSHOT_EVENTS = 100
+"""Events between two snapshots of an aggregate, and so what at most has to be read beside one."""
 PAGE = 1_000
 
 State = TypeVar("State")
@@ -59,13 +62,24 @@ class Written(NamedTuple, Generic[State]):
     replayed: bool
 
 
+class SnapshotCodec(NamedTuple, Generic[State]):
+    """Aggregates of one kind as bytes, and back: from those and the id; None for bytes of another version."""
+
+    encode: Callable[[Versioned[State]], bytes]
+    decode: Callable[[bytes, str], Versioned[State] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[State]):
-    """What makes the aggregates of one kind: the stream of an id, the fold, and who owns one, where somebody does."""
+    """What makes the aggregates of one kind: the stream of an id, the fold, and who owns one, where somebody does.
+
+    Those that may have long streams have snapshots.
+    """
 
     stream: Callable[[str], str]
     apply: Callable[[State | None, Any], State]
     owner: Callable[[State], str] = lambda _: ""
+    snapshots: SnapshotCodec[State] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +130,8 @@ class Aggregate(Generic[State]):
         self._requests: dict[bytes, _Known] = {}
         self._forgotten = NO_STREAM
         """The revision up to which requests are no longer, or not all, in memory."""
+        self._snapshot_at = NO_STREAM
+        """The revision of the last snapshot."""
         self._queue: list[_Attempt[State]] = []
         self._working: asyncio.Handle | asyncio.Future[Any] | None = None
         """What is under way, and will go on with the queue when it ends."""
@@ -259,11 +275,13 @@ class Aggregate(Generic[State]):
         return True
 
     def _written(self, decided: list[_Attempt[State]], tip: _Tip[State], position: int) -> None:
-        revision, self._tip = self._tip.revision, tip
+        revision, last, self._tip = self._tip.revision, b"", tip
         for attempt in decided:
             for event in attempt.events:
                 revision += 1
                 self._remember(event.metadata, revision)
+                last = event.id
+        self._keep_snapshot(last)
         _answer(decided, LogPosition(position, self._stream, revision))
 
     def _decide(self, batch: list[_Attempt[State]]) -> tuple[list[_Attempt[State]], _Tip[State]]:
@@ -336,15 +354,39 @@ class Aggregate(Generic[State]):
     async def _catch_up(self) -> None:
         """Folds what the stream has beyond what is known; everything, the first time."""
         if not self._loaded:
-            self._tip, self._requests, self._forgotten = _Tip(None, NO_STREAM), {}, NO_STREAM
+            self._tip = await self._from_snapshot()
+            self._snapshot_at = self._forgotten = self._tip.revision
+            self._requests = {}
         while True:
             page = await self._store.read_stream(self._stream, self._tip.revision, PAGE)
             for event in page:
                 self._tip = self._fold(self._tip, event)
                 self._remember(event.metadata, event.revision)
+            if page:
+                self._keep_snapshot(page[-1].id)
             if len(page) < PAGE:
                 break
         self._loaded = True
+
+    async def _from_snapshot(self) -> _Tip[State]:
+        """Where the last snapshot leads, if there is one and it is of this very stream; else before the first event."""
+        codec_, found = self._kind.snapshots, None
+        if codec_:
+            found = await self._store.snapshot(self._stream)
+        if codec_ and found and (resource := codec_.decode(found.data, self._id)):
+            events = await self._store.read_stream(self._stream, found.revision - 1, 1)
+            if events and events[0].id == found.event_id and resource.revision == found.revision:
+                return _Tip(resource, found.revision)
+        return _Tip(None, NO_STREAM)
+
+    def _keep_snapshot(self, event_id: bytes) -> None:
+        """Every now and then. Not of a stream into which another program has written: revisions would not agree."""
+        resource, revision = self._tip
+        if not self._kind.snapshots or revision - self._snapshot_at < SNAPSHOT_EVENTS:
+            return
+        self._snapshot_at = revision
+        if resource and resource.revision == revision:
+            self._store.keep_snapshot(self._stream, Snapshot(revision, event_id, self._kind.snapshots.encode(resource)))
 
     def _fold(self, tip: _Tip[State], event: RecordedEvent) -> _Tip[State]:
         if event.revision != tip.revision + 1:

@@ -83,6 +83,14 @@ class LogSlice(NamedTuple):
     """Whether nothing follows, as far as the store knew when it answered."""
 
 
+class Snapshot(NamedTuple):
+    """What an aggregate is right after the event of this revision and id, as `codec` has it."""
+
+    revision: int
+    event_id: bytes
+    data: bytes
+
+
 class WrongExpectedRevision(Exception):
     """The stream was not at the expected revision; nothing was written. Where it is now, the reader must ask."""
 
@@ -134,6 +142,17 @@ class EventStore(Protocol):
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = 1000) -> Sequence[RecordedEvent]:
         """Up to `limit` events of a stream after the revision `after`, in order; empty past the end or without one."""
+        ...
+
+    async def snapshot(self, stream: str) -> Snapshot | None:
+        """The last snapshot of a stream that was kept, if one was: a store may lose them, or keep none.
+
+        It is the reader's to see whether it matches the stream.
+        """
+        ...
+
+    def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        """Keeps it instead of the one before, or fails without a word. Of what is durable only."""
         ...
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:

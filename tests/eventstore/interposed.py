@@ -14,6 +14,7 @@ from openbank.eventstore.port import (
     LogSlice,
     NewEvent,
     RecordedEvent,
+    Snapshot,
     StoreUnavailable,
 )
 
@@ -103,6 +104,13 @@ class InterposedStore:
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = 1000) -> Sequence[RecordedEvent]:
         await self._live()
         return await self._store.read_stream(stream, after, limit)
+
+    async def snapshot(self, stream: str) -> Snapshot | None:
+        await self._live()
+        return await self._store.snapshot(stream)
+
+    def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        self._store.keep_snapshot(stream, snapshot)
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
         await self._live()

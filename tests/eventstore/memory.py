@@ -17,6 +17,7 @@ from openbank.eventstore.port import (
     Metadata,
     NewEvent,
     RecordedEvent,
+    Snapshot,
     StoreUnavailable,
     WrongExpectedRevision,
 )
@@ -38,6 +39,7 @@ class MemoryStore:
         """How many there are."""
         self._step = step
         self.events: list[RecordedEvent] = []
+        self._snapshots: dict[str, Snapshot] = {}
         self._streams: dict[str, list[RecordedEvent]] = {}
         self._head = BEGINNING
         self._down = False
@@ -81,6 +83,12 @@ class MemoryStore:
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = 1000) -> Sequence[RecordedEvent]:
         self._check()
         return self._streams.get(stream, [])[after : after + limit]
+
+    async def snapshot(self, stream: str) -> Snapshot | None:
+        return self._snapshots.get(stream)
+
+    def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        self._snapshots[stream] = snapshot
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
         self._check()

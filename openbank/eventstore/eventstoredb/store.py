@@ -35,6 +35,7 @@ from openbank.eventstore.port import (
     LogSlice,
     NewEvent,
     RecordedEvent,
+    Snapshot,
     StoreDamaged,
     StoreRefused,
     StoreUnavailable,
@@ -151,6 +152,13 @@ class EventStoreDBEventStore:
                 raise StoreDamaged(f"{stream} has no event with revision {revision}")
         self._requests.note(stream, after, [event.metadata.request_id for event in events])
         return events
+
+    async def snapshot(self, stream: str) -> Snapshot | None:
+        """It keeps none: an aggregate that is not in memory is made of its events."""
+        return None
+
+    def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        return
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
         return await self._requests.find(stream, request_ids)

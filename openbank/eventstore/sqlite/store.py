@@ -20,11 +20,13 @@ from openbank.eventstore.port import (
     NewEvent,
     OutcomeUnknown,
     RecordedEvent,
+    Snapshot,
     StoreDamaged,
     StoreUnavailable,
 )
 from openbank.eventstore.sqlite.reader import Reader, place
 from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, open_log
+from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
 from openbank.eventstore.sqlite.writer import Append, Outcome, Writer, Written
 
@@ -66,6 +68,7 @@ class SqliteEventStore:
         self._connection = open_log(path, bank_id, copying)
         self._writer = Writer(self._connection)
         self._reader = Reader(self._connection)
+        self._snapshots = Snapshots(self._connection)
         self._wal = Wal(path, sync_failed)
         self.bank_id = self._writer.meta("bank_id")
         self.store_id = self._writer.meta("store_id")
@@ -109,6 +112,14 @@ class SqliteEventStore:
                 return events
             after = some[-1].revision
             await asyncio.sleep(0)
+
+    async def snapshot(self, stream: str) -> Snapshot | None:
+        self._check_open()
+        return self._snapshots.last(stream)
+
+    def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        if not self._closed:
+            self._snapshots.keep(stream, snapshot)
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
         self._check_open()

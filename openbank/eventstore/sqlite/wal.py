@@ -20,8 +20,7 @@ FRAMES_MAX = 4_000
 """Pages in the WAL (4 KiB each) past which it is to begin anew: it is then rewritten in place, and grows no more."""
 
 LOOP_SECONDS_MAX = 0.0005
-"""What the loop waits for a sync. One that takes longer is at once the last one on the loop, and it takes dozens of fast
-ones until the next."""
+"""What the loop waits for a sync. A slower one is at once the last on the loop; dozens of fast ones bring them back."""
 
 EXIT_SYNC_FAILED = 74
 """EX_IOERR."""

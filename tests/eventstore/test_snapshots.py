@@ -1,0 +1,172 @@
+"""Snapshots: a long account is decided on without reading all of it, and never on what does not match its events."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbank.commands import accounts
+from openbank.commands.bank import Bank
+from openbank.domain import account
+from openbank.domain.account import Account, AccountState, Deposit, OpenAccount
+from openbank.domain.errors import RequestIdReused
+from openbank.domain.money import MAX_EXPONENT, MAX_MINOR, Currency, Money
+from openbank.domain.request import Request
+from openbank.domain.versioned import Versioned
+from openbank.eventstore import codec
+from openbank.eventstore.aggregate import SNAPSHOT_EVENTS
+from openbank.eventstore.port import NO_STREAM, EventStore, Metadata, NewEvent, RecordedEvent, Snapshot
+from openbank.eventstore.sqlite import FILE, SqliteEventStore
+from tests.examples import NOON, usd
+
+STREAM = "account-a-1"
+EVENTS = 3 * SNAPSHOT_EVENTS + SNAPSHOT_EVENTS // 2
+
+
+class CountingStore(SqliteEventStore):
+    """Counts the events that it gives."""
+
+    given = 0
+
+    async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = 1000) -> list[RecordedEvent]:
+        events = list(await super().read_stream(stream, after, limit))
+        self.given += len(events)
+        return events
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
+    """The log with one long account."""
+    store = CountingStore(tmp_path)
+    await fill(store, EVENTS)
+    store.given = 0
+    yield store
+    await store.close()
+
+
+async def fill(store: EventStore, events: int) -> None:
+    bank = new_bank(store)
+    command = OpenAccount("a-1", "john", "1", usd(100))
+    await bank.accounts.execute("a-1", lambda state: (account.open_account(state, command),), Request())
+    for _ in range(events - 1):
+        await deposit(bank)
+
+
+def new_bank(store: EventStore) -> Bank:
+    """That has nothing in memory."""
+    return Bank(store, lambda: NOON, kept_max=10)
+
+
+async def deposit(bank: Bank, request: Request = Request(), cents: int = 1) -> Versioned[Account]:  # noqa: B008
+    return (await accounts.deposit(bank, Deposit("a-1", usd(cents), ""), request)).resource
+
+
+async def the_fold(store: EventStore) -> Versioned[Account]:
+    """The account as its events make it, without any snapshot."""
+    now = None
+    for event in await store.read_stream(STREAM, limit=100_000):
+        state = account.apply(now.state if now else None, codec.decode(event.type, event.data, "a-1"))  # type: ignore[arg-type]
+        now = Versioned(state, event.revision, now.create_time if now else NOON, event.metadata.record_time)
+    assert now
+    return now
+
+
+async def test_a_long_account_is_read_from_its_last_snapshot(store: CountingStore) -> None:
+    assert await new_bank(store).accounts.load("a-1") == await the_fold(store)
+    store.given = 0
+    written = await deposit(new_bank(store))
+    assert store.given <= SNAPSHOT_EVENTS + 1
+    assert (written.revision, written.state.balance) == (EVENTS + 1, usd(100 + EVENTS))
+
+
+async def test_a_request_older_than_the_snapshot_is_known(store: CountingStore) -> None:
+    request = Request(uuid4().bytes)
+    made = await deposit(new_bank(store), request)
+    for _ in range(2 * SNAPSHOT_EVENTS):
+        await deposit(new_bank(store))
+    assert await deposit(new_bank(store), request) == made
+    with pytest.raises(RequestIdReused):
+        await deposit(new_bank(store), request, cents=2)
+
+
+async def changed(store: SqliteEventStore, change: Callable[[Snapshot], Snapshot]) -> None:
+    found = await store.snapshot(STREAM)
+    assert found
+    store.keep_snapshot(STREAM, change(found))
+
+
+def of_a_richer_account(snapshot: Snapshot, **fields: int) -> Snapshot:
+    message = codec.account_snapshot_pb2.AccountSnapshot.FromString(snapshot.data)
+    message.balance_minor += 1_000_000
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return snapshot._replace(data=message.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: of_a_richer_account(found)._replace(event_id=uuid4().bytes),
+        lambda found: of_a_richer_account(found, fold=codec.FOLD + 1),
+        lambda found: of_a_richer_account(found, revision=found.revision - 1),
+        lambda found: of_a_richer_account(found)._replace(revision=EVENTS + 1_000),
+        lambda found: of_a_richer_account(found)._replace(data=b"no message"),
+    ],
+    ids=["of another event", "of another fold", "of another revision", "ahead of the stream", "of nothing"],
+)
+async def test_a_snapshot_that_does_not_match_is_thrown_away(
+    store: CountingStore, change: Callable[[Snapshot], Snapshot]
+) -> None:
+    await changed(store, change)
+    assert await new_bank(store).accounts.load("a-1") == await the_fold(store)
+
+
+async def test_a_snapshot_that_was_damaged_is_thrown_away(store: CountingStore, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as file:
+        file.execute("UPDATE snapshots SET data = zeroblob(length(data))")
+    file.close()
+    assert await store.snapshot(STREAM) is None
+    assert await new_bank(store).accounts.load("a-1") == await the_fold(store)
+
+
+async def test_a_stream_into_which_another_program_writes_has_no_new_snapshot(tmp_path: Path) -> None:
+    store = SqliteEventStore(tmp_path)
+    await fill(store, 10)
+    await store.append(STREAM, 10, [NewEvent(uuid4().bytes, "audit.Seen", b"whatever", Metadata(NOON))])
+    bank = new_bank(store)
+    for _ in range(2 * SNAPSHOT_EVENTS):
+        await deposit(bank)
+    assert await store.snapshot(STREAM) is None
+    await store.close()
+
+
+async def test_a_log_from_before_there_were_snapshots_gets_them(store: CountingStore, tmp_path: Path) -> None:
+    await store.close()
+    with sqlite3.connect(tmp_path / FILE) as file:
+        file.execute("DROP TABLE snapshots")
+    file.close()
+    again = SqliteEventStore(tmp_path)
+    assert await new_bank(again).accounts.load("a-1") == await the_fold(again)
+    assert await again.snapshot(STREAM) is not None
+    await again.close()
+
+
+money = st.builds(
+    Money,
+    st.builds(Currency, st.sampled_from(["USD", "JPY", "BHD"]), st.integers(0, MAX_EXPONENT)),
+    st.integers(0, MAX_MINOR),
+)
+account_states = st.builds(
+    Account, st.just("a-1"), st.text("ab1-"), st.text("1 -"), money, st.sampled_from(AccountState)
+)
+
+
+@given(st.builds(Versioned, account_states, st.integers(1, 2**40), st.integers(0, 2**52), st.integers(0, 2**52)))
+def test_an_account_is_read_from_its_snapshot_as_it_was(found: Versioned[Account]) -> None:
+    assert codec.decode_snapshot(codec.encode_snapshot(found), "a-1") == found
