@@ -380,7 +380,7 @@ class Aggregate(Generic[State]):
         return _Tip(None, NO_STREAM)
 
     def _keep_snapshot(self, event_id: bytes) -> None:
-        """Every now and then. Not of a stream into which another program has written: revisions would not agree."""
+        """Every now and then, and never of what another program wrote last."""
         resource, revision = self._tip
         if not self._kind.snapshots or revision - self._snapshot_at < SNAPSHOT_EVENTS:
             return
