@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench campaign generate release fmt clean stand-ins
+.PHONY: help run dev test check bench soak campaign generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,7 @@ help:
 	@echo 'make test      run the tests (ARGS="-k ...")'
 	@echo 'make check     all that must hold: format, lint, types, contract, generated code, tests'
 	@echo 'make bench     measure the bank beside its yardsticks; needs Go (ARGS="--rounds ... --seconds ...")'
+	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
 	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
@@ -68,6 +69,9 @@ check: $(DEV)
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+soak: $(BENCH)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 # BACK_END is embedded, servers, or mixed (EventStoreDB with views in SQLite). A failure prints how to repeat it.
 KILLS ?= 200

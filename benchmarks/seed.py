@@ -28,11 +28,16 @@ def seed(address: str) -> None:
 
 async def _seed(address: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
-        clerk = PersonsServiceStub(channel)
-        await _all(clerk.RegisterPerson(_person(number)) for number in range(OWNERS))
+        await _all(register(channel, number) for number in range(OWNERS))
         till = AccountsServiceStub(channel)
         for start in range(0, ACCOUNTS, _AT_A_TIME):
             await _all(till.OpenAccount(_account(number)) for number in range(start, start + _AT_A_TIME))
+
+
+async def register(channel: grpc.aio.Channel, number: int = 0) -> str:
+    """A person; gives the id."""
+    answer = await PersonsServiceStub(channel).RegisterPerson(_person(number))
+    return answer.person.person_id
 
 
 async def _all(calls: Iterable[Awaitable[object]]) -> None:
