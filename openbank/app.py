@@ -100,7 +100,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
             directory.says(f"serves on {server.address}")
-        parts = _Parts(health, tail, views, projector, projecting, feeding, await store.head())
+        parts = _Parts(health, store, tail, views, projecting, feeding, await store.head())
         await stack.enter_async_context(_background("health", parts.report))
         yield server
 
@@ -182,25 +182,25 @@ class _Parts:
     def __init__(
         self,
         health: Health,
+        store: EventStore,
         tail: LogTail,
         views: Views,
-        projector: Projector,
         projecting: asyncio.Task[None],
         feeding: asyncio.Task[None],
         head_at_start: LogPosition,
     ) -> None:
         self._health = health
+        self._store = store
         self._tail = tail
         self._views = views
-        self._projector = projector
         self._projecting = projecting
         self._feeding = feeding
         self._head_at_start = head_at_start
 
     async def report(self) -> None:
         while True:
-            # Commands need the event store, which the tail is the first to miss.
-            commands = self._tail.available
+            # That the event store is away, the tail is the first to miss; what it answers may still not be written.
+            commands = self._tail.available and self._store.writable
             queries = self._projects()
             self._health.set(COMMANDS, commands)
             self._health.set(QUERIES, queries)

@@ -133,6 +133,11 @@ class EventStore(Protocol):
     sole_writer: bool
     """Whether nobody but this process can append, so that what it remembers of a stream cannot be out of date."""
 
+    @property
+    def writable(self) -> bool:
+        """Whether appends are taken, as far as is known: not from one that could not be written until one could be."""
+        ...
+
     def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> Awaitable[int]:
         """Appends `events` (at least one) after `expected_revision` (NO_STREAM for a new stream).
 

@@ -37,6 +37,7 @@ class InterposedStore:
         self.bank_id = store.bank_id
         self.store_id = store.store_id
         self.sole_writer = sole_writer
+        self.writable = True
         self.asked: list[Asked] = []
         self.found: list[Sequence[bytes]] = []
         """Request ids that were looked for, one entry a call."""

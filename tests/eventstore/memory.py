@@ -29,6 +29,7 @@ class MemoryStore:
     """Positions have gaps when `step` is more than 1, as EventStoreDB's have."""
 
     sole_writer = True
+    writable = True
 
     def __init__(self, step: int = 1) -> None:
         self.bank_id = "b0" * 16

@@ -409,8 +409,11 @@ async def test_a_full_disk_is_told_and_there_is_no_damage(store: SqliteEventStor
     large = [some_event(bytes(100_000))]
     with pytest.raises(StoreUnavailable, match="full"):
         await store.append("account-2", NO_STREAM, large)
+    known = [store.writable]
     # What still fits is still written.
     await store.append("account-1", 1, some_events())
+    known.append(store.writable)
+    assert known == [False, True]
     writer.execute("PRAGMA max_page_count = 1000000")
     await store.append("account-2", NO_STREAM, large)
     assert [event.stream for event in await whole_log(store)] == ["account-1", "account-1", "account-2"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -22,12 +23,12 @@ from esdbclient.exceptions import (
     StreamIsDeleted,
     WrongCurrentVersion,
 )
-from esdbclient.protos.Grpc import streams_pb2
+from esdbclient.protos.Grpc import code_pb2, streams_pb2
 from esdbclient.streams import AsyncStreamsService, StreamState
 from grpc.aio import AioRpcError
 
 from openbank.eventstore.eventstoredb.events import metadata, payload, uuid_text
-from openbank.eventstore.eventstoredb.link import CONNECT_SECONDS, SUSPICIOUS_SECONDS, Link
+from openbank.eventstore.eventstoredb.link import CONNECT_SECONDS, PROBED_STREAM, SUSPICIOUS_SECONDS, Link
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     NO_STREAM,
@@ -43,8 +44,13 @@ ANSWER_SECONDS = 2.0
 """For one answer, before the append is sent again. The server gives up a write of its own after as long."""
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 0.5
-STUCK_SECONDS = 1.0
-"""While appends have no outcome, one is tried this often, and the others are told at once."""
+PROBE_PAUSE_SECONDS = 0.3
+"""While appends have no outcome, callers are told at once, and the server is asked this often."""
+
+REVISION_MAX = (1 << 63) - 1
+
+_EVERY_REQUEST = streams_pb2.BatchAppendReq(is_final=True)
+_EVERY_REQUEST.options.deadline.FromTimedelta(timedelta(seconds=ANSWER_SECONDS))
 
 Find = Callable[[], Awaitable[int | None]]
 """The position of the last of an append's events, where they are in the log; None where they are not."""
@@ -72,8 +78,12 @@ class Appends:
         self._under_way = 0
         self._none_under_way = asyncio.Event()
         self._none_under_way.set()
-        self._stuck_until: float | None = None
-        """When the next append may be tried, after one that got no outcome, and before one that did."""
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def stuck(self) -> bool:
+        """Whether an append got no outcome, and the server has answered none since."""
+        return self._probing is not None
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent], find: Find) -> int:
         """The position of the last of `events`, which the log has after `expected` and nowhere else."""
@@ -90,8 +100,9 @@ class Appends:
     async def close(self) -> None:
         """Once no append is under way."""
         await self._none_under_way.wait()
-        if self._opening is not None:
-            self._opening.cancel()
+        for task in (self._probing, self._opening):
+            if task is not None:
+                task.cancel()
         if self._call is not None:
             await self._call.stop()
 
@@ -100,7 +111,8 @@ class Appends:
         until = loop.time() + self._settle_seconds
         pause = RETRY_SECONDS_MIN
         lost = False
-        self._check(loop.time())
+        if self.stuck:
+            raise StoreUnavailable("EventStoreDB takes no appends")
         while True:
             try:
                 return await self._try(request, find)
@@ -120,38 +132,43 @@ class Appends:
                 position = await find()
             if position is not None:
                 return position
-        if not self._link.silent:
-            self._stuck_until = loop.time() + STUCK_SECONDS
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._probe())
         raise OutcomeUnknown(f"no answer from EventStoreDB for {self._settle_seconds} s")
 
-    def _check(self, now: float) -> None:
-        """Raises StoreUnavailable where there is no hope for an append now."""
-        self._link.check()
-        if self._stuck_until is not None:
-            if now < self._stuck_until:
-                raise StoreUnavailable("EventStoreDB takes no appends")
-            self._stuck_until = now + STUCK_SECONDS
-
     async def _try(self, request: streams_pb2.BatchAppendReq, find: Find) -> int:
+        return await _conclude(request, await self._ask(request), find)
+
+    async def _ask(self, request: streams_pb2.BatchAppendReq) -> streams_pb2.BatchAppendResp:
+        """The server's answer. Raises StoreUnavailable where nothing was sent, and _AnswerLost."""
         self._link.check()
-        call = await self._open_call()
-        answer = await call.ask(request)
+        call = self._call
+        if call is None or call.ended:
+            call = await self._open_call()
+        return await call.ask(request)
+
+    async def _probe(self) -> None:
+        """Until the server answers appends again."""
         try:
-            position = await _conclude(request, answer, find)
-        except WrongExpectedRevision:
-            self._stuck_until = None
-            raise
-        self._stuck_until = None
-        return position
+            while not await self._answers():  # noqa: ASYNC110 - only the server knows
+                await asyncio.sleep(PROBE_PAUSE_SECONDS)
+        finally:
+            self._probing = None
+
+    async def _answers(self) -> bool:
+        """Whether the server refuses, as it must, what nothing is written for: an append after what can't be there."""
+        request = _request(PROBED_STREAM, REVISION_MAX, (), next(self._numbers))
+        with suppress(StoreUnavailable, _AnswerLost):
+            answer = await self._ask(request)
+            return answer.error.code == code_pb2.ALREADY_EXISTS
+        return False
 
     async def _open_call(self) -> _Call:
-        """The call, opened by whoever needs it first, for all. Raises StoreUnavailable."""
-        if self._call is None or self._call.ended:
-            if self._opening is None:
-                self._opening = asyncio.create_task(_Call.open(self._link))
-                self._opening.add_done_callback(self._opened)
-            return await asyncio.shield(self._opening)
-        return self._call
+        """Opened by whoever needs it first, for all. Raises StoreUnavailable."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(_Call.open(self._link))
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
 
     def _opened(self, opening: asyncio.Task[_Call]) -> None:
         self._opening = None
@@ -253,11 +270,11 @@ def _lose(answer: asyncio.Future[streams_pb2.BatchAppendResp]) -> None:
 
 def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int) -> streams_pb2.BatchAppendReq:
     """An append, whose `number` its answer repeats."""
-    request = streams_pb2.BatchAppendReq(is_final=True)
+    request = streams_pb2.BatchAppendReq()
+    request.CopyFrom(_EVERY_REQUEST)
     request.correlation_id.string = f"00000000-0000-0000-0000-{number:012x}"
     options = request.options
     options.stream_identifier.stream_name = stream.encode()
-    options.deadline.FromMilliseconds(int(ANSWER_SECONDS * 1000))
     if expected == NO_STREAM:
         options.no_stream.SetInParent()
     else:

@@ -129,6 +129,10 @@ class EventStoreDBEventStore:
             raise
         return store
 
+    @property
+    def writable(self) -> bool:
+        return not self._appends.stuck
+
     async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
         if self._closed:
             raise StoreUnavailable("the event store is closed")

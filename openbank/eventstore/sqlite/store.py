@@ -85,6 +85,7 @@ class SqliteEventStore:
         self._closed = False
         self._failed = False
         """Whether a sync has: nothing more may be read or written."""
+        self.writable = True
 
     def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> asyncio.Future[int]:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -217,6 +218,7 @@ class SqliteEventStore:
             except OSError as error:
                 self._failed = True
                 outcomes = [OutcomeUnknown(str(error)) for _ in batch]
+        self.writable = not any(isinstance(outcome, StoreUnavailable | OutcomeUnknown) for outcome in outcomes)
         events = [event for outcome in outcomes if isinstance(outcome, Written) for event in outcome.events]
         if events:
             self._head = place(events[-1])
