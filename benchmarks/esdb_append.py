@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import secrets
 import statistics
@@ -36,8 +37,13 @@ DOLLARS = Currency("USD", 2)
 TYPE, DATA = codec.encode(MoneyDeposited(Money(DOLLARS, 12_345), "Salary", Money(DOLLARS, 1_234_567)))
 
 
+ABOUT = Metadata(1_700_000_000_000_000, os.urandom(16), os.urandom(16), "c")
+RUN = os.urandom(8)
+NUMBERS = itertools.count()
+
+
 def an_event() -> NewEvent:
-    return NewEvent(os.urandom(16), TYPE, DATA, Metadata(1_700_000_000_000_000, os.urandom(16), os.urandom(16), "c"))
+    return NewEvent(RUN + next(NUMBERS).to_bytes(8), TYPE, DATA, ABOUT)
 
 
 async def appends_a_second(append: Append, writers: int, seconds: float) -> float:

@@ -50,6 +50,7 @@ MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
     "rpc": ("openbank.", "google.", "grpc_health.", "grpc_reflection."),
     "client": ("openbank.", "google."),
     "publishing": ("openbank.", "google.protobuf."),
+    "eventstore.canonical_json": ("google.protobuf.",),
     "eventstore.codec": ("openbank.", "google.protobuf."),
     "eventstore.eventstoredb": ("esdbclient.", "google.protobuf.", "google.rpc."),
 }

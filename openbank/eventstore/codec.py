@@ -35,6 +35,7 @@ from openbank.domain.person import (
     PersonRegistered,
 )
 from openbank.domain.versioned import Versioned
+from openbank.eventstore import canonical_json
 from openbank.persons.v1 import person_events_pb2 as persons
 from openbank.persons.v1 import person_pb2
 from openbank.storage.v1 import account_number_pb2, account_snapshot_pb2, request_pb2
@@ -122,8 +123,7 @@ def decode_snapshot(data: bytes, account_id: str) -> Versioned[Account] | None:
 
 def to_json(type_name: str, data: bytes) -> bytes:
     """The payload in protobuf's canonical JSON mapping, with the names of the proto files."""
-    message = _message(type_name).FromString(data)
-    return json_format.MessageToJson(message, indent=None, preserving_proto_field_name=True).encode()
+    return canonical_json.to_json(_message(type_name).FromString(data)).encode()
 
 
 def from_json(type_name: str, json: bytes) -> bytes:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +63,16 @@ def test_an_event_comes_back_as_it_was(event: DomainEvent) -> None:
 def test_json_says_all_that_binary_does(event: DomainEvent) -> None:
     stored_type, data = codec.encode(event)
     assert codec.from_json(stored_type, codec.to_json(stored_type, data)) == data
+
+
+@given(EVENTS)
+def test_json_is_protobufs_own_to_the_byte(event: DomainEvent) -> None:
+    stored_type, data = codec.encode(event)
+    # A type's name is its message's.
+    descriptor = Default().FindMessageTypeByName(stored_type)  # type: ignore[no-untyped-call]
+    message = GetMessageClass(descriptor).FromString(data)
+    canonical = json_format.MessageToJson(message, indent=None, preserving_proto_field_name=True)
+    assert codec.to_json(stored_type, data).decode() == canonical
 
 
 @given(EVENTS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from uuid import UUID
 
@@ -128,8 +129,14 @@ def _metadata(raw: bytes) -> Metadata:
 
 
 def _to_text(microseconds: int) -> str:
-    time = _EPOCH + timedelta(microseconds=microseconds)
-    return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_second(seconds)}.{rest:06}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    """Asked for many times in a second."""
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
 
 
 def _from_text(value: object) -> int:
