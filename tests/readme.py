@@ -9,6 +9,8 @@ from typing import NamedTuple
 README = Path(__file__).parents[1] / "README.md"
 INTEGRATION_EVENTS = Path(__file__).parents[1] / "docs/integration-events.md"
 ADDRESS = "127.0.0.1:50051"
+INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")
+"""Of the bank on servers."""
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _CHANGING = re.compile(r'("(?:\w+_token|id|event_id|correlation_id|correlationid)": (?:{\s*"ce_string": )?)"[^"]*"')

@@ -6,32 +6,60 @@ import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.readme import ADDRESS, INTEGRATION_EVENTS, README, Example, comparable, examples
+from tests.back_ends import BackEnd
+from tests.readme import ADDRESS, INSTANCES, INTEGRATION_EVENTS, README, Example, comparable, examples
 from tests.servers import ServerProcess
+from tests.stand_ins.process import EventStoreDBProcess
 
 CACHE = Path(__file__).parents[1] / ".cache/bin"
+# The second file goes on where the first has ended.
+EXAMPLES = [*examples(README), *examples(INTEGRATION_EVENTS)]
 
 
 async def test_every_command_of_the_readme_prints_what_is_shown_there(process: ServerProcess) -> None:
-    path = f"{CACHE}{os.pathsep}{os.environ['PATH']}"
-    if shutil.which("grpcurl", path=path) is None:
-        pytest.skip("grpcurl is not here")
-    # The second goes on where the first has ended.
-    for example in (*examples(README), *examples(INTEGRATION_EVENTS)):
-        assert comparable(await run(example, process.address, path)) == comparable(example.output), example.source
+    for example in EXAMPLES:
+        if not uses(INSTANCES, example):
+            await shows(example, {ADDRESS: process.address})
 
 
-def test_the_readme_has_a_session_and_a_client() -> None:
-    assert [example.language for example in examples()].count("sh") >= 6
+async def test_and_those_of_two_instances_on_servers(database: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as running:
+        events = running.enter_context(EventStoreDBProcess())
+        addresses = {}
+        for instance in INSTANCES:
+            process = ServerProcess(tmp_path / "data", *BackEnd(events.uri, database).flags)
+            await process.start()
+            running.push_async_callback(process.stop)
+            addresses[instance] = process.address
+        for example in EXAMPLES:
+            if uses(INSTANCES, example):
+                await shows(example, addresses)
+
+
+def test_the_readme_has_a_session_one_on_servers_and_a_client() -> None:
+    assert sum(uses(INSTANCES, example) for example in examples()) >= 3
+    assert [example.language for example in examples()].count("sh") >= 9
     assert "python" in {example.language for example in examples()}
 
 
-async def run(example: Example, address: str, path: str) -> str:
-    source = example.source.replace(ADDRESS, address)
+def uses(addresses: Iterable[str], example: Example) -> bool:
+    return any(address in example.source for address in addresses)
+
+
+async def shows(example: Example, addresses: Mapping[str, str]) -> None:
+    """Where the addresses that are shown are these."""
+    path = f"{CACHE}{os.pathsep}{os.environ['PATH']}"
+    if shutil.which("grpcurl", path=path) is None:
+        pytest.skip("grpcurl is not here")
+    source = example.source
+    for shown, address in addresses.items():
+        source = source.replace(shown, address)
     command = {"sh": ("sh", "-c", source), "python": (sys.executable, "-c", source)}[example.language]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -40,4 +68,4 @@ async def run(example: Example, address: str, path: str) -> str:
         env={**os.environ, "PATH": path},
     )
     output, _ = await process.communicate()
-    return output.decode()
+    assert comparable(output.decode()) == comparable(example.output), example.source
