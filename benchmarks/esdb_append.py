@@ -1,7 +1,8 @@
 """Appends to EventStoreDB: this bank's adapter beside esdbclient's own `append_to_stream`, taking turns.
 
 Against the stand-in of the tests in a process of its own, or the server at --address. Figures move with the machine;
-the ratio is what counts.
+the ratio is what counts. Where others use the machine too, so does the ratio of rates; that of the processor time that
+an append takes, of client and stand-in together, stays.
 
     python -m benchmarks.esdb_append --writers 64 --rounds 10
 """
@@ -17,6 +18,8 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import uvloop
@@ -46,7 +49,14 @@ def an_event() -> NewEvent:
     return NewEvent(RUN + next(NUMBERS).to_bytes(8), TYPE, DATA, ABOUT)
 
 
-async def appends_a_second(append: Append, writers: int, seconds: float) -> float:
+class Round(NamedTuple):
+    rate: float
+    """Appends a second."""
+    processor: float
+    """Seconds of it for an append, of this process and of the stand-in, if there is one."""
+
+
+async def measured(append: Append, writers: int, seconds: float, server: int | None) -> Round:
     """`writers` at once, each to a stream of its own, each waiting for its answer before the next."""
     until = time.perf_counter() + seconds
     done = 0
@@ -59,12 +69,18 @@ async def appends_a_second(append: Append, writers: int, seconds: float) -> floa
             revision += 1
             done += 1
 
-    start = time.perf_counter()
+    start, used = time.perf_counter(), processor_seconds(server)
     await asyncio.gather(*(write() for _ in range(writers)))
-    return done / (time.perf_counter() - start)
+    return Round(done / (time.perf_counter() - start), (processor_seconds(server) - used) / done)
 
 
-async def compare(address: str, writers: int, rounds: int, seconds: float) -> None:
+def processor_seconds(server: int | None) -> float:
+    """Of this process and of that one, so far."""
+    threads = Path(f"/proc/{server}/task").glob("*/schedstat") if server else ()
+    return time.process_time() + sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
+async def compare(address: str, server: int | None, writers: int, rounds: int, seconds: float) -> None:
     store = await EventStoreDBEventStore.open(address, wait_seconds=5)
     client = AsyncEventStoreDBClient(address)
     await client.connect()
@@ -80,15 +96,17 @@ async def compare(address: str, writers: int, rounds: int, seconds: float) -> No
         expected = revision - 1 if revision else StreamState.NO_STREAM
         await client.append_to_stream(stream, current_version=expected, events=[proposed])
 
-    both = []
+    ours, theirs = [], []
     for number in range(rounds):
-        ours = await appends_a_second(with_adapter, writers, seconds)
-        theirs = await appends_a_second(with_client, writers, seconds)
-        both.append((ours, theirs))
-        print(f"round {number + 1}: {ours:,.0f} appends/s, esdbclient {theirs:,.0f}: {ours / theirs:.2f}")
-    median = statistics.median(ours / theirs for ours, theirs in both)
-    best = max(ours for ours, _ in both) / max(theirs for _, theirs in both)
+        ours.append(await measured(with_adapter, writers, seconds, server))
+        theirs.append(await measured(with_client, writers, seconds, server))
+        mine, other = ours[-1].rate, theirs[-1].rate
+        print(f"round {number + 1}: {mine:,.0f} appends/s, esdbclient {other:,.0f}: {mine / other:.2f}")
+    median = statistics.median(mine.rate / other.rate for mine, other in zip(ours, theirs, strict=True))
+    best = max(mine.rate for mine in ours) / max(other.rate for other in theirs)
     print(f"{writers} writers: {median:.2f} times esdbclient's append_to_stream; the best round of each: {best:.2f}")
+    mine, other = (statistics.median(one.processor * 1e6 for one in both) for both in (ours, theirs))
+    print(f"processor time of an append: {mine:.0f} us, esdbclient's {other:.0f} us: {other / mine:.2f} times")
     await store.close()
     await client.close()
 
@@ -101,8 +119,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     arguments = parser.parse_args()
     with ExitStack() as running:
-        address = arguments.address or running.enter_context(EventStoreDBProcess()).uri
-        uvloop.run(compare(address, arguments.writers, arguments.rounds, arguments.seconds))
+        stand_in = None if arguments.address else running.enter_context(EventStoreDBProcess())
+        address = stand_in.uri if stand_in else arguments.address
+        server = stand_in.pid if stand_in else None
+        uvloop.run(compare(address, server, arguments.writers, arguments.rounds, arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ AWAY = "esdb://127.0.0.1:1?Tls=false"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appends, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(appends, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(appends, "PROBE_PAUSE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -146,7 +146,13 @@ async def test_an_outcome_that_stays_unknown_is_said_in_bounded_time(server: Eve
         async with asyncio.timeout(3):
             with pytest.raises(OutcomeUnknown):
                 await store.append("account-1", NO_STREAM, events)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await store.append("account-2", NO_STREAM, some_events())
+        assert not store.writable
         server.faults.clear()
+        # Without an append that tries it.
+        await until(lambda: store.writable)
         await store.append("account-1", NO_STREAM, events)
         assert len(await whole_log(store)) == 1
 

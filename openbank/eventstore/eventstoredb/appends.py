@@ -71,6 +71,7 @@ class Appends:
     def __init__(self, link: Link, settle_seconds: float) -> None:
         """`settle_seconds` is how long the outcome of an append is asked for, when its answer is lost."""
         self._link = link
+        self._loop = asyncio.get_running_loop()
         self._settle_seconds = settle_seconds
         self._call: _Call | None = None
         self._opening: asyncio.Task[_Call] | None = None
@@ -87,11 +88,16 @@ class Appends:
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent], find: Find) -> int:
         """The position of the last of `events`, which the log has after `expected` and nowhere else."""
+        if self.stuck:
+            raise StoreUnavailable("EventStoreDB takes no appends")
         request = _request(stream, expected, events, next(self._numbers))
+        until = self._loop.time() + self._settle_seconds
         self._under_way += 1
         self._none_under_way.clear()
         try:
-            return await self._settle(request, find)
+            return await self._try(request, find)
+        except _AnswerLost:
+            return await self._settle(request, find, until)
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -106,26 +112,14 @@ class Appends:
         if self._call is not None:
             await self._call.stop()
 
-    async def _settle(self, request: streams_pb2.BatchAppendReq, find: Find) -> int:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._settle_seconds
+    async def _settle(self, request: streams_pb2.BatchAppendReq, find: Find, until: float) -> int:
+        """The outcome of an append whose answer is lost: whatever is said from now on, it may be written."""
         pause = RETRY_SECONDS_MIN
-        lost = False
-        if self.stuck:
-            raise StoreUnavailable("EventStoreDB takes no appends")
-        while True:
-            try:
-                return await self._try(request, find)
-            except StoreUnavailable:
-                # Nothing was sent, or the server has refused to write; but what was sent before may be written.
-                if not lost:
-                    raise
-            except _AnswerLost:
-                lost = True
-            if loop.time() + pause > until:
-                break
+        while self._loop.time() + pause <= until:
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
+            with suppress(StoreUnavailable, _AnswerLost):
+                return await self._try(request, find)
         # A server that can't write may still read.
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -183,6 +177,7 @@ class _Call(AsyncGrpcStreamer):
         super().__init__(link.connection._grpc_streamers)
         self.ended = False
         self._link = link
+        self._loop = asyncio.get_running_loop()
         self._requests: asyncio.Queue[streams_pb2.BatchAppendReq | None] = asyncio.Queue()
         self._waiting: dict[str, _Asked] = {}
         """In the order in which they were asked."""
@@ -212,9 +207,8 @@ class _Call(AsyncGrpcStreamer):
         if self.ended:
             raise _AnswerLost
         number = request.correlation_id.string
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[streams_pb2.BatchAppendResp] = loop.create_future()
-        self._waiting[number] = _Asked(loop.time(), answer)
+        answer: asyncio.Future[streams_pb2.BatchAppendResp] = self._loop.create_future()
+        self._waiting[number] = _Asked(self._loop.time(), answer)
         self._requests.put_nowait(request)
         try:
             return await answer
@@ -243,10 +237,9 @@ class _Call(AsyncGrpcStreamer):
 
     async def _watch(self) -> None:
         """Counts answers that do not come as lost: one timer for all of them, as this is the hottest path."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(ANSWER_SECONDS / 4)
-            now = loop.time()
+            now = self._loop.time()
             for asked in self._waiting.values():
                 if now - asked.time > SUSPICIOUS_SECONDS:
                     self._link.suspect()
@@ -283,10 +276,11 @@ def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int
     for event in events:
         content_type, data = payload(event.type, event.data)
         about = metadata(event.metadata)
-        proposed = request.proposed_messages.add(data=data, custom_metadata=about)
+        proposed = request.proposed_messages.add()
         proposed.id.string = uuid_text(event.id)
-        proposed.metadata["type"] = event.type
-        proposed.metadata["content-type"] = content_type
+        proposed.data, proposed.custom_metadata = data, about
+        system = proposed.metadata
+        system["type"], system["content-type"] = event.type, content_type
         size += len(data) + len(about)
     # Here, not by the server: a message beyond gRPC's own limit would break the call for everybody.
     if size > APPEND_BYTES_MAX:
@@ -296,9 +290,9 @@ def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int
 
 async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find) -> int:
     """What an answer means. Raises _AnswerLost for one that tells nothing, and what `append` raises."""
-    stream = request.options.stream_identifier.stream_name.decode()
-    if response.WhichOneof("result") == "success":
+    if response.HasField("success"):
         return await _written(request, response, find)
+    stream = request.options.stream_identifier.stream_name.decode()
     try:
         AsyncStreamsService._convert_batch_append_resp(response, stream, StreamState.ANY)
     except WrongCurrentVersion as error:

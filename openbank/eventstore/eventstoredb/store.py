@@ -27,10 +27,8 @@ from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.requests import Requests
 from openbank.eventstore.eventstoredb.upstream import Upstream
 from openbank.eventstore.port import (
-    APPEND_BYTES_MAX,
     BEGINNING,
     NO_STREAM,
-    AppendTooLarge,
     LogPosition,
     LogSlice,
     NewEvent,
@@ -136,8 +134,6 @@ class EventStoreDBEventStore:
     async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
         if self._closed:
             raise StoreUnavailable("the event store is closed")
-        if sum(len(event.data) for event in events) > APPEND_BYTES_MAX:
-            raise AppendTooLarge(stream)
 
         async def find() -> int | None:
             stored = await self.read_stream(stream, expected_revision, len(events))

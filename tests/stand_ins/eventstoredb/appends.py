@@ -155,30 +155,30 @@ class BatchAppendCall:
     def _collect(self, request: streams_pb2.BatchAppendReq) -> Pending | None:
         """The append that this request completes, if it does."""
         correlation = uuid_of(request.correlation_id)
-        if request.HasField("options") and correlation not in self._pending:
-            self._begin(correlation, request)
-        pending = self._pending.get(correlation)
+        pending = self._pending.pop(correlation, None)
         if pending is None:
-            return None
-        try:
-            pending.add([proposed_of(message) for message in request.proposed_messages])
-            if pending.size > MAX_APPEND_BYTES:
-                raise TooLarge
-        except (BadRequest, TooLarge):
-            del self._pending[correlation]
-            raise
-        return self._pending.pop(correlation) if request.is_final else None
+            if not request.HasField("options"):
+                return None
+            pending = self._begin(correlation, request)
+        pending.add([proposed_of(message) for message in request.proposed_messages])
+        if pending.size > MAX_APPEND_BYTES:
+            raise TooLarge
+        if request.is_final:
+            return pending
+        self._pending[correlation] = pending
+        return None
 
-    def _begin(self, correlation: str, request: streams_pb2.BatchAppendReq) -> None:
+    def _begin(self, correlation: str, request: streams_pb2.BatchAppendReq) -> Pending:
         stream = stream_of(request.options.stream_identifier)
         seconds = min(seconds_left(request.options), WRITE_TIMEOUT_SECONDS)
         if seconds <= 0:
             raise TimedOut
-        self._pending[correlation] = Pending(stream, batch_expected(request.options))
+        pending = Pending(stream, batch_expected(request.options))
         if not request.is_final:
             timer = asyncio.create_task(self._expire(correlation, request.correlation_id, seconds))
             self._timers.add(timer)
             timer.add_done_callback(self._timers.discard)
+        return pending
 
     async def _expire(self, correlation: str, sent: shared_pb2.UUID, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -50,7 +50,7 @@ class Record(NamedTuple):
     @property
     def end(self) -> int:
         """Where the next record begins. Positions are not dense, like those of the real log."""
-        text = len(self.stream.encode()) + len(self.type.encode())
+        text = len(self.stream) + len(self.type)
         return self.position + RECORD_OVERHEAD + text + len(self.data) + len(self.metadata)
 
 
