@@ -150,11 +150,11 @@ class Appends:
             self._probing = None
 
     async def _answers(self) -> bool:
-        """Whether the server refuses, as it must, what nothing is written for: an append after what can't be there."""
+        """Whether the server says why an append can't be: after a revision that can't be there nothing is written."""
         request = _request(PROBED_STREAM, REVISION_MAX, (), next(self._numbers))
         with suppress(StoreUnavailable, _AnswerLost):
             answer = await self._ask(request)
-            return answer.error.code == code_pb2.ALREADY_EXISTS
+            return answer.error.code not in (code_pb2.DEADLINE_EXCEEDED, code_pb2.UNKNOWN)
         return False
 
     async def _open_call(self) -> _Call:
