@@ -140,6 +140,7 @@ async def test_where_neither_half_works_the_whole_does_not_serve(
 ) -> None:
     async with calling(BackEnd(events.uri, f"{ferretdb.uri}/openbank"), tmp_path) as bank:
         opened = await bank.open()
+        await bank.balance(opened.account.account_id, opened.consistency_token)
         events.kill()
         ferretdb.kill()
         for part in (*WHOLE, COMMANDS, QUERIES, FEEDS):
@@ -147,7 +148,7 @@ async def test_where_neither_half_works_the_whole_does_not_serve(
         await start(ferretdb)
         await until_health(bank, QUERIES, SERVING)
         await until_health(bank, "", SERVING)
-        assert await until_balance(bank, opened.account.account_id, "") == "0.00 USD"
+        assert await bank.balance(opened.account.account_id) == "0.00 USD"
         await start(events)
         await until_health(bank, COMMANDS, SERVING)
         name = request_id()
