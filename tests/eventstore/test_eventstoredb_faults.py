@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import random
@@ -377,6 +378,21 @@ async def test_a_caller_that_gives_up_a_read_gets_nothing_of_it(
 
 
 # Subscriptions
+
+
+async def test_one_that_is_given_up_before_it_stands_leaves_nothing(
+    server: EventStoreDB, store: EventStoreDBEventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault = server.faults.add("hang", on=["subscribe"])
+    subscribing = asyncio.ensure_future(anext(store.subscribe(BEGINNING)))
+    await until(lambda: fault.struck)
+    subscribing.cancel()
+    await asyncio.wait({subscribing})
+    assert subscribing.cancelled()
+    del subscribing
+    gc.collect()
+    # asyncio tells of a task whose error nobody has seen.
+    assert not caplog.records
 
 
 async def test_a_subscription_sent_behind_catches_up(server: EventStoreDB, store: EventStoreDBEventStore) -> None:

@@ -99,7 +99,8 @@ class Link:
     async def connect(self) -> None:
         if not self._connected:
             with self.errors():
-                await asyncio.wait_for(self._client.connect(), DISCOVER_SECONDS)
+                async with asyncio.timeout(DISCOVER_SECONDS):
+                    await self._client.connect()
             self._connected = True
 
     @property
@@ -128,8 +129,9 @@ class Link:
 
     async def subscribe(self, **options: Any) -> AsyncCatchupSubscription:
         """A subscription that the server has confirmed."""
-        async with self.answered():
-            subscription = await asyncio.wait_for(self._read(subscribe=True, **options), CONNECT_SECONDS)
+        # Not wait_for, which makes a task: esdbclient would end that with an error, where it is cancelled.
+        async with self.answered(), asyncio.timeout(CONNECT_SECONDS):
+            subscription = await self._read(subscribe=True, **options)
             assert isinstance(subscription, AsyncCatchupSubscription)
             self._subscriptions.add(subscription)
             return subscription
