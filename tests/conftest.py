@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pymongo import MongoClient
 
 from openbank.app import serving
@@ -19,6 +21,10 @@ from tests.callers import Caller
 from tests.servers import ServerProcess
 from tests.stand_ins import ferret
 from tests.stand_ins.process import FerretDBProcess
+
+# No test asserts speed: not an example's, and not that of making one.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture
