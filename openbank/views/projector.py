@@ -90,6 +90,8 @@ class Projector:
         self._log = log
         self._views = views
         self._batch_events_max = batch_events_max
+        self._batch_events = batch_events_max
+        """Less, after a batch that did not get through: views so slow that it never will must still come on."""
 
     async def run(self) -> None:
         """Until cancelled, or until there is a `failure`."""
@@ -101,6 +103,7 @@ class Projector:
             except (ViewsDamaged, StoreDamaged) as error:
                 self._stop(str(error))
             except (ViewsUnavailable, StoreUnavailable) as error:
+                self._batch_events = max(1, self._batch_events // 4)
                 self._note_unavailable(error)
                 await asyncio.sleep(retry_seconds)
                 retry_seconds = min(2 * retry_seconds, RETRY_SECONDS_MAX)
@@ -111,6 +114,7 @@ class Projector:
         batch = await self._read(at)
         if batch.through.position > at.position:
             await self._views.project(batch.changes, batch.through)
+            self._batch_events = min(2 * self._batch_events, self._batch_events_max)
             self.skipped += batch.skipped
         self._note_available()
         if batch.failure is not None:
@@ -122,8 +126,8 @@ class Projector:
         """What follows `after`: all there is, or what one transaction is to hold."""
         batch = _Batch(after)
         caught_up = False
-        while not caught_up and batch.failure is None and batch.events < self._batch_events_max:
-            read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events_max))
+        while not caught_up and batch.failure is None and batch.events < self._batch_events:
+            read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events))
             batch.add(read)
             caught_up = read.caught_up
         return batch

@@ -220,6 +220,17 @@ async def test_what_was_written_although_it_failed_is_written_again_without_harm
     await assert_holds(views, history)
 
 
+async def test_views_too_slow_for_a_whole_batch_come_on_in_smaller_ones(
+    store: MemoryStore, history: History, views: FailingViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projecting, "RETRY_SECONDS_MIN", 0.01)
+    await some_life(history)
+    views.changes_max = 3
+    async with running(store, views):
+        await caught_up(store, views)
+    await assert_holds(views, history)
+
+
 async def test_a_log_that_is_away_is_waited_for(store: MemoryStore, history: History, views: FailingViews) -> None:
     await some_life(history)
     store.go_away()
@@ -338,8 +349,12 @@ class FailingViews(SqliteViews):
         self.failures_after: list[Exception] = []
         """Raised when the changes are made already."""
         self.projected = 0
+        self.changes_max = 1_000_000
+        """Of one batch; more do not get through."""
 
     async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+        if len(changes) > self.changes_max:
+            raise ViewsUnavailable("no answer in time")
         if self.failures:
             raise self.failures.pop()
         place = self.position
