@@ -52,6 +52,8 @@ ACCOUNTS_MAX = 20_000
 CACHE_KIB = 16 * 1024
 LOOP_CHANGES_MAX = 256
 """A batch with more of them would hold up the event loop for too long."""
+REST_SECONDS = 0.005
+"""Between two small batches: a transaction costs as much as some ten changes in it."""
 CHECKPOINT_CHANGES = 4_000
 """Made on the loop between two checkpoints, which are a thread's. The projector waits for each, so that the WAL can
 begin anew after it."""
@@ -182,15 +184,25 @@ class SqliteViews:
         self._advanced = asyncio.Event()
         self._accounts: dict[str, Versioned[Account]] = {}
         """As they are, of those that were read lately."""
+        self._waiting = 0
+        """How many wait for the views to go on."""
+        self._pause: asyncio.Future[None] | None = None
         self._changes = 0
         """Made on the loop since the last checkpoint."""
 
     async def wait_for(self, position: int) -> None:
-        while self.position.position < position:
-            await self._advanced.wait()
+        self._waiting += 1
+        if self._pause is not None:
+            _resolve(self._pause)
+        try:
+            while self.position.position < position:
+                await self._advanced.wait()
+        finally:
+            self._waiting -= 1
 
     async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
-        if len(changes) <= LOOP_CHANGES_MAX:
+        small = len(changes) <= LOOP_CHANGES_MAX
+        if small:
             self._project_here(changes, through)
         else:
             await self._write(_project, changes, through)
@@ -204,6 +216,8 @@ class SqliteViews:
         if self._changes >= CHECKPOINT_CHANGES:
             self._changes = 0
             await self._in_thread(self._bulk.execute, "PRAGMA wal_checkpoint(PASSIVE)")
+        if small:
+            await self._rest()
 
     async def clear(self, log: LogId) -> None:
         await self._write(_clear, log)
@@ -260,6 +274,16 @@ class SqliteViews:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
+    async def _rest(self) -> None:
+        """Lets a little more come together for the next batch, unless somebody waits for it."""
+        if self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        self._pause = loop.create_future()
+        alarm = loop.call_later(REST_SECONDS, _resolve, self._pause)
+        await self._pause
+        alarm.cancel()
+
     def _project_here(self, changes: Sequence[Change], through: LogPosition) -> None:
         try:
             _in_transaction(self._connection, _project, changes, through)
@@ -282,6 +306,11 @@ class SqliteViews:
         if self._path.exists():
             _set_aside(self._path)
         return ViewsDamaged(f"{self._path} is damaged ({error}) and set aside: the next start rebuilds it")
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _prepare(path: Path) -> None:
