@@ -12,7 +12,7 @@ from openbank.eventstore.sqlite.schema import FILE
 def backup(directory: Path, file: Path) -> None:
     """Copies the log to `file`, a consistent state of it, also while a server writes. Put it back as events.db.
 
-    Raises FileNotFoundError without a log, FileExistsError for a file that is there.
+    Raises FileNotFoundError without a log, FileExistsError for a file that is there, OSError where it can't be made.
     """
     source_path = directory / FILE
     if not source_path.exists():
@@ -27,6 +27,8 @@ def backup(directory: Path, file: Path) -> None:
         source.backup(copy)
         # One file that needs no -wal beside it.
         copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise OSError(f"{source_path} can't be copied to {unfinished}: {error}") from error
     finally:
         copy.close()
         source.close()
