@@ -18,10 +18,16 @@ class ServerProcess:
     """`python -m openbank serve` on a free port; its log lines, as JSON, are kept."""
 
     def __init__(
-        self, data: Path, *flags: str, listen: str = "127.0.0.1:0", environment: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *flags: str,
+        listen: str = "127.0.0.1:0",
+        environment: Mapping[str, str] | None = None,
+        module: str = "openbank",
     ) -> None:
         self._arguments = ["serve", "--listen", listen, "--data", str(data), "--log-format", "json", *flags]
         self._environment = environment or {}
+        self._module = module
         self._launching: asyncio.Future[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -47,7 +53,7 @@ class ServerProcess:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "openbank",
+            self._module,
             *self._arguments,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,

@@ -79,7 +79,13 @@ class Life:
         self._layer = layer
         self._random = random
         self._load = load
-        self._process = ServerProcess(layer.root / "data", "--heartbeat-seconds", "0.05", environment=layer.environment)
+        self._process = ServerProcess(
+            layer.root / "data",
+            "--heartbeat-seconds",
+            "0.05",
+            environment=layer.environment,
+            module=random.choice(("openbank", "tests.disk.bank")),
+        )
 
     async def run(self, left: Path, cuts: int, before: Sequence[Promise], figures: Figures) -> Sequence[Promise]:
         """From what is `left` of the one before it; what the last cut leaves is there afterwards.
