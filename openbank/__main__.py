@@ -55,6 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("file", type=Path, metavar="FILE", help="must not be there yet")
     config.add_flags(backup, "data")
     backup.set_defaults(run=_backup)
+    accept = commands.add_parser(
+        "accept-loss",
+        help="go on with a log that has lost events",
+        description="For a bank that refuses to start as its log has lost events, where no backup has more: makes what"
+        " is left a log of its own. Views are rebuilt from it at the next start.",
+    )
+    config.add_flags(accept, "data")
+    accept.set_defaults(run=_accept_loss)
     copy = commands.add_parser(
         "copy",
         help="copy a bank to another event store, to serve it from there",
@@ -186,6 +194,17 @@ def _backup(settings: Settings, flags: argparse.Namespace) -> int:
     except OSError as error:
         return _refuse(f"no backup was made: {error}")
     print(f"{flags.file} holds the events of {settings.data.resolve()}")
+    return 0
+
+
+def _accept_loss(settings: Settings, _: argparse.Namespace) -> int:
+    from openbank.app import CANNOT_START, accept_loss
+
+    try:
+        end = accept_loss(settings.data)
+    except CANNOT_START as error:
+        return _refuse(str(error))
+    print(f"the log in {settings.data.resolve()} ends at position {end}, and is a log of its own from here on")
     return 0
 
 

@@ -79,7 +79,8 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
             _create(connection, bank_id or secrets.token_hex(16), copying)
         _check_identity(connection, path, bank_id, copying)
         connection.execute(_SNAPSHOTS)
-        _sync_directory(path.parent)
+        # So that the files themselves are found again after a power cut.
+        sync(path.parent)
         # NORMAL, not OFF: the WAL's header must be synced when the WAL begins anew, or what is left of the frames
         # before could be taken for later than what has been checkpointed.
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -119,9 +120,9 @@ def _create(connection: sqlite3.Connection, bank_id: str, copying: bool) -> None
     connection.execute("COMMIT")
 
 
-def _sync_directory(directory: Path) -> None:
-    """So that the files themselves are found again after a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """A file's content, or a directory's entries."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
