@@ -177,7 +177,7 @@ class _Batch:
         projected: list[Sequence[Change]] = []
         for event in events:
             try:
-                projected.append(_changes(event))
+                projected.append(changes_of(event))
             except (UnknownEventType, UndecodableEvent, ValueError) as error:
                 self.failure = _failure(event, error)
                 events = events[: max(0, len(projected) - event.metadata.part)]
@@ -206,7 +206,7 @@ def _through(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition
     return LogPosition(events[-1].position, stream, revision)
 
 
-def _changes(event: RecordedEvent) -> Sequence[Change]:
+def changes_of(event: RecordedEvent) -> Sequence[Change]:
     """Nothing for the events of other programs and for what the bank keeps for itself."""
     if not is_ours(event.type):
         return ()

@@ -68,7 +68,7 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
     except sqlite3.Error as error:
         raise StoreRefused(f"{path} can't be opened: {error}") from error
     try:
-        _check_format(connection, path)
+        check_format(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         # What a process left in the WAL counts as done from here on, whether or not it was synced, so it must be
@@ -95,7 +95,7 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
     return connection
 
 
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+def check_format(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
