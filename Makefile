@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench soak campaign power generate release fmt clean stand-ins
+.PHONY: help run dev test check bench soak campaign power mutations generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,7 @@ help:
 	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
 	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'
 	@echo 'make power     take the power from a bank under load, and check the same; needs cc (CUTS=1000 SEED=7)'
+	@echo 'make mutations break the bank on purpose, one way at a time: its tests must notice (ARGS="...words of one")'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
@@ -85,6 +86,9 @@ campaign: $(DEV)
 CUTS ?= 200
 power: $(DEV)
 	$(BIN)/python -m tests.disk --cuts $(CUTS) --seed $(SEED)
+
+mutations: $(DEV)
+	$(BIN)/python -m tests.mutations $(ARGS)
 
 generate: $(DEV)
 	$(call generate_into,generated)

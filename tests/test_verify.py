@@ -84,7 +84,11 @@ def contents(directory: Path) -> dict[str, bytes]:
     ("file", "damage", "told"),
     [
         ("events.db", "UPDATE events SET data = x'00' WHERE position = 7", "position 7 is not what was written"),
-        ("events.db", "UPDATE events SET correlation_id = 'x' WHERE position = 7", "position 7 is not what was written"),
+        (
+            "events.db",
+            "UPDATE events SET correlation_id = 'x' WHERE position = 7",
+            "position 7 is not what was written",
+        ),
         ("events.db", "UPDATE streams SET name = 'account-3' WHERE name = 'account-a2'", "is not what was written"),
         ("events.db", "DELETE FROM streams WHERE name = 'account-a2'", "is not what was written"),
         ("events.db", "DELETE FROM types WHERE name LIKE '%AccountOpened%'", "is not what was written"),

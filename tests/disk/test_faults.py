@@ -200,3 +200,24 @@ async def test_a_backup_without_room_is_one_line(layer: Layer, process: ServerPr
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert not copy.exists()
+
+
+async def test_views_that_cannot_be_read_are_unavailable_and_lost_to_nobody(
+    layer: Layer, process: ServerProcess
+) -> None:
+    account_id = await account_with_history(process)
+    await process.stop()
+    await process.start()
+    async with Caller(process.address) as bank:
+        with layer.failing("r", errno.EIO, "/views.db"):
+            told = await refused(
+                bank.accounts.ListAccountEvents(accounts.ListAccountEventsRequest(account_id=account_id))
+            )
+            assert (told.code, told.reason) == (StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+            # The log is another file.
+            await bank.deposit(account_id, "1")
+    await process.stop()
+    await process.start()
+    async with Caller(process.address) as bank:
+        paid = await bank.deposit(account_id, "1")
+        assert await bank.balance_in_the_end(account_id, paid.consistency_token) == "7.00 USD"
