@@ -140,7 +140,7 @@ WRONG: dict[str, tuple[str, int, Sequence[NewEvent], str]] = {
     "an amount that is not in the balance": (
         "account-a2", 1, [deposit(100, 500)], "states 5.00 USD, and is 6.00 USD",
     ),
-    "money from nowhere": ("account-a2", 1, [deposit(100, 500)], "accounts hold 13.00 USD, but 14.00 USD was paid in"),
+    "money from nowhere": ("account-a2", 1, [deposit(100, 500)], "accounts hold 13.00 USD, and 14.00 USD was paid in"),
     "an amount below zero": ("account-a2", 1, [deposit(-100, 400)], "moves -1.00 USD to 4.00 USD"),
     "one request done twice": (
         "account-a2", 1,

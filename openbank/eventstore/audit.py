@@ -71,7 +71,8 @@ class Audit:
         for currency, minor in self.on_accounts.items():
             moved = self.paid_in[currency] - self.paid_out[currency]
             if minor != moved:
-                self._fault(f"accounts hold {Money(currency, minor)}, but {Money(currency, moved)} was paid in")
+                held, should = Money(currency, minor), Money(currency, moved)
+                self._fault(f"accounts hold {held}, and {should} was paid in and not paid out")
 
     def _check_place(self, event: RecordedEvent) -> None:
         if event.position != self.position + 1:
