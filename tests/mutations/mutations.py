@@ -18,6 +18,7 @@ class Mutation(NamedTuple):
 
 _SQLITE = "openbank/eventstore/sqlite"
 _ESDB = "openbank/eventstore/eventstoredb"
+_STORE = "tests/eventstore/test_sqlite.py"
 _POWER = "tests/disk/test_power.py"
 
 MUTATIONS = (
@@ -49,28 +50,28 @@ MUTATIONS = (
         f"{_SQLITE}/store.py",
         "some = self._reader.stream(stream, after, step, self._head.position)",
         "some = self._reader.stream(stream, after, step, 1 << 60)",
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::test_what_is_committed_is_neither_acknowledged_nor_shown_before_it_is_synced",
     ),
     Mutation(
         "a sync that failed is passed over",
         f"{_SQLITE}/store.py",
         "                outcomes = [OutcomeUnknown(str(error)) for _ in batch]\n",
         "                str(error)\n",
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::test_a_sync_that_fails_ends_the_store_and_acknowledges_nothing",
     ),
     Mutation(
         "a process goes on after a sync that failed",
         f"{_SQLITE}/wal.py",
         "    os._exit(EXIT_SYNC_FAILED)\n",
         "",
-        "tests/disk/test_faults.py",
+        "tests/disk/test_faults.py::test_a_sync_that_fails_is_no_acknowledgement",
     ),
     Mutation(
         "what was left in the WAL is not made durable at the start",
         f"{_SQLITE}/schema.py",
         '        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")\n',
         "",
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown",
     ),
     Mutation(
         "the entry of a new data directory is not synced",
@@ -92,7 +93,7 @@ MUTATIONS = (
         f"{_SQLITE}/writer.py",
         '                self._connection.execute("ROLLBACK")\n',
         '                self._connection.execute("COMMIT")\n',
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::test_a_failed_commit_is_told_to_all_of_it_and_the_next_is_made",
     ),
     # Exact
     Mutation(
@@ -100,14 +101,14 @@ MUTATIONS = (
         f"{_SQLITE}/writer.py",
         "        if append.expected != revision:\n",
         "        if append.expected > revision:\n",
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::TestConformance",
     ),
     Mutation(
         "another writer's events are taken for a repeated append",
         f"{_SQLITE}/writer.py",
         "        if [row[1] for row in rows] != [event.id for event in append.events]:\n",
         "        if len(rows) != len(append.events):\n",
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::TestConformance",
     ),
     Mutation(
         "a request id is not looked for",
@@ -213,7 +214,7 @@ MUTATIONS = (
         f"{_SQLITE}/rows.py",
         "        if checksum(event) == stored:\n",
         "        if checksum(event) or stored:\n",
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::test_an_event_that_was_changed_is_told",
     ),
     Mutation(
         "a log that ends before its last stop is served",
@@ -292,7 +293,7 @@ MUTATIONS = (
         f"{_SQLITE}/store.py",
         "                return events if events[0].position == after + 1 else None\n",
         "                return events\n",
-        "tests/eventstore/test_sqlite.py",
+        f"{_STORE}::TestUpstreamThatIsReadTooSlowly",
     ),
     Mutation(
         "a feed leaves out the event at the join of memory and history",
