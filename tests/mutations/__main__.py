@@ -75,7 +75,7 @@ def _is_noticed(copy: Path, mutation: Mutation) -> bool:
     finally:
         file.write_text(whole)
     seconds = time.monotonic() - began
-    by = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    by = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     if done.returncode == NOTICED and by:
         print(f"noticed       {mutation.breaks}\n              by {by[1]}, {seconds:.0f} s", flush=True)
         return True
