@@ -15,11 +15,11 @@ from openbank.domain.money import Money
 from openbank.eventstore.audit import Audit
 from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
-from openbank.eventstore.sqlite import LogSnapshot
+from openbank.eventstore.sqlite import LogFile
 from openbank.views.changes import Change
 from openbank.views.port import ViewsUnavailable
 from openbank.views.projector import changes_of
-from openbank.views.sqlite import FILE, SqliteViews, SqliteViewsSnapshot
+from openbank.views.sqlite import FILE, SqliteViews, SqliteViewsFile
 
 FAULTS_TOLD = 50
 BATCH_CHANGES = 8_000
@@ -46,13 +46,13 @@ async def verify(directory: Path) -> Report:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="openbank-verify-")))
         rebuilt = SqliteViews(scratch)
         stack.push_async_callback(rebuilt.close)
-        snapshot = _snapshot(directory, scratch, report)
-        if snapshot:
-            stack.callback(snapshot.close)
+        views = _views(directory, scratch, report)
+        if views:
+            stack.callback(views.close)
         # After that of the views, which are never ahead of it.
-        log = stack.enter_context(closing(LogSnapshot(directory)))
+        log = stack.enter_context(closing(LogFile(directory)))
         # Those of another log are rebuilt at the next start.
-        compared = snapshot if snapshot and snapshot.log == (log.bank_id, log.store_id) else None
+        compared = views if views and views.log == (log.bank_id, log.store_id) else None
         audit = await _read(log, _Rebuild(rebuilt, compared.position if compared else BEGINNING), report)
         for fault in log.faults(audit.position):
             report.fault(fault)
@@ -62,11 +62,11 @@ async def verify(directory: Path) -> Report:
     return report
 
 
-def _snapshot(directory: Path, scratch: Path, report: Report) -> SqliteViewsSnapshot | None:
+def _views(directory: Path, scratch: Path, report: Report) -> SqliteViewsFile | None:
     if not (directory / FILE).exists():
         return None
     try:
-        return SqliteViewsSnapshot(directory, scratch)
+        return SqliteViewsFile(directory, scratch)
     except ViewsUnavailable as error:
         report.fault(str(error))
         return None
@@ -93,7 +93,7 @@ class _Rebuild:
         await self._views.project(changes, self._through)
 
 
-async def _read(log: LogSnapshot, rebuild: _Rebuild, report: Report) -> Audit:
+async def _read(log: LogFile, rebuild: _Rebuild, report: Report) -> Audit:
     audit = Audit(report.fault)
     for event in log.events():
         if isinstance(event, str):
@@ -117,7 +117,7 @@ def _describe(audit: Audit, report: Report) -> None:
         report.lines.append("money: {} paid in, {} paid out, {} on accounts".format(*shown))
 
 
-def _compare(views: SqliteViewsSnapshot, audit: Audit, report: Report) -> None:
+def _compare(views: SqliteViewsFile, audit: Audit, report: Report) -> None:
     report.lines.append(f"views: as of position {views.position.position:,}, compared with views made anew")
     if views.position.position > audit.position:
         report.fault(f"the log ends at position {audit.position}, and the views are of {views.position.position}")

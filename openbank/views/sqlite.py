@@ -285,7 +285,7 @@ class SqliteViews:
         return ViewsDamaged(f"{self._path} is damaged ({error}) and set aside: the next start rebuilds it")
 
 
-class SqliteViewsSnapshot:
+class SqliteViewsFile:
     """The views as they are at one moment, for another process to compare; nothing of them is written."""
 
     def __init__(self, directory: Path, rebuilt: Path) -> None:

@@ -63,7 +63,10 @@ async def campaign(library: Path, cuts: int, seed: int, directory: Path, say: Ca
     while figures.cuts < cuts:
         figures.lives += 1
         lap = directory / f"life-{figures.lives}"
-        life = Life(Layer(library, lap), Random(f"{seed}.{figures.lives}"), load)
+        random = Random(f"{seed}.{figures.lives}")
+        # A disk that is fast enough is waited for on the event loop, another in a thread.
+        layer = Layer(library, lap, sync_seconds=random.choice((0.0, 0.002)))
+        life = Life(layer, random, load)
         told = await life.run(left, min(LAP_CUTS, cuts - figures.cuts), before, figures)
         before += told
         figures.told = len(before)

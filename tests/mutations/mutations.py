@@ -26,8 +26,8 @@ MUTATIONS = (
     Mutation(
         "the WAL is not synced",
         f"{_SQLITE}/wal.py",
-        "run_in_executor(self._syncing, os.fdatasync, self._file)",
-        "run_in_executor(self._syncing, os.fstat, self._file)",
+        "        os.fdatasync(self._file)\n",
+        "        os.fstat(self._file)\n",
         _POWER,
     ),
     Mutation(
@@ -42,7 +42,9 @@ MUTATIONS = (
         "what is committed is shown before it is synced",
         f"{_SQLITE}/store.py",
         "        outcomes = self._writer.commit(batch)\n",
-        "        outcomes = self._writer.commit(batch)\n        self._publish(outcomes)\n",
+        "        outcomes = self._writer.commit(batch)\n"
+        "        for subscriber in self._subscribers:\n"
+        "            subscriber.push([event for o in outcomes if isinstance(o, Written) for event in o.events])\n",
         _POWER,
     ),
     Mutation(
@@ -236,6 +238,13 @@ MUTATIONS = (
         "        copy.execute(\"UPDATE meta SET value = ? WHERE name = 'store_id'\", (secrets.token_hex(16),))\n",
         "",
         "tests/eventstore/test_sqlite_check.py",
+    ),
+    Mutation(
+        "a snapshot of another history is gone on with",
+        "openbank/eventstore/aggregate.py",
+        "            if events and events[0].id == found.event_id and resource.revision == found.revision:\n",
+        "            if events and resource.revision == found.revision:\n",
+        "tests/eventstore/test_snapshots.py",
     ),
     # Views
     Mutation(

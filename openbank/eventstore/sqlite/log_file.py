@@ -24,7 +24,7 @@ HAVING count(*) != max(coalesce(place & 65535, 1)) OR max(revision) - min(revisi
 """
 
 
-class LogSnapshot:
+class LogFile:
     """Nothing is written. Raises FileNotFoundError without a log, StoreRefused for one that is not this version's."""
 
     def __init__(self, directory: Path) -> None:
