@@ -15,6 +15,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.eventstore.sqlite.wal import EXIT_SYNC_FAILED
 from tests.callers import Caller, refusal, refused, request_id, until_available
 from tests.disk.layer import Layer
 from tests.servers import ServerProcess, run_openbank
@@ -99,6 +100,7 @@ async def test_a_sync_that_fails_is_no_acknowledgement(layer: Layer, process: Se
                 answer = await outcome(bank.deposit(account_id, "1", request_id=name))
                 acknowledged |= {name: answer.event_id} if answer else {}
     if not await is_alive(process):
+        assert await asyncio.wait_for(process.ended(), 10) == EXIT_SYNC_FAILED
         await process.start()
     found = {event.request_id: event.event_id for event in await events_of(process, account_id)}
     assert acknowledged.items() <= found.items()
