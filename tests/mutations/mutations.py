@@ -330,7 +330,7 @@ MUTATIONS = (
         "openbank/feeds/watch.py",
         "                if position.position > head.position:\n",
         "                if position.position > head.position + 1_000:\n",
-        "tests/feeds",
+        "tests/feeds/test_watch.py",
     ),
     Mutation(
         "a token does not tell of which bank it is",
