@@ -199,8 +199,8 @@ MUTATIONS = (
     Mutation(
         "an append to EventStoreDB whose answer is lost is said not to be there",
         f"{_ESDB}/appends.py",
-        "            except _AnswerLost:\n                lost = True\n",
-        '            except _AnswerLost as error:\n                raise StoreUnavailable("lost") from error\n',
+        "        except _AnswerLost:\n            return await self._settle(request, find, until)\n",
+        '        except _AnswerLost as error:\n            raise StoreUnavailable("lost") from error\n',
         "tests/eventstore/test_eventstoredb_faults.py",
     ),
     Mutation(
