@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench soak campaign generate release fmt clean stand-ins
+.PHONY: help run dev test check bench soak campaign power mutations generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,8 @@ help:
 	@echo 'make bench     measure the bank beside its yardsticks; needs Go (ARGS="--rounds ... --seconds ...")'
 	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
 	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'
+	@echo 'make power     take the power from a bank under load, and check the same; needs cc (CUTS=1000 SEED=7)'
+	@echo 'make mutations break the bank on purpose, one way at a time: its tests must notice (ARGS="...words of one")'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
@@ -79,6 +81,14 @@ SEED ?= 7
 BACK_END ?= embedded
 campaign: $(DEV)
 	$(BIN)/python -m tests.faults --kills $(KILLS) --seed $(SEED) --back-end $(BACK_END)
+
+# Of the embedded store. A failure prints how to repeat it.
+CUTS ?= 200
+power: $(DEV)
+	$(BIN)/python -m tests.disk --cuts $(CUTS) --seed $(SEED)
+
+mutations: $(DEV)
+	$(BIN)/python -m tests.mutations $(ARGS)
 
 generate: $(DEV)
 	$(call generate_into,generated)

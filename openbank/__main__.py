@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openbank.app import Copied
 
 EXIT_NOT_SERVING = 1
+EXIT_FAULTS = 1
 EXIT_BAD_START = 2
 EXIT_INTERRUPTED = 130
 PROGRESS_SECONDS = 2.0
@@ -55,6 +56,22 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("file", type=Path, metavar="FILE", help="must not be there yet")
     config.add_flags(backup, "data")
     backup.set_defaults(run=_backup)
+    accept = commands.add_parser(
+        "accept-loss",
+        help="go on with a log that has lost events",
+        description="For a bank that refuses to start as its log has lost events, where no backup has more: makes what"
+        " is left a log of its own. Views are rebuilt from it at the next start.",
+    )
+    config.add_flags(accept, "data")
+    accept.set_defaults(run=_accept_loss)
+    verify = commands.add_parser(
+        "verify",
+        help="check all that is on disk",
+        description="Checks every event and what the events say of one another, the indexes, the money, and the views"
+        f" against views made anew; also while it is served. Exits with 0 if all is well, with {EXIT_FAULTS} if not.",
+    )
+    config.add_flags(verify, "data")
+    verify.set_defaults(run=_verify)
     copy = commands.add_parser(
         "copy",
         help="copy a bank to another event store, to serve it from there",
@@ -186,6 +203,31 @@ def _backup(settings: Settings, flags: argparse.Namespace) -> int:
     except OSError as error:
         return _refuse(f"no backup was made: {error}")
     print(f"{flags.file} holds the events of {settings.data.resolve()}")
+    return 0
+
+
+def _verify(settings: Settings, _: argparse.Namespace) -> int:
+    from openbank.app import CANNOT_START
+    from openbank.verify import verify
+
+    try:
+        report = asyncio.run(verify(settings.data.resolve()))
+    except CANNOT_START as error:
+        return _refuse(str(error))
+    for line in (*report.lines, *report.faults):
+        print(line)
+    print(f"{report.fault_count:,} faults" if report.fault_count else "no fault")
+    return EXIT_FAULTS if report.fault_count else 0
+
+
+def _accept_loss(settings: Settings, _: argparse.Namespace) -> int:
+    from openbank.app import CANNOT_START, accept_loss
+
+    try:
+        end = accept_loss(settings.data)
+    except CANNOT_START as error:
+        return _refuse(str(error))
+    print(f"the log in {settings.data.resolve()} ends at position {end}, and is a log of its own from here on")
     return 0
 
 

@@ -12,6 +12,7 @@ from openbank.commands.bank import Bank
 from openbank.config import Settings, is_embedded, is_event_store_address
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
+from openbank.eventstore import sqlite
 from openbank.eventstore.copy import Copied, CopyRefused, copy_log
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import (
@@ -40,7 +41,7 @@ from openbank.views.port import Views, ViewsUnavailable
 from openbank.views.projector import Projector, match_log
 from openbank.views.sqlite import SqliteViews
 
-__all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "backup", "copy", "serving"]
+__all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "accept_loss", "backup", "copy", "serving"]
 
 SERVICES = (persons.SERVICE, accounts.SERVICE, integration_events.SERVICE)
 HEALTH_SECONDS = 0.1
@@ -133,6 +134,17 @@ async def _project(projector: Projector, views: SqliteViews | MongoViews) -> Non
         await Leased(Lease(views.lease()), projector.run).run()
     else:
         await projector.run()
+
+
+def accept_loss(data: Path) -> int:
+    """A log that has lost events is to be served as it is; the position where it ends. Raises one of CANNOT_START."""
+    if not (data / FILE).exists():
+        raise FileNotFoundError(f"{data / FILE} is not there")
+    directory = DataDirectory(data, "accepts a loss")
+    try:
+        return sqlite.accept_loss(directory.path)
+    finally:
+        directory.close()
 
 
 async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> Copied:

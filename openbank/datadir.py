@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 LOCK = "lock"
@@ -21,8 +22,8 @@ class DataDirectory:
     """Held from construction to `close`. Raises DataDirectoryInUse, and OSError when it cannot be made or written."""
 
     def __init__(self, path: Path, doing: str) -> None:
-        path.mkdir(parents=True, exist_ok=True)
         self.path = path.resolve()
+        _make(self.path)
         # Not inherited by child processes (PEP 446), which would hold the lock beyond this one's end.
         self._file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -41,3 +42,23 @@ class DataDirectory:
     def close(self) -> None:
         # The file stays: removing it could take it from under a process that has just opened it.
         os.close(self._file)
+
+
+def _make(path: Path) -> None:
+    """With its entry on disk, and those of the directories above that were not there: what is synced in a directory is
+    lost with it."""
+    missing = [place for place in path.parents if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    # Its own also when it is there: an earlier start may have ended right after it had made it.
+    for place in (path, *missing):
+        _sync(place.parent)
+
+
+def _sync(directory: Path) -> None:
+    # One that may not be read is not one that this process has made anything in.
+    with suppress(PermissionError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

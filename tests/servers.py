@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,17 @@ START_SECONDS_MAX = 30
 class ServerProcess:
     """`python -m openbank serve` on a free port; its log lines, as JSON, are kept."""
 
-    def __init__(self, data: Path, *flags: str, listen: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        data: Path,
+        *flags: str,
+        listen: str = "127.0.0.1:0",
+        environment: Mapping[str, str] | None = None,
+        module: str = "openbank",
+    ) -> None:
         self._arguments = ["serve", "--listen", listen, "--data", str(data), "--log-format", "json", *flags]
+        self._environment = environment or {}
+        self._module = module
         self._launching: asyncio.Future[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -43,25 +53,30 @@ class ServerProcess:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "openbank",
+            self._module,
             *self._arguments,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
-            env={name: value for name, value in os.environ.items() if not name.startswith("OPENBANK_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith("OPENBANK_")}
+            | dict(self._environment),
         )
         self._reading = asyncio.create_task(self._read())
 
     async def ready(self, seconds_max: float = START_SECONDS_MAX) -> None:
+        if not await self.is_ready(seconds_max):
+            raise AssertionError(f"the server has not started: {self.other_output}")
+
+    async def is_ready(self, seconds_max: float = START_SECONDS_MAX) -> bool:
+        """Once it is; false once it has ended instead."""
         try:
             await asyncio.wait_for(self._ready.wait(), seconds_max)
         except TimeoutError:
             raise AssertionError(f"the server is not ready: {self.lines[-5:]}") from None
-        if not self.address:
-            raise AssertionError(f"the server has not started: {self.other_output}")
+        return bool(self.address)
 
-    async def kill(self) -> None:
-        """SIGKILL: no line of its code runs any more."""
-        await self._end(signal.SIGKILL)
+    async def kill(self) -> int:
+        """SIGKILL: no line of its code runs any more. The exit code, which may be that of an end before."""
+        return await self._end(signal.SIGKILL)
 
     async def stop(self) -> int:
         """SIGTERM; the exit code."""

@@ -132,6 +132,8 @@ class EventStore(Protocol):
     """Of this store: another copy of the same log has other positions and another store id."""
     sole_writer: bool
     """Whether nobody but this process can append, so that what it remembers of a stream cannot be out of date."""
+    copies_differ: bool
+    """Whether each backup has a store id of its own, so that a log which ends before its own views has lost events."""
 
     @property
     def writable(self) -> bool:

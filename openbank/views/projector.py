@@ -45,7 +45,8 @@ class Log(Protocol):
 async def match_log(views: Views, store: EventStore) -> None:
     """Views that are not of this log, or ahead of it, start over; to be called before anyone reads them.
 
-    A log is behind its views when it was restored from a backup. Raises StoreRefused for another bank's views.
+    A log is behind its views when it was restored from a backup; where a backup would be another log, it has lost
+    events. Raises StoreRefused for that, and for another bank's views.
     """
     log = LogId(store.bank_id, store.store_id)
     if views.log is None:
@@ -55,9 +56,21 @@ async def match_log(views: Views, store: EventStore) -> None:
     elif views.log != log:
         _rebuild("they are of another log", views)
         await views.clear(log)
-    elif not await _holds(store, views.position):
+    elif await _holds(store, views.position):
+        return
+    elif store.copies_differ:
+        raise StoreRefused(await _loss(store, views.position))
+    else:
         _rebuild("they are ahead of their log", views)
         await views.clear(log)
+
+
+async def _loss(store: EventStore, seen: LogPosition) -> str:
+    head = await store.head()
+    return (
+        f"the log ends at position {head.position}, and the views have seen it come to {seen.position}: it has lost"
+        " events; put back a backup, or go on with what is left of the log: openbank accept-loss"
+    )
 
 
 def _rebuild(reason: str, views: Views) -> None:
@@ -164,7 +177,7 @@ class _Batch:
         projected: list[Sequence[Change]] = []
         for event in events:
             try:
-                projected.append(_changes(event))
+                projected.append(changes_of(event))
             except (UnknownEventType, UndecodableEvent, ValueError) as error:
                 self.failure = _failure(event, error)
                 events = events[: max(0, len(projected) - event.metadata.part)]
@@ -193,7 +206,7 @@ def _through(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition
     return LogPosition(events[-1].position, stream, revision)
 
 
-def _changes(event: RecordedEvent) -> Sequence[Change]:
+def changes_of(event: RecordedEvent) -> Sequence[Change]:
     """Nothing for the events of other programs and for what the bank keeps for itself."""
     if not is_ours(event.type):
         return ()

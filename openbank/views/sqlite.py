@@ -119,7 +119,8 @@ CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revisi
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
-_TABLES = ("checkpoint", "persons", "accounts", "account_events")
+_PROJECTED = ("persons", "accounts", "account_events")
+_TABLES = ("checkpoint", *_PROJECTED)
 
 # DO NOTHING is what a redelivery meets. OR IGNORE would also pass over what a table does not allow.
 _INSERT_PERSONS = "INSERT INTO persons VALUES {rows} ON CONFLICT DO NOTHING"
@@ -306,6 +307,42 @@ class SqliteViews:
         if self._path.exists():
             _set_aside(self._path)
         return ViewsDamaged(f"{self._path} is damaged ({error}) and set aside: the next start rebuilds it")
+
+
+class SqliteViewsFile:
+    """The views as they are at one moment, for another process to compare; nothing of them is written."""
+
+    def __init__(self, directory: Path, rebuilt: Path) -> None:
+        """`rebuilt` is the directory of those to compare them with. Raises ViewsUnavailable for a file that is none of
+        this format's, or cannot be read.
+        """
+        path = (directory / FILE).resolve()
+        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            strange = _strange(self._connection)
+            self._connection.execute("ATTACH ? AS rebuilt", (str(rebuilt / FILE),))
+            self._connection.execute("BEGIN")
+            self.log, self.position = _checkpoint(self._connection)
+        except sqlite3.Error as error:
+            strange = str(error)
+        if strange:
+            self._connection.close()
+            raise ViewsUnavailable(f"{path} can't be read: {strange}")
+
+    def differences(self) -> dict[str, int]:
+        """How many rows of each table are in one and not in the other; of those that have any."""
+        both = "SELECT count(*) FROM (SELECT * FROM {0}.{2} EXCEPT SELECT * FROM {1}.{2})"
+        found = {
+            table: sum(
+                self._connection.execute(both.format(*sides, table)).fetchone()[0]
+                for sides in (("main", "rebuilt"), ("rebuilt", "main"))
+            )
+            for table in _PROJECTED
+        }
+        return {table: count for table, count in found.items() if count}
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -38,6 +38,7 @@ class InterposedStore:
         self.store_id = store.store_id
         self.sole_writer = sole_writer
         self.writable = True
+        self.copies_differ = store.copies_differ
         self.asked: list[Asked] = []
         self.found: list[Sequence[bytes]] = []
         """Request ids that were looked for, one entry a call."""

@@ -30,6 +30,7 @@ class MemoryStore:
 
     sole_writer = True
     writable = True
+    copies_differ = False
 
     def __init__(self, step: int = 1) -> None:
         self.bank_id = "b0" * 16

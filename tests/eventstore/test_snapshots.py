@@ -109,9 +109,11 @@ async def changed(store: SqliteEventStore, change: Callable[[Snapshot], Snapshot
     store.keep_snapshot(STREAM, change(found))
 
 
-def of_a_richer_account(snapshot: Snapshot, **fields: int) -> Snapshot:
+def of_another_account(snapshot: Snapshot, **fields: int) -> Snapshot:
     message = AccountSnapshot.FromString(snapshot.data)
     message.balance_minor += 1_000_000
+    # Which the events that follow would put right.
+    message.owner_id = "mallory"
     for name, value in fields.items():
         setattr(message, name, value)
     return snapshot._replace(data=message.SerializeToString())
@@ -120,11 +122,11 @@ def of_a_richer_account(snapshot: Snapshot, **fields: int) -> Snapshot:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda found: of_a_richer_account(found)._replace(event_id=uuid4().bytes),
-        lambda found: of_a_richer_account(found, fold=codec.FOLD + 1),
-        lambda found: of_a_richer_account(found, revision=found.revision - 1),
-        lambda found: of_a_richer_account(found)._replace(revision=EVENTS + 1_000),
-        lambda found: of_a_richer_account(found)._replace(data=b"no message"),
+        lambda found: of_another_account(found)._replace(event_id=uuid4().bytes),
+        lambda found: of_another_account(found, fold=codec.FOLD + 1),
+        lambda found: of_another_account(found, revision=found.revision - 1),
+        lambda found: of_another_account(found)._replace(revision=EVENTS + 1_000),
+        lambda found: of_another_account(found)._replace(data=b"no message"),
     ],
     ids=["of another event", "of another fold", "of another revision", "ahead of the stream", "of nothing"],
 )

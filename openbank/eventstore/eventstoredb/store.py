@@ -81,6 +81,7 @@ class EventStoreDBEventStore:
     """
 
     sole_writer = False
+    copies_differ = False
 
     def __init__(self, link: Link, settle_seconds: float, request_index: RequestIndex | None, prefix: str) -> None:
         """See `open`."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import sqlite3
 from pathlib import Path
 
-from openbank.eventstore.sqlite.schema import FILE
+from openbank.eventstore.sqlite.schema import FILE, sync
 
 
 def backup(directory: Path, file: Path) -> None:
     """Copies the log to `file`, a consistent state of it, also while a server writes. Put it back as events.db.
 
-    Raises FileNotFoundError without a log, FileExistsError for a file that is there.
+    Raises FileNotFoundError without a log, FileExistsError for a file that is there, OSError where it can't be made.
     """
     source_path = directory / FILE
     if not source_path.exists():
@@ -27,17 +27,14 @@ def backup(directory: Path, file: Path) -> None:
         source.backup(copy)
         # One file that needs no -wal beside it.
         copy.execute("PRAGMA journal_mode = DELETE")
+        # A log of its own from here on: put back, it is not the log whose views and mark may be further than it is.
+        copy.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
+        copy.commit()
+    except sqlite3.Error as error:
+        raise OSError(f"{source_path} can't be copied to {unfinished}: {error}") from error
     finally:
         copy.close()
         source.close()
-    _sync(unfinished)
+    sync(unfinished)
     unfinished.rename(file)
-    _sync(file.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(file.parent)

@@ -89,9 +89,10 @@ def place(event: RecordedEvent) -> LogPosition:
 
 
 def _failed(error: sqlite3.Error) -> Exception:
-    """Damage may meet SQLite before it meets a checksum: a page that makes no sense, or text that is no UTF-8."""
-    code = getattr(error, "sqlite_errorcode", None)
-    no_text = code is None and isinstance(error, sqlite3.OperationalError)
-    if no_text or (code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)):
+    """Damage may meet SQLite before it meets a checksum: text that is no UTF-8, which has no code, is surely damage.
+
+    "Malformed" is not: SQLite says that also of a page that the disk did not give this time.
+    """
+    if getattr(error, "sqlite_errorcode", None) is None and isinstance(error, sqlite3.OperationalError):
         return StoreDamaged(str(error))
     return StoreUnavailable(str(error))

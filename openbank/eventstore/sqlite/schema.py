@@ -68,7 +68,7 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
     except sqlite3.Error as error:
         raise StoreRefused(f"{path} can't be opened: {error}") from error
     try:
-        _check_format(connection, path)
+        check_format(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         # What a process left in the WAL counts as done from here on, whether or not it was synced, so it must be
@@ -79,7 +79,8 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
             _create(connection, bank_id or secrets.token_hex(16), copying)
         _check_identity(connection, path, bank_id, copying)
         connection.execute(_SNAPSHOTS)
-        _sync_directory(path.parent)
+        # So that the files themselves are found again after a power cut.
+        sync(path.parent)
         # NORMAL, not OFF: the WAL's header must be synced when the WAL begins anew, or what is left of the frames
         # before could be taken for later than what has been checkpointed.
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -94,7 +95,7 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
     return connection
 
 
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+def check_format(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -119,9 +120,9 @@ def _create(connection: sqlite3.Connection, bank_id: str, copying: bool) -> None
     connection.execute("COMMIT")
 
 
-def _sync_directory(directory: Path) -> None:
-    """So that the files themselves are found again after a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """A file's content, or a directory's entries."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -24,6 +24,7 @@ from openbank.eventstore.port import (
     StoreDamaged,
     StoreUnavailable,
 )
+from openbank.eventstore.sqlite.check import check_start, note_stop
 from openbank.eventstore.sqlite.reader import Reader, place
 from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
@@ -49,6 +50,7 @@ class SqliteEventStore:
     """`EventStore` in `DIRECTORY/events.db`. One process at a time: the caller holds the directory's lock."""
 
     sole_writer = True
+    copies_differ = True
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class SqliteEventStore:
 
         One that is made by `copying` can be opened only so until it is `copied`: nobody is to be served from half a
         log. `sync_failed` is called where the disk fails to keep what it was given, and is not to return into a process
-        that goes on. Raises StoreRefused for a file that is not this version's, or is of another bank.
+        that goes on. Raises StoreRefused for a file that is not this version's, is of another bank, or has lost events.
         """
         path = directory / FILE
         self._connection = open_log(path, bank_id, copying)
@@ -70,10 +72,12 @@ class SqliteEventStore:
         self._reader = Reader(self._connection)
         self._snapshots = Snapshots(self._connection)
         self._wal = Wal(path, sync_failed)
+        self._directory = directory
         self.bank_id = self._writer.meta("bank_id")
         self.store_id = self._writer.meta("store_id")
         self._head = self._writer.last()
         """The last event that is durable."""
+        self._check_start()
         self._pending: deque[Append] = deque()
         self._committing: asyncio.Task[None] | None = None
         self._gathered: asyncio.Future[None] | None = None
@@ -189,6 +193,18 @@ class SqliteEventStore:
                 await task
         for subscriber in self._subscribers:
             subscriber.close()
+        if not self._failed:
+            note_stop(self._directory, self.store_id, self._head, self._reader)
+        self._close_files()
+
+    def _check_start(self) -> None:
+        try:
+            check_start(self._directory, self.store_id, self._head, self._reader)
+        except BaseException:
+            self._close_files()
+            raise
+
+    def _close_files(self) -> None:
         self._wal.close()
         self._connection.close()
 

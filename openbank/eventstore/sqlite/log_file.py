@@ -1,0 +1,71 @@
+"""The log as it is at one moment, to be read by another process, also while a bank is served from it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from openbank.eventstore.port import RecordedEvent, StoreDamaged, StoreRefused
+from openbank.eventstore.sqlite.check import read_mark
+from openbank.eventstore.sqlite.rows import from_row
+from openbank.eventstore.sqlite.schema import FILE, check_format
+
+_EVENTS = """
+SELECT events.*, streams.name, types.name FROM events
+LEFT JOIN streams ON streams.key = events.stream LEFT JOIN types ON types.key = events.type ORDER BY position
+"""
+# An index entry for each row, and none without, is what the integrity check sees to: here it is what they say.
+_TORN_REQUESTS = """
+SELECT streams.name, hex(request_id), count(*) FROM events JOIN streams ON streams.key = events.stream
+WHERE request_id IS NOT NULL GROUP BY stream, request_id
+HAVING count(*) != max(coalesce(place & 65535, 1)) OR max(revision) - min(revision) + 1 != count(*)
+    OR count(DISTINCT request_hash) > 1
+"""
+
+
+class LogFile:
+    """Nothing is written. Raises FileNotFoundError without a log, StoreRefused for one that is not this version's."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        path = directory / FILE
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there")
+        self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            check_format(self._connection, path)
+            self._connection.execute("BEGIN")
+            meta = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
+        except (sqlite3.Error, StoreRefused) as error:
+            self._connection.close()
+            raise StoreRefused(f"{path} can't be read: {error}") from error
+        self.bank_id, self.store_id = str(meta["bank_id"]), str(meta["store_id"])
+
+    def events(self) -> Iterator[RecordedEvent | str]:
+        """All of them in order; for one that is damaged, what is wrong with it."""
+        try:
+            for *row, stream, type_name in self._connection.execute(_EVENTS):
+                try:
+                    yield from_row(tuple(row), stream or "", type_name or "")
+                except StoreDamaged as error:
+                    yield str(error)
+        except sqlite3.Error as error:
+            yield f"the events can't be read any further: {error}"
+
+    def faults(self, end: int) -> Iterator[str]:
+        """What is wrong with the file, whose events end at the position `end`: its pages, its indexes, its end."""
+        try:
+            for (fault,) in self._connection.execute("PRAGMA integrity_check"):
+                if fault != "ok":
+                    yield f"{FILE}: {fault}"
+            for stream, request, count in self._connection.execute(_TORN_REQUESTS):
+                yield f"{stream} has {count} events of request {request} that are not those of one command"
+        except sqlite3.Error as error:
+            yield f"{FILE}: {error}"
+        mark = read_mark(self._directory)
+        if mark is not None and mark.store_id == self.store_id and mark.position > end:
+            yield f"the log ends at position {end}, and had come to {mark.position} when it was last stopped"
+
+    def close(self) -> None:
+        self._connection.close()

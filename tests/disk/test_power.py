@@ -1,0 +1,17 @@
+"""A short campaign of power losses; `make power` is a long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.disk.campaign import campaign
+
+CUTS = 150
+SEED = 7
+
+
+async def test_what_a_bank_has_told_is_there_when_the_power_is_lost(library: Path, tmp_path: Path) -> None:
+    figures = await campaign(library, CUTS, SEED, tmp_path, print)
+    assert figures.cuts == CUTS
+    assert figures.told > 5 * CUTS
+    assert figures.faulty

@@ -1,0 +1,349 @@
+"""Ways to break the bank: each one line or two of its code, changed so that it does not keep its word any more."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    breaks: str
+    """What is wrong with the bank then."""
+    file: str
+    old: str
+    """Stands in the file exactly once."""
+    new: str
+    tests: str
+    """What must notice: arguments of pytest."""
+
+
+_SQLITE = "openbank/eventstore/sqlite"
+_ESDB = "openbank/eventstore/eventstoredb"
+_STORE = "tests/eventstore/test_sqlite.py"
+_POWER = "tests/disk/test_power.py"
+
+MUTATIONS = (
+    # Durable
+    Mutation(
+        "the WAL is not synced",
+        f"{_SQLITE}/wal.py",
+        "        os.fdatasync(self._file)\n",
+        "        os.fstat(self._file)\n",
+        _POWER,
+    ),
+    Mutation(
+        "an append is acknowledged before it is synced",
+        f"{_SQLITE}/store.py",
+        "        outcomes = self._writer.commit(batch)\n",
+        "        outcomes = self._writer.commit(batch)\n        _settle(batch, outcomes)\n"
+        "        batch = [append._replace(done=asyncio.Future()) for append in batch]\n",
+        _POWER,
+    ),
+    Mutation(
+        "what is committed is shown before it is synced",
+        f"{_SQLITE}/store.py",
+        "        outcomes = self._writer.commit(batch)\n",
+        "        outcomes = self._writer.commit(batch)\n"
+        "        for subscriber in self._subscribers:\n"
+        "            subscriber.push([event for o in outcomes if isinstance(o, Written) for event in o.events])\n",
+        _POWER,
+    ),
+    Mutation(
+        "reads see what is not synced",
+        f"{_SQLITE}/store.py",
+        "some = self._reader.stream(stream, after, step, self._head.position)",
+        "some = self._reader.stream(stream, after, step, 1 << 60)",
+        f"{_STORE}::test_what_is_committed_is_neither_acknowledged_nor_shown_before_it_is_synced",
+    ),
+    Mutation(
+        "a sync that failed is passed over",
+        f"{_SQLITE}/store.py",
+        "                outcomes = [OutcomeUnknown(str(error)) for _ in batch]\n",
+        "                str(error)\n",
+        f"{_STORE}::test_a_sync_that_fails_ends_the_store_and_acknowledges_nothing",
+    ),
+    Mutation(
+        "a process goes on after a sync that failed",
+        f"{_SQLITE}/wal.py",
+        "    os._exit(EXIT_SYNC_FAILED)\n",
+        "",
+        "tests/disk/test_faults.py::test_a_sync_that_fails_is_no_acknowledgement",
+    ),
+    Mutation(
+        "what was left in the WAL is not made durable at the start",
+        f"{_SQLITE}/schema.py",
+        '        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")\n',
+        "",
+        f"{_STORE}::test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown",
+    ),
+    Mutation(
+        "the entry of a new data directory is not synced",
+        "openbank/datadir.py",
+        "        _sync(place.parent)\n",
+        "        place.exists()\n",
+        _POWER,
+    ),
+    Mutation(
+        "an aggregate's answers rest on appends that failed",
+        "openbank/eventstore/aggregate.py",
+        "            _fail([attempt for attempt in decided if attempt.events], error)\n            return False\n",
+        "            _fail([attempt for attempt in decided if attempt.events], error)\n            _answer(decided)\n"
+        "            return False\n",
+        "tests/eventstore/test_aggregate.py",
+    ),
+    Mutation(
+        "a failed transaction is not rolled back",
+        f"{_SQLITE}/writer.py",
+        '                self._connection.execute("ROLLBACK")\n',
+        '                self._connection.execute("COMMIT")\n',
+        f"{_STORE}::test_a_failed_commit_is_told_to_all_of_it_and_the_next_is_made",
+    ),
+    # Exact
+    Mutation(
+        "the embedded store does not check the expected revision",
+        f"{_SQLITE}/writer.py",
+        "        if append.expected != revision:\n",
+        "        if append.expected > revision:\n",
+        f"{_STORE}::TestConformance",
+    ),
+    Mutation(
+        "another writer's events are taken for a repeated append",
+        f"{_SQLITE}/writer.py",
+        "        if [row[1] for row in rows] != [event.id for event in append.events]:\n",
+        "        if len(rows) != len(append.events):\n",
+        f"{_STORE}::TestConformance",
+    ),
+    Mutation(
+        "a request id is not looked for",
+        "openbank/eventstore/aggregate.py",
+        "(self._requests.get(request.id) or made.get(request.id)) if request.id else None",
+        "None",
+        "tests/commands",
+    ),
+    Mutation(
+        "a request id is not looked for among those that wait for the same append",
+        "openbank/eventstore/aggregate.py",
+        "            made[request.id] = _Known(request.hash, tip.revision)\n",
+        "            pass\n",
+        "tests/eventstore/test_aggregate.py tests/commands",
+    ),
+    Mutation(
+        "old request ids are forgotten",
+        "openbank/eventstore/aggregate.py",
+        "        if self._forgotten == NO_STREAM:\n            return set()\n",
+        "        if self._forgotten >= NO_STREAM:\n            return set()\n",
+        "tests/eventstore/test_aggregate.py",
+    ),
+    Mutation(
+        "another request may have a known request id",
+        "openbank/eventstore/aggregate.py",
+        "            if known.hash != request.hash:\n                raise RequestIdReused\n",
+        "",
+        "tests/commands",
+    ),
+    Mutation(
+        "the caller's expected revision is not checked",
+        "openbank/eventstore/aggregate.py",
+        "now and now.revision != request.expected_revision:",
+        "now and now.revision < request.expected_revision:",
+        "tests/commands tests/eventstore/test_aggregate.py",
+    ),
+    Mutation(
+        "a deposit counts twice",
+        "openbank/domain/account.py",
+        "    balance = account.balance.plus(command.amount)\n",
+        "    balance = account.balance.plus(command.amount).plus(command.amount)\n",
+        "tests/domain",
+    ),
+    Mutation(
+        "more can be withdrawn than there is",
+        "openbank/domain/account.py",
+        "    if command.amount.minor > account.available.minor:\n",
+        "    if command.amount.minor > account.available.minor + 1:\n",
+        "tests/domain",
+    ),
+    Mutation(
+        "a number is reserved whoever has it",
+        "openbank/commands/numbers.py",
+        "    if await took_its_number(bank, current.state):\n",
+        "    if not await took_its_number(bank, current.state):\n",
+        "tests/commands",
+    ),
+    Mutation(
+        "a reservation that nobody has finished keeps its number",
+        "openbank/commands/numbers.py",
+        "        opened = (await finish(bank, reserved)).resource.state\n",
+        "        opened = reserved.command\n",
+        "tests/commands",
+    ),
+    Mutation(
+        "the request is not claimed before the number",
+        "openbank/commands/accounts.py",
+        "    if known:\n        await claim(bank, request,",
+        "    if not known:\n        await claim(bank, request,",
+        "tests/commands",
+    ),
+    Mutation(
+        "the owner is not asked for",
+        "openbank/commands/accounts.py",
+        "    if await bank.persons.load(command.owner_id) is None:\n        raise OwnerNotFound(command.owner_id)\n",
+        "",
+        "tests/commands",
+    ),
+    Mutation(
+        "an append to EventStoreDB takes whatever is there",
+        f"{_ESDB}/appends.py",
+        "        options.stream_position = expected - 1\n",
+        "        options.any.SetInParent()\n",
+        "tests/eventstore/test_eventstoredb.py",
+    ),
+    Mutation(
+        "an append to EventStoreDB whose answer is lost is said not to be there",
+        f"{_ESDB}/appends.py",
+        "        except _AnswerLost:\n            return await self._settle(request, find, until)\n",
+        '        except _AnswerLost as error:\n            raise StoreUnavailable("lost") from error\n',
+        "tests/eventstore/test_eventstoredb_faults.py",
+    ),
+    Mutation(
+        "another instance's events are taken for those of an append to EventStoreDB",
+        f"{_ESDB}/appends.py",
+        "        position = await find()\n        if position is None:\n            raise WrongExpectedRevision",
+        "        position = await find() or 1\n        if position is None:\n            raise WrongExpectedRevision",
+        "tests/eventstore/test_eventstoredb.py",
+    ),
+    # Whole
+    Mutation(
+        "a damaged event is shown",
+        f"{_SQLITE}/rows.py",
+        "        if checksum(event) == stored:\n",
+        "        if checksum(event) or stored:\n",
+        f"{_STORE}::test_an_event_that_was_changed_is_told",
+    ),
+    Mutation(
+        "a log that ends before its last stop is served",
+        f"{_SQLITE}/check.py",
+        "    if mark.position > head.position:\n",
+        "    if mark.position > head.position + 100:\n",
+        "tests/eventstore/test_sqlite_check.py",
+    ),
+    Mutation(
+        "views that are ahead of a log that has lost events are rebuilt without a word",
+        "openbank/views/projector.py",
+        "    elif store.copies_differ:\n",
+        "    elif store.copies_differ and not store.bank_id:\n",
+        "tests/eventstore/test_sqlite_check.py",
+    ),
+    Mutation(
+        "a backup is taken for the log that it was made of",
+        f"{_SQLITE}/backup.py",
+        "        copy.execute(\"UPDATE meta SET value = ? WHERE name = 'store_id'\", (secrets.token_hex(16),))\n",
+        "",
+        "tests/eventstore/test_sqlite_check.py",
+    ),
+    Mutation(
+        "a snapshot of another history is gone on with",
+        "openbank/eventstore/aggregate.py",
+        "            if events and events[0].id == found.event_id and resource.revision == found.revision:\n",
+        "            if events and resource.revision == found.revision:\n",
+        "tests/eventstore/test_snapshots.py",
+    ),
+    # Views
+    Mutation(
+        "a balance goes back when an event is projected again",
+        "openbank/views/sqlite.py",
+        "FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2\n",
+        "FROM (VALUES {rows}) AS new WHERE account_id = new.column1\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "the checkpoint of the views is forgotten",
+        "openbank/views/sqlite.py",
+        "    connection.execute(_SET_CHECKPOINT, through)\n",
+        "",
+        "tests/views/test_sqlite.py tests/views/test_projector.py",
+    ),
+    Mutation(
+        "the checkpoint of the views moves back",
+        "openbank/views/sqlite.py",
+        'revision = ?3 WHERE position < ?1"',
+        'revision = ?3 WHERE position <> ?1"',
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "a query does not wait for its token",
+        "openbank/queries/reader.py",
+        "    if views.position.position < at.position:\n",
+        "    if views.position.position < 0:\n",
+        "tests/queries",
+    ),
+    Mutation(
+        "a query says that there is nothing before its views have caught up",
+        "openbank/queries/reader.py",
+        "    if head.position <= found.position.position:\n",
+        "    if head.position >= found.position.position:\n",
+        "tests/queries",
+    ),
+    Mutation(
+        "a lease is taken while its holder renews it",
+        "openbank/views/lease.py",
+        "        if free or now - self._since >= STANDSTILL_SECONDS:\n",
+        "        if free or now - self._since >= 0:\n",
+        "tests/views/test_lease.py",
+    ),
+    Mutation(
+        "a lease that was lost is not noticed",
+        "openbank/views/lease.py",
+        "            while self._lease.held:\n",
+        "            while True:\n",
+        "tests/views/test_lease.py",
+    ),
+    # Feeds
+    Mutation(
+        "the embedded store's subscription leaves out what comes between history and live",
+        f"{_SQLITE}/store.py",
+        "                return events if events[0].position == after + 1 else None\n",
+        "                return events\n",
+        f"{_STORE}::TestUpstreamThatIsReadTooSlowly",
+    ),
+    Mutation(
+        "a feed leaves out the event at the join of memory and history",
+        "openbank/eventstore/tail.py",
+        "        start = bisect_right(ring, after.position, key=_position)\n",
+        "        start = bisect_right(ring, after.position + 1, key=_position)\n",
+        "tests/eventstore/test_tail.py tests/feeds",
+    ),
+    Mutation(
+        "memory is said to reach further back than it does",
+        "openbank/eventstore/tail.py",
+        "            self._floor = self._ring[drop - 1].position\n",
+        "            self._floor = self._ring[drop - 1].position - 1\n",
+        "tests/eventstore/test_tail.py tests/feeds",
+    ),
+    Mutation(
+        "a heartbeat's token passes events that were not sent",
+        "openbank/feeds/watch.py",
+        "                await self._say(Signal.HEARTBEAT, self._at)\n\n    def hurry",
+        "                await self._say(Signal.HEARTBEAT, self._feed.tail.head)\n\n    def hurry",
+        "tests/feeds",
+    ),
+    Mutation(
+        "a watch begins beyond the end of the log",
+        "openbank/feeds/watch.py",
+        "                if position.position > head.position:\n",
+        "                if position.position > head.position + 1_000:\n",
+        "tests/feeds/test_watch.py",
+    ),
+    Mutation(
+        "a token does not tell of which bank it is",
+        "openbank/eventstore/token.py",
+        "        if bank != self._bank:\n",
+        "        if not bank:\n",
+        "tests/eventstore/test_token.py",
+    ),
+    Mutation(
+        "a token of another store counts its positions",
+        "openbank/eventstore/token.py",
+        "        if store == self._here:\n",
+        "        if store:\n",
+        "tests/eventstore/test_token.py",
+    ),
+)
