@@ -41,35 +41,39 @@ class SqliteSinkRecords:
     """`SinkRecords` in `DIRECTORY/sinks.db`. One process at a time: the caller holds the directory's lock."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises RecordsUnavailable; StoreRefused for a file that is not of this format. It is never set aside."""
+        """Opened, and made where there is none, at the first use: a bank without sinks has no such file."""
         self._path = (directory / FILE).resolve()
-        try:
-            self._connection = _open(self._path)
-        except sqlite3.Error as error:
-            raise RecordsUnavailable(f"{self._path} can't be opened: {error}") from error
+        self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "sinks")
 
     async def load(self, sink: str) -> Stored | None:
+        """Raises StoreRefused for a file that is not of this format. It is never set aside."""
         select = "SELECT record, version FROM sinks WHERE name = ?"
-        row = await self._run(lambda: self._connection.execute(select, (sink,)).fetchone())
+        row = await self._run(lambda connection: connection.execute(select, (sink,)).fetchone())
         return Stored(from_document(json.loads(row[0])), row[1]) if row else None
 
     async def save(self, sink: str, record: SinkRecord, version: int) -> int | None:
         text = json.dumps(to_document(record))
         statement = _INSERT if version == NEW else _UPDATE
-        changed = await self._run(lambda: self._connection.execute(statement, (sink, text, version)).rowcount)
+        changed = await self._run(lambda connection: connection.execute(statement, (sink, text, version)).rowcount)
         return version + 1 if changed else None
 
     async def close(self) -> None:
         """Waits for a save under way."""
         self._thread.shutdown()
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
-    async def _run(self, work: Callable[[], Done]) -> Done:
+    async def _run(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._connected, work)
         except sqlite3.Error as error:
             raise RecordsUnavailable(f"{self._path}: {error}") from error
+
+    def _connected(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
+        if self._connection is None:
+            self._connection = _open(self._path)
+        return work(self._connection)
 
 
 def _open(path: Path) -> sqlite3.Connection:
