@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -52,6 +53,7 @@ class Sender:
         transport: Transport,
         clock: Clock,
         retry_seconds_max: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._address = address
         self._name = address.name
@@ -61,7 +63,9 @@ class Sender:
         self._transport = transport
         self._clock = clock
         self._pauses = _Pauses(retry_seconds_max)
-        self._told_lag = float("-inf")
+        self._sleep = sleep
+        self._told_trouble = ""
+        self._told_lag_at = float("-inf")
 
     async def prepare(self) -> None:
         """Sees to it that the sink has a place in this log: a new one begins where its address says.
@@ -96,7 +100,7 @@ class Sender:
             except Exception:
                 stored = None
                 _log.exception("sink has failed", extra={"values": {"sink": self._name}})
-                await asyncio.sleep(self._pauses.next())
+                await self._sleep(self._pauses.next())
 
     async def _begin(self) -> None:
         """What another version could not read, this one may."""
@@ -120,6 +124,7 @@ class Sender:
         if page.outgoing or page.again or page.through != record.position or record.trouble is not None:
             return await self._deliver(stored, page)
         self._pauses.reset()
+        self._tell_trouble("", 0)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._log.wait(record.position.position), POLL_SECONDS)
         return None
@@ -136,7 +141,7 @@ class Sender:
     async def _halt(self, stored: Stored) -> None:
         reason = f"{len(stored.record.parked)} aggregates are parked: retry or skip some"
         await self._note(stored, stored.record, Later(reason), POLL_SECONDS)
-        await asyncio.sleep(POLL_SECONDS)
+        await self._sleep(POLL_SECONDS)
 
     async def _deliver(self, stored: Stored, page: Page) -> Stored | None:
         base = stored.record
@@ -151,11 +156,10 @@ class Sender:
             if noted is None:
                 return None
             stored = noted
-            await asyncio.sleep(seconds)
+            await self._sleep(seconds)
         self._pauses.reset()
         parked = page.parked_afterwards(base.parked, delivery)
-        if stored.record.trouble is not None:
-            _log.info("sink goes on", extra={"values": {"sink": self._name}})
+        self._tell_trouble("", 0)
         done = SinkRecord(base.bank_id, base.store_id, page.through, self._clock(), parked)
         return await self._save(stored, done)
 
@@ -163,9 +167,7 @@ class Sender:
         """Keeps, for all to see, why nothing can be sent, and what was parked nonetheless."""
         known = stored.record.trouble
         trouble = Trouble(later.reason, known.since if known else self._clock())
-        if known is None or known.reason != later.reason:
-            values = {"sink": self._name, "reason": later.reason, "retry_seconds": round(seconds, 1)}
-            _log.warning("sink waits", extra={"values": values})
+        self._tell_trouble(later.reason, seconds)
         record = record._replace(trouble=trouble)
         return stored if record == stored.record else await self._save(stored, record)
 
@@ -187,18 +189,26 @@ class Sender:
 
     async def _wait_for_stores(self, error: Exception) -> None:
         seconds = self._pauses.next()
-        values = {"sink": self._name, "reason": error, "retry_seconds": round(seconds, 1)}
-        _log.warning("sink waits", extra={"values": values})
-        await asyncio.sleep(seconds)
+        self._tell_trouble(str(error), seconds)
+        await self._sleep(seconds)
+
+    def _tell_trouble(self, reason: str, retry_seconds: float) -> None:
+        """A line when it begins, changes or ends, and none for every try."""
+        if reason and reason != self._told_trouble:
+            values = {"sink": self._name, "reason": reason, "retry_seconds": round(retry_seconds, 1)}
+            _log.warning("sink waits", extra={"values": values})
+        elif self._told_trouble and not reason:
+            _log.info("sink goes on", extra={"values": {"sink": self._name}})
+        self._told_trouble = reason
 
     def _tell_lag(self, record: SinkRecord, page: Page) -> None:
         """A line now and then about a sink that is behind."""
         now = asyncio.get_running_loop().time()
-        if not page.outgoing or now - self._told_lag < LAG_SECONDS:
+        if not page.outgoing or now - self._told_lag_at < LAG_SECONDS:
             return
         lag_seconds = (self._clock() - page.outgoing[0].event.time) / 1_000_000
         if lag_seconds >= LAG_SECONDS:
-            self._told_lag = now
+            self._told_lag_at = now
             values = {"sink": self._name, "lag_seconds": round(lag_seconds), "parked": len(record.parked)}
             _log.warning("sink is behind", extra={"values": values})
 

@@ -74,14 +74,12 @@ async def test_a_refused_event_stops_its_own_aggregate_only() -> None:
 async def test_what_is_to_be_sent_later_stops_all_and_the_next_round_goes_on_there() -> None:
     receiver = Receiver(messages_max=2)
     events = await some_events()
-    answers: list[Answer] = [Accepted()] * 5 + [Later("HTTP 503", 7.0)]
+    answers: list[Answer] = [*[Accepted()] * 5, Later("HTTP 503", 7.0)]
     receiver.judge = lambda _: answers.pop(0) if answers else Later("HTTP 503")
     delivery = Delivery(events, receiver, clock)
-    assert await delivery.round() == Later("HTTP 503", 7.0)
-    assert delivery.moved
+    assert (await delivery.round(), delivery.moved) == (Later("HTTP 503", 7.0), True)
     assert len(receiver.tried) <= 7, "whoever had begun may end"
-    assert isinstance(await delivery.round(), Later)
-    assert not delivery.moved
+    assert (await delivery.round(), delivery.moved) == (Later("HTTP 503"), False)
     receiver.judge = lambda _: Accepted()
     assert await delivery.round() is None
     assert_in_order(receiver)
