@@ -14,11 +14,12 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 import aiohttp
+from yarl import URL
 
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.address import BATCHED, SinkAddress
 from openbank.sinks.encoding import encode
-from openbank.sinks.transport import Accepted, Answer, Later, Refused
+from openbank.sinks.transport import Accepted, Answer, Later, Refused, cannot_connect
 
 BATCH_EVENTS_MAX = 100
 MESSAGES_MAX = 16
@@ -39,7 +40,8 @@ class HttpTransport:
         self.events_max = BATCH_EVENTS_MAX if batched else 1
         self.messages_max = 1 if batched else MESSAGES_MAX
         self._mode = address.mode
-        self._url = address.url
+        # As it was given: in a query that is signed every character counts.
+        self._url = URL(address.url, encoded=True)
         self._timeout_seconds = timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self.messages_max),
@@ -60,8 +62,13 @@ class HttpTransport:
                 return judge(response.status, response.headers.get("retry-after", ""))
         except TimeoutError:
             return Later(f"no answer within {self._timeout_seconds:g} s")
+        except aiohttp.ClientConnectorCertificateError:
+            return Later("cannot connect: the certificate is not trusted")
+        except aiohttp.ClientConnectorError as error:
+            return cannot_connect(error.os_error)
         except (aiohttp.ClientError, OSError) as error:
-            return Later(_words(error))
+            # Without the error's own text, in which there may be the URL.
+            return Later(f"the connection failed: {type(error).__name__}")
 
     async def close(self) -> None:
         await self._session.close()
@@ -89,12 +96,3 @@ def _seconds(retry_after: str) -> float:
         return 0.0
     then = then if then.tzinfo else then.replace(tzinfo=UTC)
     return max(0.0, (then - datetime.now(UTC)).total_seconds())
-
-
-def _words(error: Exception) -> str:
-    """Without the error's own text, in which there may be the URL."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "cannot connect: the certificate is not trusted"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
-    return f"the connection failed: {type(error).__name__}"

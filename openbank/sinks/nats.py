@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.address import SinkAddress
 from openbank.sinks.encoding import CONTENT_TYPE, encode
-from openbank.sinks.transport import Accepted, Answer, Later, Refused
+from openbank.sinks.transport import Accepted, Answer, Later, Refused, cannot_connect
 
 SUBJECT = "openbank"
 MESSAGE_ID = "Nats-Msg-Id"
@@ -59,9 +59,12 @@ class NatsTransport:
             return Refused(reason) if error.err_code == _MESSAGE_TOO_LARGE else Later(reason)
         except TimeoutError:
             return Later(f"no answer within {self._timeout_seconds:g} s")
-        except (nats.errors.Error, OSError) as error:
+        except OSError as error:
+            return cannot_connect(error)
+        except nats.errors.Error as error:
             # Without the error's own text, in which there may be the URL.
-            return Later(f"the connection failed: {type(error).__name__}")
+            refused = "authorization" in str(error).lower()
+            return Later("not authorized" if refused else f"the connection failed: {type(error).__name__}")
         return Accepted()
 
     async def close(self) -> None:
@@ -108,20 +111,32 @@ class _Connection:
 
 
 async def _connect(server: str, timeout_seconds: float) -> _Connection:
+    """Raises OSError, nats.errors.Error: what was found last, rather than that no server is left to try."""
     closed = asyncio.Event()
+    errors: list[Exception] = []
 
     async def on_closed() -> None:
         closed.set()
 
-    async def on_error(_: Exception) -> None:
-        """What is wrong, whoever sends is told."""
+    async def on_error(error: Exception) -> None:
+        errors[:] = [error]
 
-    client = await nats.connect(
-        server,
-        name="openbank",
-        connect_timeout=max(1, round(timeout_seconds)),
-        allow_reconnect=False,
-        closed_cb=on_closed,
-        error_cb=on_error,
-    )
+    client = Client()
+    try:
+        await client.connect(
+            server,
+            name="openbank",
+            connect_timeout=max(1, round(timeout_seconds)),
+            # None of its own pauses, and no messages kept for when it is connected again: the sender sees to both.
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            closed_cb=on_closed,
+            error_cb=on_error,
+        )
+    except BaseException as error:
+        await client.close()
+        if errors and isinstance(error, nats.errors.NoServersError):
+            raise errors[0] from error
+        raise
     return _Connection(client, closed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -40,3 +41,7 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def cannot_connect(error: OSError) -> Later:
+    return Later(f"cannot connect: {os.strerror(error.errno) if error.errno else type(error).__name__}")

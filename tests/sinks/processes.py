@@ -1,0 +1,93 @@
+"""Receivers in processes of their own, to kill, and what they have written down."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from google.protobuf.empty_pb2 import Empty
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.callers import Caller
+from tests.stand_ins.process import Restartable
+
+
+class Received(NamedTuple):
+    aggregate: str
+    revision: int
+    id: str
+
+
+class Recorder(Restartable):
+    """A receiver that keeps a record, which outlives it."""
+
+    def __init__(self, record: Path) -> None:
+        super().__init__("127.0.0.1:0")
+        self.record = record
+
+    @property
+    def received(self) -> list[Received]:
+        """In the order of arrival. A line that a kill has cut short was never confirmed."""
+        text = self.record.read_text() if self.record.exists() else ""
+        lines = [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [Received(aggregate, int(sequence), id) for aggregate, sequence, id in lines]
+
+
+class HttpReceiver(Recorder):
+    scheme = "http"
+
+    def refuse(self, *ids: str) -> None:
+        self.record.with_suffix(".poison").write_text(" ".join(ids))
+
+    def command(self) -> list[str]:
+        module = ["-m", "tests.sinks.http_receiver"]
+        return [sys.executable, *module, "--listen", self.address, "--record", str(self.record)]
+
+
+class NatsConsumer(Recorder):
+    def __init__(self, record: Path, server: str) -> None:
+        super().__init__(record)
+        self._server = server
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "tests.sinks.nats_consumer", self._server, "--record", str(self.record)]
+
+
+async def recorded(bank: Caller) -> set[Received]:
+    """Every event of the bank, by its feeds."""
+    by_account = bank.accounts.WatchAccountEvents(
+        accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
+    )
+    by_person = bank.persons.WatchPersonEvents(
+        persons.WatchPersonEventsRequest(beginning=Empty(), stop_when_caught_up=True)
+    )
+    return {
+        *[
+            Received(f"account-{one.account_id}", one.revision, one.event_id)
+            async for r in by_account
+            for one in r.events
+        ],
+        *[Received(f"person-{one.person_id}", one.revision, one.event_id) async for r in by_person for one in r.events],
+    }
+
+
+async def arrived(receiver: Recorder, expected: set[Received], seconds_max: float = 45.0) -> None:
+    """Until it has them all."""
+    try:
+        async with asyncio.timeout(seconds_max):
+            while not expected <= set(receiver.received):  # noqa: ASYNC110 - a file tells nobody
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        missing = expected - set(receiver.received)
+        raise AssertionError(f"{len(missing)} of {len(expected)} events are missing: {sorted(missing)[:3]}") from None
+
+
+def assert_in_order(received: list[Received]) -> None:
+    """An event may come again, but none for the first time after one that follows it."""
+    last: dict[str, int] = {}
+    for one in received:
+        assert one.revision <= last.get(one.aggregate, 0) + 1, f"{one} came after {last.get(one.aggregate, 0)}"
+        last[one.aggregate] = max(one.revision, last.get(one.aggregate, 0))
