@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from openbank.commands.bank import Bank
@@ -116,8 +116,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         server.add(handlers(integration_events.SERVICE, integration_events.IntegrationEvents(watches), calls))
         records = _open_records(settings, views)
         stack.push_async_callback(records.close)
-        desk = Desk(settings.sink, tail, records, clock)
-        server.add(handlers(sinks.SERVICE, sinks.Sinks(desk, tokens), calls))
+        server.add(handlers(sinks.SERVICE, sinks.Sinks(Desk(settings.sink, tail, records, clock), tokens), calls))
 
         await stack.enter_async_context(_background("log", tail.run))
         project = _of_one_instance(projector.run, views, "projector", "projects")
@@ -128,8 +127,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             stack.push_async_callback(transport.close)
             sender = Sender(address, tail, store, records, transport, clock, settings.sink_retry_seconds_max)
             await sender.prepare()
-            work = _of_one_instance(sender.run, views, f"sink {address.name}", f"sends to {address.name}")
-            await stack.enter_async_context(_background(f"sink {address.name}", work))
+            await stack.enter_async_context(_sending(address, sender, views))
         await server.start()
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
@@ -166,6 +164,13 @@ def _of_one_instance(
 ) -> Callable[[], Awaitable[None]]:
     """Of several instances on the same views one does the work, by a lease of this name."""
     return Leased(Lease(views.lease(name)), work, doing).run if isinstance(views, MongoViews) else work
+
+
+def _sending(
+    address: SinkAddress, sender: Sender, views: SqliteViews | MongoViews
+) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+    name = f"sink {address.name}"
+    return _background(name, _of_one_instance(sender.run, views, name, f"sends to {address.name}"))
 
 
 def _open_records(settings: Settings, views: SqliteViews | MongoViews) -> SinkRecords:

@@ -146,8 +146,8 @@ class Sender:
     async def _deliver(self, stored: Stored, page: Page) -> Stored | None:
         base = stored.record
         delivery = Delivery(page.outgoing, self._transport, self._clock)
-        self._tell_lag(base, page)
         while (later := await delivery.round()) is not None:
+            self._tell_lag(base, page)
             if delivery.moved:
                 self._pauses.reset()
             seconds = self._pauses.next(later.after_seconds)
@@ -158,6 +158,7 @@ class Sender:
             stored = noted
             await self._sleep(seconds)
         self._pauses.reset()
+        self._tell_lag(base, page)
         parked = page.parked_afterwards(base.parked, delivery)
         self._tell_trouble("", 0)
         done = SinkRecord(base.bank_id, base.store_id, page.through, self._clock(), parked)
