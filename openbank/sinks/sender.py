@@ -161,7 +161,8 @@ class Sender:
         self._tell_lag(base, page)
         parked = page.parked_afterwards(base.parked, delivery)
         self._tell_trouble("", 0)
-        done = SinkRecord(base.bank_id, base.store_id, page.through, self._clock(), parked)
+        reached = base.position_time if page.through == base.position else self._clock()
+        done = SinkRecord(base.bank_id, base.store_id, page.through, reached, parked)
         return await self._save(stored, done)
 
     async def _note(self, stored: Stored, record: SinkRecord, later: Later, seconds: float) -> Stored | None:
