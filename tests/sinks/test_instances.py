@@ -43,7 +43,7 @@ async def two(back_end: BackEnd, directory: Path, sink: str) -> AsyncIterator[Se
 async def test_one_sends_any_answers_and_when_it_dies_another_goes_on(back_end: BackEnd, tmp_path: Path) -> None:
     with HttpReceiver(tmp_path / "received") as receiver:
         async with two(back_end, tmp_path, receiver.uri) as both:
-            await until(lambda: any(process.said(SENDS) for process in both))
+            await until(lambda: any(process.said(SENDS) for process in both), seconds_max=30)
             [sender] = [process for process in both if process.said(SENDS)]
             [other] = [process for process in both if process is not sender]
             async with Caller(other.address) as bank:
@@ -56,7 +56,7 @@ async def test_one_sends_any_answers_and_when_it_dies_another_goes_on(back_end: 
                 receiver.refuse((await bank.deposit(account_id, "1")).event_id)
                 await bank.deposit(account_id, "2")
                 await asyncio.to_thread(receiver.start)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while not (await sinks.ListSinks(messages.ListSinksRequest())).sinks[0].parked_count:  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 receiver.refuse()

@@ -7,6 +7,7 @@ import logging
 from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -22,7 +23,7 @@ from openbank.sinks.place import MARGIN_MICROSECONDS
 from openbank.sinks.port import SinkRecord
 from openbank.sinks.sender import Sender
 from openbank.sinks.transport import Accepted, Answer, Later, Refused, Transport
-from tests.callers import until
+from tests import callers
 from tests.eventstore.memory import MemoryStore
 from tests.sinks.memory import MemoryRecords
 from tests.sinks.receivers import Receiver, poison
@@ -30,6 +31,8 @@ from tests.views.histories import START, History
 
 CRM = SinkAddress("crm", "https://crm.example/", "structured", "beginning")
 NOW = START + 60_000_000
+
+until = partial(callers.until, seconds_max=30.0)
 
 Sleep = Callable[[float], Awaitable[None]]
 

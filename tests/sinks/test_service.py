@@ -61,7 +61,7 @@ async def parked(bank: Caller, receiver: HttpReceiver, sinks: Any) -> str:
     for _ in range(2):
         await bank.deposit(account_id, "3")
     receiver.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await crm(sinks)).parked_aggregates:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
     return f"account-{account_id}"
@@ -69,7 +69,7 @@ async def parked(bank: Caller, receiver: HttpReceiver, sinks: Any) -> str:
 
 async def cleared(sinks: Any) -> None:
     """Until nothing is parked any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await crm(sinks)).parked_aggregates:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
 
@@ -207,7 +207,7 @@ async def test_no_line_of_the_log_and_no_record_holds_a_secret(tmp_path: Path) -
     await bank.start()
     async with Caller(bank.address) as caller:
         await caller.open()
-    await until(lambda: len(bank.said("sink waits")) >= 2)
+    await until(lambda: len(bank.said("sink waits")) >= 2, seconds_max=30)
     assert {line["sink"] for line in bank.said("sink waits")} == {"http://127.0.0.1:1/events", "bus"}
     assert await bank.stop() == 0
     assert "secret" not in str(bank.lines)
