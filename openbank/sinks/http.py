@@ -25,6 +25,8 @@ BATCH_EVENTS_MAX = 100
 MESSAGES_MAX = 16
 RETRY_AFTER_SECONDS_MAX = 3600.0
 """A sink that asks for a longer pause is asked again nonetheless."""
+IDLE_SECONDS_MAX = 2.0
+"""For which a connection is kept: servers close idle ones after 5 s and more, and what is sent just then is lost."""
 ANSWER_BYTES_MAX = 1 << 16
 """What is read of an answer's body, for the connection to be used again; nothing is made of it."""
 
@@ -44,7 +46,7 @@ class HttpTransport:
         self._url = URL(address.url, encoded=True)
         self._timeout_seconds = timeout_seconds
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self.messages_max),
+            connector=aiohttp.TCPConnector(limit=self.messages_max, keepalive_timeout=IDLE_SECONDS_MAX),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
             headers={"user-agent": f"openbank/{version('openbank')}"},
             cookie_jar=aiohttp.DummyCookieJar(),
