@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from openbank.domain.clock import Clock
 from openbank.eventstore.port import EventStore, LogPosition, LogSlice, StoreUnavailable
@@ -86,19 +86,15 @@ class Sender:
 
     async def run(self) -> None:
         """Until cancelled."""
-        stored: Stored | None = None
-        begun = False
         while True:
             try:
-                if not begun:
-                    await self._begin()
-                    begun = True
-                stored = await self._advance(stored or await self._load())
+                await self._begin()
+                await self._follow()
             except (RecordsUnavailable, StoreUnavailable) as error:
-                stored = None
-                await self._wait_for_stores(error)
+                seconds = self._pauses.next()
+                self._tell_trouble(str(error), seconds)
+                await self._sleep(seconds)
             except Exception:
-                stored = None
                 _log.exception("sink has failed", extra={"values": {"sink": self._name}})
                 await self._sleep(self._pauses.next())
 
@@ -113,6 +109,11 @@ class Sender:
         }
         if again != parked:
             await self._save(stored, stored.record._replace(parked=again))
+
+    async def _follow(self) -> NoReturn:
+        stored: Stored | None = None
+        while True:
+            stored = await self._advance(stored or await self._load())
 
     async def _advance(self, stored: Stored) -> Stored | None:
         """A page. The record as it is then; None where it has to be looked at again."""
@@ -188,11 +189,6 @@ class Sender:
         if stored is None:
             raise RecordsUnavailable(f"the record of the sink {self._name} is gone")
         return stored
-
-    async def _wait_for_stores(self, error: Exception) -> None:
-        seconds = self._pauses.next()
-        self._tell_trouble(str(error), seconds)
-        await self._sleep(seconds)
 
     def _tell_trouble(self, reason: str, retry_seconds: float) -> None:
         """A line when it begins, changes or ends, and none for every try."""

@@ -372,6 +372,13 @@ class TestManySenders:
         assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6, 7, 7, 8]
         assert caplog.messages.count("sink waits") == 1
 
+    async def test_a_record_that_somebody_removes_is_begun_anew(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            bench.records.stored.clear()
+            await until(lambda: "crm" in bench.records.stored and bench.caught_up)
+        assert bench.receiver.revisions("person-ann") == [1, 1]
+
     async def test_a_store_that_is_away_makes_it_wait(self, bench: Bench) -> None:
         async with bench.sending():
             await until(lambda: bench.caught_up)
