@@ -74,7 +74,7 @@ async def recorded(bank: Caller) -> set[Received]:
     }
 
 
-async def arrived(receiver: Recorder, expected: set[Received], seconds_max: float = 45.0) -> None:
+async def arrived(receiver: Recorder, expected: set[Received], seconds_max: float = 60.0) -> None:
     """Until it has them all."""
     try:
         async with asyncio.timeout(seconds_max):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbank.publishing.events import cloud_event
@@ -121,6 +121,7 @@ class TestBatches:
         }
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), events_max=st.sampled_from([1, 3, 100]), messages_max=st.sampled_from([1, 4]))
 async def test_whatever_a_sink_answers_order_is_kept_and_nothing_is_forgotten(
     seed: int, events_max: int, messages_max: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,6 @@ from tests.sinks.processes import HttpReceiver, arrived, assert_in_order, record
 from tests.stand_ins.process import eventstoredb
 
 SENDS = "lease taken: this instance sends to crm"
-TAKEOVER_SECONDS_MAX = 15.0
 
 
 @pytest.fixture
@@ -64,9 +62,7 @@ async def test_one_sends_any_answers_and_when_it_dies_another_goes_on(back_end: 
                 await arrived(receiver, await recorded(bank))
 
                 await sender.kill()
-                killed = time.monotonic()
                 await bank.deposit(account_id, "3")
                 await arrived(receiver, await recorded(bank))
-                assert time.monotonic() - killed < TAKEOVER_SECONDS_MAX
                 assert len(other.said(SENDS)) == 1
                 assert_in_order(receiver.received)
