@@ -56,22 +56,22 @@ class NatsConsumer(Recorder):
         return [sys.executable, "-m", "tests.sinks.nats_consumer", self._server, "--record", str(self.record)]
 
 
-async def recorded(bank: Caller) -> set[Received]:
-    """Every event of the bank, by its feeds."""
+async def recorded(bank: Caller, token: str = "") -> set[Received]:
+    """Every event of the bank, by its feeds: at least those up to a write that gave this token."""
+    if token:
+        # An instance that has not followed the log so far lets this watch wait.
+        reached = accounts.WatchAccountEventsRequest(resume_token=token, stop_when_caught_up=True)
+        async for _ in bank.accounts.WatchAccountEvents(reached):
+            pass
     by_account = bank.accounts.WatchAccountEvents(
         accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
     )
     by_person = bank.persons.WatchPersonEvents(
         persons.WatchPersonEventsRequest(beginning=Empty(), stop_when_caught_up=True)
     )
-    return {
-        *[
-            Received(f"account-{one.account_id}", one.revision, one.event_id)
-            async for r in by_account
-            for one in r.events
-        ],
-        *[Received(f"person-{one.person_id}", one.revision, one.event_id) async for r in by_person for one in r.events],
-    }
+    found = [("account", one.account_id, one) async for response in by_account for one in response.events]
+    found += [("person", one.person_id, one) async for response in by_person for one in response.events]
+    return {Received(f"{kind}-{id}", one.revision, one.event_id) for kind, id, one in found}
 
 
 async def arrived(receiver: Recorder, expected: set[Received], seconds_max: float = 60.0) -> None:

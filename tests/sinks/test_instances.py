@@ -46,23 +46,24 @@ async def test_one_sends_any_answers_and_when_it_dies_another_goes_on(back_end: 
             [other] = [process for process in both if process is not sender]
             async with Caller(other.address) as bank:
                 sinks: Any = SinksServiceStub(bank.channel)
-                account_id = (await bank.open()).account.account_id
+                opened = await bank.open()
+                account_id = opened.account.account_id
                 aggregate = f"account-{account_id}"
-                await arrived(receiver, await recorded(bank))
+                await arrived(receiver, await recorded(bank, opened.consistency_token))
 
                 receiver.kill()
                 receiver.refuse((await bank.deposit(account_id, "1")).event_id)
-                await bank.deposit(account_id, "2")
+                last = await bank.deposit(account_id, "2")
                 await asyncio.to_thread(receiver.start)
                 async with asyncio.timeout(30):
                     while not (await sinks.ListSinks(messages.ListSinksRequest())).sinks[0].parked_count:  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 receiver.refuse()
                 await sinks.RetryParked(messages.RetryParkedRequest(sink="crm", aggregate=aggregate))
-                await arrived(receiver, await recorded(bank))
+                await arrived(receiver, await recorded(bank, last.consistency_token))
 
                 await sender.kill()
-                await bank.deposit(account_id, "3")
-                await arrived(receiver, await recorded(bank))
+                last = await bank.deposit(account_id, "3")
+                await arrived(receiver, await recorded(bank, last.consistency_token))
                 assert len(other.said(SENDS)) == 1
                 assert_in_order(receiver.received)

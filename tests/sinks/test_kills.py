@@ -61,9 +61,10 @@ async def kill_and_compare(
             await kill_and_start(victims[kill] if kill < len(victims) else random.choice(victims), random)
         driver.stop()
         await working
+        last = await driver.last_word()
 
     async with Caller(bank.address) as caller:
-        events = await recorded(caller)
+        events = await recorded(caller, last)
     assert len(events) > KILLS * REQUESTS_BETWEEN_KILLS // 2
     for receiver in receivers:
         await arrived(receiver, events)

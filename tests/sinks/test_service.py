@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -53,30 +53,37 @@ async def crm(sinks: Any) -> messages.GetSinkResponse:
 async def parked(bank: Caller, receiver: HttpReceiver, sinks: Any) -> str:
     """The name of an account with five events, of which the sink refuses the third."""
     account_id = (await bank.open()).account.account_id
-    await bank.deposit(account_id, "1")
-    await arrived(receiver, await recorded(bank))
+    paid = await bank.deposit(account_id, "1")
+    await arrived(receiver, await recorded(bank, paid.consistency_token))
     receiver.kill()
     poison = (await bank.deposit(account_id, "2")).event_id
     receiver.refuse(poison)
     for _ in range(2):
         await bank.deposit(account_id, "3")
     receiver.start()
-    async with asyncio.timeout(30):
-        while not (await crm(sinks)).parked_aggregates:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.02)
+    await until_crm(sinks, lambda crm: bool(crm.parked_aggregates) and caught_up(crm))
     return f"account-{account_id}"
+
+
+def caught_up(crm: messages.GetSinkResponse) -> bool:
+    return crm.sink.state == sink_pb2.SINK_STATE_CAUGHT_UP
+
+
+async def until_crm(sinks: Any, condition: Callable[[messages.GetSinkResponse], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition(await crm(sinks)):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
 
 
 async def cleared(sinks: Any) -> None:
     """Until nothing is parked any more."""
-    async with asyncio.timeout(30):
-        while (await crm(sinks)).parked_aggregates:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.02)
+    await until_crm(sinks, lambda crm: not crm.parked_aggregates)
 
 
 async def test_a_sink_is_listed_with_how_far_it_has_come(bank: Caller, receiver: HttpReceiver, sinks: Any) -> None:
-    await bank.open()
-    await arrived(receiver, await recorded(bank))
+    opened = await bank.open()
+    await arrived(receiver, await recorded(bank, opened.consistency_token))
+    await until_crm(sinks, caught_up)
     response = await sinks.ListSinks(messages.ListSinksRequest())
     up, down = response.sinks
     assert (up.name, up.address, up.lag_events, up.parked_count) == ("crm", f"{receiver.uri}/events", 0, 0)
@@ -93,13 +100,14 @@ async def test_a_poison_event_parks_its_aggregate_and_a_retry_sends_it(
     bank: Caller, receiver: HttpReceiver, sinks: Any
 ) -> None:
     aggregate = await parked(bank, receiver, sinks)
-    other = (await bank.open()).account.account_id
+    opened = await bank.open()
+    other = opened.account.account_id
     response = await crm(sinks)
     [held] = response.parked_aggregates
     assert (held.aggregate, held.revision, held.retrying) == (aggregate, 3, False)
     assert held.reason == "HTTP 422 Unprocessable Entity"
     assert held.park_time.seconds > 0
-    everything = await recorded(bank)
+    everything = await recorded(bank, opened.consistency_token)
     await arrived(receiver, {one for one in everything if one.aggregate == f"account-{other}"})
     receiver.refuse()
     again = await sinks.RetryParked(messages.RetryParkedRequest(sink="crm", aggregate=aggregate))
@@ -186,9 +194,10 @@ async def test_records_survive_the_views_and_a_changed_address(receiver: HttpRec
     bank = ServerProcess(data, "--sink", f"crm={receiver.uri}/old")
     await bank.start()
     async with Caller(bank.address) as caller:
-        await caller.open()
-        before = await recorded(caller)
+        opened = await caller.open()
+        before = await recorded(caller, opened.consistency_token)
         await arrived(receiver, before)
+        await until_crm(SinksServiceStub(caller.channel), caught_up)
     assert await bank.stop() == 0
     for name in os.listdir(data):
         if name.startswith("views.db"):
@@ -196,8 +205,8 @@ async def test_records_survive_the_views_and_a_changed_address(receiver: HttpRec
     bank = ServerProcess(data, "--sink", f"crm={receiver.uri}/new#start=beginning")
     await bank.start()
     async with Caller(bank.address) as caller:
-        await caller.register()
-        await arrived(receiver, await recorded(caller))
+        registered = await caller.register()
+        await arrived(receiver, await recorded(caller, registered.consistency_token))
     assert await bank.stop() == 0
     assert len(receiver.received) == len(before) + 1, "nothing of what it had came again"
 
