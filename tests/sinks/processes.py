@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller
+from tests.servers import ServerProcess
 from tests.stand_ins.process import Restartable
 
 
@@ -54,6 +57,17 @@ class NatsConsumer(Recorder):
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "tests.sinks.nats_consumer", self._server, "--record", str(self.record)]
+
+
+@asynccontextmanager
+async def serving(data: Path, *flags: str) -> AsyncIterator[ServerProcess]:
+    """A bank in a process of its own, which is gone afterwards whatever happens."""
+    bank = ServerProcess(data, *flags)
+    await bank.start()
+    try:
+        yield bank
+    finally:
+        await bank.kill()
 
 
 async def recorded(bank: Caller, token: str = "") -> set[Received]:

@@ -13,7 +13,7 @@ import pytest
 from tests.callers import Caller
 from tests.faults.driver import Driver
 from tests.servers import ServerProcess
-from tests.sinks.processes import HttpReceiver, NatsConsumer, Recorder, arrived, assert_in_order, recorded
+from tests.sinks.processes import HttpReceiver, NatsConsumer, Recorder, arrived, assert_in_order, recorded, serving
 from tests.stand_ins.nats import NatsProcess
 
 KILLS = 8
@@ -47,11 +47,22 @@ async def kill_and_compare(
     directory: Path, sinks: Sequence[str], receivers: Sequence[Recorder], *others: NatsProcess
 ) -> None:
     """Under load, then each receiver's record is the log."""
-    random = Random(SEED)
     flags = [flag for sink in sinks for flag in ("--sink", sink)]
-    bank = ServerProcess(directory / "data", "--sink-retry-seconds-max", "1", *flags)
-    await bank.start()
-    victims: list[Victim] = [bank, *receivers, *others]
+    async with serving(directory / "data", "--sink-retry-seconds-max", "1", *flags) as bank:
+        last = await kill_under_load(bank, [bank, *receivers, *others])
+        async with Caller(bank.address) as caller:
+            events = await recorded(caller, last)
+        assert len(events) > KILLS * REQUESTS_BETWEEN_KILLS // 2
+        for receiver in receivers:
+            await arrived(receiver, events)
+            assert set(receiver.received) == events
+            assert_in_order(receiver.received)
+        assert await bank.stop() == 0
+
+
+async def kill_under_load(bank: ServerProcess, victims: Sequence[Victim]) -> str:
+    """The token of the last write."""
+    random = Random(SEED)
     async with Driver(lambda: [bank.address] if bank.address else [], Random(SEED), 0.02) as driver:
         await driver.begin()
         working = asyncio.ensure_future(driver.work())
@@ -61,16 +72,7 @@ async def kill_and_compare(
             await kill_and_start(victims[kill] if kill < len(victims) else random.choice(victims), random)
         driver.stop()
         await working
-        last = await driver.last_word()
-
-    async with Caller(bank.address) as caller:
-        events = await recorded(caller, last)
-    assert len(events) > KILLS * REQUESTS_BETWEEN_KILLS // 2
-    for receiver in receivers:
-        await arrived(receiver, events)
-        assert set(receiver.received) == events
-        assert_in_order(receiver.received)
-    assert await bank.stop() == 0
+        return await driver.last_word()
 
 
 async def kill_and_start(victim: Victim, random: Random) -> None:

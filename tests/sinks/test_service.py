@@ -22,7 +22,8 @@ from openbank.server import Server
 from openbank.sinks.address import parse_all
 from tests.back_ends import BackEnd
 from tests.callers import Caller, refused, until
-from tests.servers import ServerProcess, run_openbank
+from tests.servers import run_openbank
+from tests.sinks import processes
 from tests.sinks.processes import HttpReceiver, arrived, assert_in_order, recorded
 
 NOBODY = "http://me:secret@127.0.0.1:1/events?key=secret"
@@ -191,36 +192,31 @@ async def test_a_bank_without_sinks_says_so_and_keeps_no_record(back_end: BackEn
 
 async def test_records_survive_the_views_and_a_changed_address(receiver: HttpReceiver, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    bank = ServerProcess(data, "--sink", f"crm={receiver.uri}/old")
-    await bank.start()
-    async with Caller(bank.address) as caller:
+    async with processes.serving(data, "--sink", f"crm={receiver.uri}/old") as bank, Caller(bank.address) as caller:
         opened = await caller.open()
         before = await recorded(caller, opened.consistency_token)
         await arrived(receiver, before)
         await until_crm(SinksServiceStub(caller.channel), caught_up)
-    assert await bank.stop() == 0
     for name in os.listdir(data):
         if name.startswith("views.db"):
             os.remove(data / name)
-    bank = ServerProcess(data, "--sink", f"crm={receiver.uri}/new#start=beginning")
-    await bank.start()
-    async with Caller(bank.address) as caller:
+    new = f"crm={receiver.uri}/new#start=beginning"
+    async with processes.serving(data, "--sink", new) as bank, Caller(bank.address) as caller:
         registered = await caller.register()
         await arrived(receiver, await recorded(caller, registered.consistency_token))
-    assert await bank.stop() == 0
     assert len(receiver.received) == len(before) + 1, "nothing of what it had came again"
 
 
 async def test_no_line_of_the_log_and_no_record_holds_a_secret(tmp_path: Path) -> None:
-    bank = ServerProcess(tmp_path / "data", "--sink", NOBODY, "--sink", "bus=nats://me:secret@127.0.0.1:1")
-    await bank.start()
-    async with Caller(bank.address) as caller:
-        await caller.open()
-    await until(lambda: len(bank.said("sink waits")) >= 2, seconds_max=30)
-    assert {line["sink"] for line in bank.said("sink waits")} == {"http://127.0.0.1:1/events", "bus"}
-    assert await bank.stop() == 0
-    assert "secret" not in str(bank.lines)
-    assert "john.doe@example.com" not in str(bank.lines)
+    flags = "--sink", NOBODY, "--sink", "bus=nats://me:secret@127.0.0.1:1"
+    async with processes.serving(tmp_path / "data", *flags) as bank:
+        async with Caller(bank.address) as caller:
+            await caller.open()
+        await until(lambda: len(bank.said("sink waits")) >= 2, seconds_max=30)
+        assert {line["sink"] for line in bank.said("sink waits")} == {"http://127.0.0.1:1/events", "bus"}
+        assert await bank.stop() == 0
+        assert "secret" not in str(bank.lines)
+        assert "john.doe@example.com" not in str(bank.lines)
     with closing(sqlite3.connect(tmp_path / "data" / "sinks.db")) as records:
         assert "secret" not in str(records.execute("SELECT * FROM sinks").fetchall())
 
