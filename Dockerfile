@@ -9,7 +9,7 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY generated generated
 COPY openbank openbank
 # By environment, not by option, so that the build's own requirements are pinned too.
-RUN PIP_CONSTRAINT=/src/constraints.txt /opt/openbank/bin/pip install --no-cache-dir --no-compile .
+RUN PIP_CONSTRAINT=/src/constraints.txt /opt/openbank/bin/pip install --no-cache-dir --no-compile '.[nats]'
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home openbank && install --directory --owner=openbank /data

@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_tail_flags(tail)
     tail.set_defaults(run=_tail)
+    sinks = commands.add_parser(
+        "sinks",
+        help="see where integration events are sent, and what to do about those that are refused",
+        description="Asks a running bank about its sinks.",
+    )
+    _add_sinks_commands(sinks)
     health = commands.add_parser(
         "health",
         help="ask whether a bank is serving",
@@ -130,6 +136,27 @@ def _add_tail_flags(tail: argparse.ArgumentParser) -> None:
     )
     tail.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
     tail.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")
+
+
+def _add_sinks_commands(sinks: argparse.ArgumentParser) -> None:
+    actions = sinks.add_subparsers(required=True, metavar="ACTION", dest="action")
+    listing = actions.add_parser("list", help="all sinks: state, how far behind, how much is parked")
+    show = actions.add_parser("show", help="one sink, and what is parked")
+    retry = actions.add_parser("retry", help="send a parked aggregate's events again, from the first the sink lacks")
+    skip = actions.add_parser("skip", help="leave out the first event the sink lacks, and send the rest")
+    for action in (show, retry, skip):
+        action.add_argument("sink_name", metavar="NAME", help="of the sink")
+    which = retry.add_mutually_exclusive_group(required=True)
+    which.add_argument("aggregate", metavar="AGGREGATE", nargs="?", default="", help="such as account-1234")
+    which.add_argument("--all", action="store_true", help="everything that is parked")
+    skip.add_argument("aggregate", metavar="AGGREGATE", help="such as account-1234")
+    skip.add_argument("--all", action="store_true", help="leave out all that was held back, and send what comes")
+    skip.add_argument(
+        "--revision", type=int, metavar="REVISION", help="only if this is the first event that the sink lacks"
+    )
+    for action in (listing, show, retry, skip):
+        action.add_argument("--target", metavar="ADDRESS", help="HOST:PORT (default: what the bank here listens on)")
+        action.set_defaults(run=_sinks)
 
 
 def _serve(settings: Settings, _: argparse.Namespace) -> int:
@@ -290,6 +317,27 @@ def _tail(settings: Settings, flags: argparse.Namespace) -> int:
     try:
         tail(wanted)
     except CannotTail as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _sinks(settings: Settings, flags: argparse.Namespace) -> int:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from openbank.client.errors import CannotAsk
+    from openbank.client.sinks import Wanted, ask
+
+    wanted = Wanted(
+        target=flags.target or settings.listen,
+        action=flags.action,
+        sink=getattr(flags, "sink_name", ""),
+        aggregate=getattr(flags, "aggregate", ""),
+        all=getattr(flags, "all", False),
+        revision=getattr(flags, "revision", None),
+    )
+    try:
+        for line in ask(wanted):
+            print(line)
+    except CannotAsk as error:
         return _refuse(str(error))
     return 0
 

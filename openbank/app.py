@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from openbank.commands.bank import Bank
@@ -30,11 +30,18 @@ from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.queries.reader import Reader
-from openbank.rpc import accounts, integration_events, persons
+from openbank.rpc import accounts, integration_events, persons, sinks
 from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.handlers import Calls, handlers
 from openbank.rpc.health import Health
 from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUERIES, CannotListen, Server
+from openbank.sinks.address import NATS, SinkAddress
+from openbank.sinks.desk import Desk
+from openbank.sinks.mongo import MongoSinkRecords
+from openbank.sinks.port import RecordsUnavailable, SinkRecords
+from openbank.sinks.sender import Sender
+from openbank.sinks.sqlite import SqliteSinkRecords
+from openbank.sinks.transport import Transport
 from openbank.views.lease import Lease, Leased
 from openbank.views.mongo import MongoViews
 from openbank.views.port import Views, ViewsUnavailable
@@ -43,10 +50,25 @@ from openbank.views.sqlite import SqliteViews
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "accept_loss", "backup", "copy", "serving"]
 
-SERVICES = (persons.SERVICE, accounts.SERVICE, integration_events.SERVICE)
+SERVICES = (persons.SERVICE, accounts.SERVICE, integration_events.SERVICE, sinks.SERVICE)
 HEALTH_SECONDS = 0.1
 """How often health looks at what it reports."""
-CANNOT_START = (DataDirectoryInUse, StoreRefused, StoreUnavailable, ViewsUnavailable, CannotListen, OSError)
+
+
+class ExtraMissing(Exception):
+    """What a setting asks for needs an optional part of the installation; the message says how to get it."""
+
+
+CANNOT_START = (
+    CannotListen,
+    DataDirectoryInUse,
+    ExtraMissing,
+    OSError,
+    RecordsUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+    ViewsUnavailable,
+)
 """What `serving` raises for a start that cannot be: the message tells a person what to do."""
 CANNOT_COPY = (
     AppendTooLarge,
@@ -93,10 +115,20 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         server.add(handlers(persons.SERVICE, persons.Persons(bank, reader, watches, tokens), calls))
         server.add(handlers(accounts.SERVICE, accounts.Accounts(bank, reader, watches, tokens), calls))
         server.add(handlers(integration_events.SERVICE, integration_events.IntegrationEvents(watches), calls))
+        records = _open_records(settings, views)
+        stack.push_async_callback(records.close)
+        server.add(handlers(sinks.SERVICE, sinks.Sinks(Desk(settings.sink, tail, records, clock), tokens), calls))
 
         await stack.enter_async_context(_background("log", tail.run))
-        projecting = await stack.enter_async_context(_background("projector", lambda: _project(projector, views)))
+        project = _of_one_instance(projector.run, views, "projector", "projects")
+        projecting = await stack.enter_async_context(_background("projector", project))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
+        for address in settings.sink:
+            transport = _open_transport(address, settings.sink_timeout_seconds)
+            stack.push_async_callback(transport.close)
+            sender = Sender(address, tail, store, records, transport, clock, settings.sink_retry_seconds_max)
+            await sender.prepare()
+            await stack.enter_async_context(_sending(address, sender, views))
         await server.start()
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
@@ -128,12 +160,36 @@ async def _open_views(settings: Settings) -> SqliteViews | MongoViews:
     return await MongoViews.open(settings.views, wait_seconds=settings.store_wait_seconds)
 
 
-async def _project(projector: Projector, views: SqliteViews | MongoViews) -> None:
-    """Of several instances on the same views one projects, by their lease."""
-    if isinstance(views, MongoViews):
-        await Leased(Lease(views.lease()), projector.run).run()
-    else:
-        await projector.run()
+def _of_one_instance(
+    work: Callable[[], Awaitable[None]], views: SqliteViews | MongoViews, name: str, doing: str
+) -> Callable[[], Awaitable[None]]:
+    """Of several instances on the same views one does the work, by a lease of this name."""
+    return Leased(Lease(views.lease(name)), work, doing).run if isinstance(views, MongoViews) else work
+
+
+def _sending(
+    address: SinkAddress, sender: Sender, views: SqliteViews | MongoViews
+) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+    name = f"sink {address.name}"
+    return _background(name, _of_one_instance(sender.run, views, name, f"sends to {address.name}"))
+
+
+def _open_records(settings: Settings, views: SqliteViews | MongoViews) -> SinkRecords:
+    """Beside the views, but apart from them."""
+    return MongoSinkRecords(views.link) if isinstance(views, MongoViews) else SqliteSinkRecords(settings.data.resolve())
+
+
+def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
+    """Late imports: a bank without sinks need not wait for an HTTP client, nor have one for NATS."""
+    if address.scheme != NATS:
+        from openbank.sinks.http import HttpTransport
+
+        return HttpTransport(address, timeout_seconds)
+    try:
+        from openbank.sinks.nats import NatsTransport
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(f"the sink {address.name} needs nats-py: pip install 'openbank[nats]'") from error
+    return NatsTransport(address, timeout_seconds)
 
 
 def accept_loss(data: Path) -> int:

@@ -14,6 +14,9 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from openbank.sinks import address as sinks
+from openbank.sinks.address import SinkAddress
+
 ENVIRONMENT = "OPENBANK_"
 
 EMBEDDED = "embedded"
@@ -94,8 +97,14 @@ def _store(scheme: str) -> Callable[[str], str]:
     return read
 
 
-def _as(read: Callable[[str], Any], help: str) -> Mapping[str, Any]:
-    return {"read": read, "help": help}
+def _sinks(text: str) -> tuple[SinkAddress, ...]:
+    if not text.split():
+        raise ValueError("must be URL or NAME=URL, or several with spaces between")
+    return sinks.parse_all(text.split())
+
+
+def _as(read: Callable[[str], Any], help: str, **more: Any) -> Mapping[str, Any]:
+    return {"read": read, "help": help, **more}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +122,22 @@ class Settings:
     views: str = field(
         default=EMBEDDED,
         metadata=_as(_store("mongodb"), "where the views are: embedded, or MongoDB at mongodb://HOST:PORT/DATABASE"),
+    )
+    sink: tuple[SinkAddress, ...] = field(
+        default=(),
+        metadata=_as(
+            _sinks,
+            "where integration events are sent as CloudEvents, URL or NAME=URL of https://, http:// or nats://, with"
+            " #mode=structured|binary|batched&start=beginning|live behind it; may be given more than once, in the"
+            " environment with spaces between",
+            action="append",
+        ),
+    )
+    sink_timeout_seconds: float = field(
+        default=10.0, metadata=_as(_seconds(0.01), "how long a sink may take to answer")
+    )
+    sink_retry_seconds_max: float = field(
+        default=30.0, metadata=_as(_seconds(0.01), "the longest pause before a sink that fails is tried again")
     )
     store_wait_seconds: float = field(
         default=60.0, metadata=_as(_seconds(0), "how long the start waits for EventStoreDB and MongoDB")
@@ -172,17 +197,20 @@ def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
             _flag(setting),
             dest=setting.name,
             metavar=setting.name.rpartition("_")[2].upper(),
-            help=f"{setting.metadata['help']} (default: {setting.default}; {_variable(setting)})",
+            action=setting.metadata.get("action", "store"),
+            help=f"{setting.metadata['help']} (default: {setting.default or 'none'}; {_variable(setting)})",
         )
 
 
-def settings(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+def settings(flags: Mapping[str, str | list[str] | None], environment: Mapping[str, str]) -> Settings:
     """The settings that flags and environment give. Raises BadSetting."""
     values = {}
     for setting in fields(Settings):
         flag, variable = flags.get(setting.name), environment.get(_variable(setting))
         if flag is not None:
-            values[setting.name] = _read(setting, _flag(setting), flag)
+            # A flag that was given more than once; no address has a space in it.
+            text = flag if isinstance(flag, str) else " ".join(flag)
+            values[setting.name] = _read(setting, _flag(setting), text)
         elif variable is not None:
             values[setting.name] = _read(setting, _variable(setting), variable)
     return Settings(**values)
@@ -192,8 +220,8 @@ def _read(setting: Field[Any], source: str, text: str) -> Any:
     try:
         return setting.metadata["read"](text)
     except ValueError as error:
-        # An address of a store may hold a password.
-        shown = "what was given" if "@" in text else repr(text)
+        # An address may hold a password, that of a sink also behind its ?.
+        shown = "what was given" if "@" in text or "?" in text else repr(text)
         raise BadSetting(f"{source} {error}, not {shown}") from None
 
 

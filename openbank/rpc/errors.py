@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from openbank.domain.errors import InvalidFields, Refused, Violation
 from openbank.eventstore.port import OutcomeUnknown, StoreUnavailable
+from openbank.sinks.port import RecordsUnavailable
 from openbank.views.port import ViewsUnavailable
 
 DOMAIN = "openbank"
@@ -115,6 +116,8 @@ def _retry(after_ms: int) -> Callable[[str, Mapping[str, str]], Message]:
 _Code = grpc.StatusCode
 _PERSON = "openbank.persons.v1.Person"
 _ACCOUNT = "openbank.accounts.v1.Account"
+_SINK = "openbank.operations.v1.Sink"
+_PARKED = "openbank.operations.v1.ParkedAggregate"
 
 # INVALID_ARGUMENT is not in here: its reasons are those of the violations. Nor is INTERNAL, which has none to tell.
 TABLE: dict[str, Row] = {
@@ -122,6 +125,8 @@ TABLE: dict[str, Row] = {
     "PERSON_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "personId")),
     "ACCOUNT_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_ACCOUNT, "accountId", "accountNumber")),
     "OWNER_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "ownerId")),
+    "SINK_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_SINK, "sink")),
+    "AGGREGATE_NOT_PARKED": Row(_Code.NOT_FOUND, _resource(_PARKED, "aggregate")),
     "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_PERSON, "personId")),
     "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountId")),
     "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountNumber")),
@@ -157,6 +162,8 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
         return _by_table("STORE_UNAVAILABLE", "the event store is not available", {"store": "events"})
     if isinstance(error, ViewsUnavailable):
         return _by_table("STORE_UNAVAILABLE", "the views are not available", {"store": "views"})
+    if isinstance(error, RecordsUnavailable):
+        return _by_table("STORE_UNAVAILABLE", "the records of sinks are not available", {"store": "sinks"})
     return None
 
 

@@ -31,7 +31,7 @@ CORRELATION_ID = "x-correlation-id"
 TRACEPARENT = "traceparent"
 
 _log = logging.getLogger("openbank.calls")
-_LOGGED_IDS = ("request_id", "person_id", "account_id", "owner_id")
+_LOGGED_IDS = ("request_id", "person_id", "account_id", "owner_id", "sink", "aggregate")
 _RESOURCES = {"person": "person_id", "account": "account_id"}
 _CORRELATION_ID = re.compile(r"[ -~]{1,128}")
 _LOGGABLE = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch

@@ -1,7 +1,8 @@
-"""Who projects, of several instances on the same views: one at a time, and another one soon after it has died.
+"""Who does what one instance is enough for, of several on the same views: one at a time, and another one soon after it
+has died. Projecting is such work, and sending to a sink.
 
 The holder keeps counting. Who sees the count stand still for long enough, by a clock of its own that no one sets, takes
-the lease over. That is no lock: a holder that was only slow may go on beside its successor for a moment. Projecting
+the lease over. That is no lock: a holder that was only slow may go on beside its successor for a moment. Doing it
 twice does no harm, so the lease has nothing to protect; it saves work.
 """
 
@@ -93,11 +94,12 @@ class Lease:
 
 
 class Leased:
-    """Work that only the holder of a lease does."""
+    """Work that only the holder of a lease does. `doing` names it in the log: "projects"."""
 
-    def __init__(self, lease: Lease, work: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, lease: Lease, work: Callable[[], Awaitable[None]], doing: str = "projects") -> None:
         self._lease = lease
         self._work = work
+        self._doing = doing
 
     @property
     def held(self) -> bool:
@@ -117,7 +119,7 @@ class Leased:
 
     async def _ends_while_held(self) -> bool:
         """Whether the work has ended; if not, the lease was lost, and the work was cancelled."""
-        _log.info("lease taken: this instance projects")
+        _log.info("lease taken: this instance %s", self._doing)
         work = asyncio.ensure_future(self._work())
         try:
             while self._lease.held:
@@ -129,7 +131,7 @@ class Leased:
         finally:
             work.cancel()
             await asyncio.wait({work})
-        _log.info("lease lost: another instance projects")
+        _log.info("lease lost: another instance %s", self._doing)
         return False
 
     async def _beat(self) -> None:

@@ -1,4 +1,4 @@
-"""The lease as a document: {_id: "projector", holder, beats}. A document's updates are atomic, and that is enough."""
+"""A lease as a document: {_id: NAME, holder, beats}. A document's updates are atomic, and that is enough."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from openbank.views.mongo.link import Documents, Link
 
 COLLECTION = "openbank_leases"
 
-_ONE = {"_id": "projector"}
-
 
 class MongoLease:
     """`LeaseRecord` on MongoDB."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, name: str) -> None:
         self._link = link
+        self._one = {"_id": name}
         self._documents: Documents = link.documents(COLLECTION)
 
     async def read(self) -> Term:
-        stored = await self._link.call(lambda: self._documents.find_one(_ONE))
+        stored = await self._link.call(lambda: self._documents.find_one(self._one))
         return Term(stored["holder"], int(stored["beats"])) if stored else FREE
 
     async def take(self, holder: str, seen: Term) -> bool:
         if seen == FREE:
-            await self._link.call(lambda: insert_if_missing(self._documents, {**_ONE, **_fields(FREE)}))
+            await self._link.call(lambda: insert_if_missing(self._documents, {**self._one, **_fields(FREE)}))
         return await self._update(_fields(seen), {"$set": _fields(Term(holder, seen.beats + 1))})
 
     async def renew(self, holder: str) -> bool:
@@ -36,7 +35,7 @@ class MongoLease:
         await self._update({"holder": holder}, {"$set": {"holder": FREE.holder}, "$inc": {"beats": Int64(1)}})
 
     async def _update(self, where: dict[str, object], change: dict[str, object]) -> bool:
-        done = await self._link.call(lambda: self._documents.update_one({**_ONE, **where}, change))
+        done = await self._link.call(lambda: self._documents.update_one({**self._one, **where}, change))
         return done.matched_count == 1
 
 

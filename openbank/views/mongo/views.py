@@ -103,9 +103,14 @@ class MongoViews:
         """Whether the database could be reached, and held these views, when it was last asked."""
         return self._link.trouble is None
 
-    def lease(self) -> MongoLease:
-        """The right to project, of which all instances on these views share one."""
-        return MongoLease(self._link)
+    @property
+    def link(self) -> Link:
+        """For what else is kept beside the views."""
+        return self._link
+
+    def lease(self, name: str = "projector") -> MongoLease:
+        """The right to project, or to do what `name` says, of which all instances on these views share one."""
+        return MongoLease(self._link, name)
 
     async def wait_for(self, position: int) -> None:
         await self._checkpoint.wait_for(position)

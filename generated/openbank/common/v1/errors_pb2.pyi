@@ -106,6 +106,14 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_OWNER_NOT_FOUND: _ErrorReason.ValueType  # 42
     """NOT_FOUND, with google.rpc.ResourceInfo. No person has the id given as owner_id. Metadata: ownerId."""
+    ERROR_REASON_SINK_NOT_FOUND: _ErrorReason.ValueType  # 43
+    """NOT_FOUND, with google.rpc.ResourceInfo. The instance that was asked was started without a sink of this name.
+    Metadata: sink.
+    """
+    ERROR_REASON_AGGREGATE_NOT_PARKED: _ErrorReason.ValueType  # 44
+    """NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, or was never sent one. Metadata:
+    sink, aggregate.
+    """
     ERROR_REASON_PERSON_ALREADY_EXISTS: _ErrorReason.ValueType  # 50
     """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
     Metadata: personId.
@@ -131,8 +139,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     units of its currency. Metadata: accountId, balance, amount, maxBalance.
     """
     ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 70
-    """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId or
-    accountId, expectedRevision, actualRevision.
+    """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
+    accountId or aggregateId, expectedRevision, actualRevision.
     """
     ERROR_REASON_POSITION_OUT_OF_RANGE: _ErrorReason.ValueType  # 75
     """OUT_OF_RANGE. A resume token stands before the first event that is still there, or beyond the end of the log (of
@@ -140,8 +148,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     earliestToken, the first place there is.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 80
-    """UNAVAILABLE, with RetryInfo. The event store or the views can't be reached, or take no writes. Metadata: store
-    ("events" or "views").
+    """UNAVAILABLE, with RetryInfo. The event store, the views or the records of sinks can't be reached, or take no
+    writes. Metadata: store ("events", "views" or "sinks").
     """
     ERROR_REASON_VIEW_BEHIND: _ErrorReason.ValueType  # 81
     """UNAVAILABLE, with RetryInfo. The view did not come as far as the request's consistency_token, or as the log was
@@ -279,6 +287,14 @@ whichever the caller gave.
 """
 ERROR_REASON_OWNER_NOT_FOUND: ErrorReason.ValueType  # 42
 """NOT_FOUND, with google.rpc.ResourceInfo. No person has the id given as owner_id. Metadata: ownerId."""
+ERROR_REASON_SINK_NOT_FOUND: ErrorReason.ValueType  # 43
+"""NOT_FOUND, with google.rpc.ResourceInfo. The instance that was asked was started without a sink of this name.
+Metadata: sink.
+"""
+ERROR_REASON_AGGREGATE_NOT_PARKED: ErrorReason.ValueType  # 44
+"""NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, or was never sent one. Metadata:
+sink, aggregate.
+"""
 ERROR_REASON_PERSON_ALREADY_EXISTS: ErrorReason.ValueType  # 50
 """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
 Metadata: personId.
@@ -304,8 +320,8 @@ ERROR_REASON_BALANCE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 62
 units of its currency. Metadata: accountId, balance, amount, maxBalance.
 """
 ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 70
-"""ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId or
-accountId, expectedRevision, actualRevision.
+"""ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
+accountId or aggregateId, expectedRevision, actualRevision.
 """
 ERROR_REASON_POSITION_OUT_OF_RANGE: ErrorReason.ValueType  # 75
 """OUT_OF_RANGE. A resume token stands before the first event that is still there, or beyond the end of the log (of
@@ -313,8 +329,8 @@ a bank restored from an older backup, for example). Start anew from a place of y
 earliestToken, the first place there is.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 80
-"""UNAVAILABLE, with RetryInfo. The event store or the views can't be reached, or take no writes. Metadata: store
-("events" or "views").
+"""UNAVAILABLE, with RetryInfo. The event store, the views or the records of sinks can't be reached, or take no
+writes. Metadata: store ("events", "views" or "sinks").
 """
 ERROR_REASON_VIEW_BEHIND: ErrorReason.ValueType  # 81
 """UNAVAILABLE, with RetryInfo. The view did not come as far as the request's consistency_token, or as the log was

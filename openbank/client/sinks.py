@@ -1,0 +1,113 @@
+"""`openbank sinks`: what an operator asks of sinks, and wants done about what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from openbank.client.errors import CannotAsk
+from openbank.operations.v1 import sinks_service_pb2 as messages
+from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
+from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
+
+ANSWER_SECONDS = 10.0
+LAG_EVENTS_MAX = 1_000
+"""Events are counted no further by the bank."""
+
+LIST = "list"
+SHOW = "show"
+RETRY = "retry"
+SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be done, as it was typed."""
+
+    target: str
+    action: str
+    sink: str = ""
+    aggregate: str = ""
+    all: bool = False
+    revision: int | None = None
+
+
+def ask(wanted: Wanted) -> Sequence[str]:
+    """The lines to print. Raises CannotAsk."""
+    actions = {LIST: _list, SHOW: _show, RETRY: _retry, SKIP: _skip}
+    with grpc.insecure_channel(wanted.target) as channel:
+        try:
+            return list(actions[wanted.action](SinksServiceStub(channel), wanted))
+        except grpc.RpcError as error:
+            status: Any = error
+            raise CannotAsk(f"{wanted.target} answers {status.code().name}: {status.details()}") from error
+
+
+def _list(stub: SinksServiceStub, _: Wanted) -> Iterator[str]:
+    sinks = stub.ListSinks(messages.ListSinksRequest(), timeout=ANSWER_SECONDS).sinks
+    if not sinks:
+        yield "no sinks: openbank serve --sink NAME=URL"
+        return
+    rows = [("NAME", "STATE", "BEHIND", "PARKED", "ADDRESS")]
+    rows += [(sink.name, _state(sink), _behind(sink), str(sink.parked_count), sink.address) for sink in sinks]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _show(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
+    response = stub.GetSink(messages.GetSinkRequest(sink=wanted.sink), timeout=ANSWER_SECONDS)
+    sink = response.sink
+    yield f"{sink.name} is {_state(sink)}"
+    if sink.trouble:
+        yield f"  because   {sink.trouble}, since {_time(sink.trouble_time)}"
+    yield f"  address   {sink.address}"
+    yield f"  behind    {_behind(sink)}"
+    yield f"  position  {sink.position}"
+    yield f"            reached {_time(sink.position_time)}"
+    yield f"  parked    {sink.parked_count}"
+    for parked in response.parked_aggregates:
+        yield f"            {_parked(parked)}"
+
+
+def _retry(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
+    request = messages.RetryParkedRequest(sink=wanted.sink, aggregate=wanted.aggregate, all_aggregates=wanted.all)
+    count = stub.RetryParked(request, timeout=ANSWER_SECONDS).retrying_count
+    yield f"{wanted.sink} is sent the events of {wanted.aggregate or f'{count} parked aggregates'} again"
+
+
+def _skip(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
+    request = messages.SkipParkedRequest(
+        sink=wanted.sink, aggregate=wanted.aggregate, all_events=wanted.all, expected_revision=wanted.revision
+    )
+    response = stub.SkipParked(request, timeout=ANSWER_SECONDS)
+    if wanted.all:
+        yield f"{wanted.sink} is left without what was held back of {wanted.aggregate}, and is sent what comes"
+    else:
+        revision = response.parked_aggregate.revision
+        yield f"{wanted.sink} is left without revision {revision - 1} of {wanted.aggregate}, and is sent the rest"
+
+
+def _state(sink: Sink) -> str:
+    return SinkState.Name(sink.state).removeprefix("SINK_STATE_")
+
+
+def _behind(sink: Sink) -> str:
+    if not sink.lag_events:
+        return "-"
+    count = f"{LAG_EVENTS_MAX} or more" if sink.lag_events >= LAG_EVENTS_MAX else str(sink.lag_events)
+    return f"{count} events, {sink.lag_duration.ToSeconds()} s"
+
+
+def _parked(parked: ParkedAggregate) -> str:
+    doing = "is sent again" if parked.retrying else f"{parked.reason}, {_time(parked.park_time)}"
+    return f"{parked.aggregate} from revision {parked.revision}: {doing}"
+
+
+def _time(time: Timestamp) -> str:
+    return datetime.fromtimestamp(time.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

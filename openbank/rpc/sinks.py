@@ -1,0 +1,92 @@
+"""openbank.operations.v1.SinksService."""
+
+from __future__ import annotations
+
+from openbank.domain.fields import Fields
+from openbank.eventstore.token import Tokens
+from openbank.operations.v1 import sink_pb2
+from openbank.operations.v1 import sinks_service_pb2 as messages
+from openbank.sinks.address import NAME_LENGTH_MAX
+from openbank.sinks.desk import Desk, Sink
+from openbank.sinks.port import Parked
+
+SERVICE = messages.DESCRIPTOR.services_by_name["SinksService"]
+
+
+class Sinks:
+    def __init__(self, desk: Desk, tokens: Tokens) -> None:
+        self._desk = desk
+        self._tokens = tokens
+
+    async def ListSinks(self, _: messages.ListSinksRequest, __: str) -> messages.ListSinksResponse:
+        response = messages.ListSinksResponse()
+        for sink in await self._desk.sinks():
+            self._fill_sink(response.sinks.add(), sink)
+        return response
+
+    async def GetSink(self, request: messages.GetSinkRequest, _: str) -> messages.GetSinkResponse:
+        fields = Fields()
+        name = _read_sink(fields, request.sink)
+        fields.check()
+        sink = await self._desk.sink(name)
+        response = messages.GetSinkResponse()
+        self._fill_sink(response.sink, sink)
+        for aggregate, parked in sorted(sink.record.parked.items(), key=lambda item: item[1].time):
+            _fill_parked(response.parked_aggregates.add(), aggregate, parked)
+        return response
+
+    async def RetryParked(self, request: messages.RetryParkedRequest, _: str) -> messages.RetryParkedResponse:
+        fields = Fields()
+        name = _read_sink(fields, request.sink)
+        aggregate = "" if request.all_aggregates else _read_aggregate(fields, request.aggregate)
+        fields.check()
+        if request.all_aggregates:
+            return messages.RetryParkedResponse(retrying_count=await self._desk.retry_all(name))
+        await self._desk.retry(name, aggregate)
+        return messages.RetryParkedResponse(retrying_count=1)
+
+    async def SkipParked(self, request: messages.SkipParkedRequest, _: str) -> messages.SkipParkedResponse:
+        fields = Fields()
+        name = _read_sink(fields, request.sink)
+        aggregate = _read_aggregate(fields, request.aggregate)
+        expected_revision = request.expected_revision if request.HasField("expected_revision") else None
+        if expected_revision is not None and expected_revision < 1:
+            fields.refuse("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more")
+        fields.check()
+        response = messages.SkipParkedResponse()
+        if request.all_events:
+            await self._desk.skip_all(name, aggregate, expected_revision)
+        else:
+            parked = await self._desk.skip(name, aggregate, expected_revision)
+            _fill_parked(response.parked_aggregate, aggregate, parked)
+        return response
+
+    def _fill_sink(self, message: sink_pb2.Sink, sink: Sink) -> None:
+        record = sink.record
+        message.name = sink.address.name
+        message.address = sink.address.shown
+        message.state = sink_pb2.SinkState.Value(f"SINK_STATE_{sink.state.value}")
+        message.position = self._tokens.encode(record.position)
+        message.position_time.FromMicroseconds(record.position_time)
+        message.lag_events = sink.lag_events
+        message.lag_duration.FromMicroseconds(sink.lag_microseconds)
+        message.parked_count = len(record.parked)
+        if record.trouble is not None:
+            message.trouble = record.trouble.reason
+            message.trouble_time.FromMicroseconds(record.trouble.since)
+
+
+def _fill_parked(message: sink_pb2.ParkedAggregate, aggregate: str, parked: Parked) -> None:
+    message.aggregate = aggregate
+    message.revision = parked.revision
+    message.reason = parked.reason
+    message.park_time.FromMicroseconds(parked.time)
+    message.retrying = parked.retrying
+
+
+def _read_sink(fields: Fields, name: str) -> str:
+    return fields.text("sink", name, NAME_LENGTH_MAX, required=True)
+
+
+def _read_aggregate(fields: Fields, aggregate: str) -> str:
+    return fields.text("aggregate", aggregate, NAME_LENGTH_MAX, required=True)

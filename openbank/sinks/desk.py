@@ -1,0 +1,168 @@
+"""What an operator asks of the sinks and wants done, at any instance: the answer, and the wish, are in the record.
+
+The instance that sends sees a wish within half a second, or before its next page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from openbank.domain.clock import Clock
+from openbank.domain.errors import Refused, RevisionMismatch
+from openbank.eventstore.codec import is_ours
+from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.streams import split
+from openbank.publishing.events import SOURCES
+from openbank.sinks.address import SinkAddress
+from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, SinkRecords
+from openbank.sinks.sender import Log
+
+LAG_EVENTS_MAX = 1_000
+"""Events are counted no further: the log may be long."""
+TRIES_MAX = 20
+"""Each time another one was faster, which is a page of the sender's."""
+
+
+class SinkState(Enum):
+    CAUGHT_UP = "CAUGHT_UP"
+    SENDING = "SENDING"
+    WAITING = "WAITING"
+
+
+class Sink(NamedTuple):
+    """A sink as it is now. Of the log after its place, `lag_events` are for it, up to LAG_EVENTS_MAX and not parked;
+    the first of them was recorded `lag_microseconds` ago.
+    """
+
+    address: SinkAddress
+    record: SinkRecord
+    lag_events: int
+    lag_microseconds: int
+
+    @property
+    def state(self) -> SinkState:
+        if self.record.trouble is not None:
+            return SinkState.WAITING
+        return SinkState.SENDING if self.lag_events else SinkState.CAUGHT_UP
+
+
+class SinkNotFound(Refused):
+    reason = "SINK_NOT_FOUND"
+
+    def __init__(self, sink: str) -> None:
+        super().__init__(f"no sink of this instance has the name {sink}", sink=sink)
+
+
+class AggregateNotParked(Refused):
+    reason = "AGGREGATE_NOT_PARKED"
+
+    def __init__(self, sink: str, aggregate: str) -> None:
+        super().__init__(f"{aggregate} is not parked at the sink {sink}", sink=sink, aggregate=aggregate)
+
+
+class Desk:
+    def __init__(self, addresses: Sequence[SinkAddress], log: Log, records: SinkRecords, clock: Clock) -> None:
+        self._addresses = {address.name: address for address in addresses}
+        self._log = log
+        self._records = records
+        self._clock = clock
+
+    async def sinks(self) -> Sequence[Sink]:
+        """In the order in which they were named. Raises RecordsUnavailable, StoreUnavailable."""
+        return [await self.sink(name) for name in self._addresses]
+
+    async def sink(self, name: str) -> Sink:
+        """Raises SinkNotFound; RecordsUnavailable, StoreUnavailable."""
+        address = self._address(name)
+        stored = await self._records.load(name)
+        if stored is None:
+            raise RecordsUnavailable(f"the record of the sink {name} is gone")
+        waiting = await self._waiting(stored.record.position, stored.record.parked)
+        lag = max(0, self._clock() - waiting[0].metadata.record_time) if waiting else 0
+        return Sink(address, stored.record, len(waiting), lag)
+
+    async def retry(self, name: str, aggregate: str) -> Parked:
+        """Has the aggregate's events sent again, from the first that the sink does not have. Nothing new if they are.
+
+        Raises SinkNotFound, AggregateNotParked; RecordsUnavailable.
+        """
+        return await self._change(name, aggregate, lambda held: held._replace(retrying=True))
+
+    async def retry_all(self, name: str) -> int:
+        """The same for all of a sink's parked aggregates; how many there are."""
+
+        def retry_all(record: SinkRecord) -> SinkRecord:
+            again = {stream: held._replace(retrying=True) for stream, held in record.parked.items()}
+            return record._replace(parked=again)
+
+        return len((await self._update(name, retry_all)).parked)
+
+    async def skip(self, name: str, aggregate: str, expected_revision: int | None) -> Parked:
+        """Leaves out the first event that the sink does not have, and has those behind it sent.
+
+        Raises SinkNotFound, AggregateNotParked, RevisionMismatch if that event is another one; RecordsUnavailable.
+        """
+
+        def skip(held: Parked) -> Parked:
+            _check(aggregate, held, expected_revision)
+            return held._replace(revision=held.revision + 1, retrying=True)
+
+        return await self._change(name, aggregate, skip)
+
+    async def skip_all(self, name: str, aggregate: str, expected_revision: int | None) -> None:
+        """Leaves out all of the aggregate's events that were passed over, up to the sink's place in the log.
+
+        Raises as `skip` does.
+        """
+
+        def skip_all(record: SinkRecord) -> SinkRecord:
+            _check(aggregate, _held(name, record, aggregate), expected_revision)
+            rest = {stream: held for stream, held in record.parked.items() if stream != aggregate}
+            return record._replace(parked=rest)
+
+        await self._update(name, skip_all)
+
+    def _address(self, name: str) -> SinkAddress:
+        if name not in self._addresses:
+            raise SinkNotFound(name)
+        return self._addresses[name]
+
+    async def _waiting(self, after: LogPosition, parked: Mapping[str, Parked]) -> list[RecordedEvent]:
+        read = await self._log.read(after, LAG_EVENTS_MAX)
+        waiting = [event for event in read.events if event.stream not in parked and _is_published(event)]
+        return waiting[:LAG_EVENTS_MAX]
+
+    async def _change(self, name: str, aggregate: str, change: Callable[[Parked], Parked]) -> Parked:
+        def changed(record: SinkRecord) -> SinkRecord:
+            held = _held(name, record, aggregate)
+            return record._replace(parked={**record.parked, aggregate: change(held)})
+
+        return (await self._update(name, changed)).parked[aggregate]
+
+    async def _update(self, name: str, change: Callable[[SinkRecord], SinkRecord]) -> SinkRecord:
+        self._address(name)
+        for _ in range(TRIES_MAX):
+            stored = await self._records.load(name)
+            if stored is None:
+                break
+            record = change(stored.record)
+            if record == stored.record or await self._records.save(name, record, stored.version) is not None:
+                return record
+        raise RecordsUnavailable(f"the record of the sink {name} could not be changed")
+
+
+def _held(sink: str, record: SinkRecord, aggregate: str) -> Parked:
+    if aggregate not in record.parked:
+        raise AggregateNotParked(sink, aggregate)
+    return record.parked[aggregate]
+
+
+def _check(aggregate: str, held: Parked, expected_revision: int | None) -> None:
+    if expected_revision not in (None, held.revision):
+        raise RevisionMismatch("aggregate", aggregate, expected_revision, held.revision)
+
+
+def _is_published(event: RecordedEvent) -> bool:
+    return is_ours(event.type) and split(event.stream)[0] in SOURCES

@@ -1,0 +1,39 @@
+"""A sink's record as a document, the same in every adapter, for people to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openbank.eventstore.port import LogPosition
+from openbank.sinks.port import Parked, SinkRecord, Trouble
+
+Document = dict[str, Any]
+
+
+def to_document(record: SinkRecord) -> Document:
+    position = record.position
+    return {
+        "bank_id": record.bank_id,
+        "store_id": record.store_id,
+        "position": position.position,
+        "stream": position.stream,
+        "revision": position.revision,
+        "position_time": record.position_time,
+        "parked": [{"stream": stream, **parked._asdict()} for stream, parked in record.parked.items()],
+        "trouble": record.trouble._asdict() if record.trouble else None,
+    }
+
+
+def from_document(document: Document) -> SinkRecord:
+    trouble = document["trouble"]
+    return SinkRecord(
+        document["bank_id"],
+        document["store_id"],
+        LogPosition(document["position"], document["stream"], document["revision"]),
+        document["position_time"],
+        {
+            parked["stream"]: Parked(parked["revision"], parked["reason"], parked["time"], parked["retrying"])
+            for parked in document["parked"]
+        },
+        Trouble(trouble["reason"], trouble["since"]) if trouble else None,
+    )

@@ -1,0 +1,77 @@
+"""What comes next for a sink: a page of the log, and of each aggregate that is being sent again a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
+from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent
+from openbank.publishing.events import cloud_event
+from openbank.sinks.delivery import Delivery, Outgoing
+from openbank.sinks.port import Parked
+
+AGAIN_EVENTS_MAX = 50
+AGAIN_AGGREGATES_MAX = 10
+"""Events of an aggregate, and aggregates, that are sent again in one page: all of it is in memory."""
+UNREADABLE = "this version of the bank cannot read the event: "
+"""Begins the reason of what is parked by the sender itself, for another version to send."""
+
+
+class Page(NamedTuple):
+    """All that the sink is to have of the log up to `through`, but for what stays parked."""
+
+    through: LogPosition
+    outgoing: list[Outgoing]
+    unreadable: Mapping[str, Parked]
+    again: Mapping[str, tuple[int, bool]]
+    """Of aggregates that are sent again: the last revision that is on this page, and whether that is all there is."""
+
+    def parked_meanwhile(self, parked: Mapping[str, Parked], delivery: Delivery) -> dict[str, Parked]:
+        """What is parked while the page is being delivered, and the place in the log is still the one before it."""
+        result = dict(parked)
+        for stream in self.again:
+            if stream in delivery.accepted:
+                result[stream] = parked[stream]._replace(revision=delivery.accepted[stream] + 1)
+        return {**result, **delivery.refused}
+
+    def parked_afterwards(self, parked: Mapping[str, Parked], delivery: Delivery) -> dict[str, Parked]:
+        """What is parked once the page has been delivered, and the place in the log is `through`."""
+        result = dict(parked)
+        for stream, (revision, complete) in self.again.items():
+            result[stream] = parked[stream]._replace(revision=revision + 1)
+            if complete:
+                del result[stream]
+        # What was refused comes before what was not even sent.
+        return {**result, **self.unreadable, **delivery.refused}
+
+
+async def next_page(store: EventStore, read: LogSlice, parked: Mapping[str, Parked], now: int) -> Page:
+    """From what was read of the log, where parked aggregates are passed over. Raises StoreUnavailable."""
+    page = Page(read.through, [], {}, {})
+    unreadable: dict[str, Parked] = {}
+    _add([event for event in read.events if event.stream not in parked], page.outgoing, unreadable, now)
+    again: dict[str, tuple[int, bool]] = {}
+    for stream in [stream for stream, held in parked.items() if held.retrying][:AGAIN_AGGREGATES_MAX]:
+        after = parked[stream].revision - 1
+        there = await store.read_stream(stream, after, AGAIN_EVENTS_MAX)
+        events = [event for event in there if event.position <= read.through.position]
+        _add(events, page.outgoing, unreadable, now)
+        complete = len(events) < len(there) or len(there) < AGAIN_EVENTS_MAX
+        again[stream] = (events[-1].revision if events else after), complete
+    return page._replace(unreadable=unreadable, again=again)
+
+
+def _add(events: Iterable[RecordedEvent], outgoing: list[Outgoing], unreadable: dict[str, Parked], now: int) -> None:
+    for event in events:
+        if event.stream in unreadable:
+            continue
+        try:
+            published = cloud_event(event)
+        except (UnknownEventType, UndecodableEvent) as error:
+            # Without the error's own words: they may hold what people entrusted to the bank.
+            reason = f"{UNREADABLE}{type(error).__name__}, {event.type}"
+            unreadable[event.stream] = Parked(event.revision, reason, now)
+            continue
+        if published is not None:
+            outgoing.append(Outgoing(event.stream, event.revision, published))

@@ -1,0 +1,50 @@
+"""Where a sink is in this log: as it is recorded, or, where the log is another one now, as near to that as is safe."""
+
+from __future__ import annotations
+
+import logging
+
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, StoreRefused
+from openbank.sinks.port import SinkRecord
+
+MARGIN_MICROSECONDS = 3_600_000_000
+"""How far before the last known time it is gone on in a log that does not have the sink's place: clocks differ."""
+
+_log = logging.getLogger(__name__)
+
+
+def new_record(store: EventStore, at: LogPosition, now: int) -> SinkRecord:
+    return SinkRecord(store.bank_id, store.store_id, at, now)
+
+
+async def in_this_log(store: EventStore, sink: str, record: SinkRecord) -> SinkRecord:
+    """The record with its place in this log; the record itself where it is of this log, and ahead of nothing.
+
+    A copy of the log has the place by stream and revision. A log that was restored from a backup made before the sink
+    came so far does not have it: what it has of that time the sink has too, so that only what was recorded since the
+    sink was last sent something can be new to it. Raises StoreRefused for another bank's, StoreUnavailable.
+    """
+    if record.bank_id != store.bank_id:
+        raise StoreRefused(f"the record of the sink {sink} is of the bank {record.bank_id}, not of {store.bank_id}")
+    if record.store_id == store.store_id and await _holds(store, record.position):
+        return record
+    at = await _locate(store, record.position)
+    if at is None:
+        since = record.position_time - MARGIN_MICROSECONDS
+        at = await store.position_at(since)
+        values = {"sink": sink, "position": record.position.position, "goes_on_at": at.position}
+        _log.warning("sink's place is not in this log", extra={"values": values})
+    return record._replace(store_id=store.store_id, position=at)
+
+
+async def _holds(store: EventStore, at: LogPosition) -> bool:
+    if at.position > (await store.head()).position:
+        return False
+    if not at.stream:
+        return True
+    here = await store.locate(at.stream, at.revision)
+    return here is not None and here.position <= at.position
+
+
+async def _locate(store: EventStore, at: LogPosition) -> LogPosition | None:
+    return await store.locate(at.stream, at.revision) if at.stream else BEGINNING

@@ -1,0 +1,81 @@
+"""What is kept of a sink: how far it has come, and what it would not take.
+
+One conformance suite, `tests/sinks/conformance.py`, holds each adapter to these words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from openbank.eventstore.port import LogPosition
+
+NEW = 0
+"""The version of a sink of which nothing is kept yet."""
+
+
+class Parked(NamedTuple):
+    """An aggregate whose events are held back, because the sink refused one of them.
+
+    `revision` is the first that the sink does not have, `reason` why it would not take it, and `time` when it said so,
+    in microseconds since 1970 UTC. While `retrying`, the sender sends from `revision` on.
+    """
+
+    revision: int
+    reason: str
+    time: int
+    retrying: bool = False
+
+
+class Trouble(NamedTuple):
+    """Why nothing can be sent, and since when, in microseconds since 1970 UTC."""
+
+    reason: str
+    since: int
+
+
+class SinkRecord(NamedTuple):
+    """All of the log up to `position` was accepted by the sink, or holds what is parked or was skipped.
+
+    The position is one of the store `store_id` of the bank `bank_id`; another copy of the log finds the same place by
+    its stream and revision. It was reached at `position_time`, in microseconds since 1970 UTC. `parked` is by the name
+    of the aggregate's stream.
+    """
+
+    bank_id: str
+    store_id: str
+    position: LogPosition
+    position_time: int
+    parked: Mapping[str, Parked] = {}
+    trouble: Trouble | None = None
+
+
+class Stored(NamedTuple):
+    """A record as it was read. Its version changes with every change."""
+
+    record: SinkRecord
+    version: int
+
+
+class RecordsUnavailable(Exception):
+    """The records cannot be reached. What was to be saved may have been: load it again."""
+
+
+class SinkRecords(Protocol):
+    """The records of all sinks, by the sink's name.
+
+    Durable: what `save` has said yes to is there after a crash. Whole: a record is saved as one, place and parked
+    aggregates together. Exact: of several who change the same version one succeeds, whichever instances they are in.
+    Every method may raise RecordsUnavailable.
+    """
+
+    async def load(self, sink: str) -> Stored | None: ...
+
+    async def save(self, sink: str, record: SinkRecord, version: int) -> int | None:
+        """Replaces the record if it is still at `version`, NEW for one that must not be there yet.
+
+        The version that it has now; None where another was faster, and nothing was changed.
+        """
+        ...
+
+    async def close(self) -> None: ...

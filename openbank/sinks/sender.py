@@ -1,0 +1,226 @@
+"""One sink's sender: follows the log from the sink's place, a page at a time.
+
+The place moves once all of a page was accepted or parked, so that whatever is killed in between, the page is sent
+again. Every change of the record is made to the version that was seen: of two senders, or a sender and an operator, one
+is told to look again, and does the page once more. So there can be duplicates, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NoReturn, Protocol
+
+from openbank.domain.clock import Clock
+from openbank.eventstore.port import EventStore, LogPosition, LogSlice, StoreUnavailable
+from openbank.sinks.address import LIVE, SinkAddress
+from openbank.sinks.delivery import Delivery
+from openbank.sinks.page import UNREADABLE, Page, next_page
+from openbank.sinks.place import in_this_log, new_record
+from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, SinkRecords, Stored, Trouble
+from openbank.sinks.transport import Later, Transport
+
+PAGE_EVENTS_MAX = 200
+PARKED_MAX = 1_000
+"""Parked aggregates with which a sink goes on. Whoever refuses so much is broken, and more would be parked in vain."""
+POLL_SECONDS = 0.5
+"""While nothing is appended: how soon an operator's wish is seen."""
+RETRY_SECONDS_MIN = 0.2
+LAG_SECONDS = 60.0
+"""Between two lines about a sink that is behind."""
+
+_log = logging.getLogger(__name__)
+
+
+class Log(Protocol):
+    """The log as this process follows it: `eventstore.tail.LogTail`."""
+
+    async def read(self, after: LogPosition, limit: int) -> LogSlice: ...
+
+    async def wait(self, after: int) -> None: ...
+
+
+class Sender:
+    def __init__(
+        self,
+        address: SinkAddress,
+        log: Log,
+        store: EventStore,
+        records: SinkRecords,
+        transport: Transport,
+        clock: Clock,
+        retry_seconds_max: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._address = address
+        self._name = address.name
+        self._log = log
+        self._store = store
+        self._records = records
+        self._transport = transport
+        self._clock = clock
+        self._pauses = _Pauses(retry_seconds_max)
+        self._sleep = sleep
+        self._told_trouble = ""
+        self._told_lag_at = float("-inf")
+
+    async def prepare(self) -> None:
+        """Sees to it that the sink has a place in this log: a new one begins where its address says.
+
+        Raises StoreRefused for a record of another bank; RecordsUnavailable, StoreUnavailable.
+        """
+        while True:
+            stored = await self._records.load(self._name)
+            if stored is None:
+                begin = await self._store.head() if self._address.start == LIVE else LogPosition(0)
+                wanted = new_record(self._store, begin, self._clock())
+            else:
+                wanted = await in_this_log(self._store, self._name, stored.record)
+                if wanted == stored.record:
+                    return
+            if await self._records.save(self._name, wanted, stored.version if stored else NEW) is not None:
+                return
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._begin()
+                await self._follow()
+            except (RecordsUnavailable, StoreUnavailable) as error:
+                seconds = self._pauses.next()
+                self._tell_trouble(str(error), seconds)
+                await self._sleep(seconds)
+            except Exception:
+                _log.exception("sink has failed", extra={"values": {"sink": self._name}})
+                await self._sleep(self._pauses.next())
+
+    async def _begin(self) -> None:
+        """What another version could not read, this one may."""
+        await self.prepare()
+        stored = await self._load()
+        parked = stored.record.parked
+        again = {
+            stream: held._replace(retrying=True) if held.reason.startswith(UNREADABLE) else held
+            for stream, held in parked.items()
+        }
+        if again != parked:
+            await self._save(stored, stored.record._replace(parked=again))
+
+    async def _follow(self) -> NoReturn:
+        stored: Stored | None = None
+        while True:
+            stored = await self._advance(stored or await self._load())
+
+    async def _advance(self, stored: Stored) -> Stored | None:
+        """A page. The record as it is then; None where it has to be looked at again."""
+        record = stored.record
+        page = await self._read(record)
+        if page is None:
+            await self._halt(stored)
+            return None
+        if page.outgoing or page.again or page.through != record.position or record.trouble is not None:
+            return await self._deliver(stored, page)
+        self._pauses.reset()
+        self._tell_trouble("", 0)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._log.wait(record.position.position), POLL_SECONDS)
+        return None
+
+    async def _read(self, record: SinkRecord) -> Page | None:
+        """None where so much is parked that it is not gone on."""
+        read = LogSlice([], record.position)
+        if len(record.parked) < PARKED_MAX:
+            read = await self._log.read(record.position, PAGE_EVENTS_MAX)
+        elif not any(held.retrying for held in record.parked.values()):
+            return None
+        return await next_page(self._store, read, record.parked, self._clock())
+
+    async def _halt(self, stored: Stored) -> None:
+        reason = f"{len(stored.record.parked)} aggregates are parked: retry or skip some"
+        await self._note(stored, stored.record, Later(reason), POLL_SECONDS)
+        await self._sleep(POLL_SECONDS)
+
+    async def _deliver(self, stored: Stored, page: Page) -> Stored | None:
+        base = stored.record
+        delivery = Delivery(page.outgoing, self._transport, self._clock)
+        while (later := await delivery.round()) is not None:
+            self._tell_lag(base, page)
+            if delivery.moved:
+                self._pauses.reset()
+            seconds = self._pauses.next(later.after_seconds)
+            meanwhile = base._replace(parked=page.parked_meanwhile(base.parked, delivery))
+            noted = await self._note(stored, meanwhile, later, seconds)
+            if noted is None:
+                return None
+            stored = noted
+            await self._sleep(seconds)
+        self._pauses.reset()
+        self._tell_lag(base, page)
+        parked = page.parked_afterwards(base.parked, delivery)
+        self._tell_trouble("", 0)
+        reached = base.position_time if page.through == base.position else self._clock()
+        done = SinkRecord(base.bank_id, base.store_id, page.through, reached, parked)
+        return await self._save(stored, done)
+
+    async def _note(self, stored: Stored, record: SinkRecord, later: Later, seconds: float) -> Stored | None:
+        """Keeps, for all to see, why nothing can be sent, and what was parked nonetheless."""
+        known = stored.record.trouble
+        trouble = Trouble(later.reason, known.since if known else self._clock())
+        self._tell_trouble(later.reason, seconds)
+        record = record._replace(trouble=trouble)
+        return stored if record == stored.record else await self._save(stored, record)
+
+    async def _save(self, stored: Stored, record: SinkRecord) -> Stored | None:
+        version = await self._records.save(self._name, record, stored.version)
+        if version is None:
+            return None
+        for stream, held in record.parked.items():
+            if not held.retrying and held != stored.record.parked.get(stream):
+                values = {"sink": self._name, "aggregate": stream, "revision": held.revision, "reason": held.reason}
+                _log.warning("sink refuses an event: its aggregate is parked", extra={"values": values})
+        return Stored(record, version)
+
+    async def _load(self) -> Stored:
+        stored = await self._records.load(self._name)
+        if stored is None:
+            raise RecordsUnavailable(f"the record of the sink {self._name} is gone")
+        return stored
+
+    def _tell_trouble(self, reason: str, retry_seconds: float) -> None:
+        """A line when it begins, changes or ends, and none for every try."""
+        if reason and reason != self._told_trouble:
+            values = {"sink": self._name, "reason": reason, "retry_seconds": round(retry_seconds, 1)}
+            _log.warning("sink waits", extra={"values": values})
+        elif self._told_trouble and not reason:
+            _log.info("sink goes on", extra={"values": {"sink": self._name}})
+        self._told_trouble = reason
+
+    def _tell_lag(self, record: SinkRecord, page: Page) -> None:
+        """A line now and then about a sink that is behind."""
+        now = asyncio.get_running_loop().time()
+        if not page.outgoing or now - self._told_lag_at < LAG_SECONDS:
+            return
+        lag_seconds = (self._clock() - page.outgoing[0].event.time) / 1_000_000
+        if lag_seconds >= LAG_SECONDS:
+            self._told_lag_at = now
+            values = {"sink": self._name, "lag_seconds": round(lag_seconds), "parked": len(record.parked)}
+            _log.warning("sink is behind", extra={"values": values})
+
+
+class _Pauses:
+    """Between tries: twice as long each time, with jitter, so that senders do not come back in one moment."""
+
+    def __init__(self, seconds_max: float) -> None:
+        self._seconds_max = seconds_max
+        self._seconds = 0.0
+
+    def next(self, seconds_min: float = 0.0) -> float:
+        self._seconds = min(max(2 * self._seconds, RETRY_SECONDS_MIN), self._seconds_max)
+        return max(self._seconds * random.uniform(0.5, 1.0), seconds_min * random.uniform(1.0, 1.1))
+
+    def reset(self) -> None:
+        self._seconds = 0.0

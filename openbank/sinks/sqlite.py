@@ -1,0 +1,101 @@
+"""The embedded records: one SQLite file in WAL mode, apart from the views, which may be deleted at any time.
+
+Every save is synced. There is one a page of the log, or for what an operator wants, and it is made in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from openbank.eventstore.port import StoreRefused
+from openbank.sinks.documents import from_document, to_document
+from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
+
+FILE = "sinks.db"
+APPLICATION_ID = 0x4F42736B
+"""In the file's header: "OBsk"."""
+FORMAT = 1
+
+_SCHEMA = f"""
+CREATE TABLE sinks (
+    name TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    record TEXT NOT NULL
+) STRICT;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+"""
+_INSERT = "INSERT INTO sinks VALUES (?1, ?3 + 1, ?2) ON CONFLICT DO NOTHING"
+_UPDATE = "UPDATE sinks SET record = ?2, version = ?3 + 1 WHERE name = ?1 AND version = ?3"
+
+Done = TypeVar("Done")
+
+
+class SqliteSinkRecords:
+    """`SinkRecords` in `DIRECTORY/sinks.db`. One process at a time: the caller holds the directory's lock."""
+
+    def __init__(self, directory: Path) -> None:
+        """Opened, and made where there is none, at the first use: a bank without sinks has no such file."""
+        self._path = (directory / FILE).resolve()
+        self._connection: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, "sinks")
+
+    async def load(self, sink: str) -> Stored | None:
+        """Raises StoreRefused for a file that is not of this format. It is never set aside."""
+        select = "SELECT record, version FROM sinks WHERE name = ?"
+        row = await self._run(lambda connection: connection.execute(select, (sink,)).fetchone())
+        return Stored(from_document(json.loads(row[0])), row[1]) if row else None
+
+    async def save(self, sink: str, record: SinkRecord, version: int) -> int | None:
+        text = json.dumps(to_document(record))
+        statement = _INSERT if version == NEW else _UPDATE
+        changed = await self._run(lambda connection: connection.execute(statement, (sink, text, version)).rowcount)
+        return version + 1 if changed else None
+
+    async def close(self) -> None:
+        """Waits for a save under way."""
+        self._thread.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _run(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._connected, work)
+        except sqlite3.Error as error:
+            raise RecordsUnavailable(f"{self._path}: {error}") from error
+
+    def _connected(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
+        if self._connection is None:
+            self._connection = _open(self._path)
+        return work(self._connection)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _check_format(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    if application != APPLICATION_ID:
+        raise StoreRefused(f"{path} is another program's")
+    if version != FORMAT:
+        raise StoreRefused(f"{path} has format {version}, written by a newer version; this one reads {FORMAT}")

@@ -1,0 +1,73 @@
+"""What --sink says."""
+
+from __future__ import annotations
+
+import pytest
+
+from openbank.config import BadSetting, Settings, settings
+from openbank.sinks.address import SinkAddress, parse
+
+
+def test_a_url_alone_is_a_sink_of_that_name() -> None:
+    assert parse("https://crm.example/events") == SinkAddress(
+        "https://crm.example/events", "https://crm.example/events", "structured", "beginning"
+    )
+
+
+def test_what_is_secret_in_a_url_is_neither_its_name_nor_shown() -> None:
+    sink = parse("https://me:secret@crm.example:8443/events?key=secret#mode=binary")
+    assert sink.name == sink.shown == "https://crm.example:8443/events"
+    assert sink.url == "https://me:secret@crm.example:8443/events?key=secret"
+
+
+def test_a_name_is_before_an_equals_sign_and_options_are_behind_a_hash() -> None:
+    assert parse("crm=https://crm.example/?a=b#mode=batched&start=live") == SinkAddress(
+        "crm", "https://crm.example/?a=b", "batched", "live"
+    )
+    assert parse("bus=nats://127.0.0.1:4222/bank.events").mode == "structured"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("crm", "must be URL or NAME=URL"),
+        ("ftp://crm.example", "must be URL or NAME=URL"),
+        ("https://", "must be URL or NAME=URL"),
+        ("https://crm.example:port", "must be URL or NAME=URL"),
+        ("my crm=https://crm.example", "must be URL or NAME=URL"),
+        ("https://crm.example#mode=fast", "must have a mode of structured, binary, batched for https://"),
+        ("nats://bus.example#mode=batched", "must have a mode of structured, binary for nats://"),
+        ("https://crm.example#start=middle", "must have a start of beginning or live"),
+        ("https://crm.example#speed=high", "no options but mode and start behind #, such as speed"),
+        ("https://crm.example#fast", "options of the form"),
+        ("nats://bus.example/two words", "must be URL or NAME=URL"),
+        ("nats://bus.example/a.>", "what subjects begin with"),
+        (f"https://crm.example/{'x' * 200}", "too long"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(text)
+
+
+def test_the_flag_may_be_given_more_than_once_and_wins_over_the_environment() -> None:
+    chosen = settings({"sink": ["crm=https://a.example", "https://b.example"]}, {"OPENBANK_SINK": "https://c.example"})
+    assert [sink.name for sink in chosen.sink] == ["crm", "https://b.example"]
+
+
+def test_in_the_environment_there_are_spaces_between() -> None:
+    chosen = settings({}, {"OPENBANK_SINK": "crm=https://a.example  https://b.example"})
+    assert [sink.name for sink in chosen.sink] == ["crm", "https://b.example"]
+    assert Settings().sink == ()
+
+
+def test_two_of_one_name_are_refused() -> None:
+    with pytest.raises(BadSetting, match=r"--sink must have a name of its own .*: crm is there twice"):
+        settings({"sink": ["crm=https://a.example", "crm=https://b.example"]}, {})
+
+
+def test_a_refusal_repeats_no_secret() -> None:
+    for text in ("https://me:secret@crm.example#mode=fast", "https://crm.example?key=secret#mode=fast"):
+        with pytest.raises(BadSetting) as refused:
+            settings({"sink": [text]}, {})
+        assert "secret" not in str(refused.value)

@@ -1,0 +1,483 @@
+"""One sink's sender: over a log in memory, to a sink that is told what to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import sleep
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import pytest
+
+from openbank.domain.errors import RevisionMismatch
+from openbank.eventstore.port import BEGINNING, LogPosition, StoreRefused
+from openbank.eventstore.tail import LogTail
+from openbank.publishing.cloudevent import CloudEvent
+from openbank.publishing.events import cloud_event
+from openbank.sinks import page, sender
+from openbank.sinks.address import SinkAddress
+from openbank.sinks.desk import AggregateNotParked, Desk, SinkNotFound, SinkState
+from openbank.sinks.place import MARGIN_MICROSECONDS
+from openbank.sinks.port import SinkRecord
+from openbank.sinks.sender import Sender
+from openbank.sinks.transport import Accepted, Answer, Later, Refused, Transport
+from tests import callers
+from tests.eventstore.memory import MemoryStore
+from tests.sinks.memory import MemoryRecords
+from tests.sinks.receivers import Receiver, poison
+from tests.views.histories import START, History
+
+CRM = SinkAddress("crm", "https://crm.example/", "structured", "beginning")
+NOW = START + 60_000_000
+
+until = partial(callers.until, seconds_max=30.0)
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Bench:
+    """A log, a sink, its records, and senders to start."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(step=10)
+        self.history = History(self.store)
+        self.tail = LogTail(self.store, ring_events=20)
+        self.records = MemoryRecords()
+        self.receiver = Receiver()
+        self.desk = Desk([CRM], self.tail, self.records, lambda: NOW)
+
+    def sender(self, address: SinkAddress = CRM, transport: Transport | None = None, sleep: Sleep = sleep) -> Sender:
+        to = transport or self.receiver
+        return Sender(address, self.tail, self.store, self.records, to, lambda: NOW, 0.01, sleep)
+
+    @asynccontextmanager
+    async def sending(
+        self, address: SinkAddress = CRM, transport: Transport | None = None, sleep: Sleep = sleep
+    ) -> AsyncIterator[None]:
+        one = self.sender(address, transport, sleep)
+        await one.prepare()
+        async with running(one.run):
+            yield
+
+    @property
+    def record(self) -> SinkRecord:
+        return self.records.stored["crm"].record
+
+    @property
+    def trouble(self) -> str:
+        return self.record.trouble.reason if self.record.trouble else ""
+
+    @property
+    def head(self) -> int:
+        return self.store.events[-1].position
+
+    @property
+    def caught_up(self) -> bool:
+        return self.record.position.position == self.head
+
+    def refuse(self, *keys: tuple[str, int]) -> None:
+        bad = poison(*keys)
+        self.receiver.judge = lambda events: Refused("HTTP 422") if bad(events) else Accepted()
+
+
+@asynccontextmanager
+async def running(work: Callable[[], Awaitable[None]]) -> AsyncIterator[asyncio.Future[None]]:
+    task = asyncio.ensure_future(work())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(sender, "RETRY_SECONDS_MIN", 0.001)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """Ann, her accounts 1 and 2, and five deposits on each."""
+    bench = Bench()
+    async with running(bench.tail.run):
+        await some_life(bench)
+        yield bench
+
+
+async def some_life(bench: Bench) -> None:
+    await bench.history.claim("request")
+    await bench.history.register("ann")
+    for account_id in ("1", "2"):
+        await bench.history.open(account_id, "ann")
+    for _ in range(5):
+        await bench.history.deposit("1")
+        await bench.history.deposit("2")
+
+
+def assert_all_arrived_in_order(receiver: Receiver, bench: Bench) -> None:
+    for stream, count in (("person-ann", 1), ("account-1", 6), ("account-2", 6)):
+        assert first_deliveries(receiver.taken, stream) == list(range(1, count + 1))
+
+
+def first_deliveries(taken: Sequence[CloudEvent], stream: str) -> list[int]:
+    return list(dict.fromkeys(int(event.sequence) for event in taken if event.partitionkey == stream))
+
+
+async def test_history_and_what_comes_after_arrive_in_order_and_the_place_moves(bench: Bench) -> None:
+    async with bench.sending():
+        await until(lambda: bench.caught_up)
+        assert len(bench.receiver.taken) == 13
+        assert_all_arrived_in_order(bench.receiver, bench)
+        await bench.history.move("ann")
+        await until(lambda: bench.caught_up)
+        assert bench.receiver.revisions("person-ann") == [1, 2]
+    assert bench.record.position == LogPosition(bench.head, "person-ann", 2)
+    assert bench.record.position_time == NOW
+
+
+async def test_another_sender_goes_on_where_the_first_one_stopped(bench: Bench) -> None:
+    async with bench.sending():
+        await until(lambda: bench.caught_up)
+    await bench.history.deposit("1")
+    again = Receiver()
+    async with bench.sending(transport=again):
+        await until(lambda: bench.caught_up)
+    assert again.tried == [[("account-1", 7)]]
+
+
+async def test_a_changed_address_keeps_its_place(bench: Bench) -> None:
+    async with bench.sending():
+        await until(lambda: bench.caught_up)
+    moved = CRM._replace(url="https://elsewhere.example/", start="live")
+    await bench.history.deposit("1")
+    elsewhere = Receiver()
+    async with bench.sending(moved, elsewhere):
+        await until(lambda: bench.caught_up)
+    assert elsewhere.tried == [[("account-1", 7)]]
+
+
+async def test_a_new_sink_may_begin_with_what_comes(bench: Bench) -> None:
+    async with bench.sending(CRM._replace(start="live")):
+        await bench.history.deposit("2")
+        await until(lambda: bench.caught_up)
+    assert bench.receiver.tried == [[("account-2", 7)]]
+
+
+async def test_a_sink_that_is_down_gets_everything_once_it_is_back(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.receiver.judge = lambda _: Later("HTTP 503")
+    with caplog.at_level(logging.INFO):
+        async with bench.sending():
+            await until(lambda: len(bench.receiver.tried) > 20)
+            assert bench.record.position == BEGINNING
+            assert bench.trouble == "HTTP 503"
+            assert (await bench.desk.sink("crm")).state is SinkState.WAITING
+            bench.receiver.judge = lambda _: Accepted()
+            await until(lambda: bench.caught_up)
+    assert_all_arrived_in_order(bench.receiver, bench)
+    assert bench.trouble == ""
+    assert [record.message for record in caplog.records].count("sink waits") == 1
+    assert "sink goes on" in caplog.messages
+
+
+async def test_the_pause_is_as_long_as_the_sink_asks_for(bench: Bench) -> None:
+    slept: list[float] = []
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0)
+
+    bench.receiver.judge = lambda _: Accepted() if slept else Later("HTTP 429", 120.0)
+    async with bench.sending(sleep=note):
+        await until(lambda: bench.caught_up)
+    assert 120.0 <= slept[0] <= 132.0
+    assert_all_arrived_in_order(bench.receiver, bench)
+
+
+class TestPoison:
+    async def test_it_parks_its_own_aggregate_and_all_else_flows_on(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            await bench.history.deposit("1")
+            await bench.history.deposit("2")
+            await until(lambda: bench.caught_up)
+        assert bench.receiver.revisions("account-1") == [1, 2]
+        assert bench.receiver.revisions("account-2") == [1, 2, 3, 4, 5, 6, 7]
+        held = bench.record.parked["account-1"]
+        assert held == (3, "HTTP 422", NOW, False)
+
+    async def test_it_stays_parked_for_the_next_sender(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        again = Receiver()
+        async with bench.sending(transport=again):
+            await bench.history.deposit("1")
+            await until(lambda: bench.caught_up)
+        assert again.tried == []
+
+    async def test_a_retry_sends_all_that_was_held_back_and_what_has_come_since(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            await bench.history.deposit("1")
+            bench.receiver.judge = lambda _: Accepted()
+            assert (await bench.desk.retry("crm", "account-1")).retrying
+            await until(lambda: bench.record.parked == {})
+            await bench.history.deposit("1")
+            await until(lambda: bench.caught_up)
+        assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6, 7, 8]
+
+    async def test_a_retry_that_is_refused_again_parks_it_again(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            bench.refuse(("account-1", 5))
+            await bench.desk.retry("crm", "account-1")
+            await until(lambda: bench.record.parked["account-1"].revision == 5)
+        assert not bench.record.parked["account-1"].retrying
+        assert bench.receiver.revisions("account-1") == [1, 2, 3, 4]
+
+    async def test_a_long_history_is_sent_again_in_pages_while_others_flow(self, bench: Bench) -> None:
+        for _ in range(3 * page.AGAIN_EVENTS_MAX):
+            await bench.history.deposit("1")
+        bench.refuse(("account-1", 2))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            bench.receiver.judge = lambda _: Accepted()
+            await bench.desk.retry("crm", "account-1")
+            await bench.history.deposit("2")
+            await until(lambda: bench.record.parked == {})
+            await until(lambda: bench.caught_up)
+        count = 6 + 3 * page.AGAIN_EVENTS_MAX
+        assert first_deliveries(bench.receiver.taken, "account-1") == list(range(1, count + 1))
+        assert first_deliveries(bench.receiver.taken, "account-2") == list(range(1, 8))
+
+    async def test_a_skip_leaves_out_one_event_and_sends_the_rest(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            skipped = await bench.desk.skip("crm", "account-1", expected_revision=3)
+            assert (skipped.revision, skipped.retrying) == (4, True)
+            await until(lambda: bench.record.parked == {})
+        assert bench.receiver.revisions("account-1") == [1, 2, 4, 5, 6]
+
+    async def test_a_skip_of_all_goes_on_with_what_comes(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            await bench.desk.skip_all("crm", "account-1", expected_revision=None)
+            await bench.history.deposit("1")
+            await until(lambda: bench.caught_up)
+        assert bench.receiver.revisions("account-1") == [1, 2, 7]
+
+    async def test_a_skip_of_another_revision_is_refused(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            with pytest.raises(RevisionMismatch):
+                await bench.desk.skip("crm", "account-1", expected_revision=4)
+            with pytest.raises(RevisionMismatch):
+                await bench.desk.skip_all("crm", "account-1", expected_revision=2)
+
+    async def test_everything_that_is_parked_can_be_retried_at_once(self, bench: Bench) -> None:
+        bench.receiver.judge = lambda _: Refused("HTTP 400")
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            assert set(bench.record.parked) == {"person-ann", "account-1", "account-2"}
+            bench.receiver.judge = lambda _: Accepted()
+            assert await bench.desk.retry_all("crm") == 3
+            await until(lambda: bench.record.parked == {})
+        assert_all_arrived_in_order(bench.receiver, bench)
+
+    async def test_what_is_not_there_is_said(self, bench: Bench) -> None:
+        async with bench.sending():
+            with pytest.raises(SinkNotFound):
+                await bench.desk.retry("other", "account-1")
+            with pytest.raises(AggregateNotParked):
+                await bench.desk.retry("crm", "account-1")
+
+    async def test_a_sink_that_refuses_too_much_is_not_gone_on_with(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sender, "PARKED_MAX", 2)
+        bench.receiver.judge = lambda _: Refused("HTTP 400")
+        async with bench.sending():
+            await until(lambda: bench.trouble != "")
+            await bench.history.register("bob")
+            assert bench.record.position.position < bench.head
+            bench.receiver.judge = lambda _: Accepted()
+            await bench.desk.retry_all("crm")
+            await until(lambda: bench.caught_up and bench.record.parked == {})
+        assert bench.trouble == ""
+        assert_all_arrived_in_order(bench.receiver, bench)
+
+    async def test_an_event_of_a_newer_version_is_parked_until_such_a_version_sends(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await bench.history.note("account-1", "openbank.accounts.v1.AccountFrozen")
+        await bench.history.deposit("2")
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6]
+        assert bench.receiver.revisions("account-2") == [1, 2, 3, 4, 5, 6, 7]
+        held = bench.record.parked["account-1"]
+        assert held.revision == 7
+        assert held.reason.startswith(page.UNREADABLE)
+        monkeypatch.setattr(
+            "openbank.sinks.page.cloud_event", lambda event: None if "Frozen" in event.type else cloud_event(event)
+        )
+        async with bench.sending():
+            await until(lambda: bench.record.parked == {})
+
+
+class TestManySenders:
+    async def test_two_at_once_leave_nothing_out_and_keep_the_order(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        other = Receiver()
+        other.judge = bench.receiver.judge
+        async with bench.sending(), bench.sending(transport=other):
+            await until(lambda: bench.caught_up)
+            for _ in range(50):
+                await bench.history.deposit("2")
+            other.judge = bench.receiver.judge = lambda _: Accepted()
+            await bench.desk.retry("crm", "account-1")
+            await until(lambda: bench.caught_up and bench.record.parked == {})
+        taken = {(event.partitionkey, int(event.sequence)) for event in (*bench.receiver.taken, *other.taken)}
+        assert {("account-1", revision) for revision in range(1, 7)} <= taken
+        assert {("account-2", revision) for revision in range(1, 57)} <= taken
+
+    async def test_records_that_go_away_make_it_wait_and_nothing_is_lost(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def judge(_: Sequence[CloudEvent]) -> Answer:
+            bench.records.down = True
+            return Accepted()
+
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            bench.receiver.judge = judge
+            await bench.history.deposit("1")
+            await until(lambda: "sink waits" in caplog.messages)
+            await bench.history.deposit("1")
+            bench.receiver.judge = lambda _: Accepted()
+            bench.records.down = False
+            await until(lambda: bench.caught_up)
+        assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6, 7, 7, 8]
+        assert caplog.messages.count("sink waits") == 1
+
+    async def test_a_record_that_somebody_removes_is_begun_anew(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            bench.records.stored.clear()
+            await until(lambda: "crm" in bench.records.stored and bench.caught_up)
+        assert bench.receiver.revisions("person-ann") == [1, 1]
+
+    async def test_a_store_that_is_away_makes_it_wait(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            bench.store.go_away()
+            bench.store.come_back()
+            await bench.history.deposit("1")
+            await until(lambda: bench.caught_up)
+        assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6, 7]
+
+    async def test_a_mistake_of_a_way_out_is_told_and_tried_again(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mistakes = [RuntimeError("a bug"), KeyError("another")]
+
+        def judge(_: Sequence[CloudEvent]) -> Answer:
+            if mistakes:
+                raise mistakes.pop()
+            return Accepted()
+
+        bench.receiver.judge = judge
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        assert_all_arrived_in_order(bench.receiver, bench)
+        assert "sink has failed" in caplog.messages
+
+
+class TestOtherLogs:
+    async def test_a_copy_of_the_log_has_the_same_place(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        copy = Bench()
+        copy.store = MemoryStore(step=7)
+        copy.store.store_id = "51" * 16
+        copy.history, copy.tail = History(copy.store), LogTail(copy.store)
+        copy.records = bench.records
+        async with running(copy.tail.run):
+            await some_life(copy)
+            await copy.history.deposit("1")
+            async with copy.sending():
+                await until(lambda: copy.caught_up)
+        assert copy.receiver.tried == [[("account-1", 7)]]
+        assert copy.record.store_id == copy.store.store_id
+
+    async def test_a_log_restored_from_a_backup_is_gone_on_with_by_the_clock_and_told(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        restored = Bench()
+        restored.records = bench.records
+        name = bench.records.stored["crm"]
+        bench.records.stored["crm"] = name._replace(record=name.record._replace(position_time=MARGIN_MICROSECONDS))
+        async with running(restored.tail.run):
+            await restored.history.register("ann")
+            await restored.history.open("1", "ann")
+            async with restored.sending():
+                await until(lambda: restored.caught_up)
+        assert restored.receiver.revisions("account-1") == [1], "it may have been recorded since"
+        assert "sink's place is not in this log" in caplog.messages
+
+    async def test_what_the_restored_log_had_before_is_not_sent_again(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        restored = Bench()
+        restored.records = bench.records
+        stored = bench.records.stored["crm"]
+        later = stored.record._replace(position_time=START + 2 * MARGIN_MICROSECONDS)
+        bench.records.stored["crm"] = stored._replace(record=later)
+        async with running(restored.tail.run):
+            await restored.history.register("ann")
+            async with restored.sending():
+                await until(lambda: restored.caught_up)
+        assert restored.receiver.tried == []
+
+    async def test_the_record_of_another_bank_is_refused(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        bench.store.bank_id = "b1" * 16
+        with pytest.raises(StoreRefused, match="of the bank b0b0"):
+            await bench.sender().prepare()
+
+
+class TestTheDesk:
+    async def test_it_tells_how_far_a_sink_has_come_and_how_long_the_next_event_waits(self, bench: Bench) -> None:
+        await bench.sender().prepare()
+        behind = await bench.desk.sink("crm")
+        assert behind.state is SinkState.SENDING
+        assert behind.lag_events == 13
+        first = bench.store.events[1].metadata.record_time
+        assert behind.lag_microseconds == NOW - first
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        (there,) = await bench.desk.sinks()
+        assert there.state is SinkState.CAUGHT_UP
+        assert (there.lag_events, there.lag_microseconds) == (0, 0)
+
+    async def test_what_is_parked_is_no_lag(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 1), ("account-2", 1))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        await bench.history.deposit("1")
+        assert (await bench.desk.sink("crm")).lag_events == 0
