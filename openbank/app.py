@@ -103,7 +103,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
 
         tail = LogTail(store, settings.ring_events)
         projector = Projector(tail, views)
-        feed = Feed(store, tail, encode, _feed_limits(settings))
+        feed = Feed(store, views, tail, encode, _feed_limits(settings))
         bank = Bank(store, clock, settings.cached_aggregates)
         reader = Reader(views, store.head, settings.view_wait_seconds)
         tokens = Tokens(store)

@@ -177,10 +177,11 @@ class EventStore(Protocol):
         """The end of the log, asked at this moment. BEGINNING for an empty log."""
         ...
 
-    async def position_at(self, time: int) -> LogPosition:
+    async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         """The place before the first event, in log order, whose record time is `time` (microseconds) or later.
 
-        The head where there is none.
+        The head where there is none. What follows `after` is looked through: whoever knows a place that is not past
+        the one in question, such as views that keep a place for every minute, spares it the log up to there.
         """
         ...
 

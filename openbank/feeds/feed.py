@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
-from openbank.eventstore.port import EventStore
+from openbank.eventstore.port import EventStore, LogPosition
 from openbank.eventstore.tail import LogTail
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.pages import Encode, Pages
@@ -31,10 +31,20 @@ class Watching(Protocol):
         """The server stops: don't wait long for the client any more."""
 
 
+class Times(Protocol):
+    async def place_before(self, time: int) -> LogPosition:
+        """A place up to which every event was recorded before `time`, microseconds: the nearer to it the better.
+
+        Raises what watches that start at a time are then to end with.
+        """
+        ...
+
+
 class Feed:
     def __init__(
         self,
         store: EventStore,
+        times: Times,
         tail: LogTail,
         encode: Encode,
         limits: FeedLimits | None = None,
@@ -42,6 +52,8 @@ class Feed:
     ) -> None:
         """`encode` makes of an event the bytes that messages carry; it is asked once a form for all watches."""
         self.store = store
+        self._times = times
+        self._searches: dict[int, asyncio.Task[LogPosition]] = {}
         self.tail = tail
         self.limits = limits or FeedLimits()
         self.clock = clock
@@ -65,6 +77,21 @@ class Feed:
         if self._drain_until is not None:
             return self._drain_until
         return asyncio.get_running_loop().time() + self.limits.silence_seconds_max
+
+    async def position_at(self, time: int) -> LogPosition:
+        """The place before the first event, in log order, that was recorded at `time` (microseconds) or later.
+
+        However many ask for one time at once, it is looked for once. Raises StoreUnavailable, and what `Times` does.
+        """
+        search = self._searches.get(time)
+        if search is None:
+            search = self._searches[time] = asyncio.create_task(self._search(time))
+            search.add_done_callback(lambda _: self._searches.pop(time))
+        # Who leaves does not take the others' answer away.
+        return await asyncio.shield(search)
+
+    async def _search(self, time: int) -> LogPosition:
+        return await self.store.position_at(time, await self._times.place_before(time))
 
     async def run(self) -> None:
         """Serves the watches until cancelled, which is to be after `drain`. Beside it the tail must run."""

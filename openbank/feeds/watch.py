@@ -143,7 +143,7 @@ class _Watch:
             case Live():
                 self._at = head
             case Since(time):
-                self._at = await self._feed.store.position_at(time)
+                self._at = await self._feed.position_at(time)
         await self._say(Signal.CONFIRMED, self._at, caught_up=self._at.position >= head.position)
 
     async def follow(self, stop_when_caught_up: bool) -> None:

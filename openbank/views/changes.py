@@ -11,7 +11,7 @@ from openbank.domain.account import Account
 from openbank.domain.money import Money
 from openbank.domain.person import Address, Person
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import RecordedEvent
+from openbank.eventstore.port import LogPosition, RecordedEvent
 
 
 class PersonInserted(NamedTuple):
@@ -53,4 +53,14 @@ class AccountEventRecorded(NamedTuple):
     event: RecordedEvent
 
 
-Change = PersonInserted | AddressSet | AccountInserted | BalanceSet | AccountEventRecorded
+class MinuteReached(NamedTuple):
+    """Up to `place` every event was recorded before this minute (counted from 1970), and the next one was not; once.
+
+    Clocks may run backwards: a minute is reached by the first event that is of it or of a later one.
+    """
+
+    minute: int
+    place: LogPosition
+
+
+Change = PersonInserted | AddressSet | AccountInserted | BalanceSet | AccountEventRecorded | MinuteReached

@@ -16,6 +16,10 @@ from openbank.views.changes import Change
 
 State = TypeVar("State")
 
+MINUTE_MICROSECONDS = 60_000_000
+NO_MINUTE = -1
+"""Before the first minute there can be."""
+
 
 class LogId(NamedTuple):
     """Which log: of which bank, in which store. Positions mean something only within one."""
@@ -98,6 +102,15 @@ class Views(Protocol):
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         """The last `limit` events of an account before the revision `before`, newest first, as they were recorded."""
+        ...
+
+    async def place_before(self, time: int) -> LogPosition:
+        """A place up to which every event was recorded before `time` (microseconds): the start of its minute in the
+        log, as far as the log is projected."""
+        ...
+
+    async def last_minute(self) -> int:
+        """The last minute of which there is a MinuteReached; NO_MINUTE before the first."""
         ...
 
     async def close(self) -> None: ...

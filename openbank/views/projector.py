@@ -20,8 +20,8 @@ from openbank.eventstore.port import (
 )
 from openbank.eventstore.streams import NUMBER, REQUEST, split
 from openbank.views import projections
-from openbank.views.changes import Change
-from openbank.views.port import LogId, Views, ViewsDamaged, ViewsUnavailable
+from openbank.views.changes import Change, MinuteReached
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views, ViewsDamaged, ViewsUnavailable
 
 READ_EVENTS_MAX = 500
 """Events read and decoded at a time, on the event loop, which more would hold up for too long."""
@@ -105,6 +105,9 @@ class Projector:
         self._batch_events_max = batch_events_max
         self._batch_events = batch_events_max
         """Less, after a batch that did not get through: views so slow that it never will must still come on."""
+        self._minute = NO_MINUTE
+        """The last one that the log has reached, up to the position `_minute_at`."""
+        self._minute_at: int | None = None
 
     async def run(self) -> None:
         """Until cancelled, or until there is a `failure`."""
@@ -128,6 +131,7 @@ class Projector:
         if batch.through.position > at.position:
             await self._views.project(batch.changes, batch.through)
             self._batch_events = min(2 * self._batch_events, self._batch_events_max)
+            self._minute, self._minute_at = batch.minute, batch.through.position
             self.skipped += batch.skipped
         self._note_available()
         if batch.failure is not None:
@@ -137,7 +141,10 @@ class Projector:
 
     async def _read(self, after: LogPosition) -> _Batch:
         """What follows `after`: all there is, or what one transaction is to hold."""
-        batch = _Batch(after)
+        if self._minute_at != after.position:
+            # At the start, and where another instance has projected meanwhile.
+            self._minute = await self._views.last_minute()
+        batch = _Batch(after, self._minute)
         caught_up = False
         while not caught_up and batch.failure is None and batch.events < self._batch_events:
             read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events))
@@ -163,8 +170,10 @@ class Projector:
 class _Batch:
     """What consecutive events change, up to `through`."""
 
-    def __init__(self, after: LogPosition) -> None:
+    def __init__(self, after: LogPosition, minute: int) -> None:
         self.through = after
+        self.minute = minute
+        """The last minute that was reached up to there."""
         self.changes: list[Change] = []
         self.events = 0
         self.skipped = 0
@@ -184,9 +193,17 @@ class _Batch:
                 through = _through(events, self.through)
                 break
         self.changes += chain.from_iterable(projected[: len(events)])
+        self._note_minutes(events)
         self.events += len(events)
         self.skipped += sum(not is_ours(event.type) for event in events)
         self.through = through
+
+    def _note_minutes(self, events: Sequence[RecordedEvent]) -> None:
+        for number, event in enumerate(events):
+            minute = event.metadata.record_time // MINUTE_MICROSECONDS
+            if minute > self.minute and is_ours(event.type):
+                self.changes.append(MinuteReached(minute, _through(events[:number], self.through)))
+                self.minute = minute
 
 
 def _failure(event: RecordedEvent, error: Exception) -> str:

@@ -34,14 +34,15 @@ from openbank.views.changes import (
     AddressSet,
     BalanceSet,
     Change,
+    MinuteReached,
     PersonInserted,
 )
-from openbank.views.port import Listed, LogId, ViewsDamaged, ViewsUnavailable
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsDamaged, ViewsUnavailable
 
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 1
+FORMAT = 2
 """Of tables and projections together: views of another format, older or newer, are rebuilt."""
 STATEMENT_ROWS_MAX = 1_024
 """Rows in one statement. SQLite allows 32,766 variables in it."""
@@ -116,11 +117,17 @@ CREATE TABLE account_events (
     parts INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revision);
+CREATE TABLE minutes (
+    minute INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
 _PROJECTED = ("persons", "accounts", "account_events")
-_TABLES = ("checkpoint", *_PROJECTED)
+_TABLES = ("checkpoint", *_PROJECTED, "minutes")
 
 # DO NOTHING is what a redelivery meets. OR IGNORE would also pass over what a table does not allow.
 _INSERT_PERSONS = "INSERT INTO persons VALUES {rows} ON CONFLICT DO NOTHING"
@@ -149,6 +156,7 @@ _SET_BALANCES = """
 UPDATE accounts SET revision = new.column2, update_time = new.column3, balance = new.column4
 FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2
 """
+_INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"
 _SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
 
 _Row = Sequence[Any]
@@ -256,6 +264,16 @@ class SqliteViews:
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         rows = self._read(_SELECT_EVENTS, account_id, before, limit)
         return [_event(account_id, row) for row in rows]
+
+    async def place_before(self, time: int) -> LogPosition:
+        rows = self._read(
+            "SELECT position, stream, revision FROM minutes WHERE minute <= ? ORDER BY minute DESC LIMIT 1",
+            time // MINUTE_MICROSECONDS,
+        )
+        return LogPosition(*rows[0]) if rows else BEGINNING
+
+    async def last_minute(self) -> int:
+        return int(self._read("SELECT coalesce(max(minute), ?) FROM minutes", NO_MINUTE)[0][0])
 
     async def close(self) -> None:
         """Waits for a batch under way."""
@@ -444,6 +462,7 @@ def _project(connection: sqlite3.Connection, changes: Sequence[Change], through:
     events: list[_Row] = []
     addresses: dict[str, AddressSet] = {}
     balances: dict[str, BalanceSet] = {}
+    minutes: list[_Row] = []
     for change in changes:
         match change:
             case BalanceSet():
@@ -456,11 +475,14 @@ def _project(connection: sqlite3.Connection, changes: Sequence[Change], through:
                 persons.append(_person_row(change))
             case AddressSet():
                 _keep_latest(addresses, change.person_id, change)
+            case MinuteReached(minute, place):
+                minutes.append((minute, *place))
     _execute(connection, _INSERT_PERSONS, persons)
     _execute(connection, _INSERT_ACCOUNTS, accounts)
     _execute(connection, _INSERT_EVENTS, events)
     _execute(connection, _SET_ADDRESSES, [_address_row(change) for change in addresses.values()])
     _execute(connection, _SET_BALANCES, [_balance_row(change) for change in balances.values()])
+    _execute(connection, _INSERT_MINUTES, minutes)
     connection.execute(_SET_CHECKPOINT, through)
 
 

@@ -390,6 +390,16 @@ class EventStoreConformance:
             at = await store.position_at(TIME + time)
             assert list((await store.read_log(at)).events) == log[first:], time
 
+    async def test_a_time_is_looked_for_after_a_place_that_is_known_not_to_be_past_it(self, store: EventStore) -> None:
+        times = (20, 50, 30, 10, 40, 60)
+        for number, time in enumerate(times):
+            await store.append(f"account-{number}", NO_STREAM, some_events(time=TIME + time))
+        log = await whole_log(store)
+        for time in (20, 21, 50, 51, 60, 61):
+            found = await store.position_at(TIME + time)
+            before = [BEGINNING, *(place(event) for event in log if event.position <= found.position)]
+            assert [await store.position_at(TIME + time, after) for after in before] == [found] * len(before), time
+
     async def test_a_time_in_an_empty_log_is_its_beginning(self, store: EventStore) -> None:
         assert await store.position_at(TIME) == BEGINNING
 

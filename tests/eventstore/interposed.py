@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from openbank.eventstore.port import (
+    BEGINNING,
     NO_STREAM,
     EventStore,
     LogPosition,
@@ -127,9 +128,9 @@ class InterposedStore:
         await self._live()
         return await self._store.head()
 
-    async def position_at(self, time: int) -> LogPosition:
+    async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         await self._live()
-        return await self._store.position_at(time)
+        return await self._store.position_at(time, after)
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
         await self._live()

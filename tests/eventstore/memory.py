@@ -110,10 +110,10 @@ class MemoryStore:
         self._check()
         return self._head
 
-    async def position_at(self, time: int) -> LogPosition:
+    async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         self._check()
-        before = BEGINNING
-        for event in self.events:
+        before = after
+        for event in self.events[bisect_right(self.events, after.position, key=_position) :]:
             if event.metadata.record_time >= time:
                 return before
             before = _place(event)

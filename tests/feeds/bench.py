@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from openbank.eventstore.port import BEGINNING, EventStore, LogSlice, NewEvent, RecordedEvent
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, NewEvent, RecordedEvent
 from openbank.eventstore.tail import LogTail
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
@@ -98,6 +98,18 @@ class Client:
         await asyncio.wait([self.task])
 
 
+class NoTimes:
+    """Keeps no places of times, and counts how often it is asked for one."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.place = BEGINNING
+
+    async def place_before(self, time: int) -> LogPosition:
+        self.asked += 1
+        return self.place
+
+
 class Bench:
     def __init__(self, store: EventStore, limits: FeedLimits, ring_events: int) -> None:
         self.store = store
@@ -106,7 +118,8 @@ class Bench:
         self.unknown_type = ""
         """One that can't be encoded."""
         self.tail = LogTail(store, ring_events)
-        self.feed = Feed(store, self.tail, self.encode, limits)
+        self.times = NoTimes()
+        self.feed = Feed(store, self.times, self.tail, self.encode, limits)
         self.clients: list[Client] = []
 
     def encode(self, event: RecordedEvent, form: Form) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from openbank.eventstore.port import EventStore, LogPosition
 from openbank.feeds.feed import Draining, TooManyWatches
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.watch import After, Live, Signal, SlowConsumer, watch
+from openbank.feeds.watch import After, Live, Signal, Since, SlowConsumer, watch
 from tests.eventstore.memory import MemoryStore
 from tests.feeds.bench import ACCOUNT, ACCOUNTS, BOTH, PERSONS, bench, in_form
 
@@ -72,6 +72,26 @@ class TestSharing:
             for client in clients:
                 await client.until_events(200)
             assert memory.reads - before <= 25
+
+    async def test_watches_that_start_at_one_time_look_for_it_once(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=5)
+            third = (await b.log())[2]
+            clients = [b.watch(Since(third.metadata.record_time)) for _ in range(100)]
+            await clients[0].leave()
+            for client in clients[1:]:
+                await client.until_events(3)
+                assert client.events[0] == third
+            assert b.times.asked == 1
+
+    async def test_a_time_is_looked_for_after_the_place_that_is_known(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=5)
+            log = await b.log()
+            b.times.place = LogPosition(log[1].position, log[1].stream, log[1].revision)
+            client = b.watch(Since(log[3].metadata.record_time))
+            await client.until_events(2)
+            assert client.events == log[3:]
 
     async def test_watches_that_start_apart_come_together(self, memory: MemoryStore) -> None:
         async with bench(memory, ring_events=1, message_events_max=10) as b:

@@ -123,7 +123,12 @@ async def test_while_the_views_are_away_writes_and_feeds_go_on_and_afterwards_ev
             paid = await at_once(bank.deposit(account_id, "1", request_id=request_id()))
             assert paid.account.revision == amount + 1
             assert await at_once(watched.revisions(account_id, amount + 1)) == list(range(1, amount + 2))
-            for call in (bank.balance(account_id), bank.balance(account_id, paid.consistency_token)):
+            from_a_time = accounts.WatchAccountEventsRequest(time=paid.record_time)
+            for call in (
+                bank.balance(account_id),
+                bank.balance(account_id, paid.consistency_token),
+                bank.accounts.WatchAccountEvents(from_a_time).read(),
+            ):
                 told = await at_once(refused(call))
                 assert (told.code, told.reason) == (StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
         assert await health(bank, COMMANDS) == await health(bank, FEEDS) == SERVING

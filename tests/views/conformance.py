@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.eventstore.port import BEGINNING, LogPosition
-from openbank.views.port import LogId, Views
+from openbank.views.changes import MinuteReached
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import (
     EVERYTHING,
@@ -135,6 +136,22 @@ class ViewsConformance:
         recorded = await history.events_of("1")
         assert await views.account_events("1", before=4, limit=2) == [recorded[2], recorded[1]]
         assert await views.account_events("1", before=1, limit=2) == []
+
+    async def test_a_minute_that_was_reached_has_its_place_and_so_has_what_comes_before_the_next(
+        self, views: Views
+    ) -> None:
+        assert await views.last_minute() == NO_MINUTE
+        assert await views.place_before(10 * MINUTE_MICROSECONDS) == BEGINNING
+        seventh, ninth = LogPosition(4, "account-1", 2), LogPosition(8, "person-ann", 1)
+        for _ in range(2):
+            await views.project([MinuteReached(7, seventh), MinuteReached(9, ninth)], LogPosition(10))
+        await views.project([MinuteReached(9, LogPosition(9, "account-1", 3))], LogPosition(11))
+        assert await views.last_minute() == 9
+        for minute, place in ((6.9, BEGINNING), (7, seventh), (8.9, seventh), (9, ninth), (100, ninth)):
+            assert await views.place_before(int(minute * MINUTE_MICROSECONDS)) == place
+        await views.clear(LOG)
+        assert await views.last_minute() == NO_MINUTE
+        assert await views.place_before(10 * MINUTE_MICROSECONDS) == BEGINNING
 
     async def test_the_same_changes_again_change_nothing(self, views: Views, history: History) -> None:
         await history.register("ann")

@@ -97,7 +97,7 @@ async def history() -> History:
 
 class TestDocuments:
     async def test_a_generation_has_its_indexes(self, views: MongoViews, documents: Documents) -> None:
-        for name, indexes in INDEXES.items():
+        for name, indexes in ((name, indexes) for name, indexes in INDEXES.items() if indexes):
             there = [list(index["key"].items()) for index in documents[f"{name}_1"].list_indexes()]
             assert sorted(there) == sorted([[("_id", 1)], *(list(keys.items()) for keys in indexes)])
 

@@ -189,8 +189,8 @@ class EventStoreDBEventStore:
             page = await self._read_all(commit_position=page[-1].position, backwards=True, limit=PAGE)
         return end or BEGINNING
 
-    async def position_at(self, time: int) -> LogPosition:
-        at = BEGINNING
+    async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
+        at = after
         while True:
             page = await self.read_log(at)
             for event in page.events:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
+    BEGINNING,
     NO_STREAM,
     AppendTooLarge,
     LogPosition,
@@ -151,10 +152,10 @@ class SqliteEventStore:
         self._check_open()
         return self._head
 
-    async def position_at(self, time: int) -> LogPosition:
+    async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         self._check_open()
-        first = self._reader.first_since(time, self._head.position)
-        return self._head if first is None else self._reader.place_before(first)
+        first = self._reader.first_since(time, after.position, self._head.position)
+        return max(self._head, after) if first is None else self._reader.place_before(first)
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
         if revision <= NO_STREAM:

@@ -15,9 +15,16 @@ from openbank.domain.fields import account_number_key
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import Metadata, RecordedEvent
+from openbank.eventstore.port import LogPosition, Metadata, RecordedEvent
 from openbank.eventstore.streams import account_stream
-from openbank.views.changes import AccountEventRecorded, AccountInserted, AddressSet, BalanceSet, PersonInserted
+from openbank.views.changes import (
+    AccountEventRecorded,
+    AccountInserted,
+    AddressSet,
+    BalanceSet,
+    MinuteReached,
+    PersonInserted,
+)
 from openbank.views.mongo.link import Document
 from openbank.views.port import Listed
 
@@ -139,7 +146,17 @@ def event(document: Document) -> RecordedEvent:
     )
 
 
-def _insert(identifier: str, values: Document) -> UpdateOne:
+def insert_minute(change: MinuteReached) -> UpdateOne:
+    position, stream, revision = change.place
+    values = {"position": Int64(position), "stream": stream, "revision": Int64(revision)}
+    return _insert(Int64(change.minute), values)
+
+
+def place(document: Document) -> LogPosition:
+    return LogPosition(int(document["position"]), document["stream"], int(document["revision"]))
+
+
+def _insert(identifier: str | Int64, values: Document) -> UpdateOne:
     """If it is missing. As an upsert, so that in a bulk with some that are there already no write fails."""
     return UpdateOne({"_id": identifier}, {"$setOnInsert": values}, upsert=True)
 

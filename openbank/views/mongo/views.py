@@ -21,7 +21,7 @@ from pymongo.errors import BulkWriteError
 from openbank.domain.account import Account
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.views.changes import (
@@ -30,22 +30,25 @@ from openbank.views.changes import (
     AddressSet,
     BalanceSet,
     Change,
+    MinuteReached,
     PersonInserted,
 )
 from openbank.views.mongo import documents
 from openbank.views.mongo.checkpoint import NONE, Checkpoint
 from openbank.views.mongo.lease import MongoLease
 from openbank.views.mongo.link import Document, Documents, Link
-from openbank.views.port import Listed, LogId, ViewsUnavailable
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsUnavailable
 
 PERSONS = "openbank_persons"
 ACCOUNTS = "openbank_accounts"
 EVENTS = "openbank_account_events"
+MINUTES = "openbank_minutes"
 """Collections, each with the generation behind its name: `openbank_accounts_3`."""
 INDEXES: dict[str, Sequence[dict[str, int]]] = {
     PERSONS: ({"position": ASCENDING},),
     ACCOUNTS: ({"owner_id": ASCENDING, "position": ASCENDING}, {"number_key": ASCENDING, "position": ASCENDING}),
     EVENTS: ({"account_id": ASCENDING, "revision": DESCENDING}, {"account_id": ASCENDING, "request_id": ASCENDING}),
+    MINUTES: (),
 }
 BULK_WRITES_MAX = 100
 """Writes in one message, so that what others ask need not wait long."""
@@ -154,6 +157,15 @@ class MongoViews:
         found = await self._list(EVENTS, earlier, "revision", DESCENDING, limit)
         return [documents.event(document) for document in found]
 
+    async def place_before(self, time: int) -> LogPosition:
+        reached = {"_id": {"$lte": Int64(time // MINUTE_MICROSECONDS)}}
+        found = await self._list(MINUTES, reached, "_id", DESCENDING, 1)
+        return documents.place(found[0]) if found else BEGINNING
+
+    async def last_minute(self) -> int:
+        found = await self._list(MINUTES, {}, "_id", DESCENDING, 1)
+        return int(found[0]["_id"]) if found else NO_MINUTE
+
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
         """Exact for accounts. Of other streams nothing is known: they are short, so the store reads them itself."""
         category, account_id = split(stream)
@@ -242,6 +254,7 @@ def _writes(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateOne
     by_kind: dict[type, list[Any]] = {}
     for change in changes:
         by_kind.setdefault(type(change), []).append(change)
+    yield MINUTES, [documents.insert_minute(change) for change in by_kind.get(MinuteReached, ())]
     yield EVENTS, [documents.insert_event(change) for change in by_kind.get(AccountEventRecorded, ())]
     yield PERSONS, [documents.insert_person(change) for change in by_kind.get(PersonInserted, ())]
     yield ACCOUNTS, [documents.insert_account(change) for change in by_kind.get(AccountInserted, ())]
