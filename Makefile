@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench soak campaign power mutations generate release fmt clean stand-ins
+.PHONY: help run dev test check bench soak campaign feeds power mutations generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench     measure the bank beside its yardsticks; needs Go (ARGS="--rounds ... --seconds ...")'
 	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
 	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'
+	@echo 'make feeds     hold watches of every kind against the log while everything under them breaks (MINUTES=30 SEED=7)'
 	@echo 'make power     take the power from a bank under load, and check the same; needs cc (CUTS=1000 SEED=7)'
 	@echo 'make mutations break the bank on purpose, one way at a time: its tests must notice (ARGS="...words of one")'
 	@echo 'make fmt       format Python and protos'
@@ -89,6 +90,11 @@ power: $(DEV)
 
 mutations: $(DEV)
 	$(BIN)/python -m tests.mutations $(ARGS)
+
+# Two instances on the EventStoreDB stand-in, restarted and killed in turn, 200 watchers, 500 writes/s.
+MINUTES ?= 30
+feeds: $(DEV)
+	$(BIN)/python -m tests.feeds.long_run --minutes $(MINUTES) --seed $(SEED)
 
 generate: $(DEV)
 	$(call generate_into,generated)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
 class Proxy:
     def __init__(self, target: str) -> None:
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
-        self._writers: set[asyncio.StreamWriter] = set()
+        self.target = target
+        """Where new connections lead."""
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._passing = asyncio.Event()
         self._passing.set()
         self.address = ""
         self.connections = 0
         """How many there have been."""
 
-    def cut(self) -> None:
-        """All connections, in the middle of whatever they are at."""
-        for writer in self._writers:
-            writer.transport.abort()
+    def cut(self, share: float = 1.0) -> int:
+        """That share of the connections, in the middle of whatever they are at. Returns how many there were."""
+        some = random.sample(list(self._pairs), round(share * len(self._pairs)))
+        for pair in some:
+            for writer in pair:
+                writer.transport.abort()
+        return len(some)
 
     def mute(self) -> None:
         """Connections stay, and nothing comes through."""
@@ -32,19 +36,20 @@ class Proxy:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        host, _, port = self.target.rpartition(":")
         try:
-            other_reader, other_writer = await asyncio.open_connection(self._host, self._port)
+            other_reader, other_writer = await asyncio.open_connection(host, int(port))
         except OSError:
             writer.transport.abort()
             return
-        pair = {writer, other_writer}
-        self._writers |= pair
+        pair = (writer, other_writer)
+        self._pairs.add(pair)
         try:
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(self._pass_on(reader, other_writer))
                 ways.create_task(self._pass_on(other_reader, writer))
         finally:
-            self._writers -= pair
+            self._pairs.discard(pair)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

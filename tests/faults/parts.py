@@ -79,8 +79,11 @@ class Store(Part):
 class Bank:
     """Of one choice of back ends; its files are in `directory`."""
 
-    def __init__(self, back_end: str, directory: Path) -> None:
+    def __init__(self, back_end: str, directory: Path, instances: int = INSTANCES, flags: Sequence[str] = ()) -> None:
+        """`flags` are for each instance. The embedded bank has only one."""
         self._directory = directory
+        self._count = 1 if back_end == "embedded" else instances
+        self._flags = flags
         self._stores: list[Store] = []
         self._instances: list[Instance] = []
         self._back_end = back_end
@@ -101,6 +104,10 @@ class Bank:
         return [process.address for process in self.instances if process.address]
 
     @property
+    def event_store_uri(self) -> str:
+        return self._event_store.uri if self._event_store else ""
+
+    @property
     def faults(self) -> RemoteFaults | None:
         return self._event_store.faults if self._event_store else None
 
@@ -114,9 +121,9 @@ class Bank:
             database = FerretDBProcess(self._directory / "ferretdb")
             await self._add("FerretDB", database)
             stores = stores._replace(views=f"{database.uri}/openbank")
-        for number in range(1, 2 if self._back_end == "embedded" else INSTANCES + 1):
+        for number in range(1, self._count + 1):
             data = self._directory / f"instance-{number}"
-            process = ServerProcess(data, "--heartbeat-seconds", "1", *stores.flags)
+            process = ServerProcess(data, "--heartbeat-seconds", "1", *self._flags, *stores.flags)
             await process.start()
             self._instances.append(Instance(f"instance {number}", process))
 
