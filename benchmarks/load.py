@@ -18,7 +18,7 @@ REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 WARM_UP_SECONDS = 0.5
 
 _SOURCE = ROOT / "benchmarks" / "loader"
-_BINARY = ROOT / ".cache" / "bin" / "loader"
+BINARY = ROOT / ".cache" / "bin" / "loader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Load:
 def build() -> None:
     """Makes the loader, where it is older than its source. Exits with a line where there is no Go."""
     newest = max(path.stat().st_mtime for path in _SOURCE.iterdir())
-    if _BINARY.exists() and _BINARY.stat().st_mtime >= newest:
+    if BINARY.exists() and BINARY.stat().st_mtime >= newest:
         return
     if shutil.which("go") is None:
         raise SystemExit("The benchmarks' loader needs Go (1.23 or later, https://go.dev/dl) to be built once.")
-    subprocess.run(["go", "build", "-o", str(_BINARY), "."], cwd=_SOURCE, check=True)
+    subprocess.run(["go", "build", "-o", str(BINARY), "."], cwd=_SOURCE, check=True)
 
 
 def write_bodies(path: Path, requests: Iterable[Message]) -> Path:
@@ -62,8 +62,12 @@ def load(
     seconds: float = 0.0,
     calls: int = 0,
     warm_up: float = WARM_UP_SECONDS,
+    per_second: float = 0.0,
 ) -> Load:
-    """Keeps `in_flight` calls under way for that time, or until there were so many. Any failed call ends the run."""
+    """Keeps `in_flight` calls under way for that time, or until there were so many. Any failed call ends the run.
+
+    With `per_second`, no more calls are begun a second than that.
+    """
     options = {
         "-address": address,
         "-method": method,
@@ -72,8 +76,9 @@ def load(
         "-seconds": seconds,
         "-calls": calls,
         "-warm-up": warm_up,
+        "-per-second": per_second,
     }
-    command = [str(_BINARY), *(str(part) for option in options.items() for part in option)]
+    command = [str(BINARY), *(str(part) for option in options.items() for part in option)]
     measured = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     if measured["failures"]:
         raise SystemExit(f"{measured['failures']} calls of {method} failed: {measured['statuses']}")

@@ -1,4 +1,4 @@
-// Loader drives unary gRPC calls from outside the server's process, at a fraction of the server's cost a call.
+// Loader drives unary gRPC calls, or follows streams (watch.go), from outside the server's process, at a fraction of the server's cost a call.
 //
 // It knows no messages: it sends the bodies of a file in turn, each as it stands but for its request id, which is made
 // anew for every call. It prints what it measured as one line of JSON.
@@ -30,7 +30,9 @@ const placeholder = "00000000-0000-0000-0000-000000000000"
 type options struct {
 	address, method, bodies      string
 	connections, inFlight, calls int
-	seconds, warmUp              float64
+	seconds, warmUp, perSecond   float64
+	watchers, idle, events       int
+	latencies                    bool
 }
 
 type result struct {
@@ -55,8 +57,17 @@ func main() {
 	flag.IntVar(&o.calls, "calls", 0, "end after so many calls instead of after -seconds")
 	flag.Float64Var(&o.seconds, "seconds", 3, "how long to measure")
 	flag.Float64Var(&o.warmUp, "warm-up", 0.5, "seconds of the same load before that, not measured")
+	flag.Float64Var(&o.perSecond, "per-second", 0, "at most so many calls a second; 0 for as many as there can be")
+	flag.IntVar(&o.watchers, "watchers", 0, "instead of calls, so many streams")
+	flag.IntVar(&o.idle, "idle", 0, "of the watchers, how many read nothing")
+	flag.IntVar(&o.events, "events", 0, "end when each watcher has had so many events, instead of with standard input")
+	flag.BoolVar(&o.latencies, "latencies", false, "watchers measure how long each event took from its record time")
 	flag.Parse()
-	if err := run(o); err != nil {
+	do := run
+	if o.watchers > 0 {
+		do = watch
+	}
+	if err := do(o); err != nil {
 		fmt.Fprintln(os.Stderr, "loader:", err)
 		os.Exit(1)
 	}
@@ -71,7 +82,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	l := &load{options: o, bodies: bodies, connections: connections}
+	l := &load{options: o, bodies: bodies, connections: connections, begin: time.Now()}
 	var warm []worker
 	if o.warmUp > 0 {
 		warm, _ = l.drive(time.Duration(o.warmUp*float64(time.Second)), 0)
@@ -118,7 +129,8 @@ type load struct {
 	options
 	bodies      []body
 	connections []*grpc.ClientConn
-	sent        atomic.Int64
+	sent, paced atomic.Int64
+	begin       time.Time
 }
 
 // worker has one call under way at a time, and what became of its calls.
@@ -152,6 +164,7 @@ func (l *load) drive(length time.Duration, calls int) ([]worker, time.Duration) 
 func (l *load) work(w *worker, connection *grpc.ClientConn, more func() bool) {
 	w.failures = map[string]int{}
 	for more() {
+		l.pace()
 		request := l.bodies[(l.sent.Add(1)-1)%int64(len(l.bodies))].next()
 		var response []byte
 		begin := time.Now()
@@ -161,6 +174,14 @@ func (l *load) work(w *worker, connection *grpc.ClientConn, more func() bool) {
 		if err != nil {
 			w.failures[status.Code(err).String()+": "+status.Convert(err).Message()]++
 		}
+	}
+}
+
+// pace waits for this call's turn, where there are to be only so many a second.
+func (l *load) pace() {
+	if l.perSecond > 0 {
+		turn := time.Duration(float64(l.paced.Add(1)) / l.perSecond * float64(time.Second))
+		time.Sleep(turn - time.Since(l.begin))
 	}
 }
 
