@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from openbank.eventstore.port import EventStore, LogPosition
@@ -86,12 +87,18 @@ class Feed:
         search = self._searches.get(time)
         if search is None:
             search = self._searches[time] = asyncio.create_task(self._search(time))
-            search.add_done_callback(lambda _: self._searches.pop(time))
+            search.add_done_callback(partial(self._searched, time))
         # Who leaves does not take the others' answer away.
         return await asyncio.shield(search)
 
     async def _search(self, time: int) -> LogPosition:
         return await self.store.position_at(time, await self._times.place_before(time))
+
+    def _searched(self, time: int, search: asyncio.Task[LogPosition]) -> None:
+        del self._searches[time]
+        if not search.cancelled():
+            # Also where everybody has left who would be told.
+            search.exception()
 
     async def run(self) -> None:
         """Serves the watches until cancelled, which is to be after `drain`. Beside it the tail must run."""

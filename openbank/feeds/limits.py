@@ -21,7 +21,6 @@ class FeedLimits:
     """Bytes of events in one message. Clients take 4 MiB unless told otherwise."""
     history_bytes_max: int = 16 << 20
     """Pages of history kept in memory for the watches that read it at about the same time."""
-    wakes_per_second_max: int = 10_000
-    """Watches woken because the log has moved. A message costs some 50 us, so more would leave commands no time: with
-    1,000 watches waiting the log's movements are told 10 times a second, and travel together; with fewer than 10 of
-    them, and always when nothing was told just before, at once."""
+    sends_at_once: int = 16
+    """Messages on their way to gRPC at one time: the others wait for their turn, and events for them travel together.
+    A call waits for no more than these, however many watches there are."""

@@ -10,12 +10,12 @@ import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from openbank.eventstore.port import LogPosition, RecordedEvent, StoreUnavailable
 from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
+from openbank.feeds.turns import Turns
 
 Encode = Callable[[RecordedEvent, Form], bytes]
 
@@ -26,35 +26,38 @@ ENVELOPE_BYTES = 500
 PARCELS_KEPT = 16
 """Filters for which a page remembers its parcels: most watches of a busy feed have the same one, or each its own."""
 RETRY_SECONDS = 1.0
-PAUSE_SECONDS_MIN = 0.001
 
 Waiters = set[asyncio.Future["Page | None"]]
 
 
-class Parcel(NamedTuple):
+class Parcel:
     """The events of one message, and where a watch is once it has them."""
 
-    entries: Sequence[Entry]
-    through: LogPosition
-    record_time: int
-    """Of the last event up to there, whether or not it passed the filter."""
+    __slots__ = ("entries", "kept", "record_time", "through")
+
+    def __init__(self, entries: Sequence[Entry], through: LogPosition, record_time: int) -> None:
+        self.entries = entries
+        self.through = through
+        self.record_time = record_time
+        """Of the last event up to there, whether or not it passed the filter."""
+        self.kept: dict[object, bytes] = {}
+        """What those who send it keep for one another: see `FeedMessage`."""
 
 
 class Page:
     """Consecutive events of the log: all from `start` to `through`, whole appends."""
 
-    __slots__ = ("entries", "parcels", "start", "through")
+    __slots__ = ("entries", "parcels", "round", "size", "start", "through")
 
-    def __init__(self, start: int, entries: Sequence[Entry], through: LogPosition) -> None:
+    def __init__(self, start: int, entries: Sequence[Entry], through: LogPosition, round: int = 0) -> None:
         self.start = start
+        self.round = round
+        """Of turns, in which it was made: all of a round that are at one place are given the same page."""
         self.entries = entries
         self.through = through
         self.parcels: dict[tuple[Filter, int], Sequence[Parcel]] = {}
-
-    @property
-    def size(self) -> int:
+        self.size = sum([2 * len(entry.event.data) + ENTRY_BYTES + ENVELOPE_BYTES for entry in entries])
         """Bytes, about: an event that is read is soon encoded too."""
-        return sum(2 * len(entry.event.data) + ENTRY_BYTES + ENVELOPE_BYTES for entry in self.entries)
 
     def holds(self, position: int) -> bool:
         """Whether a watch at `position` can go on with this page."""
@@ -66,6 +69,7 @@ class Pages:
         self._tail = tail
         self._encode = encode
         self._limits = limits
+        self.turns = Turns(limits.sends_at_once)
         self._recent: OrderedDict[int, Page] = OrderedDict()
         self._history: OrderedDict[int, Page] = OrderedDict()
         self._history_bytes = 0
@@ -75,8 +79,8 @@ class Pages:
 
     @property
     def waiting(self) -> int:
-        """How many watches wait: at the head, or for history."""
-        return len(self._at_head) + sum(map(len, self._wanted.values()))
+        """How many watches wait: at the head, for history, or for their turn."""
+        return len(self._at_head) + sum(map(len, self._wanted.values())) + self.turns.waiting
 
     async def run(self) -> None:
         """Wakes the watches at the head when it moves, and reads history for those behind."""
@@ -87,7 +91,7 @@ class Pages:
     def ready(self, at: LogPosition) -> Page | None:
         """The page with what follows `at`, if it is in memory."""
         page = self._recent.get(at.position)
-        if page is not None and self._complete(page):
+        if page is not None and (page.round == self.turns.round or self._complete(page)):
             return page
         recent = self._tail.recent(at, self._limits.message_events_max)
         if recent is None:
@@ -95,7 +99,7 @@ class Pages:
         entries, through = recent
         if through.position <= at.position:
             return None
-        page = self._recent[at.position] = Page(at.position, entries, through)
+        page = self._recent[at.position] = Page(at.position, entries, through, self.turns.round)
         if len(self._recent) > RECENT_PAGES:
             self._recent.popitem(last=False)
         return page
@@ -184,10 +188,7 @@ class Pages:
                 await self._tail.changed()
                 continue
             told = now
-            # Pace, not delay: while watches are woken the log goes on, and they find all of it at once.
-            pause = _resolve_all(self._at_head, None) / self._limits.wakes_per_second_max
-            if pause >= PAUSE_SECONDS_MIN:
-                await asyncio.sleep(pause)
+            _resolve_all(self._at_head, None)
 
     async def _read_history(self) -> None:
         while True:
@@ -259,10 +260,6 @@ def _resolve(waiter: asyncio.Future[Page | None], page: Page | None) -> None:
         waiter.set_result(page)
 
 
-def _resolve_all(waiters: Iterable[asyncio.Future[Page | None]], page: Page | None) -> int:
-    """How many there were."""
-    count = 0
+def _resolve_all(waiters: Iterable[asyncio.Future[Page | None]], page: Page | None) -> None:
     for waiter in waiters:
         _resolve(waiter, page)
-        count += 1
-    return count

@@ -19,7 +19,7 @@ from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.tail import Entry
 from openbank.feeds.feed import Draining, Feed
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.pages import Page
+from openbank.feeds.pages import Page, Parcel
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -64,6 +64,9 @@ class FeedMessage(NamedTuple):
     """Whether, with this message, the watch has all there is."""
     as_of_time: int | None
     """The clock while caught up, else the record time of the last event passed; None before the first."""
+    kept: dict[object, bytes]
+    """For those who send the same events to others: what they have encoded, by what it depends on beside the events,
+    the position and the signal. An `as_of_time` from a moment ago is as good as this one."""
     form: Form = Form.EVENT
 
     @property
@@ -115,8 +118,11 @@ async def watch(
     """
     watching = _Watch(feed, filter, send, heartbeat_seconds or feed.limits.heartbeat_seconds)
     with feed.admit(watching):
-        await watching.begin(start)
-        await watching.follow(stop_when_caught_up)
+        try:
+            await watching.begin(start)
+            await watching.follow(stop_when_caught_up)
+        finally:
+            feed.pages.turns.done(watching)
 
 
 class _Watch:
@@ -156,7 +162,10 @@ class _Watch:
             if page is None and not self._heartbeat_due():
                 page = await pages.wait(self._at, self._silence_left())
             if page is not None:
-                await self._pass(page)
+                await pages.turns.take(self)
+                # Meanwhile there may be more.
+                await self._pass(pages.ready(self._at) or page)
+                pages.turns.done(self)
             elif self._heartbeat_due():
                 await self._say(Signal.HEARTBEAT, self._at)
 
@@ -170,7 +179,7 @@ class _Watch:
         """Sends what passes the filter, and goes on to the end of the page."""
         for parcel in self._feed.pages.parcels(page, self._filter, self._at.position):
             self._passed_time = parcel.record_time
-            await self._say(Signal.EVENTS, parcel.through, parcel.entries)
+            await self._say(Signal.EVENTS, parcel.through, parcel)
             if self._feed.draining:
                 return
         self._at = page.through
@@ -183,14 +192,16 @@ class _Watch:
         await asyncio.sleep(0)
 
     async def _say(
-        self, signal: Signal, through: LogPosition, entries: Sequence[Entry] = (), *, caught_up: bool | None = None
+        self, signal: Signal, through: LogPosition, parcel: Parcel | None = None, *, caught_up: bool | None = None
     ) -> None:
         if caught_up is None:
             caught_up = self._caught_up(through)
         as_of_time = _microseconds(self._feed.clock()) if caught_up else self._passed_time
+        entries, kept = (parcel.entries, parcel.kept) if parcel else ((), {})
+        message = FeedMessage(entries, through, signal, caught_up, as_of_time, kept, self._filter.form)
         try:
             async with asyncio.timeout_at(self._feed.send_until()) as self._sending:
-                await self._send(FeedMessage(entries, through, signal, caught_up, as_of_time, self._filter.form))
+                await self._send(message)
         except TimeoutError:
             if self._sending is None or not self._sending.expired():
                 raise

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsResponse
 from openbank.common.v1 import feed_pb2
 from openbank.domain.fields import Fields
-from openbank.eventstore.port import BEGINNING, RecordedEvent
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Draining, Feed, TooManyWatches
@@ -71,22 +71,27 @@ class Watches:
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
-        token = ""
+        last: LogPosition | None = None
 
         async def send(message: FeedMessage) -> None:
-            nonlocal token
-            next_token = self._tokens.encode(message.position)
-            await write(message.encoded + _envelope(response_class(), message, next_token))
-            token = next_token
+            nonlocal last
+            # Many watches send the same: it is encoded once.
+            key = (response_class, message.caught_up)
+            encoded = message.kept.get(key)
+            if encoded is None:
+                token = self._tokens.encode(message.position)
+                encoded = message.kept[key] = message.encoded + _envelope(response_class(), message, token)
+            await write(encoded)
+            last = message.position
 
         try:
             await watch(self._feed, start, filter, stop_when_caught_up, send, heartbeat_seconds)
         except PositionOutOfRange:
             raise errors.PositionOutOfRange(self._tokens.encode(BEGINNING)) from None
         except Draining:
-            raise errors.ServerDraining(token) from None
+            raise errors.ServerDraining(self._tokens.encode(last) if last else "") from None
         except SlowConsumer as error:
-            raise errors.SlowConsumer(token or self._tokens.encode(error.position)) from None
+            raise errors.SlowConsumer(self._tokens.encode(last or error.position)) from None
         except TooManyWatches as error:
             raise errors.TooManyWatches(error.watches_max) from None
 

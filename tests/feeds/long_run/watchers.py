@@ -24,7 +24,7 @@ from tests.faults.told import Broken
 from tests.feeds.long_run.reference import Reference, Wish, hold_against, key
 
 MANNERS = {"reads": 50, "dawdles": 15, "stalls": 15, "stops when caught up": 20}
-STARTS = {"live": 30, "token": 45, "time": 15, "beginning": 10}
+STARTS = {"live": 35, "token": 50, "time": 10, "beginning": 5}
 DEPOSITED = "openbank.accounts.v1.MoneyDeposited"
 OPENED = "openbank.accounts.v1.AccountOpened"
 TYPES = {
