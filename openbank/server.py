@@ -24,6 +24,10 @@ OTHER_CALLS_MAX = 1000
 """Room for health and reflection streams, which nothing else counts."""
 
 
+PING_MILLISECONDS_MIN = 10_000
+"""Clients may ping so often, also on an idle connection; one that does so more often is disconnected."""
+
+
 class CannotListen(Exception):
     """The address is busy or not ours to take; the message says which and why."""
 
@@ -92,8 +96,7 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
-        # Clients may ping every 10 s, also on an idle connection; one that does so more often is disconnected.
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", PING_MILLISECONDS_MIN),
         ("grpc.http2.max_ping_strikes", 2),
     ]
 

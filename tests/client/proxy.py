@@ -18,6 +18,8 @@ class Proxy:
         self.address = ""
         self.connections = 0
         """How many there have been."""
+        self.received = 0
+        """Bytes from clients."""
 
     def cut(self, share: float = 1.0) -> int:
         """That share of the connections, in the middle of whatever they are at. Returns how many there were."""
@@ -46,14 +48,17 @@ class Proxy:
         self._pairs.add(pair)
         try:
             async with asyncio.TaskGroup() as ways:
-                ways.create_task(self._pass_on(reader, other_writer))
+                ways.create_task(self._pass_on(reader, other_writer, from_client=True))
                 ways.create_task(self._pass_on(other_reader, writer))
         finally:
             self._pairs.discard(pair)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, from_client: bool = False
+    ) -> None:
         try:
             while data := await reader.read(1 << 16):
+                self.received += len(data) * from_client
                 await self._passing.wait()
                 writer.write(data)
                 await writer.drain()
