@@ -157,7 +157,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 82
     """UNAVAILABLE, with RetryInfo. The server is going down. Call again, on another instance if there is one; a watch
-    goes on from its last token. Metadata: resumeToken, of a watch.
+    goes on from the token of the last response that you have handled. Metadata: resumeToken, of a watch, as in
+    SLOW_CONSUMER.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 85
     """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or
@@ -174,7 +175,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_SLOW_CONSUMER: _ErrorReason.ValueType  # 92
     """RESOURCE_EXHAUSTED. A watch whose client read nothing for minutes was ended; lag alone never ends one. Watch
-    again from the last token. Metadata: resumeToken.
+    again from the token of the last response that you have handled. Metadata: resumeToken, of the last response that
+    surely left the server, for people to see how far that was. Your own place may be before it, as responses that you
+    had not read yet are lost with the stream, or after it.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 99
     """INTERNAL. A bug in the bank; nothing more about it leaves the server. Tell its operator the id, which the
@@ -338,7 +341,8 @@ when the call came, within 5 s or the deadline.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 82
 """UNAVAILABLE, with RetryInfo. The server is going down. Call again, on another instance if there is one; a watch
-goes on from its last token. Metadata: resumeToken, of a watch.
+goes on from the token of the last response that you have handled. Metadata: resumeToken, of a watch, as in
+SLOW_CONSUMER.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 85
 """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or
@@ -355,7 +359,9 @@ maxCount.
 """
 ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 92
 """RESOURCE_EXHAUSTED. A watch whose client read nothing for minutes was ended; lag alone never ends one. Watch
-again from the last token. Metadata: resumeToken.
+again from the token of the last response that you have handled. Metadata: resumeToken, of the last response that
+surely left the server, for people to see how far that was. Your own place may be before it, as responses that you
+had not read yet are lost with the stream, or after it.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 99
 """INTERNAL. A bug in the bank; nothing more about it leaves the server. Tell its operator the id, which the
