@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from openbank import config, logs
 from openbank.config import BadSetting, Settings
@@ -171,7 +171,16 @@ def _serve(settings: Settings, _: argparse.Namespace) -> int:
             runner.run(_serve_until_told(settings))
     except CANNOT_START as error:
         return _refuse(str(error))
-    return 0
+    _end()
+
+
+def _end() -> NoReturn:
+    """At once: what else Python does at its end has a part in which gRPC waits for its own thread, and this one, where
+    many messages were on their way, for an event loop that is gone."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _serve_until_told(settings: Settings) -> None:

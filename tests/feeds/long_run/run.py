@@ -22,6 +22,8 @@ from tests.feeds.long_run.writers import Writers
 
 INSTANCES = 2
 MUTE_SECONDS = 4.0
+STOP_SECONDS_MAX = 60.0
+"""Six times as long as a drain may take: the machine is busy."""
 END_SECONDS_MAX = 300.0
 """For the last watch to have all of the log."""
 TELL_SECONDS = 30.0
@@ -132,7 +134,8 @@ class Run:
         assert isinstance(instance, Instance)
         if self._random.random() < 0.5:
             self._broken["stops"] += 1
-            await instance.process.stop()
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                await instance.process.stop()
         else:
             self._broken["kills"] += 1
             await instance.kill(self._random)
