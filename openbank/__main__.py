@@ -171,7 +171,7 @@ def _serve(settings: Settings, _: argparse.Namespace) -> int:
             runner.run(_serve_until_told(settings))
     except CANNOT_START as error:
         return _refuse(str(error))
-    _end()
+    return _end()
 
 
 def _end() -> NoReturn:

@@ -11,9 +11,8 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
-STALLED_SECONDS = 0.02
-"""After so long without a message that has left, those on their way are to clients that take none: no one waits for
-them."""
+STALLED_SECONDS = 0.1
+"""A message that has not left after so long is to a client that takes none: nobody waits for it any more."""
 
 
 class _Waiting(NamedTuple):
@@ -26,11 +25,12 @@ class Turns:
         self.round = 0
         """Changes once all have had their turn who waited when it changed last."""
         self._at_once = at_once
-        self._sending: set[object] = set()
+        self._sending: dict[object, float] = {}
+        """Since when, by the loop's clock; those who began first come first."""
         self._queue: deque[_Waiting] = deque()
         self._left = 0
         """How many of the queue are of this round."""
-        self._stalled: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -40,22 +40,24 @@ class Turns:
         """Until it is the turn of `whose`; to be followed by `done`, also when this is cancelled."""
         if not self._queue and len(self._sending) < self._at_once:
             self.round += 1
-            self._sending.add(whose)
+            self._sending[whose] = asyncio.get_running_loop().time()
             return
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(whose, turn))
-        if self._stalled is None:
+        if self._watching is None:
             self._watch()
         await turn
 
     def done(self, whose: object) -> None:
         """The message of `whose` has left, or there was none."""
-        self._sending.discard(whose)
+        self._sending.pop(whose, None)
         if self._queue:
-            self._watch()
             self._let_on()
 
     def _let_on(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for stalled in [whose for whose, since in self._sending.items() if since + STALLED_SECONDS <= now]:
+            del self._sending[stalled]
         while self._queue and len(self._sending) < self._at_once:
             if self._left == 0:
                 self._left = len(self._queue)
@@ -63,17 +65,12 @@ class Turns:
             self._left -= 1
             whose, turn = self._queue.popleft()
             if not turn.done():
-                self._sending.add(whose)
+                self._sending[whose] = now
                 turn.set_result(None)
 
     def _watch(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-        self._stalled = asyncio.get_running_loop().call_later(STALLED_SECONDS, self._go_on)
-
-    def _go_on(self) -> None:
-        self._stalled = None
-        self._sending.clear()
+        """Looks for those who have stalled, where nobody is done who would."""
+        self._watching = None
         self._let_on()
         if self._queue:
-            self._watch()
+            self._watching = asyncio.get_running_loop().call_later(STALLED_SECONDS, self._watch)

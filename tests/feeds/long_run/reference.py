@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from sys import intern
+from typing import TypeVar
 from uuid import UUID
 
-from openbank.eventstore.port import BEGINNING, EventStore, RecordedEvent
+from openbank.eventstore.port import BEGINNING, EventStore, RecordedEvent, StoreUnavailable
 from openbank.eventstore.streams import split
 from openbank.eventstore.token import Tokens
 from tests.faults.told import Broken
+
+PATIENCE_SECONDS = 120.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,12 @@ class Reference:
 
     async def head(self) -> int:
         """The position of the log's end, asked at this moment."""
-        return (await self._store.head()).position
+        return (await _answered(self._store.head)).position
 
     async def reach(self, position: int) -> None:
         async with self._reading:
             while self._through.position < position:
-                page = await self._store.read_log(self._through)
+                page = await _answered(partial(self._store.read_log, self._through))
                 for event in page.events:
                     self._take(event)
                 self._through = page.through
@@ -99,6 +105,16 @@ def hold_against(record: Sequence[int], expected: Sequence[int], whose: str) -> 
         f"{whose}: {len(record)} events instead of {len(expected)}, another one at {number};"
         f" {missing} missing, {twice} twice"
     )
+
+
+async def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Asked again while the machine is too busy for an answer: it is not the store that is held to its word here."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable:
+                await asyncio.sleep(0.2)
 
 
 def _passes(facts: tuple[str, str, str, str], wish: Wish) -> bool:
