@@ -57,7 +57,10 @@ class WatchCloudEventsRequest(google.protobuf.message.Message):
 
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """With the first event in the log's order that was recorded at or after this time. INVALID_TIME."""
+        """With the first event in the log's order that was recorded at or after this time, and all that follow it. Where
+        a clock of the bank ran backwards, some of these were recorded earlier. INVALID_TIME, and STORE_UNAVAILABLE also
+        while only the views are away, which know where in the log a time is.
+        """
 
     @property
     def person_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:

@@ -76,7 +76,8 @@ class IntegrationEventsServiceServicer(object):
 
         A watch can break off at any time: with SERVER_DRAINING, SLOW_CONSUMER and the like, with a connection that is
         lost, or, behind a proxy, with none of this and nothing more for three heartbeat intervals. Watch again with the
-        last token, after growing delays. What is wrong with the request, and POSITION_OUT_OF_RANGE, would come again.
+        token of the last response that you have handled, after growing delays: what was on its way comes again. What is
+        wrong with the request, and POSITION_OUT_OF_RANGE, would come again too.
 
         The watch ends with OK only where stop_when_caught_up asked for it. FEED_START_REQUIRED, INVALID_TIME,
         INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, INVALID_ID,
