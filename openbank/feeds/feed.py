@@ -29,7 +29,7 @@ class Draining(Exception):
 
 class Watching(Protocol):
     def hurry(self) -> None:
-        """The server stops: don't wait long for the client any more."""
+        """The server stops: don't wait long for the client any more, nor at all to begin."""
 
 
 class Times(Protocol):

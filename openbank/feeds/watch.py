@@ -136,10 +136,23 @@ class _Watch:
         self._passed_time: int | None = None
         self._told_caught_up = False
         self._last_sent = 0.0
+        self._finding: asyncio.Timeout | None = None
         self._sending: asyncio.Timeout | None = None
 
     async def begin(self, start: Start) -> None:
         """The first message: the watch stands, and where."""
+        try:
+            async with asyncio.timeout(None) as self._finding:
+                await self._find(start)
+        except TimeoutError:
+            if self._finding is None or not self._finding.expired():
+                raise
+            raise Draining from None
+        finally:
+            self._finding = None
+        await self._say(Signal.CONFIRMED, self._at, caught_up=self._at.position >= self._head_at_start.position)
+
+    async def _find(self, start: Start) -> None:
         head = self._head_at_start = await self._feed.store.head()
         match start:
             case After(position):
@@ -150,7 +163,6 @@ class _Watch:
                 self._at = head
             case Since(time):
                 self._at = await self._feed.position_at(time)
-        await self._say(Signal.CONFIRMED, self._at, caught_up=self._at.position >= head.position)
 
     async def follow(self, stop_when_caught_up: bool) -> None:
         pages = self._feed.pages
@@ -170,6 +182,8 @@ class _Watch:
                 await self._say(Signal.HEARTBEAT, self._at)
 
     def hurry(self) -> None:
+        if self._finding is not None and not self._finding.expired():
+            self._finding.reschedule(asyncio.get_running_loop().time())
         sending = self._sending
         if sending is not None and not sending.expired():
             until = self._feed.send_until()

@@ -191,6 +191,25 @@ class TestDraining:
                 await rest.end()
                 assert client.events + rest.events == await other.accounts()
 
+    async def test_a_watch_that_still_looks_for_its_start_ends_at_once(
+        self, store: EventStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with bench(store) as b:
+            asked = asyncio.Event()
+
+            async def head() -> LogPosition:
+                asked.set()
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            monkeypatch.setattr(b.feed.store, "head", head)
+            client = b.watch()
+            await asked.wait()
+            await asyncio.wait_for(b.feed.drain(), 5)
+            with pytest.raises(Draining):
+                await client.end()
+            assert client.messages == []
+
     async def test_also_a_watch_that_waits_for_a_store_that_is_away(self, memory: MemoryStore) -> None:
         async with bench(memory, ring_events=1, message_events_max=2) as b:
             await b.deposit(how_many=100)
