@@ -131,12 +131,12 @@ class TestSlowClients:
             assert stalled.events == other.events == await b.accounts()
 
     async def test_lag_alone_ends_no_watch(self, store: EventStore) -> None:
-        async with bench(store, ring_events=5, message_events_max=5, silence_seconds_max=0.2) as b:
+        async with bench(store, ring_events=5, message_events_max=5, silence_seconds_max=1.0) as b:
             slow = b.watch()
             await b.deposit(how_many=100)
             for _ in range(10):
                 slow.stall()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.15)
                 slow.read_on()
                 await asyncio.sleep(0)
             await slow.until_events(100)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from openbank.feeds import turns
 from openbank.feeds.turns import Turns
 
 PATIENCE_SECONDS = 5.0
@@ -41,10 +44,21 @@ async def test_few_go_at_once_and_the_others_in_the_order_in_which_they_came() -
     await queue.until("abcde")
 
 
-async def test_clients_that_take_nothing_hold_up_nobody() -> None:
+async def test_where_all_are_to_clients_that_take_nothing_the_others_go_on() -> None:
     queue = Queue(at_once=2)
     queue.ask(*"abcdef")
     await queue.until("abcdef")
+
+
+async def test_one_that_many_have_overtaken_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "STUCK_SECONDS", 1000)
+    monkeypatch.setattr(turns, "OVERTAKEN_MAX", 3)
+    queue = Queue(at_once=2)
+    queue.ask(*"abcdefgh")
+    for overtaking, expected in zip("bcde", ("abc", "abcd", "abcde", "abcdefg"), strict=True):
+        await queue.until(expected[: -2 if expected[-1] == "g" else -1])
+        queue.turns.done(overtaking)
+        await queue.until(expected)
 
 
 async def test_who_leaves_makes_room() -> None:
