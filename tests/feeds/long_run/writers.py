@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 from uuid import UUID
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
@@ -74,14 +75,7 @@ class Writers:
                 await self._write("Deposit", accounts.DepositRequest(account_id=account_id, amount=usd("1")))
                 self.deposits += 1
 
-    async def _write(
-        self,
-        rpc: str,
-        message: accounts.DepositRequest
-        | accounts.OpenAccountRequest
-        | persons.UpdateAddressRequest
-        | persons.RegisterPersonRequest,
-    ) -> Asked:
+    async def _write(self, rpc: str, message: Any) -> Asked:
         message.request_id = str(UUID(int=self._random.getrandbits(128)))
         self._asked += 1
         asked = Asked(self._asked, rpc, message)
