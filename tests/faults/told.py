@@ -62,11 +62,11 @@ class Asked:
             return 1, 1
         return (0, 0) if self.refusal else (0, 1)
 
-    async def send(self, stub: Any) -> Told:
+    async def send(self, stub: Any, seconds_max: float = SECONDS_MAX) -> Told:
         self.sent += 1
         metadata = (("x-correlation-id", f"{self.number}.{self.sent}"),)
         try:
-            answer = await getattr(stub, self.rpc)(self.message, timeout=SECONDS_MAX, metadata=metadata)
+            answer = await getattr(stub, self.rpc)(self.message, timeout=seconds_max, metadata=metadata)
         except AioRpcError as error:
             told, why = understand(error)
             if told is Told.NOTHING_WRITTEN and self.named:
