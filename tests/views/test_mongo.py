@@ -274,8 +274,10 @@ class TestRebuilding:
         assert generations(documents) == {2}
 
     async def test_one_that_was_restarted_twice_is_not_set_back_by_one_that_starts_late(
-        self, views: MongoViews, instance: Open, history: History
+        self, views: MongoViews, instance: Open, history: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # The late one is to find out by its own `clear`, not by a look at the wrong moment.
+        monkeypatch.setattr(checkpoint, "IDLE_SECONDS", 3600.0)
         late = await instance()
         early = await instance()
         await early.clear(OTHER_STORE)
