@@ -22,7 +22,7 @@ from pathlib import Path
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from benchmarks import history, messages, servers
+from benchmarks import history, messages, servers, stored
 from benchmarks.measure import Measure
 from benchmarks.seed import register
 from benchmarks.servers import ROOT, ServerProcess
@@ -78,8 +78,13 @@ class Soak:
         while time.monotonic() < self._end:
             account = self._random.randrange(POPULAR if self._random.random() < 0.5 else history.ACCOUNTS)
             [kind] = self._random.choices(kinds, weights=(50, 10, 25, 5, 8, 2))
-            await kind(account)
-            self.calls[kind.__name__.strip("_")] += 1
+            name = kind.__name__.strip("_")
+            try:
+                await kind(account)
+            except grpc.aio.AioRpcError as error:
+                # Accounts run out of money, as they do.
+                name += f" {error.code().name}"
+            self.calls[name] += 1
             await asyncio.sleep(self._random.expovariate(self._rate / IN_FLIGHT))
 
     async def _deposit(self, account: int) -> None:
@@ -123,6 +128,8 @@ class Soak:
                         self.calls["events followed"] += len(response.events)
             except TimeoutError:
                 call.cancel()
+            except grpc.aio.AioRpcError as error:
+                self.calls[f"watch {error.code().name}"] += 1
 
 
 def resident_megabytes(pid: int) -> float:
@@ -154,6 +161,8 @@ def main() -> None:
         print("writing the history", flush=True)
         history.write(data)
         with servers.bank(data) as bank:
+            while stored.projected(data) < history.EVENTS:
+                time.sleep(1)
             soak = Soak(bank, arguments.minutes, arguments.rate)
             asyncio.run(soak.run())
     megabytes = [size for _, size in soak.samples]
