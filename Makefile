@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench soak campaign generate release fmt clean stand-ins
+.PHONY: help run dev test check bench soak campaign hostile generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench     measure the bank beside its yardsticks; needs Go (ARGS="--rounds ... --seconds ...")'
 	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
 	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'
+	@echo 'make hostile   send a bank a million inputs that no client sends (INPUTS=20000 SEED=7)'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
@@ -79,6 +80,11 @@ SEED ?= 7
 BACK_END ?= embedded
 campaign: $(DEV)
 	$(BIN)/python -m tests.faults --kills $(KILLS) --seed $(SEED) --back-end $(BACK_END)
+
+# Whatever comes to mind; a failure prints what was sent. docs/hostile-input.md tells what of it is whose.
+INPUTS ?= 1000000
+hostile: $(DEV)
+	$(BIN)/python -m tests.hostile --inputs $(INPUTS) --seed $(SEED)
 
 generate: $(DEV)
 	$(call generate_into,generated)

@@ -59,6 +59,11 @@ class ServerProcess:
         if not self.address:
             raise AssertionError(f"the server has not started: {self.other_output}")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def kill(self) -> None:
         """SIGKILL: no line of its code runs any more."""
         await self._end(signal.SIGKILL)
