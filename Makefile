@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench soak campaign feeds power mutations generate release fmt clean stand-ins
+.PHONY: help run dev test check bench soak campaign feeds power hostile mutations generate release fmt clean stand-ins
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,6 +28,7 @@ help:
 	@echo 'make feeds     hold watches of every kind against the log while everything under them breaks (MINUTES=30 SEED=7)'
 	@echo 'make power     take the power from a bank under load, and check the same; needs cc (CUTS=1000 SEED=7)'
 	@echo 'make mutations break the bank on purpose, one way at a time: its tests must notice (ARGS="...words of one")'
+	@echo 'make hostile   send a bank a million inputs that no client sends (INPUTS=20000 SEED=7)'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
@@ -95,6 +96,11 @@ mutations: $(DEV)
 MINUTES ?= 30
 feeds: $(DEV)
 	$(BIN)/python -m tests.feeds.long_run --minutes $(MINUTES) --seed $(SEED)
+
+# Whatever comes to mind; a failure prints what was sent. docs/hostile-input.md tells what of it is whose.
+INPUTS ?= 1000000
+hostile: $(DEV)
+	$(BIN)/python -m tests.hostile --inputs $(INPUTS) --seed $(SEED)
 
 generate: $(DEV)
 	$(call generate_into,generated)

@@ -34,6 +34,16 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
     logging.logProcesses = False
     logging.logMultiprocessing = False
     logging._srcfile = None
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_ours)
+
+
+_CALLERS_AFFAIRS = ("Invalid encoding", "ExecuteBatchError raised in core")
+"""Metadata that is not UTF-8, of which no byte belongs in the log; and an answer whose caller has gone."""
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether what grpc calls an error is one that an operator has to know of."""
+    return not str(record.msg).startswith(_CALLERS_AFFAIRS)
 
 
 def tell(logger: logging.Logger, level: int, message: str, values: Mapping[str, object]) -> None:

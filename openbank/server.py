@@ -91,6 +91,8 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         # A second server on the port is an error, not a silent sharing of its calls.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.message_bytes_max),
+        # No compressed requests (identity only): a thousand times the limit above would be unpacked before it counts.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", settings.concurrent_calls_max + settings.watches_max + OTHER_CALLS_MAX),
         # A client that has gone without a word is found within 80 s, and its watches are freed.
         ("grpc.keepalive_time_ms", 60_000),

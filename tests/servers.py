@@ -74,6 +74,11 @@ class ServerProcess:
             raise AssertionError(f"the server is not ready: {self.lines[-5:]}") from None
         return bool(self.address)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def kill(self) -> int:
         """SIGKILL: no line of its code runs any more. The exit code, which may be that of an end before."""
         return await self._end(signal.SIGKILL)

@@ -32,6 +32,14 @@ async def get_account_by_number(
     return Answer(account, position)
 
 
+def accounts_listing(reader: Reader, owner_id: str) -> Listing:
+    return Listing("accounts", owner_id, reader.views.log)
+
+
+def account_events_listing(reader: Reader, account_id: str) -> Listing:
+    return Listing("account events", account_id, reader.views.log)
+
+
 async def list_accounts_by_owner(
     reader: Reader, owner_id: str, page: PageRequest, at: LogPosition | None = None
 ) -> Page[Versioned[Account]]:
@@ -42,7 +50,7 @@ async def list_accounts_by_owner(
     views = reader.views
     rows, token, position = await read_page(
         reader,
-        Listing("accounts", owner_id, views.log),
+        accounts_listing(reader, owner_id),
         page,
         at,
         0,
@@ -62,7 +70,7 @@ async def list_account_events(
     views = reader.views
     found = await read_page(
         reader,
-        Listing("account events", account_id, views.log),
+        account_events_listing(reader, account_id),
         page,
         at,
         _AFTER_THE_LAST_REVISION,

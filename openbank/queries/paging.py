@@ -60,8 +60,7 @@ async def read_page(
     Raises InvalidFields of page_size and page_token; ViewBehind.
     """
     fields = Fields()
-    size = page_size(fields, request.size)
-    place = _place(fields, listing, request.token) or Place(beginning, 0)
+    size, place = check_page(fields, listing, request, beginning)
     fields.check()
     if at is None or at.position < place.position:
         at = BEGINNING._replace(position=place.position)
@@ -74,8 +73,14 @@ async def read_page(
     return Page(items, token, found.position)
 
 
-def page_size(fields: Fields, size: int) -> int:
-    """How many items a page may have: a size that is too large is made smaller, a negative one is refused."""
+def check_page(fields: Fields, listing: Listing, request: PageRequest, beginning: int = 0) -> tuple[int, Place]:
+    """How many items the page may have, and after which it begins; what is wrong with the request goes to `fields`."""
+    size = _page_size(fields, request.size)
+    return size, _place(fields, listing, request.token) or Place(beginning, 0)
+
+
+def _page_size(fields: Fields, size: int) -> int:
+    """A size that is too large is made smaller, a negative one is refused."""
     if size < 0:
         fields.refuse("page_size", "INVALID_PAGE_SIZE", "must not be negative")
     return min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT

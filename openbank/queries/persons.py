@@ -18,10 +18,14 @@ async def get_person(reader: Reader, person_id: str, at: LogPosition | None = No
     return Answer(person, position)
 
 
+def persons_listing(reader: Reader) -> Listing:
+    return Listing("persons", "", reader.views.log)
+
+
 async def list_persons(reader: Reader, page: PageRequest, at: LogPosition | None = None) -> Page[Versioned[Person]]:
     """In the order of registration. Raises InvalidFields of the page, ViewBehind."""
     views = reader.views
     rows, token, position = await read_page(
-        reader, Listing("persons", "", views.log), page, at, 0, views.persons, lambda row: row.position
+        reader, persons_listing(reader), page, at, 0, views.persons, lambda row: row.position
     )
     return Page([row.resource for row in rows], token, position)

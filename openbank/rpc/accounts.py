@@ -11,8 +11,15 @@ from openbank.domain.fields import Fields
 from openbank.eventstore.streams import ACCOUNT
 from openbank.eventstore.token import Tokens
 from openbank.feeds.filter import Filter
-from openbank.queries.accounts import get_account, get_account_by_number, list_account_events, list_accounts_by_owner
-from openbank.queries.paging import page_size
+from openbank.queries.accounts import (
+    account_events_listing,
+    accounts_listing,
+    get_account,
+    get_account_by_number,
+    list_account_events,
+    list_accounts_by_owner,
+)
+from openbank.queries.paging import check_page
 from openbank.queries.reader import PageRequest, Reader
 from openbank.rpc.convert.accounts import (
     EVENTS,
@@ -84,10 +91,11 @@ class Accounts:
     async def ListAccountsByOwner(self, request: messages.ListAccountsByOwnerRequest, _: str) -> bytes:
         fields = Fields()
         owner_id = fields.identifier("owner_id", request.owner_id)
-        size = page_size(fields, request.page_size)
+        wanted = PageRequest(request.page_size, request.page_token)
+        check_page(fields, accounts_listing(self._reader, owner_id), wanted)
         at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_accounts_by_owner(self._reader, owner_id, PageRequest(size, request.page_token), at)
+        page = await list_accounts_by_owner(self._reader, owner_id, wanted, at)
         rest = messages.ListAccountsByOwnerResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
@@ -98,10 +106,11 @@ class Accounts:
     ) -> messages.ListAccountEventsResponse:
         fields = Fields()
         account_id = fields.identifier("account_id", request.account_id)
-        size = page_size(fields, request.page_size)
+        wanted = PageRequest(request.page_size, request.page_token)
+        check_page(fields, account_events_listing(self._reader, account_id), wanted)
         at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_account_events(self._reader, account_id, PageRequest(size, request.page_token), at)
+        page = await list_account_events(self._reader, account_id, wanted, at)
         response = messages.ListAccountEventsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )

@@ -12,8 +12,8 @@ from openbank.eventstore.streams import PERSON
 from openbank.eventstore.token import Tokens
 from openbank.feeds.filter import Filter
 from openbank.persons.v1 import persons_service_pb2 as messages
-from openbank.queries.paging import page_size
-from openbank.queries.persons import get_person, list_persons
+from openbank.queries.paging import check_page
+from openbank.queries.persons import get_person, list_persons, persons_listing
 from openbank.queries.reader import PageRequest, Reader
 from openbank.rpc.convert.persons import EVENTS, fill_person, read_register_person, read_update_address
 from openbank.rpc.convert.values import fill_written, read_place
@@ -60,10 +60,11 @@ class Persons:
 
     async def ListPersons(self, request: messages.ListPersonsRequest, _: str) -> messages.ListPersonsResponse:
         fields = Fields()
-        size = page_size(fields, request.page_size)
+        wanted = PageRequest(request.page_size, request.page_token)
+        check_page(fields, persons_listing(self._reader), wanted)
         at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_persons(self._reader, PageRequest(size, request.page_token), at)
+        page = await list_persons(self._reader, wanted, at)
         response = messages.ListPersonsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )

@@ -29,10 +29,14 @@ def handlers(services: Iterable[str]) -> list[grpc.GenericRpcHandler]:
 
 def _read(data: bytes) -> messages.ServerReflectionRequest:
     """What is no request becomes one that asks nothing, which is answered with INVALID_ARGUMENT."""
+    request = messages.ServerReflectionRequest()
     try:
-        return messages.ServerReflectionRequest.FromString(data)
+        request.ParseFromString(data)
     except DecodeError:
         return messages.ServerReflectionRequest()
+    # The answer has the whole request in it: groups as deep as may be read would be one too deep there.
+    request.DiscardUnknownFields()  # type: ignore[attr-defined]
+    return request
 
 
 def _describe_v1() -> None:

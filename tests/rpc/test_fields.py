@@ -300,8 +300,12 @@ async def test_a_feed_of_cloud_events_knows_the_types_it_publishes_and_lists_the
 TOKENS: dict[str, Any] = {
     "GetAccount": accounts.GetAccountRequest(account_id=" ", consistency_token="?"),
     "GetAccountByNumber": accounts.GetAccountByNumberRequest(account_number="_", consistency_token="?"),
-    "ListAccountsByOwner": accounts.ListAccountsByOwnerRequest(owner_id=" ", page_size=-1, consistency_token="?"),
-    "ListAccountEvents": accounts.ListAccountEventsRequest(account_id=" ", page_size=-1, consistency_token="?"),
+    "ListAccountsByOwner": accounts.ListAccountsByOwnerRequest(
+        owner_id=" ", page_size=-1, page_token="?", consistency_token="?"
+    ),
+    "ListAccountEvents": accounts.ListAccountEventsRequest(
+        account_id=" ", page_size=-1, page_token="?", consistency_token="?"
+    ),
 }
 
 
@@ -311,6 +315,16 @@ async def test_a_query_tells_all_that_is_wrong_with_it(bank: Caller, method: str
     assert told.violations["consistency_token"] == "INVALID_TOKEN"
     assert {"INVALID_ID", "INVALID_ACCOUNT_NUMBER"} & set(told.violations.values())
     assert ("page_size" in told.violations) == method.startswith("List")
+    assert ("page_token" in told.violations) == method.startswith("List")
+
+
+async def test_a_list_of_persons_tells_all_that_is_wrong_with_its_page(bank: Caller) -> None:
+    request = persons.ListPersonsRequest(page_size=-1, page_token="?", consistency_token="?")
+    assert (await refused(bank.persons.ListPersons(request))).violations == {
+        "page_size": "INVALID_PAGE_SIZE",
+        "page_token": "INVALID_PAGE_TOKEN",
+        "consistency_token": "INVALID_TOKEN",
+    }
 
 
 async def test_another_banks_token_is_refused(bank: Caller) -> None:

@@ -32,7 +32,7 @@ def main() -> None:
         say(f"EventStoreDB   {events.uri}")
         try:
             if not ferret.binary().exists():
-                ferret.go()
+                ferret.go("FerretDB, the stand-in for MongoDB,")
                 say("building FerretDB, once; this takes a minute or two")
             directory = running.enter_context(tempfile.TemporaryDirectory(prefix="ferretdb-"))
             address = os.environ.get("STANDIN_MONGODB", "127.0.0.1:27017")

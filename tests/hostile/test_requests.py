@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
+from grpc_reflection.v1alpha import reflection_pb2
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.integration.v1 import integration_events_service_pb2 as integration
 from openbank.persons.v1 import persons_service_pb2 as persons
-from tests.callers import Caller, john_doe, refusal, refused, usd
+from openbank.persons.v1.person_pb2 import Address
+from openbank.server import Server
+from tests.callers import Caller, changed, john_doe, refusal, refused, usd
 
 METHODS = [
     f"/{file.DESCRIPTOR.package}.{service.name}/{method.name}"
@@ -91,6 +95,43 @@ async def test_a_message_over_the_limit_is_refused_by_grpc_itself(bank: Caller) 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await bank.accounts.Deposit(request)
     assert caught.value.code() is StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_compressed_request_is_refused_before_it_is_unpacked(server: Server) -> None:
+    """A megabyte of it can be a thousand, which would all be in memory before its size is looked at."""
+    async with grpc.aio.insecure_channel(server.address, compression=grpc.Compression.Gzip) as channel:
+        call: Any = channel.unary_unary("/openbank.persons.v1.PersonsService/ListPersons")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(bytes(100_000))
+    assert caught.value.code() is StatusCode.UNIMPLEMENTED
+
+
+async def test_the_fullest_page_fits_into_what_clients_take(bank: Caller) -> None:
+    """Which is 4 MiB unless they say otherwise."""
+    long = "\U0001f600"
+    address = Address(street=long * 200, city=long * 100, postal_code=long * 20, country=long * 100)
+    texts = {"first_name": 100, "last_name": 100, "nationality": 100, "email": 254}
+    request = john_doe(address=address, **{name: long * length for name, length in texts.items()})
+    registered: list[Any] = []
+    for number in range(0, 1000, 50):
+        some = []
+        for index in range(number, number + 50):
+            some.append(persons.RegisterPersonRequest())
+            some[-1].CopyFrom(changed(request, {"person_id": f"{index:064}"}))
+        registered += await asyncio.gather(*(bank.persons.RegisterPerson(one) for one in some))
+    asked = persons.ListPersonsRequest(page_size=1000, consistency_token=registered[-1].consistency_token)
+    page = await bank.persons.ListPersons(asked)
+    assert len(page.persons) == 1000
+    assert 4_000_000 < page.ByteSize() < 4 << 20
+
+
+async def test_groups_as_deep_as_can_be_read_are_no_answer_of_reflection(bank: Caller) -> None:
+    """Which repeats the request, one level deeper, where a client could not read it any more."""
+    channel: Any = bank.channel
+    deep = _field(7, b"") + b"\x4b" * 100 + b"\x4c" * 100
+    call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(iter([deep]))
+    [answer] = [reflection_pb2.ServerReflectionResponse.FromString(raw) async for raw in call]
+    assert answer.list_services_response.service
 
 
 async def test_a_method_that_is_not_there_is_unimplemented(bank: Caller) -> None:

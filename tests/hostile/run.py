@@ -1,0 +1,164 @@
+"""Sends a server whatever comes to mind, and looks whether it stands firm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import grpc
+
+from openbank.common.v1.money_pb2 import Money
+from tests.callers import Caller, request_id
+from tests.hostile.calls import OPTIONS, Calls
+from tests.hostile.frames import Connections
+from tests.hostile.values import Values
+from tests.hostile.verdict import Broken
+from tests.servers import ServerProcess
+
+SENDERS = 24
+CHANNELS = 3
+CONNECTIONS_PART = 0.005
+"""Of the inputs, how many are whole connections; the others are calls."""
+WARM_PART = 0.4
+"""Of the inputs, how many come before the server's memory counts: caches fill, pools come to their size."""
+LAST_PART = 0.25
+GROWTH_BYTES_MAX = 32 << 20
+"""What the server has at its least in the last part of the inputs, above what it had at its most in the warm-up."""
+CONNECTION_BYTES = 20 << 10
+"""More for each hostile connection, which is what gRPC's core does not give back: docs/hostile-input.md."""
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+FLAGS = ("--cached-aggregates", "200", "--ring-events", "1000")
+"""Small, so that what is kept in memory on purpose is there before memory is first looked at."""
+CANARY_INPUTS = 1_000
+"""After so many inputs there is an ordinary call, which must work as ever."""
+
+
+class Figures:
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.memory: list[tuple[int, int]] = []
+        """Resident bytes of the server, after so many inputs."""
+        self.seconds = 0.0
+
+    def growth(self, inputs: int) -> tuple[int, int]:
+        """The most that the server had in the warm-up, and the least that it had in the last part."""
+        warm = [size for sent, size in self.memory if sent <= inputs * WARM_PART]
+        last = [size for sent, size in self.memory if sent >= inputs * (1 - LAST_PART)]
+        return max(warm), min(last)
+
+    def __str__(self) -> str:
+        sent = self.outcomes.total()
+        before, after = (size / (1 << 20) for size in self.growth(self.memory[-1][0]))
+        lines = [f"{number:>9,}  {outcome}" for outcome, number in self.outcomes.most_common()]
+        memory = f"memory of the server at most {before:.0f} MiB in the warm-up, and {after:.0f} MiB or more at the end"
+        return "\n".join([*lines, f"{sent:,} answers in {self.seconds:.0f} s; {memory}"])
+
+
+async def run(inputs: int, seed: int, directory: Path, say: Callable[[str], None]) -> Figures:
+    """`say` is told how far it is. Raises Broken where the server has not stood firm."""
+    process = ServerProcess(directory / "data", *FLAGS)
+    await process.start()
+    try:
+        async with AsyncExitStack() as stack:
+            return await _Run(process, inputs, seed, stack, say).all()
+    finally:
+        await process.kill()
+
+
+class _Run:
+    def __init__(
+        self, process: ServerProcess, inputs: int, seed: int, stack: AsyncExitStack, say: Callable[[str], None]
+    ) -> None:
+        self._process = process
+        self._inputs = inputs
+        self._random = Random(seed)
+        self._say = say
+        self._stack = stack
+        values = Values(self._random)
+        self._calls = Calls(self._random, values)
+        self._connections = Connections(self._random, values)
+        self._one_canary = asyncio.Lock()
+        self._sent = self._played = 0
+        self._paid = 0
+        self._account_id = ""
+        self._figures = Figures()
+
+    async def all(self) -> Figures:
+        began = time.monotonic()
+        caller = await self._stack.enter_async_context(Caller(self._process.address))
+        self._account_id = (await caller.open()).account.account_id
+        channels = [grpc.aio.insecure_channel(self._process.address, options=OPTIONS) for _ in range(CHANNELS)]
+        for channel in channels:
+            self._stack.push_async_callback(channel.close)
+        await self._canary(caller)
+        await self._send_all(channels, caller)
+        await self._canary(caller)
+        self._check_memory()
+        self._figures.seconds = time.monotonic() - began
+        return self._figures
+
+    async def _send_all(self, channels: list[Any], caller: Caller) -> None:
+        async def send(channel: Any) -> None:
+            while self._sent < self._inputs:
+                self._sent += 1
+                if self._sent % CANARY_INPUTS == 0:
+                    await self._canary(caller)
+                await self._input(channel)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(SENDERS):
+                    tasks.create_task(send(channels[number % CHANNELS]))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+    async def _input(self, channel: Any) -> None:
+        if self._random.random() >= CONNECTIONS_PART:
+            self._figures.outcomes[await self._calls.send(channel, self._calls.make())] += 1
+            return
+        kind, sent = self._connections.make()
+        self._played += 1
+        try:
+            self._figures.outcomes.update(await self._connections.play(self._process.address, kind, sent))
+        except Broken as broken:
+            shown = b"".join(sent)
+            raise Broken(f"{broken}\nto a connection ({kind}): {shown[:3_000]!r}") from None
+
+    async def _canary(self, caller: Caller) -> None:
+        """An ordinary caller is served as ever; nothing was done to the account but what was asked for."""
+        async with self._one_canary:
+            await self._sing(caller)
+
+    async def _sing(self, caller: Caller) -> None:
+        self._look_for_bugs()
+        self._paid += 1
+        paid = await caller.deposit(self._account_id, "1", request_id=request_id())
+        found = await caller.balance(self._account_id, paid.consistency_token)
+        if paid.account.balance != Money(currency_code="USD", units=self._paid) or found != f"{self._paid}.00 USD":
+            raise Broken(f"{found} after {self._paid} deposits of 1.00 USD")
+        self._figures.memory.append((self._sent, _resident(self._process.pid)))
+        self._say(f"{self._sent:,} inputs, {self._figures.memory[-1][1] >> 20} MiB")
+
+    def _look_for_bugs(self) -> None:
+        """In what the server has said; there is a line for every call, which is not kept."""
+        errors = [line for line in self._process.lines if line["level"] in ("error", "critical")]
+        if errors or self._process.other_output:
+            raise Broken(f"the server said: {errors[:3]} {self._process.other_output[:20]}")
+        del self._process.lines[:]
+
+    def _check_memory(self) -> None:
+        before, after = self._figures.growth(self._inputs)
+        if after - before > GROWTH_BYTES_MAX + CONNECTION_BYTES * self._played:
+            raise Broken(f"the server's memory has grown from {before:,} to {after:,} bytes")
+
+
+def _resident(pid: int) -> int:
+    """In bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES

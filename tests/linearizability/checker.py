@@ -1,0 +1,44 @@
+"""Whether a history of one account can be explained: by Porcupine, a checker of linearizability in Go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.go_programs import GoProgram
+
+PORCUPINE = GoProgram("porcupine", Path(__file__).parent / "porcupine", "Porcupine, which checks histories,")
+
+
+@dataclass
+class Operation:
+    """What a client asked of the account, and what it was told; `porcupine/main.go` says what each field means."""
+
+    kind: str
+    call: int
+    amount: int = 0
+    request: str = ""
+    expected: int = 0
+    at_least: int = 0
+    outcome: str = "unknown"
+    revision: int = 0
+    balance: int = 0
+    replayed: bool = False
+    # Its JSON name is a keyword here.
+    return_: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        return {name.rstrip("_"): value for name, value in asdict(self).items()}
+
+
+async def verdict(balance: int, operations: Sequence[Operation]) -> str:
+    """ "linearizable", "not linearizable" or "too hard", for an account opened with `balance`. Raises GoMissing."""
+    built = await asyncio.to_thread(PORCUPINE.build)
+    process = await asyncio.create_subprocess_exec(built, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    history = {"balance": balance, "operations": [operation.as_json() for operation in operations]}
+    out, _ = await process.communicate(json.dumps(history).encode())
+    assert process.returncode == 0
+    return out.decode().strip()

@@ -1,0 +1,376 @@
+"""Drives a running bank and the model of it side by side: whatever the one answers, the other must agree with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
+from typing import Any, Protocol
+from uuid import UUID
+
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from openbank.accounts.v1 import account_pb2
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.common.v1.money_pb2 import Money
+from openbank.persons.v1 import person_pb2
+from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.callers import Caller, Refusal, john_doe, refusal
+from tests.model.bank import EXPONENTS, Model, show
+
+SECONDS_MAX = 60.0
+STEPS_BETWEEN_STARTS = 8
+"""A start of a process takes as long as hundreds of calls."""
+
+
+class Host(Protocol):
+    """A bank that can be stopped and started again, with what it knows."""
+
+    can_kill: bool
+
+    async def start(self) -> str:
+        """The address."""
+
+    async def stop(self) -> None: ...
+
+    async def kill(self) -> None: ...
+
+
+def _mostly(right: Sequence[Any], wrong: Sequence[Any]) -> st.SearchStrategy[Any]:
+    """A request has several fields: where all are to be right now and then, each must be so nearly always."""
+    return st.sampled_from([*right] * (12 * len(wrong) // len(right) + 1) + [*wrong])
+
+
+# Few of each, so that they are met again and again.
+PERSON_IDS = _mostly(["p3", "p4", "", ""], ["p1", "no body", "x" * 65])
+ACCOUNT_IDS = _mostly(["a3", "a4", "", ""], ["a1", "é", "x" * 65])
+KNOWN = _mostly([0, 0, 1, 2], [9])
+"""Which of the persons or accounts that there are, in turn; 9 is one that is not there."""
+NUMBERS = _mostly(["NL 1", "nl1", "n l-1", "DE 2", "de2", " 3 "], ["", "-", "a_b", "7" * 35])
+TEXTS = _mostly(["Springfield", " Zoë ", "李", "x" * 100, "\u202eab"], ["x" * 101, "", " ", "a\0b", "a\x85b"])
+REQUEST_IDS = _mostly(
+    [str(UUID(int=0xA0 + number)) for number in range(8)] + [str(UUID(int=0xA0)).upper()], ["no UUID"]
+)
+OPTIONAL_REQUEST_IDS = st.just("") | REQUEST_IDS
+REVISIONS = _mostly([None, None, "right"], ["next", 1, 0, -1])
+CURRENCIES = _mostly(["own"], ["", "USD", "JPY", "usd"])
+"""The account's own, where it has one."""
+AMOUNTS = _mostly(
+    [(units, 0) for units in (1, 2, 50, 100)],
+    [(0, 0), (1, 500_000_000), (0, 10_000_000), (0, 5_000_000), (0, 50), (7, 999_999_999), (1, 10**9), (1, -10_000_000),
+     (-1, 0), (2**43, 0), (2**53 // 100, 0), (2**53 - 1, 0), (2**63 - 1, 0), None],
+)  # fmt: skip
+DEPOSIT_OR_WITHDRAW = st.sampled_from(["Deposit", "Withdraw"])
+MOVEMENTS = st.tuples(DEPOSIT_OR_WITHDRAW, KNOWN, CURRENCIES, AMOUNTS, OPTIONAL_REQUEST_IDS, REVISIONS)
+
+
+class BankMachine(RuleBasedStateMachine):
+    """Runs in a thread of its own; the calls are made on `loop`, which the bank may share."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: Host) -> None:
+        super().__init__()
+        self._loop = loop
+        self._host = host
+        self._model = Model()
+        self._tokens: list[str] = []
+        """Of the answers since the last comparison. Of two at once, and of a replay, the last is not always the latest."""
+        self._sent: list[tuple[str, Any]] = []
+        self._listed: dict[str, list[str]] = {}
+        self._caller: Caller | None = None
+        self._steps = 0
+        """Since the last start."""
+
+    @initialize()
+    def begin(self) -> None:
+        """With a few to work on: one of each kind of currency."""
+        self._do(self._start)
+        for person_id in ("p1", "p2"):
+            self._send("RegisterPerson", john_doe(person_id=person_id))
+        for number, code in enumerate(EXPONENTS):
+            self._send("OpenAccount", self._opening(f"a{number}", number % 2, f"N{number}", code, (100, 0), ""))
+
+    @rule(person_id=PERSON_IDS, first_name=TEXTS, request_id=OPTIONAL_REQUEST_IDS)
+    def register(self, person_id: str, first_name: str, request_id: str) -> None:
+        request = john_doe(person_id=person_id, first_name=first_name, request_id=request_id)
+        self._send("RegisterPerson", request)
+
+    @rule(known=KNOWN, city=TEXTS, request_id=OPTIONAL_REQUEST_IDS, revision=REVISIONS)
+    def move_house(self, known: int, city: str, request_id: str, revision: Any) -> None:
+        address = person_pb2.Address(street="1 Main St", city=city, country="USA")
+        person_id = self._some(self._model.persons, known)
+        request = persons.UpdateAddressRequest(person_id=person_id, address=address, request_id=request_id)
+        self._send("UpdateAddress", self._expecting(request, self._model.persons.get(person_id), revision))
+
+    @rule(
+        account_id=ACCOUNT_IDS, known=KNOWN, number=NUMBERS, code=CURRENCIES, amount=AMOUNTS,
+        request_id=OPTIONAL_REQUEST_IDS,
+    )  # fmt: skip
+    def open(self, account_id: str, known: int, number: str, code: str, amount: Any, request_id: str) -> None:
+        self._send("OpenAccount", self._opening(account_id, known, number, code, amount, request_id))
+
+    @rule(movement=MOVEMENTS)
+    def move(self, movement: Any) -> None:
+        self._send(*self._movement(*movement))
+
+    @precondition(lambda self: self._sent)
+    @rule(back=st.integers(0, 30))
+    def send_again(self, back: int) -> None:
+        """What was sent some time ago, whatever became of it."""
+        self._send(*self._sent[-1 - back % len(self._sent)])
+
+    @rule(one=MOVEMENTS, other=MOVEMENTS, same=st.booleans())
+    def move_at_once(self, one: Any, other: Any, same: bool) -> None:
+        first = self._movement(*one)
+        self._send_at_once(first, first if same else self._movement(*other))
+
+    @rule(known=KNOWN, number=NUMBERS, request_ids=st.tuples(OPTIONAL_REQUEST_IDS, OPTIONAL_REQUEST_IDS))
+    def open_one_number_at_once(self, known: int, number: str, request_ids: tuple[str, str]) -> None:
+        one, other = (self._opening("", known, number, "own", None, request_id) for request_id in request_ids)
+        self._send_at_once(("OpenAccount", one), ("OpenAccount", other))
+
+    @rule(page=st.integers(1, 3), spelling=st.sampled_from([str.upper, str.lower, str.strip]))
+    def read_all(self, page: int, spelling: Callable[[str], str]) -> None:
+        self._do(lambda: self._compare(page, spelling))
+
+    @rule(known=st.sampled_from(["nobody", "no body", ""]), number=st.sampled_from(["0", "-", ""]))
+    def read_what_is_not_there(self, known: str, number: str) -> None:
+        self._do(lambda: self._miss(known, number))
+
+    @precondition(lambda self: self._steps > STEPS_BETWEEN_STARTS)
+    @rule()
+    def restart(self) -> None:
+        self._do(self._restart)
+
+    @precondition(lambda self: self._host.can_kill and self._steps > STEPS_BETWEEN_STARTS)
+    @rule()
+    def kill(self) -> None:
+        self._do(self._kill)
+
+    @precondition(lambda self: self._host.can_kill and self._steps > STEPS_BETWEEN_STARTS)
+    @rule(
+        movement=st.tuples(DEPOSIT_OR_WITHDRAW, KNOWN, CURRENCIES, AMOUNTS, REQUEST_IDS, REVISIONS),
+        after=st.sampled_from([0, 0.002, 0.01]),
+    )
+    def kill_while_it_moves(self, movement: Any, after: float) -> None:
+        """Sent until it is answered, as callers do."""
+        self._do(lambda: self._killed_while_sending(*self._movement(*movement), after))
+
+    @invariant()
+    def money_is_what_was_moved(self) -> None:
+        self._steps += 1
+        for account in self._model.accounts.values():
+            assert account.revision == len(account.events)
+            assert not account.events or account.events[-1][1] == account.balance >= 0
+
+    def teardown(self) -> None:
+        if self._caller is not None:
+            self._do(lambda: self._compare(2, str.strip))
+            self._do(self._end)
+
+    def _do(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        async def within() -> Any:
+            async with asyncio.timeout(SECONDS_MAX):
+                return await work()
+
+        return asyncio.run_coroutine_threadsafe(within(), self._loop).result()
+
+    def _send(self, rpc: str, request: Any) -> None:
+        outcome = self._do(lambda: self._call(rpc, request))
+        self._sent.append((rpc, request))
+        self._model.take(rpc, request, outcome)
+
+    def _send_at_once(self, *both: tuple[str, Any]) -> None:
+        """Whatever comes of it is as if one had come after the other."""
+
+        async def at_once() -> list[Any]:
+            return await asyncio.gather(*(self._call(rpc, request) for rpc, request in both))
+
+        outcomes = self._do(at_once)
+        self._sent += both
+        (one, other), models = zip(both, outcomes, strict=True), []
+        for order in ((one, other), (other, one)):
+            model = deepcopy(self._model)
+            try:
+                for (rpc, request), outcome in order:
+                    model.take(rpc, request, outcome)
+            except AssertionError as disagrees:
+                note(f"not in this order: {disagrees}")
+            else:
+                models.append(model)
+        assert models, f"neither order explains {both} and {outcomes}"
+        self._model = models[0]
+
+    async def _call(self, rpc: str, request: Any) -> Any:
+        """The answer, or the refusal."""
+        assert self._caller is not None
+        service = self._caller.persons if hasattr(self._caller.persons, rpc) else self._caller.accounts
+        try:
+            answer = await getattr(service, rpc)(request)
+        except AioRpcError as error:
+            return refusal(error)
+        self._tokens.append(answer.consistency_token)
+        return answer
+
+    def _some(self, known: dict[str, Any], number: int) -> str:
+        return "nobody" if number == 9 else list(known)[number % len(known)]
+
+    def _expecting(self, request: Any, made: Any, revision: Any) -> Any:
+        if revision is not None:
+            now = made.revision if made else 1
+            request.expected_revision = {"right": now, "next": now + 1}.get(revision, revision)
+        return request
+
+    def _opening(self, account_id: str, known: int, number: str, code: str, amount: Any, request_id: str) -> Any:
+        code = code.replace("own", "USD")
+        return accounts.OpenAccountRequest(
+            account_id=account_id, owner_id=self._some(self._model.persons, known), account_number=number,
+            currency_code=code, initial_deposit=_money(code, amount), request_id=request_id,
+        )  # fmt: skip
+
+    def _movement(
+        self, rpc: str, known: int, code: str, amount: Any, request_id: str, revision: Any
+    ) -> tuple[str, Any]:
+        account_id = self._some(self._model.accounts, known)
+        account = self._model.accounts.get(account_id)
+        code = code.replace("own", account.currency if account else "USD")
+        kind = accounts.DepositRequest if rpc == "Deposit" else accounts.WithdrawRequest
+        request = kind(account_id=account_id, amount=_money(code, amount), request_id=request_id)
+        return rpc, self._expecting(request, account, revision)
+
+    async def _start(self) -> None:
+        self._steps = 0
+        self._caller = Caller(await self._host.start())
+
+    async def _leave(self) -> None:
+        assert self._caller is not None
+        await self._caller.channel.close()
+
+    async def _end(self) -> None:
+        await self._leave()
+        await self._host.stop()
+
+    async def _restart(self) -> None:
+        await self._end()
+        await self._start()
+
+    async def _kill(self) -> None:
+        await self._host.kill()
+        await self._leave()
+        await self._start()
+
+    async def _killed_while_sending(self, rpc: str, request: Any, seconds: float) -> None:
+        sending = asyncio.create_task(self._call(rpc, request))
+        await asyncio.sleep(seconds)
+        await self._host.kill()
+        outcome = await sending
+        await self._leave()
+        await self._start()
+        if isinstance(outcome, Refusal) and outcome.code is StatusCode.UNAVAILABLE:
+            outcome = await self._call(rpc, request)
+            # Done before the end, or done now: it is the same to the model, which has not seen it yet.
+            if not isinstance(outcome, Refusal) and not self._is_known(request):
+                outcome.replayed = False
+        self._model.take(rpc, request, outcome)
+
+    def _is_known(self, request: Any) -> bool:
+        account = self._model.accounts.get(request.account_id)
+        return account is not None and request.request_id.lower() in account.done
+
+    async def _compare(self, page: int, spelling: Callable[[str], str]) -> None:
+        """All that can be read is what the model has, once the views have come as far as any answer."""
+        assert self._caller is not None
+        while self._tokens:
+            seen = persons.ListPersonsRequest(page_size=1, consistency_token=self._tokens.pop())
+            await self._caller.persons.ListPersons(seen)
+        for person_id, person in self._model.persons.items():
+            asked = persons.GetPersonRequest(person_id=person_id)
+            found = (await self._caller.persons.GetPerson(asked)).person
+            assert (found.first_name, found.address.city) == (person.first_name, person.city)
+            assert found.revision == person.revision
+            await self._compare_list("accounts", page, owner_id=person_id)
+        for account_id, account in self._model.accounts.items():
+            asked_for = accounts.GetAccountRequest(account_id=account_id)
+            read = (await self._caller.accounts.GetAccount(asked_for)).account
+            _same_account(read, account_id, account)
+            number = accounts.GetAccountByNumberRequest(account_number=spelling(account.number))
+            assert (await self._caller.accounts.GetAccountByNumber(number)).account == read
+            await self._compare_events(account_id, page)
+        await self._compare_list("persons", page)
+        await self._compare_feed()
+
+    async def _pages(self, rpc: str, request: Any, items: str) -> list[Any]:
+        assert self._caller is not None
+        service = self._caller.persons if rpc == "ListPersons" else self._caller.accounts
+        found: list[Any] = []
+        while True:
+            answer = await getattr(service, rpc)(request)
+            found += getattr(answer, items)
+            assert len(getattr(answer, items)) == request.page_size or not answer.next_page_token
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
+
+    async def _compare_list(self, items: str, page: int, owner_id: str = "") -> None:
+        """Those that there are, each once; what was listed before comes first, as it was."""
+        if items == "persons":
+            found = await self._pages("ListPersons", persons.ListPersonsRequest(page_size=page), items)
+            ids, expected = [one.person_id for one in found], set(self._model.persons)
+        else:
+            request = accounts.ListAccountsByOwnerRequest(owner_id=owner_id, page_size=page)
+            found = await self._pages("ListAccountsByOwner", request, items)
+            ids = [one.account_id for one in found]
+            expected = {id for id, account in self._model.accounts.items() if account.owner_id == owner_id}
+        before = self._listed.get(owner_id, [])
+        assert (len(ids), set(ids), ids[: len(before)]) == (len(expected), expected, before)
+        self._listed[owner_id] = ids
+
+    async def _compare_events(self, account_id: str, page: int) -> None:
+        request = accounts.ListAccountEventsRequest(account_id=account_id, page_size=page)
+        found = await self._pages("ListAccountEvents", request, "events")
+        assert [event.revision for event in found] == list(range(len(found), 0, -1))
+        self._same_events(account_id, found[::-1])
+
+    async def _compare_feed(self) -> None:
+        assert self._caller is not None
+        events = await self._caller.account_events()
+        for account_id in self._model.accounts:
+            self._same_events(account_id, [event for event in events if event.account_id == account_id])
+        assert {event.account_id for event in events} == set(self._model.accounts)
+
+    def _same_events(self, account_id: str, found: list[Any]) -> None:
+        account = self._model.accounts[account_id]
+        expected = [(id, show(account.currency, balance)) for id, balance in account.events]
+        assert [(event.event_id, event.balance) for event in found] == expected
+
+    async def _miss(self, known: str, number: str) -> None:
+        assert self._caller is not None
+        invalid = {"no body": "INVALID_ID", "": "FIELD_REQUIRED"}.get(known)
+        for call, missing in (
+            (self._caller.persons.GetPerson(persons.GetPersonRequest(person_id=known)), "PERSON_NOT_FOUND"),
+            (self._caller.accounts.GetAccount(accounts.GetAccountRequest(account_id=known)), "ACCOUNT_NOT_FOUND"),
+        ):
+            assert await _reason(call) == (invalid or missing)
+        invalid = {"-": "INVALID_ACCOUNT_NUMBER", "": "FIELD_REQUIRED"}.get(number)
+        asked = accounts.GetAccountByNumberRequest(account_number=number)
+        assert await _reason(self._caller.accounts.GetAccountByNumber(asked)) == (invalid or "ACCOUNT_NOT_FOUND")
+
+
+def _money(code: str, amount: tuple[int, int] | None) -> Money | None:
+    return None if amount is None else Money(currency_code=code, units=amount[0], nanos=amount[1])
+
+
+async def _reason(call: Awaitable[Any]) -> str:
+    try:
+        return str(await call)
+    except AioRpcError as error:
+        return refusal(error).reason
+
+
+def _same_account(found: Any, account_id: str, account: Any) -> None:
+    assert (found.account_id, found.owner_id, found.account_number) == (account_id, account.owner_id, account.number)
+    assert found.balance == found.available_balance == show(account.currency, account.balance)
+    assert (found.revision, found.state) == (account.revision, account_pb2.ACCOUNT_STATE_ACTIVE)
