@@ -77,7 +77,7 @@ class BankMachine(RuleBasedStateMachine):
         self._host = host
         self._model = Model()
         self._tokens: list[str] = []
-        """Of the answers since the last comparison. Of two at once, and of a replay, the last is not always the latest."""
+        """Of the answers since the last comparison. Of two at once, or of a replay, the last need not be the latest."""
         self._sent: list[tuple[str, Any]] = []
         self._listed: dict[str, list[str]] = {}
         self._caller: Caller | None = None

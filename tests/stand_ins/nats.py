@@ -17,28 +17,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.stand_ins import ferret
+from tests.go_programs import BUILD_SECONDS, CACHE, BuildFailed, GoMissing, go
+
+__all__ = ["GoMissing", "NatsProcess", "install"]
 
 MODULE = "github.com/nats-io/nats-server/v2@v2.11.9"
-BINARY = ferret.CACHE / "bin" / "nats-server"
+BINARY = CACHE / "bin" / "nats-server"
 START_SECONDS = 30.0
 
 
-class GoMissing(Exception):
-    def __init__(self) -> None:
-        super().__init__("Go is not installed, so the NATS server cannot be (https://go.dev/dl)")
-
-
-class InstallFailed(Exception):
-    pass
-
-
 def install() -> Path:
-    """The program; the first call takes half a minute or more, and others wait for it."""
+    """The program; the first call takes half a minute or more, and others wait for it. Raises GoMissing, BuildFailed."""
     if BINARY.exists():
         return BINARY
     BINARY.parent.mkdir(parents=True, exist_ok=True)
-    with (ferret.CACHE / "nats-server.lock").open("w") as lock:
+    with (CACHE / "nats-server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not BINARY.exists():
             _install()
@@ -46,16 +39,11 @@ def install() -> Path:
 
 
 def _install() -> None:
-    try:
-        command = [ferret.go(), "install", "-trimpath", MODULE]
-    except ferret.GoMissing:
-        raise GoMissing from None
+    command = [go("the NATS server"), "install", "-trimpath", MODULE]
     environment = os.environ | {"CGO_ENABLED": "0", "GOBIN": str(BINARY.parent)}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=ferret.BUILD_SECONDS, check=False
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
     if done.returncode:
-        raise InstallFailed(f"the NATS server does not install:\n{done.stderr.strip()}")
+        raise BuildFailed(f"the NATS server does not install:\n{done.stderr.strip()}")
 
 
 class NatsProcess:
@@ -112,5 +100,5 @@ def _free_port() -> int:
 if __name__ == "__main__":
     try:
         print(install())
-    except (GoMissing, InstallFailed) as error:
+    except (GoMissing, BuildFailed) as error:
         raise SystemExit(str(error)) from None
