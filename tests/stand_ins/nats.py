@@ -27,7 +27,7 @@ START_SECONDS = 30.0
 
 
 def install() -> Path:
-    """The program; the first call takes half a minute or more, and others wait for it. Raises GoMissing, BuildFailed."""
+    """The program; the first call takes half a minute, others wait for it. Raises GoMissing, BuildFailed."""
     if BINARY.exists():
         return BINARY
     BINARY.parent.mkdir(parents=True, exist_ok=True)
