@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
+from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -12,9 +15,10 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
-from openbank.logs import ConsoleFormatter, JsonFormatter
+from openbank.logs import ConsoleFormatter, JsonFormatter, configure, tell
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller, john_doe, opening, refused, request_id, until, usd
+from tests.examples import NOON
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +115,53 @@ def test_a_value_never_makes_a_second_line_or_another_value() -> None:
     record = logging.makeLogRecord({"msg": "call", "values": {"id": "a b=c\nd", "plain": "x-1"}})
     assert ConsoleFormatter().format(record).endswith(' id="a b=c\\nd" plain=x-1')
     assert json.loads(JsonFormatter().format(record))["id"] == "a b=c\nd"
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], StringIO]:
+    """Has the process log in a format, at noon, to what it gives."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "_srcfile"):
+        monkeypatch.setattr(logging, name, getattr(logging, name))
+    monkeypatch.setattr(time, "time", lambda: NOON / 1e6)
+
+    def configured(format: str) -> StringIO:
+        stream = StringIO()
+        configure("info", format, stream)
+        return stream
+
+    return configured
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_a_line_that_is_told_is_the_line_that_would_be_logged(logged: Callable[[str], StringIO], format: str) -> None:
+    stream, logger = logged(format), logging.getLogger("openbank.calls")
+    for level, values in (
+        (logging.INFO, {"method": "Deposit", "duration_ms": 1.25}),
+        (logging.WARNING, {"cause": "a b"}),
+    ):
+        tell(logger, level, "call", values)
+        logger.log(level, "call", extra={"values": values})
+    tell(logger, logging.DEBUG, "call", {})
+    told, logged_, *rest = stream.getvalue().splitlines()
+    assert told == logged_
+    assert rest[0] == rest[1]
+    assert len(rest) == 2
+
+
+async def test_lines_of_calls_wait_for_one_another_and_no_other_line_waits(
+    logged: Callable[[str], StringIO],
+) -> None:
+    stream, logger = logged("console"), logging.getLogger("openbank.calls")
+    tell(logger, logging.INFO, "call", {"number": 1})
+    tell(logger, logging.INFO, "call", {"number": 2})
+    assert stream.getvalue() == ""
+    await until(lambda: "number=2" in stream.getvalue())
+    tell(logger, logging.INFO, "call", {"number": 3})
+    logger.info("something else")
+    assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["number=1", "number=2", "number=3", "else"]
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
