@@ -77,6 +77,7 @@ class Model:
             return
         assert not outcome.replayed
         made.revision += 1
+        _same(outcome.person if isinstance(made, Person) else outcome.account, made)
         if request.request_id:
             made.done[request.request_id.lower()] = Done(_fingerprint(rpc, request), outcome)
         if isinstance(made, Account):
@@ -178,13 +179,23 @@ class Model:
         named = made.get(request.person_id if rpc == "RegisterPerson" else request.account_id)
         if named and (replay := _replay(named, rpc, request)):
             return replay
-        if request_id in self.claims:
-            return next(one.done[request_id] for one in made.values() if request_id in one.done)
-        return None
+        # A movement of some account may have the same id: it is that account's own.
+        found = (one.done[request_id] for one in made.values() if request_id in one.done)
+        return next((done for done in found if done.fingerprint == _fingerprint(rpc, request)), None)
 
     def _claim(self, rpc: str, request: Any) -> None:
         if request.request_id:
             self.claims[request.request_id.lower()] = _fingerprint(rpc, request)
+
+
+def _same(answered: Any, made: Person | Account) -> None:
+    """The answer is what the model has made of the request."""
+    assert answered.revision == made.revision
+    if isinstance(made, Person):
+        assert (answered.first_name, answered.address.city) == (made.first_name, made.city)
+    else:
+        assert (answered.owner_id, answered.account_number) == (made.owner_id, made.number)
+        assert answered.balance == answered.available_balance == show(made.currency, made.balance)
 
 
 def _as_told(refusal: Refusal) -> tuple[str, str, Violations | None]:
