@@ -87,9 +87,9 @@ async def drive(host: type[Here] | type[Apart], back_end: BackEnd, directory: Pa
 
 @pytest.mark.timeout(0 if EXAMPLES else 300)
 async def test_the_bank_answers_as_its_model_does(back_end: BackEnd, tmp_path: Path) -> None:
-    await drive(Here, back_end, tmp_path, examples=40)
+    await drive(Here, back_end, tmp_path, examples=30)
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 300)
 async def test_a_bank_that_is_killed_and_restarted_answers_as_its_model_does(back_end: BackEnd, tmp_path: Path) -> None:
-    await drive(Apart, back_end, tmp_path, examples=4)
+    await drive(Apart, back_end, tmp_path, examples=3)
