@@ -69,8 +69,8 @@ class Line(NamedTuple):
 
 
 class _Handler(logging.Handler):
-    """Writes lines that come within FLUSH_SECONDS together, on a thread that has an event loop: there is one for every
-    call, and a write costs as much as all the rest of it. From a warning on, and elsewhere, none waits.
+    """Writes the lines of calls that come within FLUSH_SECONDS together: there is one for every call, and a write costs
+    as much as all the rest of it. No other line waits, nor a warning, nor one where there is no event loop.
     """
 
     def __init__(self, stream: TextIO, formatter: ConsoleFormatter | JsonFormatter) -> None:
@@ -82,17 +82,15 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._add(self.format(record), record.levelno)
+            self._lines.append(self.format(record))
+            self.flush()
         except Exception:
             self.handleError(record)
 
     def add(self, line: Line) -> None:
-        self._add(self._make(line), line.level)
-
-    def _add(self, text: str, level: int) -> None:
         lines = self._lines
-        lines.append(text)
-        if level >= logging.WARNING or len(lines) >= LINES_MAX:
+        lines.append(self._make(line))
+        if line.level >= logging.WARNING or len(lines) >= LINES_MAX:
             self.flush()
         elif len(lines) == 1:
             try:

@@ -408,6 +408,7 @@ async def test_a_subscription_sent_behind_catches_up(server: EventStoreDB, store
 async def test_the_tail_goes_on_after_every_break(server: EventStoreDB, store: EventStoreDBEventStore) -> None:
     tail = LogTail(store)
     following = asyncio.create_task(tail.run())
+    await until(lambda: tail.available)
     for revision in range(100):
         await store.append("account-1", revision, some_events())
         if revision % 20 == 10:
