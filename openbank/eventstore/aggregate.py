@@ -42,6 +42,10 @@ REQUESTS_MAX = 1_000
 """Request ids remembered in memory for one aggregate, the newest; the store knows the others."""
 SNAPSHOT_EVENTS = 100
 """Events between two snapshots of an aggregate, and so what at most has to be read beside one."""
+GATHER_COMMANDS_MAX = 32
+GATHER_SECONDS_MAX = 0.005
+"""How long the first command waits for as many as were last decided together, and for how many at the most: callers
+that were answered together ask again together, and each append has a sync of its own. A lone caller never waits."""
 PAGE = 1_000
 
 State = TypeVar("State")
@@ -135,6 +139,10 @@ class Aggregate(Generic[State]):
         self._queue: list[_Attempt[State]] = []
         self._working: asyncio.Handle | asyncio.Future[Any] | None = None
         """What is under way, and will go on with the queue when it ends."""
+        self._company = 1
+        """How many commands were last decided together."""
+        self._gathering = False
+        """Whether those in the queue wait for as many."""
         self.counted = 0
         """The weight that the repository has counted for it."""
 
@@ -176,8 +184,15 @@ class Aggregate(Generic[State]):
         loop = asyncio.get_running_loop()
         attempt: _Attempt[State] = _Attempt(decide, request, loop.create_future())
         self._queue.append(attempt)
-        if self._working is None:
+        if self._working is None and self._company > 1:
+            self._gathering = True
+            self._working = loop.call_later(GATHER_SECONDS_MAX, self._proceed)
+        elif self._working is None:
             # Not at once: those who come in the same turn are decided together.
+            self._working = loop.call_soon(self._proceed)
+        elif self._gathering and len(self._queue) >= self._company:
+            self._gathering = False
+            self._working.cancel()
             self._working = loop.call_soon(self._proceed)
         return await attempt.answer
 
@@ -186,7 +201,9 @@ class Aggregate(Generic[State]):
 
         An append is never its caller's own: one that gives up must not take the others' with it.
         """
+        self._gathering = False
         while batch := [attempt for attempt in self._queue if not attempt.answer.done()]:
+            self._company = min(len(batch), GATHER_COMMANDS_MAX)
             if not self._is_in_memory(batch):
                 self._working = asyncio.create_task(self._work())
                 return

@@ -51,6 +51,7 @@ STATEMENT_ROWS_EXACT = 64
 ACCOUNTS_MAX = 20_000
 """Accounts kept in memory, of some 600 bytes each; when there are as many, it begins anew."""
 CACHE_KIB = 16 * 1024
+BULK_CACHE_KIB = 4 * 1024
 LOOP_CHANGES_MAX = 256
 """A batch with more of them would hold up the event loop for too long."""
 REST_SECONDS = 0.005
@@ -186,6 +187,7 @@ class SqliteViews:
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             self._bulk = _connect(self._path)
             """For the thread: what it has not committed yet must not be read."""
+            self._bulk.execute(f"PRAGMA cache_size = -{BULK_CACHE_KIB}")
             self.log, self.position = _checkpoint(self._connection)
         except sqlite3.Error as error:
             raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error

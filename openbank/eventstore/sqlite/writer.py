@@ -25,7 +25,7 @@ from openbank.eventstore.sqlite.rows import VALUES, Row, to_row
 
 STATEMENT_ROWS_MAX = 64
 """Rows in one INSERT. Each number of rows is a statement of its own, which is kept prepared."""
-HEADS_MAX = 50_000
+HEADS_MAX = 20_000
 """Streams whose head is remembered, so that an append need not look it up."""
 NAMES_MAX = 1_000
 """Streams looked up in one statement."""
