@@ -54,7 +54,7 @@ CACHE_KIB = 16 * 1024
 BULK_CACHE_KIB = 4 * 1024
 LOOP_CHANGES_MAX = 256
 """A batch with more of them would hold up the event loop for too long."""
-REST_SECONDS = 0.005
+REST_SECONDS = 0.002
 """Between two small batches: a transaction costs as much as some ten changes in it."""
 CHECKPOINT_CHANGES = 4_000
 """Made on the loop between two checkpoints, which are a thread's. The projector waits for each, so that the WAL can

@@ -367,8 +367,9 @@ async def test_clients_notice_nothing_of_the_move(server: EventStoreDB, tmp_path
         seen = await watch(bank, accounts.WatchAccountEventsRequest(beginning=Empty()), until_revision=2)
         paid = await bank.deposit(account_id, "1", request_id=order)
         for number in range(2):
-            await bank.persons.RegisterPerson(john_doe(person_id=f"p-{number}"))
-        first_page = await bank.persons.ListPersons(persons.ListPersonsRequest(page_size=1))
+            last = await bank.persons.RegisterPerson(john_doe(person_id=f"p-{number}"))
+        of_one = persons.ListPersonsRequest(page_size=1, consistency_token=last.consistency_token)
+        first_page = await bank.persons.ListPersons(of_one)
 
     copied = await copy_bank(str(before.data), server.uri, quiet)
     assert copied.events == copied.appended > 7
