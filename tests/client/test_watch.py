@@ -89,6 +89,8 @@ async def test_connections_that_are_cut_leave_nothing_out_and_bring_nothing_twic
             await bank.deposit(account_id, "1")
             if count % 15 == 0:
                 await follower.until_events(count // 2)
+                # However fast the bank is: each connection is there before it is cut.
+                await follower.until(lambda: follower.confirmations >= count // 15)  # noqa: B023
                 proxy.cut()
         await follower.until_events(151)
         assert follower.events == await bank.account_events()
