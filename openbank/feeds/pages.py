@@ -1,7 +1,9 @@
 """Pages of the log, shared by all watches that pass the same place at about the same time.
 
 Recent pages come from the ring. History is read by one reader for all of them, one page at a time: a thousand watches
-that start together cost the store no more than one, and can't crowd out what commands and projector want of it.
+that start together cost the store no more than one, and can't crowd out what commands and projector want of it. Watches
+that lag at many places come together on the way: the last of all is read for more often than its turn, until it is
+where another is, and from there one page serves both.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
 
 from openbank.eventstore.port import LogPosition, RecordedEvent, StoreUnavailable
 from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
@@ -191,11 +194,12 @@ class Pages:
             _resolve_all(self._at_head, None)
 
     async def _read_history(self) -> None:
-        while True:
+        for lowest in cycle((False, True)):
             if not self._wanted:
                 self._wanting.clear()
                 await self._wanting.wait()
-            at = next(iter(self._wanted))
+            # Each has its turn, however many come after it that start further back.
+            at = min(self._wanted) if lowest else next(iter(self._wanted))
             try:
                 # What was read for another watch meanwhile may have it.
                 page = self.ready(at) or await self._read(at)

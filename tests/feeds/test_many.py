@@ -104,6 +104,18 @@ class TestSharing:
                 assert client.events == log[n:]
             assert memory.reads - before <= 60
 
+    async def test_watches_that_lag_far_apart_come_together(self, memory: MemoryStore) -> None:
+        """Without a page in memory that another could take: each by itself would be over a thousand reads."""
+        async with bench(memory, ring_events=1, message_events_max=10, history_bytes_max=1) as b:
+            await b.deposit(how_many=1000)
+            log = await b.accounts()
+            before = memory.reads
+            clients = [b.watch(After(LogPosition(n, "account-1", n))) for n in range(0, 1000, 50)]
+            for n, client in enumerate(clients):
+                await client.until_events(1000 - 50 * n)
+                assert client.events == log[50 * n :]
+            assert memory.reads - before <= 250
+
     async def test_a_thousand_get_every_event(self, memory: MemoryStore) -> None:
         async with bench(memory) as b:
             clients = [b.watch() for _ in range(1000)]
