@@ -13,7 +13,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from openbank.eventstore.port import BEGINNING, EventStore, RecordedEvent, StoreUnavailable
-from openbank.eventstore.streams import split
+from openbank.eventstore.streams import PERSON, split
 from openbank.eventstore.token import Tokens
 from tests.faults.told import Broken
 
@@ -26,10 +26,11 @@ Answer = TypeVar("Answer")
 class Wish:
     """What a watch is to let through: the contract's filter, in the words of the log."""
 
-    category: str
+    categories: frozenset[str]
     ids: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
+    as_cloud_events: bool = False
 
 
 class Reference:
@@ -120,8 +121,8 @@ async def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
 def _passes(facts: tuple[str, str, str, str], wish: Wish) -> bool:
     category, identifier, owner, type = facts
     return (
-        category == wish.category
+        category in wish.categories
         and (not wish.ids or identifier in wish.ids)
-        and (not wish.owners or owner in wish.owners)
+        and (not wish.owners or (identifier if category == PERSON else owner) in wish.owners)
         and (not wish.types or type in wish.types)
     )

@@ -156,8 +156,8 @@ class Run:
 
     async def _check_writes(self, reference: Reference, head: int) -> None:
         await reference.reach(head)
-        deposits = reference.count(Wish(ACCOUNT, types=frozenset({DEPOSITED})))
-        moves = reference.count(Wish(PERSON)) - len(self._writers.owners)
+        deposits = reference.count(Wish(frozenset({ACCOUNT}), types=frozenset({DEPOSITED})))
+        moves = reference.count(Wish(frozenset({PERSON}))) - len(self._writers.owners)
         if (deposits, moves) != (self._writers.deposits, self._writers.moves):
             raise Broken(
                 f"{self._writers.deposits} deposits and {self._writers.moves} moves were acknowledged,"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -16,9 +18,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from openbank.accounts.v1.account_events_pb2 import AccountEventType
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
-from openbank.client import CHANNEL_OPTIONS, Interruption, watch
+from openbank.client import CHANNEL_OPTIONS, Interruption, watch, watch_sync
 from openbank.common.v1.feed_pb2 import FEED_SIGNAL_CONFIRMED
 from openbank.eventstore.streams import ACCOUNT, PERSON
+from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest
 from tests.faults.told import Broken
 from tests.feeds.long_run.reference import Reference, Wish, hold_against, key
@@ -31,6 +34,11 @@ TYPES = {
     DEPOSITED: AccountEventType.ACCOUNT_EVENT_TYPE_MONEY_DEPOSITED,
     OPENED: AccountEventType.ACCOUNT_EVENT_TYPE_ACCOUNT_OPENED,
 }
+PUBLISHED_TYPES = {DEPOSITED: "money.deposited.v1", OPENED: "account.opened.v1"}
+ACCOUNTS, PERSONS = frozenset({ACCOUNT}), frozenset({PERSON})
+BOTH = ACCOUNTS | PERSONS
+SYNCHRONOUS_SHARE = 0.1
+"""Of the watches: each has a thread of its own."""
 TOKENS_KEPT = 400
 # A connection for each: channels with the same options would else share theirs.
 OPTIONS = (*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
@@ -72,8 +80,13 @@ class Watcher:
         life = Life(self._world, self._random)
         await life.prepare()
         addresses = self._random.sample(self._world.addresses, len(self._world.addresses))
-        async with grpc.aio.insecure_channel(f"ipv4:{','.join(addresses)}", options=OPTIONS) as channel:
-            await life.live(channel)
+        target = f"ipv4:{','.join(addresses)}"
+        if self._random.random() < SYNCHRONOUS_SHARE:
+            await life.live(_in_a_thread(target, life.request, life.interrupted))
+            self._world.counts["watches without asyncio"] += 1
+        else:
+            async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
+                await life.live(watch(channel, life.request, life.interrupted))
         await life.check()
 
     async def _rest(self, seconds: float) -> None:
@@ -90,7 +103,7 @@ class Life:
         self._manner = _choose(MANNERS, random)
         self._start = _choose(STARTS, random)
         self._wish = self._some_wish()
-        self._request: Any = None
+        self.request = _request(self._wish)
         self._time = 0
         self._head_before = 0
         self._record = array("q")
@@ -101,21 +114,14 @@ class Life:
         return f"a watch that {self._manner}, of {self._wish}, from {self._start}"
 
     async def prepare(self) -> None:
-        wish = self._wish
-        if wish.category == ACCOUNT:
-            self._request = WatchAccountEventsRequest(
-                account_ids=wish.ids, owner_ids=wish.owners, event_types=[TYPES[name] for name in wish.types]
-            )
-        else:
-            self._request = WatchPersonEventsRequest(person_ids=wish.ids)
-        self._request.stop_when_caught_up = self._manner == "stops when caught up"
-        self._request.heartbeat_interval.FromMilliseconds(self._random.randint(1000, 3000))
+        self.request.stop_when_caught_up = self._manner == "stops when caught up"
+        self.request.heartbeat_interval.FromMilliseconds(self._random.randint(1000, 3000))
         self._head_before = await self._world.reference.head()
         await self._choose_start()
 
-    async def live(self, channel: grpc.aio.Channel) -> None:
-        async with aclosing(watch(channel, self._request, self._interrupted)) as responses:
-            async for response in responses:
+    async def live(self, watching: AsyncGenerator[Any, None]) -> None:
+        async with aclosing(watching):
+            async for response in watching:
                 await self._take(response)
                 await self._dawdle()
                 if await self._over():
@@ -135,40 +141,45 @@ class Life:
         self._world.counts.update({"watches held against the log": 1, "events held": len(self._record)})
         self._world.counts[f"watches from {self._start}"] += 1
         self._world.counts[f"watches: {self._manner}"] += 1
+        self._world.counts["watches of CloudEvents"] += self._wish.as_cloud_events
 
     async def _choose_start(self) -> None:
         time = self._world.reference.some_time(self._random.random())
         if self._start == "token" and self._world.tokens:
-            self._request.resume_token = self._random.choice(self._world.tokens)
+            self.request.resume_token = self._random.choice(self._world.tokens)
         elif self._start == "time" and time is not None:
             self._time = time - self._random.randint(0, 1)
-            self._request.time.CopyFrom(_timestamp(self._time))
+            self.request.time.CopyFrom(_timestamp(self._time))
         elif self._start == "beginning":
-            self._request.beginning.SetInParent()
+            self.request.beginning.SetInParent()
         else:
             self._start = "live"
-            self._request.live.SetInParent()
+            self.request.live.SetInParent()
 
     def _some_wish(self) -> Wish:
         world, random = self._world, self._random
         some_accounts = frozenset(random.sample(world.accounts, 3))
         some_owners = frozenset(random.sample(world.owners, 2))
+        some_type = frozenset({random.choice(list(TYPES))})
         return random.choices(
             [
-                Wish(ACCOUNT),
-                Wish(ACCOUNT, ids=some_accounts),
-                Wish(ACCOUNT, owners=some_owners),
-                Wish(ACCOUNT, owners=some_owners, types=frozenset({random.choice(list(TYPES))})),
-                Wish(PERSON),
-                Wish(PERSON, ids=some_owners),
+                Wish(ACCOUNTS),
+                Wish(ACCOUNTS, ids=some_accounts),
+                Wish(ACCOUNTS, owners=some_owners),
+                Wish(ACCOUNTS, owners=some_owners, types=some_type),
+                Wish(PERSONS),
+                Wish(PERSONS, ids=some_owners),
+                Wish(BOTH, owners=some_owners, as_cloud_events=True),
+                Wish(ACCOUNTS, ids=some_accounts, types=some_type, as_cloud_events=True),
             ],
-            [1, 4, 3, 2, 2, 2],
+            [1, 4, 3, 2, 2, 2, 2, 2],
         )[0]
 
     async def _take(self, response: Any) -> None:
         if response.signal == FEED_SIGNAL_CONFIRMED:
             await self._confirmed(response)
-        self._record.extend([key(event.event_id) for event in response.events])
+        name = "id" if self._wish.as_cloud_events else "event_id"
+        self._record.extend([key(getattr(event, name)) for event in response.events])
         self._token = response.resume_token
         self._world.counts["responses"] += 1
 
@@ -180,7 +191,7 @@ class Life:
             return
         self._first_token = response.resume_token
         head = await self._world.reference.head()
-        asked = self._request.resume_token
+        asked = self.request.resume_token
         right = {
             "live": lambda: self._head_before <= position <= head,
             "beginning": lambda: position == 0,
@@ -204,7 +215,7 @@ class Life:
 
     async def _over(self) -> bool:
         """While it lasts each leaves when it likes; in the end with all of the log."""
-        if self._request.stop_when_caught_up:
+        if self.request.stop_when_caught_up:
             return False
         if self._world.ending.is_set():
             return await self._world.reference.position(self._token) >= self._world.head
@@ -214,9 +225,34 @@ class Life:
         del self._world.tokens[:-TOKENS_KEPT]
         return True
 
-    def _interrupted(self, interruption: Interruption) -> None:
+    def interrupted(self, interruption: Interruption) -> None:
         why = interruption.why.partition(":")[0]
         self._world.interruptions["no heartbeat" if why.startswith("no heartbeat") else why] += 1
+
+
+def _request(wish: Wish) -> Any:
+    if wish.as_cloud_events:
+        types = [PUBLISHED_TYPES[name] for name in wish.types]
+        return WatchCloudEventsRequest(person_ids=wish.owners, account_ids=wish.ids, event_types=types)
+    if wish.categories == PERSONS:
+        return WatchPersonEventsRequest(person_ids=wish.ids)
+    numbers = [TYPES[name] for name in wish.types]
+    return WatchAccountEventsRequest(account_ids=wish.ids, owner_ids=wish.owners, event_types=numbers)
+
+
+async def _in_a_thread(
+    target: str, request: Any, interrupted: Callable[[Interruption], None]
+) -> AsyncGenerator[Any, None]:
+    """What a client without asyncio is given."""
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+    with grpc.insecure_channel(target, options=OPTIONS) as channel, ThreadPoolExecutor(1) as thread:
+        responses = watch_sync(channel, request, stop, interrupted)
+        try:
+            while (response := await loop.run_in_executor(thread, next, responses, None)) is not None:
+                yield response
+        finally:
+            stop.set()
+            await loop.run_in_executor(thread, responses.close)
 
 
 def _choose(weights: dict[str, int], random: Random) -> str:
