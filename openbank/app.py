@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openbank.commands.bank import Bank
 from openbank.config import Settings, is_embedded, is_event_store_address
@@ -37,16 +38,17 @@ from openbank.rpc.health import Health
 from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUERIES, CannotListen, Server
 from openbank.sinks.address import NATS, SinkAddress
 from openbank.sinks.desk import Desk
-from openbank.sinks.mongo import MongoSinkRecords
 from openbank.sinks.port import RecordsUnavailable, SinkRecords
 from openbank.sinks.sender import Sender
 from openbank.sinks.sqlite import SqliteSinkRecords
 from openbank.sinks.transport import Transport
 from openbank.views.lease import Lease, Leased
-from openbank.views.mongo import MongoViews
 from openbank.views.port import Views, ViewsUnavailable
 from openbank.views.projector import Projector, match_log
 from openbank.views.sqlite import SqliteViews
+
+if TYPE_CHECKING:
+    from openbank.views.mongo import MongoViews
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "accept_loss", "backup", "copy", "serving"]
 
@@ -149,7 +151,7 @@ async def _open_event_store(settings: Settings, views: SqliteViews | MongoViews)
     if is_embedded(settings.event_store):
         return SqliteEventStore(settings.data.resolve())
     # Of the views, only those that hold every event by its request id can serve as an index of them.
-    index = views if isinstance(views, MongoViews) else None
+    index = None if isinstance(views, SqliteViews) else views
     wait = settings.store_wait_seconds
     return await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, request_index=index)
 
@@ -157,6 +159,9 @@ async def _open_event_store(settings: Settings, views: SqliteViews | MongoViews)
 async def _open_views(settings: Settings) -> SqliteViews | MongoViews:
     if is_embedded(settings.views):
         return SqliteViews(settings.data.resolve())
+    # Late: its driver takes as long to load as nearly all of the bank, and 9 MB, which an embedded bank need not have.
+    from openbank.views.mongo import MongoViews
+
     return await MongoViews.open(settings.views, wait_seconds=settings.store_wait_seconds)
 
 
@@ -164,7 +169,7 @@ def _of_one_instance(
     work: Callable[[], Awaitable[None]], views: SqliteViews | MongoViews, name: str, doing: str
 ) -> Callable[[], Awaitable[None]]:
     """Of several instances on the same views one does the work, by a lease of this name."""
-    return Leased(Lease(views.lease(name)), work, doing).run if isinstance(views, MongoViews) else work
+    return work if isinstance(views, SqliteViews) else Leased(Lease(views.lease(name)), work, doing).run
 
 
 def _sending(
@@ -176,7 +181,11 @@ def _sending(
 
 def _open_records(settings: Settings, views: SqliteViews | MongoViews) -> SinkRecords:
     """Beside the views, but apart from them."""
-    return MongoSinkRecords(views.link) if isinstance(views, MongoViews) else SqliteSinkRecords(settings.data.resolve())
+    if isinstance(views, SqliteViews):
+        return SqliteSinkRecords(settings.data.resolve())
+    from openbank.sinks.mongo import MongoSinkRecords
+
+    return MongoSinkRecords(views.link)
 
 
 def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:

@@ -1,6 +1,7 @@
 """Who may import whom: the house's directions, held by reading the imports of every module."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -160,3 +161,8 @@ def test_openbank_is_a_namespace_of_two_halves(half: Path) -> None:
 
 def test_nothing_hand_written_has_the_name_of_a_proto_segment() -> None:
     assert {path.stem for path in HOUSE.iterdir()} & PROTO_SEGMENTS == set()
+
+
+def test_an_embedded_bank_does_not_wait_for_the_driver_of_mongodb() -> None:
+    look = "import sys; from openbank import app; print('pymongo' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", look], text=True).strip() == "False"

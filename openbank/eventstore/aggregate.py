@@ -40,6 +40,8 @@ METADATA_BYTES = 1_000
 """What is counted for an event beside its payload: in JSON, with the longest correlation id, it is no more."""
 REQUESTS_MAX = 1_000
 """Request ids remembered in memory for one aggregate, the newest; the store knows the others."""
+REQUESTS_PER_WEIGHT = 4
+"""Some 250 bytes each, an aggregate without any 1,000."""
 SNAPSHOT_EVENTS = 100
 """Events between two snapshots of an aggregate, and so what at most has to be read beside one."""
 GATHER_COMMANDS_MAX = 32
@@ -153,7 +155,7 @@ class Aggregate(Generic[State]):
     @property
     def weight(self) -> int:
         """How much memory it holds, in aggregates without a long memory of requests."""
-        return 1 + len(self._requests) // 8
+        return 1 + len(self._requests) // REQUESTS_PER_WEIGHT
 
     async def execute(self, decide: Decide[State], request: Request) -> Written[State]:
         """Decides and appends; answers only what is durable, and so is everything it was decided on.

@@ -467,10 +467,10 @@ async def test_memory_for_requests_is_bounded_also_by_replays_alone(
         return await one.execute(lambda state: (account.deposit(state, command),), request)
 
     await asyncio.gather(*(execute(request) for request in requests))
-    assert one.weight == 11
+    assert one.weight == 21
     for request in requests[:100]:
         assert (await execute(request)).replayed
-    assert one.weight == 11
+    assert one.weight == 21
 
 
 async def test_a_command_of_several_events_is_replayed_as_a_whole(bank: Bank, store: InterposedStore) -> None:
