@@ -186,17 +186,24 @@ class Aggregate(Generic[State]):
         loop = asyncio.get_running_loop()
         attempt: _Attempt[State] = _Attempt(decide, request, loop.create_future())
         self._queue.append(attempt)
-        if self._working is None and self._company > 1:
-            self._gathering = True
+        if self._working is None:
+            self._gather()
+        elif self._gathering and len(self._queue) >= self._company:
+            self._working.cancel()
+            self._gather()
+        return await attempt.answer
+
+    def _gather(self) -> None:
+        """Begins with what is in the queue when as many are there as were last decided together, or after a while."""
+        loop = asyncio.get_running_loop()
+        self._gathering = 0 < len(self._queue) < self._company
+        if self._gathering:
             self._working = loop.call_later(GATHER_SECONDS_MAX, self._proceed)
-        elif self._working is None:
+        elif self._queue:
             # Not at once: those who come in the same turn are decided together.
             self._working = loop.call_soon(self._proceed)
-        elif self._gathering and len(self._queue) >= self._company:
-            self._gathering = False
-            self._working.cancel()
-            self._working = loop.call_soon(self._proceed)
-        return await attempt.answer
+        else:
+            self._working = None
 
     def _proceed(self) -> None:
         """Begins with what is in the queue. What needs nothing but memory is decided at once, without a task.
@@ -229,7 +236,7 @@ class Aggregate(Generic[State]):
     def _appended(self, decided: list[_Attempt[State]], tip: _Tip[State], appending: asyncio.Future[int]) -> None:
         if appending.exception() is None:
             self._written(decided, tip, appending.result())
-            self._proceed()
+            self._gather()
         else:
             self._working = asyncio.create_task(self._recover(decided, tip, appending))
 
@@ -243,18 +250,16 @@ class Aggregate(Generic[State]):
         await self._work()
 
     async def _work(self) -> None:
-        """What has to wait for the store, until the queue is empty."""
+        """What is in the queue and has to wait for the store."""
+        batch, self._queue = self._queue, []
         try:
-            while self._queue:
-                batch, self._queue = self._queue, []
-                try:
-                    await self._settle(batch)
-                    self._forget()
-                except Exception as error:
-                    self._loaded = False
-                    _fail(batch, error)
+            await self._settle(batch)
+            self._forget()
+        except Exception as error:
+            self._loaded = False
+            _fail(batch, error)
         finally:
-            self._working = None
+            self._gather()
 
     async def _settle(self, batch: list[_Attempt[State]]) -> None:
         """Until each of `batch` has its answer. Who has given up before it is decided leaves no trace."""
