@@ -20,6 +20,7 @@ from openbank.domain.account import Account
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.pause import Pause
 from openbank.views.changes import BalanceSet, Change
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsDamaged, ViewsUnavailable
 from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
@@ -75,14 +76,13 @@ class SqliteViews:
         """As they are, of those that were read lately."""
         self._waiting = 0
         """How many wait for the views to go on."""
-        self._pause: asyncio.Future[None] | None = None
+        self._resting = Pause()
         self._changes = 0
         """Made on the loop since the last checkpoint."""
 
     async def wait_for(self, position: int) -> None:
         self._waiting += 1
-        if self._pause is not None:
-            _resolve(self._pause)
+        self._resting.end()
         try:
             while self.position.position < position:
                 await self._advanced.wait()
@@ -175,13 +175,8 @@ class SqliteViews:
 
     async def _rest(self) -> None:
         """Lets a little more come together for the next batch, unless somebody waits for it."""
-        if self._waiting:
-            return
-        loop = asyncio.get_running_loop()
-        self._pause = loop.create_future()
-        alarm = loop.call_later(REST_SECONDS, _resolve, self._pause)
-        await self._pause
-        alarm.cancel()
+        if not self._waiting:
+            await self._resting.wait(REST_SECONDS)
 
     def _project_here(self, changes: Sequence[Change], through: LogPosition) -> None:
         try:
@@ -205,8 +200,3 @@ class SqliteViews:
         if self._path.exists():
             set_aside(self._path)
         return ViewsDamaged(f"{self._path} is damaged ({error}) and set aside: the next start rebuilds it")
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
