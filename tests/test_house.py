@@ -14,10 +14,11 @@ HOUSE = ROOT / "openbank"
 MAY_IMPORT: dict[str, set[str]] = {
     "domain": set(),
     "config": {"sinks.address"},
-    "datadir": set(),
+    "datadir": {"disk"},
+    "disk": set(),
     "logs": set(),
     "pause": set(),
-    "eventstore": {"domain", "pause"},
+    "eventstore": {"domain", "disk", "pause"},
     "views": {"domain", "eventstore", "pause"},
     "commands": {"domain", "eventstore"},
     "queries": {"domain", "eventstore.port", "views.port"},
@@ -38,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "eventstore",
         "views.port",
     },
-    "client": set(),
+    "client": {"disk"},
     "server": {"config", "logs", "rpc"},
     "app": {
         "config",

@@ -79,8 +79,8 @@ MUTATIONS = (
     Mutation(
         "the entry of a new data directory is not synced",
         "openbank/datadir.py",
-        "        _sync(place.parent)\n",
-        "        place.exists()\n",
+        "            sync(place.parent)\n",
+        "            place.exists()\n",
         _POWER,
     ),
     Mutation(
