@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from openbank.disk import sync
+
 LOCK = "lock"
 
 
@@ -51,14 +53,6 @@ def _make(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     # Its own also when it is there: an earlier start may have ended right after it had made it.
     for place in (path, *missing):
-        _sync(place.parent)
-
-
-def _sync(directory: Path) -> None:
-    # One that may not be read is not one that this process has made anything in.
-    with suppress(PermissionError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # One that may not be read is not one that this process has made anything in.
+        with suppress(PermissionError):
+            sync(place.parent)

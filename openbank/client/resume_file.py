@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from openbank.client.errors import CannotTail
+from openbank.disk import replace
 
 KEPT_BY = "openbank tail"
 
@@ -45,12 +46,7 @@ class ResumeFile:
         self._contents["resume_token"] = token
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            with beside.open("w") as file:
-                file.write(json.dumps(self._contents, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
-            _sync_directory(self._path.parent)
+            replace(self._path, json.dumps(self._contents, indent=2) + "\n", beside)
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise CannotTail(f"cannot keep the place in {self._path}: {error.strerror}") from error
@@ -62,11 +58,3 @@ def _parsed(text: str) -> Mapping[str, object]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

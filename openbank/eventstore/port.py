@@ -201,3 +201,13 @@ class EventStore(Protocol):
     async def close(self) -> None:
         """Ends subscriptions and waits for appends under way."""
         ...
+
+
+async def holds(store: EventStore, at: LogPosition) -> bool:
+    """Whether the log has come so far, and has the event there: one that was put back from a backup may not."""
+    if at.position > (await store.head()).position:
+        return False
+    if not at.stream:
+        return True
+    here = await store.locate(at.stream, at.revision)
+    return here is not None and here.position <= at.position

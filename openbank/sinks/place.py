@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, StoreRefused
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, StoreRefused, holds
 from openbank.sinks.port import SinkRecord
 
 MARGIN_MICROSECONDS = 3_600_000_000
@@ -26,7 +26,7 @@ async def in_this_log(store: EventStore, sink: str, record: SinkRecord) -> SinkR
     """
     if record.bank_id != store.bank_id:
         raise StoreRefused(f"the record of the sink {sink} is of the bank {record.bank_id}, not of {store.bank_id}")
-    if record.store_id == store.store_id and await _holds(store, record.position):
+    if record.store_id == store.store_id and await holds(store, record.position):
         return record
     at = await _locate(store, record.position)
     if at is None:
@@ -35,15 +35,6 @@ async def in_this_log(store: EventStore, sink: str, record: SinkRecord) -> SinkR
         values = {"sink": sink, "position": record.position.position, "goes_on_at": at.position}
         _log.warning("sink's place is not in this log", extra={"values": values})
     return record._replace(store_id=store.store_id, position=at)
-
-
-async def _holds(store: EventStore, at: LogPosition) -> bool:
-    if at.position > (await store.head()).position:
-        return False
-    if not at.stream:
-        return True
-    here = await store.locate(at.stream, at.revision)
-    return here is not None and here.position <= at.position
 
 
 async def _locate(store: EventStore, at: LogPosition) -> LogPosition | None:

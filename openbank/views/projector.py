@@ -17,6 +17,7 @@ from openbank.eventstore.port import (
     StoreDamaged,
     StoreRefused,
     StoreUnavailable,
+    holds,
 )
 from openbank.eventstore.streams import NUMBER, REQUEST, split
 from openbank.views import projections
@@ -56,7 +57,7 @@ async def match_log(views: Views, store: EventStore) -> None:
     elif views.log != log:
         _rebuild("they are of another log", views)
         await views.clear(log)
-    elif await _holds(store, views.position):
+    elif await holds(store, views.position):
         return
     elif store.copies_differ:
         raise StoreRefused(await _loss(store, views.position))
@@ -75,15 +76,6 @@ async def _loss(store: EventStore, seen: LogPosition) -> str:
 
 def _rebuild(reason: str, views: Views) -> None:
     _log.warning("views are rebuilt", extra={"values": {"reason": reason, "position": views.position.position}})
-
-
-async def _holds(store: EventStore, place: LogPosition) -> bool:
-    if place.position > (await store.head()).position:
-        return False
-    if not place.stream:
-        return True
-    event = await store.locate(place.stream, place.revision)
-    return event is not None and event.position <= place.position
 
 
 class Projector:

@@ -17,6 +17,7 @@ class Mutation(NamedTuple):
 
 
 _SQLITE = "openbank/eventstore/sqlite"
+_VIEWS = "openbank/views/sqlite"
 _ESDB = "openbank/eventstore/eventstoredb"
 _STORE = "tests/eventstore/test_sqlite.py"
 _POWER = "tests/disk/test_power.py"
@@ -78,8 +79,8 @@ MUTATIONS = (
     Mutation(
         "the entry of a new data directory is not synced",
         "openbank/datadir.py",
-        "        _sync(place.parent)\n",
-        "        place.exists()\n",
+        "            sync(place.parent)\n",
+        "            place.exists()\n",
         _POWER,
     ),
     Mutation(
@@ -249,21 +250,21 @@ MUTATIONS = (
     # Views
     Mutation(
         "a balance goes back when an event is projected again",
-        "openbank/views/sqlite.py",
+        f"{_VIEWS}/writer.py",
         "FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2\n",
         "FROM (VALUES {rows}) AS new WHERE account_id = new.column1\n",
         "tests/views/test_sqlite.py",
     ),
     Mutation(
         "the checkpoint of the views is forgotten",
-        "openbank/views/sqlite.py",
+        f"{_VIEWS}/writer.py",
         "    connection.execute(_SET_CHECKPOINT, through)\n",
         "",
         "tests/views/test_sqlite.py tests/views/test_projector.py",
     ),
     Mutation(
         "the checkpoint of the views moves back",
-        "openbank/views/sqlite.py",
+        f"{_VIEWS}/writer.py",
         'revision = ?3 WHERE position < ?1"',
         'revision = ?3 WHERE position <> ?1"',
         "tests/views/test_sqlite.py",

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from openbank.eventstore.port import BEGINNING
-from openbank.views import sqlite
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
-from openbank.views.sqlite import FILE, SqliteViews
+from openbank.views.sqlite import FILE, SqliteViews, writer
 from tests.eventstore.memory import MemoryStore
 from tests.views.conformance import OpenViews, ViewsConformance
 from tests.views.histories import LOG, History, assert_holds, project_events, project_log
@@ -54,7 +53,7 @@ async def test_a_batch_that_fails_half_way_leaves_nothing_behind(
     events = await history.events()
     await project_events(views, events[:3])
     place = views.position
-    monkeypatch.setattr(sqlite, "_SET_CHECKPOINT", "no SQL at all")
+    monkeypatch.setattr(writer, "_SET_CHECKPOINT", "no SQL at all")
     with pytest.raises(ViewsUnavailable):
         await project_events(views, events[3:])
     account = await views.account("1")

@@ -6,7 +6,8 @@ import secrets
 import sqlite3
 from pathlib import Path
 
-from openbank.eventstore.sqlite.schema import FILE, sync
+from openbank.disk import sync
+from openbank.eventstore.sqlite.schema import FILE
 
 
 def backup(directory: Path, file: Path) -> None:

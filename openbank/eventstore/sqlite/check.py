@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from openbank.disk import replace
 from openbank.eventstore.port import LogPosition, StoreDamaged, StoreRefused, StoreUnavailable
 from openbank.eventstore.sqlite.reader import Reader
 from openbank.eventstore.sqlite.rows import checksum
-from openbank.eventstore.sqlite.schema import FILE, open_log, sync
+from openbank.eventstore.sqlite.schema import FILE, open_log
 
 MARK = "clean-stop"
 TAIL_EVENTS_MAX = 10_000
@@ -74,7 +74,8 @@ def note_stop(directory: Path, store_id: str, head: LogPosition, reader: Reader)
         return
     try:
         for last in reader.log(head.position - 1, 1, head.position):
-            _write_mark(directory, Mark(store_id, head.position, checksum(last)))
+            mark = Mark(store_id, head.position, checksum(last))
+            replace(directory / MARK, json.dumps(mark._asdict()) + "\n", directory / f"{MARK}.unfinished")
     except (OSError, StoreDamaged, StoreUnavailable) as error:
         _log.warning("clean stop cannot be noted", extra={"values": {"reason": str(error)}})
 
@@ -89,16 +90,6 @@ def read_mark(directory: Path) -> Mark | None:
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("clean stop cannot be read", extra={"values": {"reason": repr(error)}})
         return None
-
-
-def _write_mark(directory: Path, mark: Mark) -> None:
-    unfinished = directory / f"{MARK}.unfinished"
-    with unfinished.open("w") as file:
-        file.write(json.dumps(mark._asdict()) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(directory / MARK)
-    sync(directory)
 
 
 def accept_loss(directory: Path) -> int:

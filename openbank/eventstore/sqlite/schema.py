@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 from pathlib import Path
 
+from openbank.disk import sync
 from openbank.eventstore.port import StoreRefused
 
 FILE = "events.db"
@@ -118,12 +118,3 @@ def _create(connection: sqlite3.Connection, bank_id: str, copying: bool) -> None
     connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}")
     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     connection.execute("COMMIT")
-
-
-def sync(path: Path) -> None:
-    """A file's content, or a directory's entries."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

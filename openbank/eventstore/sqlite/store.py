@@ -31,6 +31,7 @@ from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
 from openbank.eventstore.sqlite.writer import Append, Outcome, Writer, Written
+from openbank.pause import Pause
 
 BATCH_EVENTS_MAX = 2_000
 """Events in one commit."""
@@ -81,7 +82,7 @@ class SqliteEventStore:
         self._check_start()
         self._pending: deque[Append] = deque()
         self._committing: asyncio.Task[None] | None = None
-        self._gathered: asyncio.Future[None] | None = None
+        self._gathering = Pause()
         self._company = 1
         """How many appends the last commit had."""
         self._checkpointing: asyncio.Task[bool] | None = None
@@ -103,8 +104,8 @@ class SqliteEventStore:
         self._pending.append(Append(stream, expected_revision, events, done))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_pending())
-        elif self._gathered is not None and len(self._pending) >= self._company:
-            _resolve(self._gathered)
+        elif len(self._pending) == self._company:
+            self._gathering.end()
         return done
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
@@ -249,14 +250,8 @@ class SqliteEventStore:
         Callers that were answered together ask again together, one after another on this loop. To commit for the first
         of them would cost each a sync of its own. A lone caller never waits.
         """
-        if len(self._pending) >= self._company:
-            return
-        loop = asyncio.get_running_loop()
-        self._gathered = loop.create_future()
-        alarm = loop.call_later(GATHER_SECONDS_MAX, _resolve, self._gathered)
-        await self._gathered
-        alarm.cancel()
-        self._gathered = None
+        if len(self._pending) < self._company:
+            await self._gathering.wait(GATHER_SECONDS_MAX)
 
     def _take(self) -> list[Append]:
         batch = [self._pending.popleft()]
@@ -321,8 +316,3 @@ def _settle(batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
             append.done.set_exception(outcome)
         else:
             append.done.set_result(outcome.position)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from openbank.eventstore.port import BEGINNING, LogPosition, StoreRefused
+from openbank.pause import Pause
 from openbank.views.mongo.link import Document, Documents, Link
 from openbank.views.port import LogId, ViewsUnavailable
 
@@ -54,7 +55,8 @@ class Checkpoint:
         # One look at a time: what was seen first is taken first.
         self._looking = asyncio.Lock()
         self._change = asyncio.Event()
-        self._asked = asyncio.Event()
+        self._idling = Pause()
+        """Until somebody waits, or for as long as nobody needs to know."""
         self._waiting = 0
         self._available = True
         self._advanced_at = float("-inf")
@@ -96,14 +98,14 @@ class Checkpoint:
                 seconds = POLL_SECONDS_MIN if self.position != before else min(2 * seconds, POLL_SECONDS_MAX)
                 await asyncio.sleep(seconds)
             else:
-                await self._idle()
+                await self._idling.wait(IDLE_SECONDS)
                 seconds = POLL_SECONDS_MIN
 
     async def wait_for(self, position: int) -> None:
         while self.position.position < position:
             self._link.check()
             self._waiting += 1
-            self._asked.set()
+            self._idling.end()
             try:
                 await self._change.wait()
             finally:
@@ -174,12 +176,6 @@ class Checkpoint:
     def _advances(self) -> bool:
         """Whether this process moves the checkpoint itself, as it has just done."""
         return asyncio.get_running_loop().time() - self._advanced_at < IDLE_SECONDS
-
-    async def _idle(self) -> None:
-        """Until somebody waits, or for as long as nobody needs to know."""
-        self._asked.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._asked.wait(), IDLE_SECONDS)
 
     def _announce(self) -> None:
         # A new event each time: who waits for the next change must not see this one.

@@ -1,0 +1,116 @@
+"""Rows of the tables: written from changes, read back as what queries answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from openbank.domain.account import Account, AccountState
+from openbank.domain.fields import account_number_key
+from openbank.domain.money import Currency, Money
+from openbank.domain.person import Address, Gender, Person
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import Metadata, RecordedEvent
+from openbank.eventstore.streams import account_stream
+from openbank.views.changes import AccountEventRecorded, AccountInserted, AddressSet, BalanceSet, PersonInserted
+
+Row = Sequence[Any]
+
+
+def person_row(change: PersonInserted) -> Row:
+    person, revision, create_time, update_time = change.person
+    address = person.address
+    return (
+        change.position,
+        person.person_id,
+        person.first_name,
+        person.last_name,
+        person.nationality,
+        person.gender.value,
+        person.date_of_birth.isoformat(),
+        address.street,
+        address.city,
+        address.postal_code,
+        address.country,
+        person.email,
+        revision,
+        create_time,
+        update_time,
+    )
+
+
+def person_of(row: Row) -> Versioned[Person]:
+    _, person_id, first, last, nationality, gender, born, street, city, code, country, email, *version = row
+    address = Address(street, city, code, country)
+    person = Person(person_id, first, last, nationality, Gender(gender), date.fromisoformat(born), address, email)
+    return Versioned(person, *version)
+
+
+def account_row(change: AccountInserted) -> Row:
+    account, revision, create_time, update_time = change.account
+    return (
+        change.position,
+        account.account_id,
+        account.owner_id,
+        account.account_number,
+        account_number_key(account.account_number),
+        account.currency.code,
+        account.currency.exponent,
+        account.balance.minor,
+        account.state.value,
+        revision,
+        create_time,
+        update_time,
+    )
+
+
+def account_of(row: Row) -> Versioned[Account]:
+    _, account_id, owner_id, number, _, currency, exponent, balance, state, *version = row
+    money = Money(Currency(currency, exponent), balance)
+    return Versioned(Account(account_id, owner_id, number, money, AccountState(state)), *version)
+
+
+def event_row(change: AccountEventRecorded) -> Row:
+    position, _, revision, event_id, event_type, data, metadata = change.event
+    time, request_id, request_hash, correlation_id, causation_id, _, part, parts = metadata
+    # Bytes as bytearrays, which Python's sqlite3 takes as they are.
+    return (
+        change.account_id,
+        position,
+        revision,
+        bytearray(event_id),
+        event_type,
+        bytearray(data),
+        time,
+        bytearray(request_id),
+        bytearray(request_hash),
+        correlation_id,
+        causation_id,
+        part,
+        parts,
+    )
+
+
+def event_of(account_id: str, row: Row) -> RecordedEvent:
+    position, _, revision, event_id, event_type, data, time, request, digest, correlation, causation, *rest = row
+    part, parts, owner_id = rest
+    metadata = Metadata(time, request, digest, correlation, causation, owner_id, part, parts)
+    return RecordedEvent(position, account_stream(account_id), revision, event_id, event_type, data, metadata)
+
+
+def address_row(change: AddressSet) -> Row:
+    address = change.address
+    return (
+        change.person_id,
+        change.revision,
+        change.update_time,
+        address.street,
+        address.city,
+        address.postal_code,
+        address.country,
+    )
+
+
+def balance_row(change: BalanceSet) -> Row:
+    return (change.account_id, change.revision, change.update_time, change.balance.minor)

@@ -1,0 +1,161 @@
+"""The file: its tables, how far they are, and what is done about a file that cannot be gone on with."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.views.port import LogId
+
+FILE = "views.db"
+APPLICATION_ID = 0x4F427677
+"""In the file's header: "OBvw"."""
+FORMAT = 2
+"""Of tables and projections together: views of another format, older or newer, are rebuilt."""
+CACHE_KIB = 16 * 1024
+
+_SCHEMA = f"""
+CREATE TABLE checkpoint (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    bank_id TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE TABLE persons (
+    position INTEGER PRIMARY KEY,
+    person_id TEXT NOT NULL UNIQUE,
+    first_name TEXT NOT NULL,
+    last_name TEXT NOT NULL,
+    nationality TEXT NOT NULL,
+    gender TEXT NOT NULL,
+    date_of_birth TEXT NOT NULL,
+    street TEXT NOT NULL,
+    city TEXT NOT NULL,
+    postal_code TEXT NOT NULL,
+    country TEXT NOT NULL,
+    email TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    create_time INTEGER NOT NULL,
+    update_time INTEGER NOT NULL
+) STRICT;
+CREATE TABLE accounts (
+    position INTEGER PRIMARY KEY,
+    account_id TEXT NOT NULL UNIQUE,
+    owner_id TEXT NOT NULL,
+    account_number TEXT NOT NULL,
+    number_key TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    exponent INTEGER NOT NULL,
+    balance INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    create_time INTEGER NOT NULL,
+    update_time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX accounts_by_owner ON accounts (owner_id, position);
+CREATE INDEX accounts_by_number ON accounts (number_key, position);
+CREATE TABLE account_events (
+    position INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES accounts,
+    revision INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    type TEXT NOT NULL,
+    data BLOB NOT NULL,
+    record_time INTEGER NOT NULL,
+    request_id BLOB NOT NULL,
+    request_hash BLOB NOT NULL,
+    correlation_id TEXT NOT NULL,
+    causation_id TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    parts INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revision);
+CREATE TABLE minutes (
+    minute INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+"""
+PROJECTED = ("persons", "accounts", "account_events")
+TABLES = ("checkpoint", *PROJECTED, "minutes")
+
+_log = logging.getLogger(__name__)
+
+
+def prepare(path: Path) -> None:
+    """Sees to it that `path` is a file of this format: what is no such file is set aside, and an empty one made."""
+    strange = _examine(path)
+    if strange is not None:
+        _log.warning("views are rebuilt", extra={"values": {"reason": strange, "set_aside": _aside(path)}})
+        set_aside(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        if _is_empty(connection):
+            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return connection
+
+
+def strange_in(connection: sqlite3.Connection) -> str | None:
+    """Why this file cannot be gone on with; None for views of this format, and for a new file."""
+    if _is_empty(connection):
+        return None
+    header = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    application, version = header
+    if application != APPLICATION_ID:
+        return "it is another program's"
+    if version != FORMAT:
+        return f"it has format {version}, this version writes format {FORMAT}"
+    checkpoint(connection)
+    return None
+
+
+def _examine(path: Path) -> str | None:
+    """The same of the file at `path`, which may be too damaged to be asked."""
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            return strange_in(connection)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                return str(error)
+            raise
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_aside(path: Path) -> None:
+    """Moved rather than deleted, as what cannot be read may be another's; whoever holds it open keeps it."""
+    path.replace(_aside(path))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.set-aside")
+
+
+def checkpoint(connection: sqlite3.Connection) -> tuple[LogId | None, LogPosition]:
+    row = connection.execute("SELECT bank_id, store_id, position, stream, revision FROM checkpoint").fetchone()
+    if row is None:
+        return None, BEGINNING
+    return LogId(*row[:2]), LogPosition(*row[2:])

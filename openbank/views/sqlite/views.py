@@ -1,0 +1,202 @@
+"""The port's methods on one SQLite file in WAL mode, used on the event loop.
+
+A read by key takes some ten microseconds, a hand-over to a thread and back more than a hundred, and beside a busy loop
+a thread waits for the GIL again at every row: so reads and small batches stay where they are. A large batch, as a
+rebuild has them, goes to a thread, in few and large statements for the same reason.
+
+Views can be built anew, so that a commit need not be synced: `synchronous=NORMAL` may lose the last commits in a
+power cut, data and checkpoint together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from openbank.domain.account import Account
+from openbank.domain.person import Person
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.pause import Pause
+from openbank.views.changes import BalanceSet, Change
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsDamaged, ViewsUnavailable
+from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
+from openbank.views.sqlite.schema import FILE, checkpoint, connect, is_damage, prepare, set_aside
+from openbank.views.sqlite.writer import clear, in_transaction, project
+
+ACCOUNTS_MAX = 20_000
+"""Accounts kept in memory, of some 600 bytes each; when there are as many, it begins anew."""
+BULK_CACHE_KIB = 4 * 1024
+LOOP_CHANGES_MAX = 256
+"""A batch with more of them would hold up the event loop for too long."""
+REST_SECONDS = 0.002
+"""Between two small batches: a transaction costs as much as some ten changes in it."""
+CHECKPOINT_CHANGES = 4_000
+"""Made on the loop between two checkpoints, which are a thread's. The projector waits for each, so that the WAL can
+begin anew after it."""
+
+_SELECT_EVENTS = """
+SELECT account_events.*, accounts.owner_id
+FROM accounts JOIN account_events ON account_events.account = accounts.position
+WHERE accounts.account_id = ? AND account_events.revision < ? ORDER BY account_events.revision DESC LIMIT ?
+"""
+
+
+class SqliteViews:
+    """`Views` in `DIRECTORY/views.db`. One process at a time: the caller holds the directory's lock."""
+
+    shared = False
+    available = True
+    log: LogId | None
+    position: LogPosition
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the views, or makes empty ones where there are none that this version can read, with a line.
+
+        Raises ViewsUnavailable where no file can be made.
+        """
+        self._path = (directory / FILE).resolve()
+        try:
+            prepare(self._path)
+            self._connection = connect(self._path)
+            # Checkpoints sync, which the loop must not wait for.
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            self._bulk = connect(self._path)
+            """For the thread: what it has not committed yet must not be read."""
+            self._bulk.execute(f"PRAGMA cache_size = -{BULK_CACHE_KIB}")
+            self.log, self.position = checkpoint(self._connection)
+        except sqlite3.Error as error:
+            raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error
+        self._writing = ThreadPoolExecutor(1, "views-writer")
+        self._advanced = asyncio.Event()
+        self._accounts: dict[str, Versioned[Account]] = {}
+        """As they are, of those that were read lately."""
+        self._waiting = 0
+        """How many wait for the views to go on."""
+        self._resting = Pause()
+        self._changes = 0
+        """Made on the loop since the last checkpoint."""
+
+    async def wait_for(self, position: int) -> None:
+        self._waiting += 1
+        self._resting.end()
+        try:
+            while self.position.position < position:
+                await self._advanced.wait()
+        finally:
+            self._waiting -= 1
+
+    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+        small = len(changes) <= LOOP_CHANGES_MAX
+        if small:
+            self._project_here(changes, through)
+        else:
+            await self._write(project, changes, through)
+        for change in changes:
+            if isinstance(change, BalanceSet):
+                self._accounts.pop(change.account_id, None)
+        if through.position > self.position.position:
+            self.position = through
+        advanced, self._advanced = self._advanced, asyncio.Event()
+        advanced.set()
+        if self._changes >= CHECKPOINT_CHANGES:
+            self._changes = 0
+            await self._in_thread(self._bulk.execute, "PRAGMA wal_checkpoint(PASSIVE)")
+        if small:
+            await self._rest()
+
+    async def clear(self, log: LogId) -> None:
+        await self._write(clear, log)
+        self._accounts.clear()
+        self.log, self.position = log, BEGINNING
+
+    async def person(self, person_id: str) -> Versioned[Person] | None:
+        rows = self._read("SELECT * FROM persons WHERE person_id = ?", person_id)
+        return person_of(rows[0]) if rows else None
+
+    async def persons(self, after: int, limit: int) -> Sequence[Listed[Person]]:
+        rows = self._read("SELECT * FROM persons WHERE position > ? ORDER BY position LIMIT ?", after, limit)
+        return [Listed(row[0], person_of(row)) for row in rows]
+
+    async def account(self, account_id: str) -> Versioned[Account] | None:
+        known = self._accounts.get(account_id)
+        if known is not None:
+            return known
+        rows = self._read("SELECT * FROM accounts WHERE account_id = ?", account_id)
+        return self._kept(account_of(rows[0])) if rows else None
+
+    async def account_by_number(self, key: str) -> Versioned[Account] | None:
+        rows = self._read("SELECT * FROM accounts WHERE number_key = ? ORDER BY position LIMIT 1", key)
+        return account_of(rows[0]) if rows else None
+
+    async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
+        where = "FROM accounts WHERE owner_id = ? AND position > ? ORDER BY position LIMIT ?"
+        rows = self._read(f"SELECT position, account_id {where}", owner_id, after, limit)
+        try:
+            return [Listed(position, self._accounts[account_id]) for position, account_id in rows]
+        except KeyError:
+            rows = self._read(f"SELECT * {where}", owner_id, after, limit)
+            return [Listed(row[0], self._kept(account_of(row))) for row in rows]
+
+    async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
+        rows = self._read(_SELECT_EVENTS, account_id, before, limit)
+        return [event_of(account_id, row) for row in rows]
+
+    async def place_before(self, time: int) -> LogPosition:
+        rows = self._read(
+            "SELECT position, stream, revision FROM minutes WHERE minute <= ? ORDER BY minute DESC LIMIT 1",
+            time // MINUTE_MICROSECONDS,
+        )
+        return LogPosition(*rows[0]) if rows else BEGINNING
+
+    async def last_minute(self) -> int:
+        return int(self._read("SELECT coalesce(max(minute), ?) FROM minutes", NO_MINUTE)[0][0])
+
+    async def close(self) -> None:
+        """Waits for a batch under way."""
+        self._writing.shutdown()
+        self._bulk.close()
+        self._connection.close()
+
+    def _kept(self, account: Versioned[Account]) -> Versioned[Account]:
+        if len(self._accounts) >= ACCOUNTS_MAX:
+            self._accounts.clear()
+        self._accounts[account.state.account_id] = account
+        return account
+
+    def _read(self, statement: str, *values: object) -> list[Row]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    async def _rest(self) -> None:
+        """Lets a little more come together for the next batch, unless somebody waits for it."""
+        if not self._waiting:
+            await self._resting.wait(REST_SECONDS)
+
+    def _project_here(self, changes: Sequence[Change], through: LogPosition) -> None:
+        try:
+            in_transaction(self._connection, project, changes, through)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        self._changes += len(changes)
+
+    async def _write(self, write: Callable[..., None], *arguments: object) -> None:
+        await self._in_thread(in_transaction, self._bulk, write, *arguments)
+
+    async def _in_thread(self, work: Callable[..., object], *arguments: object) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writing, work, *arguments)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> ViewsUnavailable:
+        if not is_damage(error):
+            return ViewsUnavailable(f"{self._path}: {error}")
+        if self._path.exists():
+            set_aside(self._path)
+        return ViewsDamaged(f"{self._path} is damaged ({error}) and set aside: the next start rebuilds it")
