@@ -445,8 +445,7 @@ class Aggregate(Generic[State]):
         if tip.resource is None or tip.revision != revision:
             raise StoreDamaged(f"{self._stream} ends before revision {revision}, which it had")
         event = page[-1]
-        at = LogPosition(event.position, event.stream, event.revision)
-        return Written(tip.resource, event.id, event.metadata.record_time, at, replayed=True)
+        return Written(tip.resource, event.id, event.metadata.record_time, event.place, replayed=True)
 
 
 class _NotFound(Exception):

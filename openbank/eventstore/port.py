@@ -55,6 +55,11 @@ class RecordedEvent(NamedTuple):
     data: bytes
     metadata: Metadata
 
+    @property
+    def place(self) -> LogPosition:
+        """The log up to this event."""
+        return LogPosition(self.position, self.stream, self.revision)
+
 
 class LogPosition(NamedTuple):
     """All of the log up to `position`, and the last of the bank's events up to there.

@@ -171,8 +171,5 @@ def _size(event: RecordedEvent) -> int:
 
 def _through(entries: Sequence[Entry], after: LogPosition) -> LogPosition:
     """The place after the last of `entries`, named by the last one that is the bank's."""
-    position = entries[-1].position
-    for entry in reversed(entries):
-        if entry.category:
-            return LogPosition(position, entry.event.stream, entry.event.revision)
-    return LogPosition(position, after.stream, after.revision)
+    named = next((entry.event.place for entry in reversed(entries) if entry.category), after)
+    return named._replace(position=entries[-1].position)

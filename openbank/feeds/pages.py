@@ -157,7 +157,7 @@ class Pages:
                 continue
             more = self._encoded_bytes(passed, filter.form)
             if chosen and not self._fits(len(chosen) + len(passed), size + more):
-                parcels.append(Parcel(chosen, _place(last[-1]), _record_time(last)))
+                parcels.append(Parcel(chosen, last[-1].event.place, _record_time(last)))
                 chosen, size = [], 0
             chosen += passed
             size += more
@@ -253,10 +253,6 @@ def _appends(entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
 
 def _record_time(entries: Sequence[Entry]) -> int:
     return entries[-1].event.metadata.record_time
-
-
-def _place(entry: Entry) -> LogPosition:
-    return LogPosition(entry.position, entry.event.stream, entry.event.revision)
 
 
 def _resolve(waiter: asyncio.Future[Page | None], page: Page | None) -> None:

@@ -210,9 +210,8 @@ def _through(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition
     """The place after the last of `events`, named by the last one that is the bank's."""
     if not events:
         return after
-    ours = next((event for event in reversed(events) if is_ours(event.type)), None)
-    _, stream, revision = after if ours is None else LogPosition(ours.position, ours.stream, ours.revision)
-    return LogPosition(events[-1].position, stream, revision)
+    named = next((event.place for event in reversed(events) if is_ours(event.type)), after)
+    return named._replace(position=events[-1].position)
 
 
 def changes_of(event: RecordedEvent) -> Sequence[Change]:

@@ -331,7 +331,7 @@ class EventStoreConformance:
             await store.append(f"account-{number}", NO_STREAM, some_events())
         log = await whole_log(store)
         for index, event in enumerate(log):
-            page = await store.read_log(place(event))
+            page = await store.read_log(event.place)
             assert list(page.events) == log[index + 1 :]
 
     async def test_a_slice_says_how_far_it_goes_and_whether_that_is_the_end(self, store: EventStore) -> None:
@@ -380,7 +380,7 @@ class EventStoreConformance:
         assert await since(TIME + 40) == log[4:]
         assert await since(TIME + 41) == []
         assert await store.position_at(TIME + 41) == await store.head()
-        assert await store.position_at(TIME + 15) == place(log[1])
+        assert await store.position_at(TIME + 15) == log[1].place
 
     async def test_a_clock_that_went_back_leaves_nothing_out(self, store: EventStore) -> None:
         for number, time in enumerate((20, 50, 30, 10, 40)):
@@ -397,7 +397,7 @@ class EventStoreConformance:
         log = await whole_log(store)
         for time in (20, 21, 50, 51, 60, 61):
             found = await store.position_at(TIME + time)
-            before = [BEGINNING, *(place(event) for event in log if event.position <= found.position)]
+            before = [BEGINNING, *(event.place for event in log if event.position <= found.position)]
             assert [await store.position_at(TIME + time, after) for after in before] == [found] * len(before), time
 
     async def test_a_time_in_an_empty_log_is_its_beginning(self, store: EventStore) -> None:
@@ -408,7 +408,7 @@ class EventStoreConformance:
             await store.append("account-1", revision, some_events())
             await store.append("account-2", revision, some_events())
         for event in await whole_log(store):
-            assert await store.locate(event.stream, event.revision) == place(event)
+            assert await store.locate(event.stream, event.revision) == event.place
 
     @pytest.mark.parametrize(
         ("stream", "revision"),
@@ -464,7 +464,7 @@ class EventStoreConformance:
         again = await open_store()
         assert await whole_log(again) == log
         assert await again.head() == head
-        assert await again.locate("account-3", 2) == place(log[10])
+        assert await again.locate("account-3", 2) == log[10].place
         await again.append("account-0", 3, some_events())
         with pytest.raises(WrongExpectedRevision):
             await again.append("account-0", 3, some_events())
@@ -579,10 +579,6 @@ async def whole_log(store: EventStore) -> list[RecordedEvent]:
     return [event for page in await pages_of_log(store, BEGINNING, 1_000) for event in page.events]
 
 
-def place(event: RecordedEvent) -> LogPosition:
-    return LogPosition(event.position, event.stream, event.revision)
-
-
 async def outcome_of(task: asyncio.Task[int]) -> int | BaseException:
     return (await asyncio.gather(task, return_exceptions=True))[0]
 
@@ -623,13 +619,13 @@ class _Model:
         log = await whole_log(store)
         assert sorted((event.stream, event.id) for event in log) == sorted(self._log)
         assert_in_one_piece(log)
-        assert await store.head() == (place(log[-1]) if log else BEGINNING)
+        assert await store.head() == (log[-1].place if log else BEGINNING)
         for stream, history in self._streams.items():
             assert_recorded(await store.read_stream(stream), stream, 1, history)
             ours = [event for event in log[self._start :] if event.stream == stream]
             assert ours == list(await store.read_stream(stream))
             for event in ours[-1:]:
-                assert await store.locate(stream, event.revision) == place(event)
+                assert await store.locate(stream, event.revision) == event.place
                 assert event in await store.find_requests(stream, [event.metadata.request_id])
 
 

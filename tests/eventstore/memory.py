@@ -78,7 +78,7 @@ class MemoryStore:
             recorded = RecordedEvent(position, stream, revision, *event)
             history.append(recorded)
             self.events.append(recorded)
-        self._head = _place(self.events[-1])
+        self._head = self.events[-1].place
         self._announce()
         return position
 
@@ -116,13 +116,13 @@ class MemoryStore:
         for event in self.events[bisect_right(self.events, after.position, key=_position) :]:
             if event.metadata.record_time >= time:
                 return before
-            before = _place(event)
+            before = event.place
         return self._head
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
         self._check()
         history = self._streams.get(stream, [])
-        return _place(history[revision - 1]) if 0 < revision <= len(history) else None
+        return history[revision - 1].place if 0 < revision <= len(history) else None
 
     async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         self.subscriptions += 1
@@ -150,7 +150,7 @@ class MemoryStore:
             end += 1
         if end == len(self.events):
             return LogSlice(self.events[start:], max(after, self._head), caught_up=True)
-        return LogSlice(self.events[start:end], _place(self.events[end - 1]))
+        return LogSlice(self.events[start:end], self.events[end - 1].place)
 
     def _check(self) -> None:
         if self._down or self._closed:
@@ -183,7 +183,3 @@ def new_events(
 
 def _position(event: RecordedEvent) -> int:
     return event.position
-
-
-def _place(event: RecordedEvent) -> LogPosition:
-    return LogPosition(event.position, event.stream, event.revision)

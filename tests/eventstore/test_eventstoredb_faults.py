@@ -47,7 +47,6 @@ from tests.eventstore.conformance import (
     TIME,
     assert_recorded,
     payload,
-    place,
     some_event,
     some_events,
     whole_log,
@@ -502,9 +501,9 @@ async def test_a_place_whose_event_was_scavenged_is_still_a_place(store: EventSt
         async with Subscription(store, after) as upstream:
             await upstream.catch_up()
             assert upstream.events == log[1:]
-    store._note_passed(place(log[2]), log[2].position + 1)
+    store._note_passed(log[2].place, log[2].position + 1)
     head = await store.head()
-    store._note_passed(place(log[2]), log[2].position + 1)
+    store._note_passed(log[2].place, log[2].position + 1)
     await store.append("account-2", NO_STREAM, some_events())
     assert [event.stream for event in (await store.read_log(head)).events] == ["account-2"]
 

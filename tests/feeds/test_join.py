@@ -174,7 +174,7 @@ class Story:
     async def _start(self, fraction: float | None) -> Start:
         if fraction is None:
             return Live()
-        places = [BEGINNING, *(place(event) for event in await self._b.log() if Entry(event).ends_append)]
+        places = [BEGINNING, *(event.place for event in await self._b.log() if Entry(event).ends_append)]
         return After(places[int(fraction * (len(places) - 1))])
 
 
@@ -203,10 +203,6 @@ def passing(log: Sequence[RecordedEvent], filter: Filter, after: LogPosition, to
 def ends_append(log: Sequence[RecordedEvent], at: LogPosition) -> bool:
     passed = [event for event in log if event.position <= at.position]
     return not passed or Entry(passed[-1]).ends_append
-
-
-def place(event: RecordedEvent) -> LogPosition:
-    return LogPosition(event.position, event.stream, event.revision)
 
 
 async def let_others(turns: int) -> None:

@@ -88,7 +88,7 @@ class TestSharing:
         async with bench(store) as b:
             await b.deposit(how_many=5)
             log = await b.log()
-            b.times.place = LogPosition(log[1].position, log[1].stream, log[1].revision)
+            b.times.place = log[1].place
             client = b.watch(Since(log[3].metadata.record_time))
             await client.until_events(2)
             assert client.events == log[3:]

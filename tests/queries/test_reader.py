@@ -22,7 +22,7 @@ from openbank.queries.persons import get_person, list_persons
 from openbank.queries.reader import PageRequest, Reader, ViewBehind
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore
-from tests.views.histories import LOG, History, place_of, project_events, project_log
+from tests.views.histories import LOG, History, project_events, project_log
 
 PAGE = PageRequest()
 
@@ -230,4 +230,4 @@ async def test_a_read_that_races_with_the_projector_is_never_older_than_it_says(
     account, position = await get_account(scene.reader, "1")
     assert account.revision == 1
     assert position == before
-    assert scene.views.position == place_of((await scene.history.events())[-1])
+    assert scene.views.position == (await scene.history.events())[-1].place

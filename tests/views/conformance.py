@@ -25,7 +25,6 @@ from tests.views.histories import (
     History,
     assert_holds,
     changes_of,
-    place_of,
     project_events,
     project_log,
 )
@@ -87,7 +86,7 @@ class ViewsConformance:
         await history.withdraw("1", 1500)
         await project_log(views, history)
         await assert_holds(views, history)
-        assert views.position == place_of((await history.events())[-1])
+        assert views.position == (await history.events())[-1].place
 
     async def test_money_is_exact_up_to_its_maximum_and_in_any_currency(self, views: Views, history: History) -> None:
         await history.register("ann")
@@ -192,7 +191,7 @@ class ViewsConformance:
         await history.deposit("1", 250)
         await history.move("ann", "3 Back Street")
         events = await history.events()
-        await views.project(changes_of([*events[before:], *events[:before]]), place_of(events[-1]))
+        await views.project(changes_of([*events[before:], *events[:before]]), events[-1].place)
         await assert_holds(views, history)
 
     @given(steps=STEPS, data=st.data())
@@ -212,12 +211,12 @@ class ViewsConformance:
         while done < len(events):
             upto = data.draw(st.integers(done + 1, len(events)), label="the next batch ends at")
             again = data.draw(st.lists(st.sampled_from(events[:upto]), max_size=6), label="delivered again")
-            await views.project(changes_of([*events[done:upto], *again]), place_of(events[upto - 1]))
+            await views.project(changes_of([*events[done:upto], *again]), events[upto - 1].place)
             again = data.draw(st.lists(st.sampled_from(events[:upto]), max_size=6), label="delivered once more")
-            await views.project(changes_of(again), place_of(again[0]) if again else BEGINNING)
+            await views.project(changes_of(again), again[0].place if again else BEGINNING)
             done = upto
         await assert_holds(views, history)
-        assert views.position == place_of(events[-1])
+        assert views.position == events[-1].place
 
     async def test_the_checkpoint_moves_without_changes_too(self, views: Views) -> None:
         await views.project([], LogPosition(7, "account-1", 3))

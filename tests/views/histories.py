@@ -127,13 +127,9 @@ def changes_of(events: Sequence[RecordedEvent]) -> list[Change]:
     ]
 
 
-def place_of(event: RecordedEvent) -> LogPosition:
-    return LogPosition(event.position, event.stream, event.revision)
-
-
 async def project_events(views: Views, events: Sequence[RecordedEvent]) -> None:
     """As a projector does, for events of persons and accounts."""
-    await views.project(changes_of(events), place_of(events[-1]))
+    await views.project(changes_of(events), events[-1].place)
 
 
 async def project_log(views: Views, history: History) -> None:

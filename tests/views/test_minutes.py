@@ -16,7 +16,7 @@ from openbank.views.port import MINUTE_MICROSECONDS
 from openbank.views.projector import Projector
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore, new_events
-from tests.views.histories import LOG, START, place_of
+from tests.views.histories import LOG, START
 
 PATIENCE_SECONDS = 10.0
 CLAIMED = "openbank.storage.v1.RequestClaimed"
@@ -46,7 +46,7 @@ async def _tell(views: SqliteViews, seconds: Sequence[int], batch_events_max: in
     for number in back_to:
         # As after a kill between data and checkpoint, or of views that another instance went on with.
         if number < len(store.events):
-            views.position = place_of(store.events[number])
+            views.position = store.events[number].place
             await _project(store, views, batch_events_max)
     for time in range(START - 60 * SECOND, START + 700 * SECOND, 7 * SECOND):
         await _assert_leads_to(time, store, views)
@@ -69,7 +69,7 @@ def _reached(events: Sequence[RecordedEvent]) -> dict[int, LogPosition]:
         if minute > latest:
             places.update(dict.fromkeys(range(minute, START // MINUTE_MICROSECONDS + 20), before))
             latest = minute
-        before = place_of(event)
+        before = event.place
     return places
 
 

@@ -38,7 +38,6 @@ from tests.views.histories import (
     History,
     assert_holds,
     changes_of,
-    place_of,
     project_events,
     project_log,
 )
@@ -145,14 +144,14 @@ class TestSeveralInstances:
             for cut in [*cuts, len(events)]:
                 if cut > done:
                     again = seed.sample(events[:cut], min(cut, 2))
-                    await one.project(changes_of([*events[done:cut], *again]), place_of(events[cut - 1]))
+                    await one.project(changes_of([*events[done:cut], *again]), events[cut - 1].place)
                     done = cut
 
         cuts = [sorted(seed.sample(range(1, len(events)), min(3, len(events) - 1))) for _ in range(2)]
         await asyncio.gather(project(views, cuts[0]), project(other, cuts[1]))
         for one in (views, other):
             await assert_holds(one, history)
-            assert one.position == place_of(events[-1])
+            assert one.position == events[-1].place
         await other.close()
 
     async def test_one_that_is_slow_moves_nothing_back(
@@ -172,7 +171,7 @@ class TestSeveralInstances:
         monkeypatch.setattr(checkpoint, "IDLE_SECONDS", PATIENCE_SECONDS)
         other = await instance()
         await asyncio.sleep(0.1)  # It idles, until somebody waits.
-        place = place_of((await history.events())[-1])
+        place = (await history.events())[-1].place
         waiting = [asyncio.create_task(other.wait_for(place.position)) for _ in range(50)]
         await asyncio.sleep(0.05)
         assert not any(wait.done() for wait in waiting)
@@ -216,7 +215,7 @@ class TestCrashes:
             finished = not await dies(views, after_calls=calls, during=project_events(views, events[4:]))
             successor = await instance()
             place = events[-1] if finished else events[3]
-            assert successor.position == place_of(place)
+            assert successor.position == place.place
             await project_events(successor, [event for event in events if event.position > place.position] or events)
             await assert_holds(successor, history)
             calls += 1
@@ -534,7 +533,7 @@ async def some_life(history: History) -> None:
 
 
 def history_end(events: Sequence[RecordedEvent]) -> LogPosition:
-    return place_of(events[-1])
+    return events[-1].place
 
 
 def generations(documents: Documents) -> set[int]:

@@ -19,7 +19,7 @@ from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.projector import Projector, match_log
 from openbank.views.sqlite import FILE, SqliteViews
 from tests.eventstore.memory import MemoryStore
-from tests.views.histories import LOG, History, assert_holds, place_of
+from tests.views.histories import LOG, History, assert_holds
 
 PATIENCE_SECONDS = 10.0
 
@@ -145,7 +145,7 @@ async def test_an_event_that_cannot_be_projected_stops_it_right_there(
     reason: str,
 ) -> None:
     await some_life(history)
-    last = place_of((await history.events())[-1])
+    last = (await history.events())[-1].place
     await history.note("account-1", type_name, data)
     poison = (await history.events())[-1]
     await history.open("after", "ann")
@@ -166,7 +166,7 @@ async def test_it_stops_before_the_whole_command_of_such_an_event(
 ) -> None:
     await history.register("ann")
     await history.open("1", "ann")
-    place = place_of((await history.events())[-1])
+    place = (await history.events())[-1].place
     deposited = "openbank.accounts.v1.MoneyDeposited"
     await history.deposit("1")
     good = (await history.events())[-1]
@@ -388,7 +388,7 @@ class ListLog:
 
     async def read(self, after: LogPosition, limit: int) -> LogSlice:
         events = [event for event in self.events if event.position > after.position]
-        return LogSlice(events, place_of(events[-1]) if events else after, caught_up=True)
+        return LogSlice(events, events[-1].place if events else after, caught_up=True)
 
     async def wait(self, after: int) -> None:
         await asyncio.Event().wait()

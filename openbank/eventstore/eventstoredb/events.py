@@ -78,9 +78,7 @@ def recorded(event: Stored, prefix: int = 0) -> RecordedEvent:
 
 def place(event: RecordedEvent, before: LogPosition) -> LogPosition:
     """The log up to `event`; `before` is a place before it, with nothing of ours between."""
-    if codec.is_ours(event.type):
-        return LogPosition(event.position, event.stream, event.revision)
-    return LogPosition(event.position, before.stream, before.revision)
+    return event.place if codec.is_ours(event.type) else before._replace(position=event.position)
 
 
 def is_system(event: RecordedEvent) -> bool:

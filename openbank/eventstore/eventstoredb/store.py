@@ -185,7 +185,7 @@ class EventStoreDBEventStore:
             end = end or LogPosition(page[0].position)
             for event in page:
                 if codec.is_ours(event.type):
-                    return LogPosition(end.position, event.stream, event.revision)
+                    return event.place._replace(position=end.position)
             page = await self._read_all(commit_position=page[-1].position, backwards=True, limit=PAGE)
         return end or BEGINNING
 

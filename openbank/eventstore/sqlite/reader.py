@@ -60,7 +60,7 @@ class Reader:
 
     def place_before(self, position: int) -> LogPosition:
         events = self._select("WHERE position < ? ORDER BY position DESC LIMIT 1", position)
-        return place(events[0]) if events else BEGINNING
+        return events[0].place if events else BEGINNING
 
     def _consecutive(self, after: int, limit: int, durable: int) -> list[RecordedEvent]:
         events = self._select("WHERE position > ? AND position <= ? ORDER BY position LIMIT ?", after, durable, limit)
@@ -84,10 +84,6 @@ class Reader:
             self._types = dict(self._rows("SELECT key, name FROM types"))
         # The checksum is over the name: without one it cannot hold.
         return self._types.get(key, "")
-
-
-def place(event: RecordedEvent) -> LogPosition:
-    return LogPosition(event.position, event.stream, event.revision)
 
 
 def _failed(error: sqlite3.Error) -> Exception:

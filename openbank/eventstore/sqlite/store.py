@@ -26,7 +26,7 @@ from openbank.eventstore.port import (
     StoreUnavailable,
 )
 from openbank.eventstore.sqlite.check import check_start, note_stop
-from openbank.eventstore.sqlite.reader import Reader, place
+from openbank.eventstore.sqlite.reader import Reader
 from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
@@ -146,7 +146,7 @@ class SqliteEventStore:
             events += some
             at = some[-1].position
             await asyncio.sleep(0)
-        through = place(events[-1])
+        through = events[-1].place
         return LogSlice(events, through, caught_up=through.position >= self._head.position)
 
     async def head(self) -> LogPosition:
@@ -162,7 +162,7 @@ class SqliteEventStore:
         if revision <= NO_STREAM:
             return None
         events = await self.read_stream(stream, revision - 1, 1)
-        return place(events[0]) if events else None
+        return events[0].place if events else None
 
     async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         subscriber = _Subscriber()
@@ -176,7 +176,7 @@ class SqliteEventStore:
                     events = await subscriber.next(after.position)
                     if events is None:
                         break
-                    after = place(events[-1])
+                    after = events[-1].place
                     yield LogSlice(events, after, caught_up=after.position >= self._head.position)
         finally:
             self._subscribers.discard(subscriber)
@@ -239,7 +239,7 @@ class SqliteEventStore:
         self.writable = not any(isinstance(outcome, StoreUnavailable | OutcomeUnknown) for outcome in outcomes)
         events = [event for outcome in outcomes if isinstance(outcome, Written) for event in outcome.events]
         if events:
-            self._head = place(events[-1])
+            self._head = events[-1].place
         _settle(batch, outcomes)
         for subscriber in self._subscribers if events else ():
             subscriber.push(events)
