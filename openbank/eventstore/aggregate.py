@@ -46,8 +46,8 @@ SNAPSHOT_EVENTS = 100
 """Events between two snapshots of an aggregate, and so what at most has to be read beside one."""
 GATHER_COMMANDS_MAX = 32
 GATHER_SECONDS_MAX = 0.005
-"""How long the first command waits for as many as were last decided together, and for how many at the most: callers
-that were answered together ask again together, and each append has a sync of its own. A lone caller never waits."""
+"""How long commands wait for as many as were last decided together, and for how many at the most: callers that were
+answered together ask again together, and each append has a sync of its own. A lone caller never waits."""
 PAGE = 1_000
 
 State = TypeVar("State")
