@@ -37,6 +37,7 @@ def rows(scratch: Path, rounds: int, seconds: float) -> Sequence[Measure]:
     write_bodies(scratch / "deposits", (messages.deposit(number) for number in range(ACCOUNTS)))
     write_bodies(scratch / "from the beginning", [WatchAccountEventsRequest(beginning=Empty())])
     write_bodies(scratch / "live", [WatchAccountEventsRequest(live=Empty())])
+    write_bodies(scratch / "one account each", (_watch_one(number) for number in range(ACCOUNTS)))
     replayed = _replay(scratch, long, rounds)
     with servers.bank(scratch / "watched") as bank:
         seed(bank.address)
@@ -69,13 +70,15 @@ def _history(bank: ServerProcess) -> list[bytes]:
 
 def _many(scratch: Path, bank: ServerProcess, rounds: int, seconds: float) -> list[Measure]:
     """1,000 live watchers beside as many deposits as the bank takes, and the same deposits without them."""
-    runs, bare_runs, watched, alone, memory = [], [], [], [], []
+    runs, bare_runs, watched, alone, memory, of_one_each = [], [], [], [], [], []
     for _ in range(rounds):
         alone.append(_deposits(scratch, bank, seconds))
         with watching(bank.address, scratch / "live", MANY, idle=IDLE) as made:
             watched.append(_deposits(scratch, bank, seconds))
             memory.append(_resident_mb(bank))
         runs.append(made.result)
+        with watching(bank.address, scratch / "one account each", MANY):
+            of_one_each.append(_deposits(scratch, bank, seconds))
         bare_runs.append(_bare_run(scratch, bank, round(_each([made.result])), seconds))
     rates, bare_rates = [run.per_second for run in runs], [run.per_second for run in bare_runs]
     note = f"beside {median(watched):,.0f} deposits/s; {_each(runs):,.0f} events a message"
@@ -93,8 +96,18 @@ def _many(scratch: Path, bank: ServerProcess, rounds: int, seconds: float) -> li
             0.5,
             f"{median(watched):,.0f} of {median(alone):,.0f} deposits/s",
         ),
+        Measure(
+            f"deposits beside {MANY:,} live watchers of an account each / without",
+            ratios(of_one_each, alone),
+            0.5,
+            f"{median(of_one_each):,.0f} of {median(alone):,.0f} deposits/s",
+        ),
         Measure(f"memory with {MANY:,} watchers of which {IDLE} never read", memory, 250, "", at_most=True, unit="MB"),
     ]
+
+
+def _watch_one(number: int) -> WatchAccountEventsRequest:
+    return WatchAccountEventsRequest(live=Empty(), account_ids=[messages.account_id(number)])
 
 
 def _bare_run(scratch: Path, bank: ServerProcess, events: int, seconds: float) -> Watched:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from openbank.eventstore.streams import ACCOUNT, PERSON
 from openbank.eventstore.tail import Entry
@@ -14,6 +16,20 @@ class Form(Enum):
 
     EVENT = "encoded"
     CLOUD_EVENT = "encoded_as_cloud_event"
+
+
+class About(NamedTuple):
+    """What some events are about, all together."""
+
+    categories: frozenset[str]
+    persons: frozenset[str]
+    accounts: frozenset[str]
+    types: frozenset[str]
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> About:
+        seen = {(entry.category, _person(entry), entry.id, entry.event.type) for entry in entries}
+        return cls(*map(frozenset, zip(*seen, strict=True))) if seen else cls(*[frozenset()] * 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,15 @@ class Filter:
             and (not self.persons or _person(entry) in self.persons)
             and (not self.accounts or (entry.category == ACCOUNT and entry.id in self.accounts))
             and (not self.types or entry.event.type in self.types)
+        )
+
+    def may_pass(self, about: About) -> bool:
+        """Whether one of several events may: False is sure, and needs no look at each."""
+        return (
+            not self.categories.isdisjoint(about.categories)
+            and not (self.persons and self.persons.isdisjoint(about.persons))
+            and not (self.accounts and self.accounts.isdisjoint(about.accounts))
+            and not (self.types and self.types.isdisjoint(about.types))
         )
 
 

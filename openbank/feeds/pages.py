@@ -13,10 +13,11 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
+from typing import NamedTuple, TypeVar
 
-from openbank.eventstore.port import LogPosition, RecordedEvent, StoreUnavailable
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreUnavailable
 from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
-from openbank.feeds.filter import Filter, Form
+from openbank.feeds.filter import About, Filter, Form
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.turns import Turns
 
@@ -30,7 +31,15 @@ PARCELS_KEPT = 16
 """Filters for which a page remembers its parcels: most watches of a busy feed have the same one, or each its own."""
 RETRY_SECONDS = 1.0
 
-Waiters = set[asyncio.Future["Page | None"]]
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
+
+
+class Passed(NamedTuple):
+    """How far the log holds nothing for a watch, and when the last event there was recorded, where that is known."""
+
+    place: LogPosition
+    record_time: int | None
 
 
 class Parcel:
@@ -50,7 +59,7 @@ class Parcel:
 class Page:
     """Consecutive events of the log: all from `start` to `through`, whole appends."""
 
-    __slots__ = ("entries", "parcels", "round", "size", "start", "through")
+    __slots__ = ("about", "entries", "parcels", "round", "size", "start", "through")
 
     def __init__(self, start: int, entries: Sequence[Entry], through: LogPosition, round: int = 0) -> None:
         self.start = start
@@ -58,6 +67,7 @@ class Page:
         """Of turns, in which it was made: all of a round that are at one place are given the same page."""
         self.entries = entries
         self.through = through
+        self.about = About.of(entries)
         self.parcels: dict[tuple[Filter, int], Sequence[Parcel]] = {}
         self.size = sum([2 * len(entry.event.data) + ENTRY_BYTES + ENVELOPE_BYTES for entry in entries])
         """Bytes, about: an event that is read is soon encoded too."""
@@ -76,17 +86,20 @@ class Pages:
         self._recent: OrderedDict[int, Page] = OrderedDict()
         self._history: OrderedDict[int, Page] = OrderedDict()
         self._history_bytes = 0
-        self._at_head: Waiters = set()
-        self._wanted: dict[LogPosition, Waiters] = {}
+        self._at_head: dict[Filter | None, set[asyncio.Future[Passed]]] = {}
+        self._passed = Passed(BEGINNING, None)
+        """What all at the head are past, but for those who have been woken."""
+        self._wanted: dict[LogPosition, set[asyncio.Future[Page | None]]] = {}
         self._wanting = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """How many watches wait: at the head, for history, or for their turn."""
-        return len(self._at_head) + sum(map(len, self._wanted.values())) + self.turns.waiting
+        behind = sum(map(len, self._wanted.values()))
+        return sum(map(len, self._at_head.values())) + behind + self.turns.waiting
 
     async def run(self) -> None:
-        """Wakes the watches at the head when it moves, and reads history for those behind."""
+        """Wakes the watches at the head when it moves past something for them, and reads history for those behind."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tell_of_changes())
             tasks.create_task(self._read_history())
@@ -107,24 +120,25 @@ class Pages:
             self._recent.popitem(last=False)
         return page
 
-    async def wait(self, at: LogPosition, seconds: float) -> Page | None:
-        """Until there is a page after `at`, or perhaps is; at most `seconds`, and not past `wake`."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Page | None] = loop.create_future()
-        waiters = self._at_head if at.position >= self._tail.head.position else self._want(at)
-        waiters.add(waiter)
-        alarm = loop.call_later(seconds, _resolve, waiter, None)
-        try:
-            return await waiter
-        finally:
-            alarm.cancel()
-            waiters.discard(waiter)
-            if not waiters and self._wanted.get(at) is waiters:
-                del self._wanted[at]
+    def at_head(self, at: LogPosition) -> bool:
+        return at.position >= self._tail.head.position
+
+    async def news(self, filter: Filter | None, seconds: float) -> Passed:
+        """Until the log has, or may have, something that passes, for a watch at its head; with None, whatever it is.
+
+        At most `seconds`, and not past `wake`.
+        """
+        return await _wait(self._at_head, filter, seconds, lambda: self._passed)
+
+    async def history(self, at: LogPosition, seconds: float) -> Page | None:
+        """The page after `at`, for a watch behind the head; None after `seconds`, and upon `wake`."""
+        self._wanting.set()
+        return await _wait(self._wanted, at, seconds, lambda: None)
 
     def wake(self) -> None:
         """Ends every wait now."""
-        for waiters in (self._at_head, *self._wanted.values()):
+        self._wake_head()
+        for waiters in self._wanted.values():
             _resolve_all(waiters, None)
 
     def parcels(self, page: Page, filter: Filter, after: int) -> Sequence[Parcel]:
@@ -138,6 +152,8 @@ class Pages:
         return parcels
 
     def _cut(self, page: Page, filter: Filter, after: int) -> Sequence[Parcel]:
+        if not filter.may_pass(page.about):
+            return ()
         entries = _after(page, after)
         passed = [entry for entry in entries if filter.passes(entry)]
         if not passed:
@@ -184,14 +200,33 @@ class Pages:
         return full or page.through.position >= self._tail.head.position
 
     async def _tell_of_changes(self) -> None:
-        told: tuple[LogPosition, bool] | None = None
+        available = False
         while True:
-            now = (self._tail.head, self._tail.available)
-            if now == told:
+            if self._tail.available != available:
+                available = self._tail.available
+                self._wake_head()
+            elif not self.at_head(self._passed.place):
+                self._pass_on()
+            else:
                 await self._tail.changed()
-                continue
-            told = now
-            _resolve_all(self._at_head, None)
+
+    def _pass_on(self) -> None:
+        """Past what has come: wakes those whom it may concern. The others need not know of it."""
+        page = self.ready(self._passed.place) if self._at_head else None
+        if page is None:
+            # Nobody is there, or what has come is not in memory any more: they are to read it as history.
+            self._wake_head()
+            self._passed = Passed(self._tail.head, None)
+            return
+        for filter, waiters in self._at_head.items():
+            if filter is None or filter.may_pass(page.about):
+                _resolve_all(waiters, self._passed)
+        time = _record_time(page.entries) if page.entries else self._passed.record_time
+        self._passed = Passed(page.through, time)
+
+    def _wake_head(self) -> None:
+        for waiters in self._at_head.values():
+            _resolve_all(waiters, self._passed)
 
     async def _read_history(self) -> None:
         for lowest in cycle((False, True)):
@@ -227,10 +262,6 @@ class Pages:
         page = self._history.pop(start, None)
         return page.size if page is not None else 0
 
-    def _want(self, at: LogPosition) -> Waiters:
-        self._wanting.set()
-        return self._wanted.setdefault(at, set())
-
 
 def _after(page: Page, position: int) -> Sequence[Entry]:
     """The entries of a page that follow `position`: a watch may come to a page in the middle."""
@@ -255,11 +286,25 @@ def _record_time(entries: Sequence[Entry]) -> int:
     return entries[-1].event.metadata.record_time
 
 
-def _resolve(waiter: asyncio.Future[Page | None], page: Page | None) -> None:
-    if not waiter.done():
-        waiter.set_result(page)
+async def _wait(
+    waiting: dict[Key, set[asyncio.Future[Answer]]], key: Key, seconds: float, at_last: Callable[[], Answer]
+) -> Answer:
+    """Among the others with the same key until they are answered; `at_last` answers after so many seconds."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[Answer] = loop.create_future()
+    waiters = waiting.setdefault(key, set())
+    waiters.add(waiter)
+    alarm = loop.call_later(seconds, lambda: _resolve_all((waiter,), at_last()))
+    try:
+        return await waiter
+    finally:
+        alarm.cancel()
+        waiters.discard(waiter)
+        if not waiters and waiting.get(key) is waiters:
+            del waiting[key]
 
 
-def _resolve_all(waiters: Iterable[asyncio.Future[Page | None]], page: Page | None) -> None:
+def _resolve_all(waiters: Iterable[asyncio.Future[Answer]], answer: Answer) -> None:
     for waiter in waiters:
-        _resolve(waiter, page)
+        if not waiter.done():
+            waiter.set_result(answer)

@@ -172,7 +172,7 @@ class _Watch:
                 raise Draining
             page = pages.ready(self._at)
             if page is None and not self._heartbeat_due():
-                page = await pages.wait(self._at, self._silence_left())
+                page = await self._wait()
             if page is not None:
                 await pages.turns.take(self)
                 # Meanwhile there may be more.
@@ -180,6 +180,18 @@ class _Watch:
                 pages.turns.done(self)
             elif self._heartbeat_due():
                 await self._say(Signal.HEARTBEAT, self._at)
+
+    async def _wait(self) -> Page | None:
+        """For a page, or until there may be one in memory, or something else is to be done."""
+        pages = self._feed.pages
+        if not pages.at_head(self._at):
+            return await pages.history(self._at, self._silence_left())
+        # Who has not been told that this is the end is to be told so, whatever comes.
+        wish = self._filter if self._told_caught_up else None
+        place, time = await pages.news(wish, self._silence_left())
+        if place.position > self._at.position:
+            self._at, self._passed_time = place, time or self._passed_time
+        return None
 
     def hurry(self) -> None:
         if self._finding is not None and not self._finding.expired():

@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from openbank.eventstore.port import EventStore, LogPosition
+from openbank.eventstore.tail import Entry
 from openbank.feeds.feed import Draining, TooManyWatches
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, Live, Signal, Since, SlowConsumer, watch
@@ -63,6 +64,25 @@ class TestSharing:
             await b.register("ann")
             await client.until_events(1)
             assert b.encoded == 1
+
+    async def test_an_event_wakes_only_the_watches_that_it_may_concern(self, store: EventStore) -> None:
+        looked = 0
+
+        class Looking(Filter):
+            def passes(self, entry: Entry) -> bool:
+                nonlocal looked
+                looked += 1
+                return super().passes(entry)
+
+        async with bench(store) as b:
+            clients = [b.watch(filter=Looking(ACCOUNT, accounts=frozenset({f"{n}"}))) for n in range(100)]
+            for client in clients:
+                await client.until_caught_up()
+            await b.deposit(account="nobody's", how_many=50)
+            await b.deposit(account="7")
+            await clients[7].until_events(1)
+            assert looked <= 51
+            assert [len(client.events) for client in clients] == [number == 7 for number in range(100)]
 
     async def test_watches_that_start_together_read_history_together(self, memory: MemoryStore) -> None:
         async with bench(memory, ring_events=1, message_events_max=10) as b:

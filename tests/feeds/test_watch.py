@@ -284,6 +284,19 @@ class TestCaughtUp:
             await client.until_caught_up()
             assert set(client.signals[1:]) == {HEARTBEAT}
 
+    async def test_its_time_is_then_that_of_the_last_event_though_the_filter_left_it_out(
+        self, memory: MemoryStore
+    ) -> None:
+        async with bench(memory, heartbeat_seconds=0.02) as b:
+            client = b.watch(filter=PERSONS)
+            await client.until_caught_up()
+            await b.deposit(how_many=3)
+            await b.tail.wait(memory.events[-2].position)
+            memory.go_away()
+            await client.until(lambda: not client.last.caught_up)
+            assert client.last.as_of_time == memory.events[-1].metadata.record_time
+            assert client.last.position == memory.events[-1].place
+
 
 class TestHeartbeat:
     async def test_a_quiet_feed_has_one_each_time(self, store: EventStore) -> None:

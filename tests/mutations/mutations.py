@@ -322,9 +322,23 @@ MUTATIONS = (
     Mutation(
         "a heartbeat's token passes events that were not sent",
         "openbank/feeds/watch.py",
-        "                await self._say(Signal.HEARTBEAT, self._at)\n\n    def hurry",
-        "                await self._say(Signal.HEARTBEAT, self._feed.tail.head)\n\n    def hurry",
+        "                await self._say(Signal.HEARTBEAT, self._at)\n\n    async def _wait",
+        "                await self._say(Signal.HEARTBEAT, self._feed.tail.head)\n\n    async def _wait",
         "tests/feeds",
+    ),
+    Mutation(
+        "an event that may concern a watch does not wake it",
+        "openbank/feeds/pages.py",
+        "                _resolve_all(waiters, self._passed)\n        time",
+        "                pass\n        time",
+        "tests/feeds/test_join.py tests/feeds/test_watch.py",
+    ),
+    Mutation(
+        "a watch is woken past the event that it is woken for",
+        "openbank/feeds/pages.py",
+        "                _resolve_all(waiters, self._passed)\n        time",
+        "                _resolve_all(waiters, Passed(page.through, None))\n        time",
+        "tests/feeds/test_join.py",
     ),
     Mutation(
         "a watch begins beyond the end of the log",
