@@ -6,7 +6,7 @@ event's protobuf message; readers ignore fields they do not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,6 +36,7 @@ from openbank.domain.person import (
 )
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import canonical_json
+from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.persons.v1 import person_events_pb2 as persons
 from openbank.persons.v1 import person_pb2
 from openbank.storage.v1 import account_number_pb2, account_snapshot_pb2, request_pb2
@@ -137,6 +138,14 @@ def from_json(type_name: str, json: bytes) -> bytes:
 
 def is_ours(type_name: str) -> bool:
     return type_name.startswith(PREFIX)
+
+
+def place_after(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition:
+    """The log up to the last of `events`, which follow `after`: named by the last one that is ours."""
+    if not events:
+        return after
+    named = next((event.place for event in reversed(events) if is_ours(event.type)), after)
+    return named._replace(position=events[-1].position)
 
 
 def _message(type_name: str) -> type[Message]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Protocol
 
-from openbank.eventstore.codec import UndecodableEvent, UnknownEventType, decode, is_ours
+from openbank.eventstore.codec import UndecodableEvent, UnknownEventType, decode, is_ours, place_after
 from openbank.eventstore.port import (
     EventStore,
     LogPosition,
@@ -182,7 +182,7 @@ class _Batch:
             except (UnknownEventType, UndecodableEvent, ValueError) as error:
                 self.failure = _failure(event, error)
                 events = events[: max(0, len(projected) - event.metadata.part)]
-                through = _through(events, self.through)
+                through = place_after(events, self.through)
                 break
         self.changes += chain.from_iterable(projected[: len(events)])
         self._note_minutes(events)
@@ -194,7 +194,7 @@ class _Batch:
         for number, event in enumerate(events):
             minute = event.metadata.record_time // MINUTE_MICROSECONDS
             if minute > self.minute and is_ours(event.type):
-                self.changes.append(MinuteReached(minute, _through(events[:number], self.through)))
+                self.changes.append(MinuteReached(minute, place_after(events[:number], self.through)))
                 self.minute = minute
 
 
@@ -204,14 +204,6 @@ def _failure(event: RecordedEvent, error: Exception) -> str:
         f"the {event.type} at position {event.position}, revision {event.revision} of {event.stream},"
         f" cannot be projected: {type(error).__name__}"
     )
-
-
-def _through(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition:
-    """The place after the last of `events`, named by the last one that is the bank's."""
-    if not events:
-        return after
-    named = next((event.place for event in reversed(events) if is_ours(event.type)), after)
-    return named._replace(position=events[-1].position)
 
 
 def changes_of(event: RecordedEvent) -> Sequence[Change]:

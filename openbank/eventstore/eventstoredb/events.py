@@ -58,8 +58,9 @@ def uuid_text(uuid: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def recorded(event: Stored, prefix: int = 0) -> RecordedEvent:
-    """`prefix` is how many characters of the stream's name are not the bank's.
+def recorded(event: Stored, prefix: int = 0, *, payload: bool = True) -> RecordedEvent:
+    """`prefix` is how many characters of the stream's name are not the bank's. Without `payload` that is left as it is
+    stored: to read it takes most of the time.
 
     An event of another program comes as it is; one of ours that this version can't read comes raw, for whoever
     decodes it to say so.
@@ -68,7 +69,7 @@ def recorded(event: Stored, prefix: int = 0) -> RecordedEvent:
     data, about = event.data, _UNKNOWN
     if codec.is_ours(event.type):
         about = _metadata(event.metadata)
-        if event.content_type == JSON:
+        if payload and event.content_type == JSON:
             data = _from_json(event.type, event.data)
     stream = event.stream_name[prefix:]
     return RecordedEvent(

@@ -170,9 +170,7 @@ class EventStoreDBEventStore:
         if rest:
             more = await self._read_all(commit_position=events[-1].position, limit=rest + 1)
             events += more[1:]
-        through = after
-        for event in events:
-            through = place(event, through)
+        through = codec.place_after(events, after)
         return LogSlice([event for event in events if not is_system(event)], through, caught_up)
 
     async def head(self) -> LogPosition:
@@ -192,13 +190,12 @@ class EventStoreDBEventStore:
     async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         at = after
         while True:
-            page = await self.read_log(at)
-            for event in page.events:
+            events, caught_up = await self._read_log(at, PAGE, payloads=False)
+            for number, event in enumerate(events):
                 if codec.is_ours(event.type) and event.metadata.record_time >= time:
-                    return at
-                at = place(event, at)
-            at = page.through
-            if page.caught_up:
+                    return codec.place_after(events[:number], at)
+            at = codec.place_after(events, at)
+            if caught_up:
                 return at
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
@@ -310,15 +307,18 @@ class EventStoreDBEventStore:
             raise StoreDamaged(f"{stream} was deleted for ever, by a tombstone") from error
         return [self._recorded(event) for event in events]
 
-    async def _read_all(self, **options: Any) -> list[RecordedEvent]:
-        return [self._recorded(event) for event in await self._link.read(**options, **self._filter)]
+    async def _read_all(self, *, payloads: bool = True, **options: Any) -> list[RecordedEvent]:
+        events, prefix = await self._link.read(**options, **self._filter), len(self._prefix)
+        return [recorded(event, prefix, payload=payloads) for event in events]
 
-    async def _read_log(self, after: LogPosition, limit: int) -> tuple[list[RecordedEvent], bool]:
+    async def _read_log(
+        self, after: LogPosition, limit: int, *, payloads: bool = True
+    ) -> tuple[list[RecordedEvent], bool]:
         """What follows a place, and whether that is all there is. The first event read may be the place itself."""
         start = self._resume(after)
         while True:
             try:
-                page = await self._read_all(commit_position=start, limit=limit + 1)
+                page = await self._read_all(commit_position=start, limit=limit + 1, payloads=payloads)
             except PositionRefused:
                 start = await self._last_resort(after, start)
                 continue
