@@ -13,6 +13,7 @@ async def test_every_watch_is_given_the_log_while_everything_under_it_breaks(tmp
         watchers=25,
         writes_per_second=100,
         seed=7,
+        accounts_each=5,
         silence_seconds=2,
         life_seconds_max=6.0,
         calm_seconds=(0.2, 1.0),

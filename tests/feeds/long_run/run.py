@@ -35,6 +35,8 @@ class Plan:
     watchers: int
     writes_per_second: float
     seed: int
+    accounts_each: int = 100
+    """Of twenty owners. An instance that starts anew reads the stream of each account that is written to."""
     silence_seconds: int = 20
     """The server's limit for a client that takes nothing; some stall for up to twice as long."""
     life_seconds_max: float = 90.0
@@ -83,7 +85,7 @@ class Run:
             stack.push_async_callback(store.close)
             for address in self._bank.addresses:
                 self._proxies.append(await stack.enter_async_context(proxy_of(address)))
-            await self._writers.begin()
+            await self._writers.begin(self._plan.accounts_each)
             try:
                 return await self._watch_and_break(Reference(store))
             except BaseException:

@@ -15,8 +15,7 @@ from tests.callers import Caller, john_doe, opening, usd
 from tests.faults.told import Asked, Broken, Told
 
 WRITERS = 32
-OWNERS = 10
-ACCOUNTS_EACH = 10
+OWNERS = 20
 WRITE_SECONDS_MAX = 120.0
 """How fast writes are is measured elsewhere: here hundreds of watches share a machine with what checks them."""
 MOVES_SHARE = 0.03
@@ -37,13 +36,18 @@ class Writers:
         self._asked = 0
         self._stopping = False
 
-    async def begin(self) -> None:
-        """Owners and accounts to write to."""
-        for _ in range(OWNERS):
-            self.owners.append((await self._write("RegisterPerson", john_doe())).answers[0].person.person_id)
-            for _ in range(ACCOUNTS_EACH):
-                opened = await self._write("OpenAccount", opening(self.owners[-1]))
-                self.accounts.append(opened.answers[0].account.account_id)
+    async def begin(self, accounts_each: int) -> None:
+        """Owners, and accounts to write to."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(OWNERS):
+                tasks.create_task(self._begin_one(accounts_each))
+
+    async def _begin_one(self, accounts: int) -> None:
+        owner = (await self._write("RegisterPerson", john_doe())).answers[0].person.person_id
+        self.owners.append(owner)
+        for _ in range(accounts):
+            opened = await self._write("OpenAccount", opening(owner))
+            self.accounts.append(opened.answers[0].account.account_id)
 
     async def run(self) -> None:
         """Until told to stop; then each write has been acknowledged."""
