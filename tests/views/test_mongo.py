@@ -497,7 +497,7 @@ class TestAway:
             await asyncio.wait_for(MongoViews.open(uri), 3)
         assert "secret" not in str(refused.value)
         opening = asyncio.create_task(MongoViews.open(ferretdb.uri, wait_seconds=PATIENCE_SECONDS))
-        await asyncio.sleep(1)
+        await until(lambda: bool(caplog.records))
         ferretdb.start()
         views = await asyncio.wait_for(opening, PATIENCE_SECONDS)
         await views.clear(LOG)
