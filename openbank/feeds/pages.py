@@ -197,7 +197,7 @@ class Pages:
     def _complete(self, page: Page) -> bool:
         """Whether reading again could give no more than this page has."""
         full = len(page.entries) >= self._limits.message_events_max
-        return full or page.through.position >= self._tail.head.position
+        return full or self.at_head(page.through)
 
     async def _tell_of_changes(self) -> None:
         available = False

@@ -214,9 +214,9 @@ class TestCrashes:
             await project_events(views, events[:4])
             finished = not await dies(views, after_calls=calls, during=project_events(views, events[4:]))
             successor = await instance()
-            place = events[-1] if finished else events[3]
-            assert successor.position == place.place
-            await project_events(successor, [event for event in events if event.position > place.position] or events)
+            last = events[-1] if finished else events[3]
+            assert successor.position == last.place
+            await project_events(successor, [event for event in events if event.position > last.position] or events)
             await assert_holds(successor, history)
             calls += 1
         assert calls > 4

@@ -17,7 +17,7 @@ from esdbclient.events import ContentType
 from google.protobuf.message import DecodeError
 
 from openbank.eventstore import codec
-from openbank.eventstore.port import LogPosition, Metadata, RecordedEvent
+from openbank.eventstore.port import Metadata, RecordedEvent
 
 JSON: ContentType = "application/json"
 BINARY: ContentType = "application/octet-stream"
@@ -75,11 +75,6 @@ def recorded(event: Stored, prefix: int = 0, *, payload: bool = True) -> Recorde
     return RecordedEvent(
         event.commit_position, stream, event.stream_position + 1, event.id.bytes, event.type, data, about
     )
-
-
-def place(event: RecordedEvent, before: LogPosition) -> LogPosition:
-    """The log up to `event`; `before` is a place before it, with nothing of ours between."""
-    return event.place if codec.is_ours(event.type) else before._replace(position=event.position)
 
 
 def is_system(event: RecordedEvent) -> bool:

@@ -22,7 +22,7 @@ from esdbclient.exceptions import NotFound
 
 from openbank.eventstore import codec
 from openbank.eventstore.eventstoredb.appends import Appends
-from openbank.eventstore.eventstoredb.events import is_system, missing, place, recorded
+from openbank.eventstore.eventstoredb.events import is_system, missing, recorded
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.requests import Requests
 from openbank.eventstore.eventstoredb.upstream import Upstream
@@ -206,7 +206,7 @@ class EventStoreDBEventStore:
         except StoreDamaged:
             return None
         # Where a stream was truncated, the server gives the next event that is there.
-        return place(events[0], BEGINNING) if events and events[0].revision == revision else None
+        return codec.place_after(events, BEGINNING) if events and events[0].revision == revision else None
 
     async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         start = await self._start(after)
@@ -308,8 +308,8 @@ class EventStoreDBEventStore:
         return [self._recorded(event) for event in events]
 
     async def _read_all(self, *, payloads: bool = True, **options: Any) -> list[RecordedEvent]:
-        events, prefix = await self._link.read(**options, **self._filter), len(self._prefix)
-        return [recorded(event, prefix, payload=payloads) for event in events]
+        events = await self._link.read(**options, **self._filter)
+        return [self._recorded(event, payload=payloads) for event in events]
 
     async def _read_log(
         self, after: LogPosition, limit: int, *, payloads: bool = True
@@ -369,5 +369,5 @@ class EventStoreDBEventStore:
         if up_to > self._passed.up_to:
             self._passed = _Passed(place, up_to)
 
-    def _recorded(self, event: Stored) -> RecordedEvent:
-        return recorded(event, len(self._prefix))
+    def _recorded(self, event: Stored, *, payload: bool = True) -> RecordedEvent:
+        return recorded(event, len(self._prefix), payload=payload)

@@ -9,7 +9,8 @@ from esdbclient import CaughtUp, Checkpoint
 from esdbclient import RecordedEvent as Stored
 from esdbclient.streams import AsyncCatchupSubscription
 
-from openbank.eventstore.eventstoredb.events import is_system, place, whole
+from openbank.eventstore.codec import place_after
+from openbank.eventstore.eventstoredb.events import is_system, whole
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent, StoreUnavailable
 
@@ -54,8 +55,7 @@ class Upstream:
                 item = self._arrived.get_nowait()
             count = whole(self._held)
             events, self._held = self._held[:count], self._held[count:]
-            for event in events:
-                self._through = place(event, self._through)
+            self._through = place_after(events, self._through)
             if events or caught_up:
                 caught_up = self._live and self._arrived.empty() and not self._held
                 # A tombstone is an event of its stream, and none of anybody's.

@@ -12,12 +12,12 @@ from pathlib import Path
 from random import Random
 
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
-from openbank.eventstore.streams import ACCOUNT, PERSON
 from tests.client.proxy import Proxy, proxy_of
 from tests.faults.parts import Bank, Instance
 from tests.faults.told import Broken
+from tests.feeds.bench import ACCOUNT, DEPOSITED, PERSON
 from tests.feeds.long_run.reference import Reference, Wish
-from tests.feeds.long_run.watchers import DEPOSITED, Watcher, World
+from tests.feeds.long_run.watchers import Watcher, World
 from tests.feeds.long_run.writers import Writers
 
 INSTANCES = 2
@@ -158,8 +158,8 @@ class Run:
 
     async def _check_writes(self, reference: Reference, head: int) -> None:
         await reference.reach(head)
-        deposits = reference.count(Wish(frozenset({ACCOUNT}), types=frozenset({DEPOSITED})))
-        moves = reference.count(Wish(frozenset({PERSON}))) - len(self._writers.owners)
+        deposits = reference.count(Wish(ACCOUNT, types=frozenset({DEPOSITED})))
+        moves = reference.count(Wish(PERSON)) - len(self._writers.owners)
         if (deposits, moves) != (self._writers.deposits, self._writers.moves):
             raise Broken(
                 f"{self._writers.deposits} deposits and {self._writers.moves} moves were acknowledged,"

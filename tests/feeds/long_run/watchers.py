@@ -20,23 +20,20 @@ from openbank.accounts.v1.account_events_pb2 import AccountEventType
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
 from openbank.client import CHANNEL_OPTIONS, Interruption, watch, watch_sync
 from openbank.common.v1.feed_pb2 import FEED_SIGNAL_CONFIRMED
-from openbank.eventstore.streams import ACCOUNT, PERSON
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest
 from tests.faults.told import Broken
+from tests.feeds.bench import ACCOUNT, BOTH, DEPOSITED, PERSON
 from tests.feeds.long_run.reference import Reference, Wish, hold_against, key
 
 MANNERS = {"reads": 50, "dawdles": 15, "stalls": 15, "stops when caught up": 20}
 STARTS = {"live": 35, "token": 50, "time": 10, "beginning": 5}
-DEPOSITED = "openbank.accounts.v1.MoneyDeposited"
 OPENED = "openbank.accounts.v1.AccountOpened"
 TYPES = {
     DEPOSITED: AccountEventType.ACCOUNT_EVENT_TYPE_MONEY_DEPOSITED,
     OPENED: AccountEventType.ACCOUNT_EVENT_TYPE_ACCOUNT_OPENED,
 }
 PUBLISHED_TYPES = {DEPOSITED: "money.deposited.v1", OPENED: "account.opened.v1"}
-ACCOUNTS, PERSONS = frozenset({ACCOUNT}), frozenset({PERSON})
-BOTH = ACCOUNTS | PERSONS
 SYNCHRONOUS_SHARE = 0.1
 """Of the watches: each has a thread of its own."""
 TOKENS_KEPT = 400
@@ -163,14 +160,14 @@ class Life:
         some_type = frozenset({random.choice(list(TYPES))})
         return random.choices(
             [
-                Wish(ACCOUNTS),
-                Wish(ACCOUNTS, ids=some_accounts),
-                Wish(ACCOUNTS, owners=some_owners),
-                Wish(ACCOUNTS, owners=some_owners, types=some_type),
-                Wish(PERSONS),
-                Wish(PERSONS, ids=some_owners),
+                Wish(ACCOUNT),
+                Wish(ACCOUNT, ids=some_accounts),
+                Wish(ACCOUNT, owners=some_owners),
+                Wish(ACCOUNT, owners=some_owners, types=some_type),
+                Wish(PERSON),
+                Wish(PERSON, ids=some_owners),
                 Wish(BOTH, owners=some_owners, as_cloud_events=True),
-                Wish(ACCOUNTS, ids=some_accounts, types=some_type, as_cloud_events=True),
+                Wish(ACCOUNT, ids=some_accounts, types=some_type, as_cloud_events=True),
             ],
             [1, 4, 3, 2, 2, 2, 2, 2],
         )[0]
@@ -234,7 +231,7 @@ def _request(wish: Wish) -> Any:
     if wish.as_cloud_events:
         types = [PUBLISHED_TYPES[name] for name in wish.types]
         return WatchCloudEventsRequest(person_ids=wish.owners, account_ids=wish.ids, event_types=types)
-    if wish.categories == PERSONS:
+    if wish.categories == PERSON:
         return WatchPersonEventsRequest(person_ids=wish.ids)
     numbers = [TYPES[name] for name in wish.types]
     return WatchAccountEventsRequest(account_ids=wish.ids, owner_ids=wish.owners, event_types=numbers)
