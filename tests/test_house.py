@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "eventstore",
         "views.port",
     },
-    "client": {"disk"},
+    "client": set(),
     "server": {"config", "logs", "rpc"},
     "app": {
         "config",
@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server",
     },
     "verify": {"domain", "eventstore", "views"},
-    "__main__": {"config", "logs", "app", "verify", "rpc.probe", "client"},
+    "cli": {"config", "logs", "disk", "app", "verify", "rpc.probe", "client"},
+    "__main__": {"cli.main"},
 }
 
 ADAPTERS = {
@@ -77,6 +78,7 @@ SEES_ADAPTERS = {"app", "verify"}
 MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
     "rpc": ("openbank.", "google.", "grpc_health.", "grpc_reflection."),
     "client": ("openbank.", "google."),
+    "cli": ("openbank.", "google."),
     "publishing": ("openbank.", "google.protobuf."),
     "eventstore.canonical_json": ("google.protobuf.",),
     "eventstore.codec": ("openbank.", "google.protobuf."),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from openbank.client.errors import CannotTail
+from openbank.cli.errors import CommandFailed
 from openbank.disk import replace
 
 KEPT_BY = "openbank tail"
@@ -22,25 +22,25 @@ class ResumeFile:
         self._contents = {"kept_by": KEPT_BY, "target": target, "feed": feed, "filter": filter, "resume_token": ""}
 
     def token(self) -> str | None:
-        """None where there is no file yet. Raises CannotTail."""
+        """None where there is no file yet. Raises CommandFailed."""
         try:
             text = self._path.read_text()
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise CannotTail(f"cannot read {self._path}: {error}") from error
+            raise CommandFailed(f"cannot read {self._path}: {error}") from error
         kept = _parsed(text)
         token = kept.get("resume_token")
         if kept.get("kept_by") != KEPT_BY or not isinstance(token, str) or not token:
-            raise CannotTail(f"{self._path} is not, or no longer, a resume file: name another, or remove it")
+            raise CommandFailed(f"{self._path} is not, or no longer, a resume file: name another, or remove it")
         if (kept.get("feed"), kept.get("filter")) != (self._contents["feed"], self._contents["filter"]):
             kept_of = json.dumps({"feed": kept.get("feed"), "filter": kept.get("filter")})
-            raise CannotTail(f"{self._path} is of another feed or filter, {kept_of}: name another file")
+            raise CommandFailed(f"{self._path} is of another feed or filter, {kept_of}: name another file")
         self._contents["resume_token"] = token
         return token
 
     def keep(self, token: str) -> None:
-        """The file has either the old token or this one, whatever happens meanwhile. Raises CannotTail."""
+        """The file has either the old token or this one, whatever happens meanwhile. Raises CommandFailed."""
         if token == self._contents["resume_token"]:
             return
         self._contents["resume_token"] = token
@@ -49,7 +49,7 @@ class ResumeFile:
             replace(self._path, json.dumps(self._contents, indent=2) + "\n", beside)
         except OSError as error:
             beside.unlink(missing_ok=True)
-            raise CannotTail(f"cannot keep the place in {self._path}: {error.strerror}") from error
+            raise CommandFailed(f"cannot keep the place in {self._path}: {error.strerror}") from error
 
 
 def _parsed(text: str) -> Mapping[str, object]:

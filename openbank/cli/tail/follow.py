@@ -18,9 +18,9 @@ from google.protobuf.json_format import MessageToDict
 
 from openbank.accounts.v1 import account_events_pb2
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
-from openbank.client.errors import CannotTail
-from openbank.client.lines import Lines, TextLines, json_lines
-from openbank.client.resume_file import ResumeFile
+from openbank.cli.errors import CommandFailed
+from openbank.cli.tail.lines import Lines, TextLines, json_lines
+from openbank.cli.tail.resume_file import ResumeFile
 from openbank.client.resumption import Interruption
 from openbank.client.watch import CHANNEL_OPTIONS
 from openbank.client.watch_sync import watch_sync
@@ -48,8 +48,8 @@ class Wanted:
     until_caught_up: bool = False
 
 
-def tail(wanted: Wanted) -> None:
-    """Until a signal, or caught up where that is wanted. Raises CannotTail."""
+def follow(wanted: Wanted) -> None:
+    """Until a signal, or caught up where that is wanted. Raises CommandFailed."""
     request = _request(wanted)
     file = _resume_file(wanted, request)
     token = file.token() if file else None
@@ -63,7 +63,7 @@ def tail(wanted: Wanted) -> None:
         _print(wanted.target, request, lines, file, _stop())
     except grpc.RpcError as error:
         status: Any = error
-        raise CannotTail(f"{wanted.target} refuses: {status.code().name}: {status.details()}") from error
+        raise CommandFailed(f"{wanted.target} refuses: {status.code().name}: {status.details()}") from error
     except BrokenPipeError:
         # Whoever read has had enough. What is still in the buffer is not to be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,11 +136,11 @@ def _request(wanted: Wanted) -> Any:
     """The feed and the filter, without a start."""
     if wanted.feed == "persons":
         if wanted.owners or wanted.accounts:
-            raise CannotTail("--owner and --account are for accounts")
+            raise CommandFailed("--owner and --account are for accounts")
         types = _types(person_events_pb2.PersonEventType.DESCRIPTOR, wanted.types)
         return WatchPersonEventsRequest(person_ids=wanted.persons, event_types=types)
     if wanted.persons:
-        raise CannotTail("--person is for persons; accounts of a person are those of an --owner")
+        raise CommandFailed("--person is for persons; accounts of a person are those of an --owner")
     types = _types(account_events_pb2.AccountEventType.DESCRIPTOR, wanted.types)
     return WatchAccountEventsRequest(account_ids=wanted.accounts, owner_ids=wanted.owners, event_types=types)
 
@@ -151,7 +151,7 @@ def _types(enum: Any, names: Sequence[str]) -> list[Any]:
     try:
         return [numbers[name.upper().replace("-", "_").removeprefix(prefix)] for name in names]
     except KeyError as error:
-        raise CannotTail(f"--type must be one of {', '.join(numbers)}, not {error.args[0]}") from None
+        raise CommandFailed(f"--type must be one of {', '.join(numbers)}, not {error.args[0]}") from None
 
 
 def _resume_file(wanted: Wanted, request: Any) -> ResumeFile | None:
@@ -169,7 +169,9 @@ def _start_at(request: Any, start: str) -> None:
     try:
         time = datetime.fromisoformat(start)
     except ValueError:
-        raise CannotTail(f"--from must be beginning, live or a time such as 2026-11-23T15:25Z, not {start}") from None
+        raise CommandFailed(
+            f"--from must be beginning, live or a time such as 2026-11-23T15:25Z, not {start}"
+        ) from None
     request.time.FromDatetime(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from openbank.client.errors import CannotTail
-from openbank.client.resume_file import ResumeFile
+from openbank.cli.errors import CommandFailed
+from openbank.cli.tail.resume_file import ResumeFile
 
 OWNERS = {"owner_ids": ["ann"]}
 
@@ -45,14 +45,14 @@ def test_it_has_the_last_token_that_was_kept_and_says_of_what(path: Path) -> Non
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"kept_by": "openbank tail", "resume_token": ""}', "\x00"])
 def test_one_that_is_damaged_is_refused_and_left_alone(path: Path, text: str) -> None:
     path.write_text(text)
-    with pytest.raises(CannotTail, match=r"place is not, or no longer, a resume file"):
+    with pytest.raises(CommandFailed, match=r"place is not, or no longer, a resume file"):
         resume_file(path).token()
     assert path.read_text() == text
 
 
 def test_bytes_that_are_no_text_are_refused(path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(CannotTail, match="cannot read"):
+    with pytest.raises(CommandFailed, match="cannot read"):
         resume_file(path).token()
 
 
@@ -61,7 +61,7 @@ def test_bytes_that_are_no_text_are_refused(path: Path) -> None:
 )
 def test_one_of_another_feed_or_filter_is_refused(path: Path, feed: str, filter: dict[str, list[str]]) -> None:
     resume_file(path).keep("t1")
-    with pytest.raises(CannotTail, match="another feed or filter"):
+    with pytest.raises(CommandFailed, match="another feed or filter"):
         resume_file(path, feed, filter).token()
 
 
@@ -74,14 +74,14 @@ def test_a_disk_that_is_full_leaves_the_old_token(path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(CannotTail, match="No space left on device"):
+        with pytest.raises(CommandFailed, match="No space left on device"):
             file.keep("t2")
     assert resume_file(path).token() == "t1"
     assert os.listdir(path.parent) == ["place"]
 
 
 def test_a_directory_that_is_not_there_is_said(path: Path) -> None:
-    with pytest.raises(CannotTail, match="cannot keep the place"):
+    with pytest.raises(CommandFailed, match="cannot keep the place"):
         resume_file(path / "nowhere").keep("t1")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from openbank.__main__ import main
-from openbank.client.tail import _is_for_eyes
+from openbank.cli.tail.follow import _is_for_eyes
 from openbank.server import Server
 from tests.callers import Caller
 from tests.client.proxy import proxy_of

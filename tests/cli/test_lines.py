@@ -8,7 +8,7 @@ import pytest
 
 from openbank.accounts.v1 import account_events_pb2
 from openbank.accounts.v1.account_events_pb2 import AccountEvent, AccountOpened, MoneyDeposited, MoneyWithdrawn
-from openbank.client.lines import TextLines, json_lines
+from openbank.cli.tail.lines import TextLines, json_lines
 from openbank.common.v1.money_pb2 import Money
 from openbank.persons.v1 import person_events_pb2
 from openbank.persons.v1.person_events_pb2 import PersonAddressUpdated, PersonEvent, PersonRegistered

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from openbank.client.errors import CannotAsk
+from openbank.cli.errors import CommandFailed
 from openbank.operations.v1 import sinks_service_pb2 as messages
 from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
@@ -38,14 +38,14 @@ class Wanted:
 
 
 def ask(wanted: Wanted) -> Sequence[str]:
-    """The lines to print. Raises CannotAsk."""
+    """The lines to print. Raises CommandFailed."""
     actions = {LIST: _list, SHOW: _show, RETRY: _retry, SKIP: _skip}
     with grpc.insecure_channel(wanted.target) as channel:
         try:
             return list(actions[wanted.action](SinksServiceStub(channel), wanted))
         except grpc.RpcError as error:
             status: Any = error
-            raise CannotAsk(f"{wanted.target} answers {status.code().name}: {status.details()}") from error
+            raise CommandFailed(f"{wanted.target} answers {status.code().name}: {status.details()}") from error
 
 
 def _list(stub: SinksServiceStub, _: Wanted) -> Iterator[str]:

@@ -1,0 +1,34 @@
+"""`openbank backup`"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from openbank import config
+from openbank.cli.errors import CommandFailed
+from openbank.cli.parsers import Commands
+from openbank.config import Settings
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "backup",
+        help="copy the bank's events to a file",
+        description="Copies the bank's events to a file, also while it is served. To restore, put the file as"
+        " events.db into an empty data directory; views are rebuilt from it.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="must not be there yet")
+    config.add_flags(parser, "data")
+    parser.set_defaults(run=run)
+
+
+def run(settings: Settings, flags: argparse.Namespace) -> int:
+    from openbank.app import backup
+
+    try:
+        backup(settings.data, flags.file)
+    except OSError as error:
+        raise CommandFailed(f"no backup was made: {error}") from error
+    print(f"{flags.file} holds the events of {settings.data.resolve()}")
+    return 0

@@ -1,0 +1,76 @@
+"""`openbank copy`"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from openbank import config
+from openbank.cli import grpc_log
+from openbank.cli.errors import EXIT_INTERRUPTED, CommandFailed
+from openbank.cli.event_loop import loop_factory
+from openbank.cli.parsers import Commands
+from openbank.config import Settings
+
+if TYPE_CHECKING:
+    from openbank.app import Copied
+
+PROGRESS_SECONDS = 2.0
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "copy",
+        help="copy a bank to another event store, to serve it from there",
+        description="Copies all events of a bank to another event store, and reads each of them back. Either place is a"
+        " data directory, which must not be served from meanwhile, or an address of EventStoreDB. A copy that was"
+        " interrupted goes on where it stopped, by the same command.",
+    )
+    parser.add_argument(
+        "--from", dest="source", metavar="PLACE", required=True, help="data, or esdb://HOST:PORT?OPTIONS"
+    )
+    parser.add_argument(
+        "--to", dest="target", metavar="PLACE", required=True, help="the same; made where there is none"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_: Settings, flags: argparse.Namespace) -> int:
+    grpc_log.silence()
+    from openbank.app import CANNOT_COPY, copy
+
+    source, target = (config.without_credentials(place) for place in (flags.source, flags.target))
+    print(f"copying the bank in {source} to {target}", flush=True)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            copied = runner.run(copy(flags.source, flags.target, _Progress()))
+    except CANNOT_COPY as error:
+        raise CommandFailed(f"the copy is not complete: {error}") from error
+    except KeyboardInterrupt:
+        why = "the copy is not complete: interrupted; the same command goes on where it stopped"
+        raise CommandFailed(why, EXIT_INTERRUPTED) from None
+    print(
+        f"complete: {target} has all {copied.events:,} events, {copied.appended:,} of them new;"
+        " each was read back, and is what the source has"
+    )
+    return 0
+
+
+class _Progress:
+    """Says every few seconds how far a copy has come."""
+
+    def __init__(self) -> None:
+        self._start = self._said = time.monotonic()
+
+    def __call__(self, copied: Copied) -> None:
+        now = time.monotonic()
+        if now - self._said < PROGRESS_SECONDS:
+            return
+        self._said = now
+        rate = copied.events / (now - self._start)
+        print(
+            f"  {copied.part:4.0%}  {copied.events:,} events, {copied.appended:,} of them new; {rate:,.0f} a second",
+            flush=True,
+        )

@@ -1,0 +1,32 @@
+"""`openbank health`"""
+
+from __future__ import annotations
+
+import argparse
+
+from openbank.cli import grpc_log
+from openbank.cli.errors import EXIT_NO
+from openbank.cli.parsers import Commands, add_target
+from openbank.config import Settings
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "health",
+        help="ask whether a bank is serving",
+        description=f"Exits with 0 if a bank is serving, else with {EXIT_NO}.",
+    )
+    parser.add_argument(
+        "part", nargs="?", default="", metavar="PART", help="openbank.commands, openbank.queries, openbank.feeds, ..."
+    )
+    add_target(parser)
+    parser.set_defaults(run=run)
+
+
+def run(settings: Settings, flags: argparse.Namespace) -> int:
+    grpc_log.silence()
+    from openbank.rpc.probe import SERVING, probe
+
+    status = probe(flags.target or settings.listen, flags.part)
+    print(status)
+    return 0 if status == SERVING else EXIT_NO

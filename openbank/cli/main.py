@@ -1,0 +1,41 @@
+"""From the command line's words to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from openbank import config
+from openbank.cli import accept_loss, backup, copy, health, serve, sinks, tail, verify
+from openbank.cli.errors import EXIT_FAILED, CommandFailed
+from openbank.config import BadSetting
+
+COMMANDS = (serve, backup, accept_loss, verify, copy, tail, sinks, health)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    flags = _parser().parse_args(arguments)
+    try:
+        settings = config.settings(vars(flags), os.environ)
+        return int(flags.run(settings, flags))
+    except BadSetting as error:
+        return _fail(str(error), EXIT_FAILED)
+    except CommandFailed as error:
+        return _fail(str(error), error.code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="openbank", description="An event-sourced bank of persons and accounts.")
+    parser.add_argument("--version", action="version", version=f"openbank {version('openbank')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def _fail(why: str, code: int) -> int:
+    print(f"openbank: {why}", file=sys.stderr)
+    return code

@@ -1,0 +1,71 @@
+"""`openbank tail`"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from openbank.cli import grpc_log
+from openbank.cli.parsers import Commands, add_target
+from openbank.config import Settings
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "tail",
+        help="print events as they come",
+        description="Prints events as they come, until Ctrl-C. Lost connections are made again, and it goes on where it"
+        " was: no event is left out, and none comes twice.",
+    )
+    _add_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("feed", choices=("accounts", "persons"), help="whose events")
+    add_target(parser)
+    for flag, what in (
+        ("--account", "only this account's"),
+        ("--person", "only this person's; for persons"),
+        ("--owner", "only those of this person's accounts"),
+    ):
+        parser.add_argument(flag, metavar="ID", action="append", default=[], help=f"{what}; may be repeated")
+    parser.add_argument(
+        "--type", action="append", default=[], help="only of this type, such as MONEY_DEPOSITED; may be repeated"
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="WHERE",
+        default="live",
+        help="beginning, live, or a time such as 2026-11-23T15:25Z (default: live)",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="keep in FILE how far it has come, and go on from there the next time; --from counts for the first",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
+    parser.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")
+
+
+def run(settings: Settings, flags: argparse.Namespace) -> int:
+    grpc_log.silence()
+    from openbank.cli.tail.follow import Wanted, follow
+
+    follow(
+        Wanted(
+            feed=flags.feed,
+            target=flags.target or settings.listen,
+            accounts=flags.account,
+            persons=flags.person,
+            owners=flags.owner,
+            types=flags.type,
+            start=flags.start,
+            resume=flags.resume,
+            format=flags.format,
+            until_caught_up=flags.until_caught_up,
+        )
+    )
+    return 0
