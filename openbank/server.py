@@ -11,7 +11,7 @@ import grpc
 
 from openbank.config import Settings
 from openbank.rpc import health, reflection
-from openbank.rpc.handlers import Calls
+from openbank.rpc.guards import Calls
 from openbank.rpc.health import Health
 
 EVERYTHING = ""

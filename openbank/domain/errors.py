@@ -37,13 +37,14 @@ class Refused(Exception):
 
 
 class InvalidFields(Refused):
-    """Fields that are wrong whatever the bank's state is: all of them at once."""
+    """Fields that are wrong whatever the bank's state is: all of them at once, or the first, and how many `more`."""
 
     reason = "INVALID_FIELDS"
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
+    def __init__(self, violations: Sequence[Violation], more: int = 0) -> None:
         super().__init__("; ".join(f"{v.field}: {v.message}" for v in violations))
         self.violations = tuple(violations)
+        self.more = more
 
 
 class PersonNotFound(Refused):

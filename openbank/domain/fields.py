@@ -20,6 +20,9 @@ COUNTRY_LENGTH_MAX = 100
 EMAIL_LENGTH_MAX = 254
 DESCRIPTION_LENGTH_MAX = 500
 
+VIOLATIONS_MAX = 100
+"""Violations kept for one request; more are only counted."""
+
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ACCOUNT_NUMBER = re.compile(r"[ -]*[A-Za-z0-9][A-Za-z0-9 -]*")
 _PLAIN = re.compile(r"[ -~]*")
@@ -34,14 +37,19 @@ class Fields:
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
+        self.more = 0
+        """Violations beyond VIOLATIONS_MAX."""
 
     def refuse(self, field: str, reason: str, message: str, **metadata: str) -> None:
-        self.violations.append(Violation(field, reason, message, metadata))
+        if len(self.violations) < VIOLATIONS_MAX:
+            self.violations.append(Violation(field, reason, message, metadata))
+        else:
+            self.more += 1
 
     def check(self) -> None:
-        """Raises InvalidFields with every violation found so far, if there is one."""
+        """Raises InvalidFields with the violations found so far, if there is one."""
         if self.violations:
-            raise InvalidFields(self.violations)
+            raise InvalidFields(self.violations, self.more)
 
     def text(self, field: str, value: str, length_max: int, *, required: bool = False) -> str:
         """Text as it came, trimmed at its ends."""

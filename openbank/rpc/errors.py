@@ -45,6 +45,14 @@ class Malformed(Refused):
         super().__init__("the request is not the protobuf message of this method")
 
 
+class RequestTooLarge(Refused):
+    reason = "REQUEST_TOO_LARGE"
+
+    def __init__(self, size: int, size_max: int) -> None:
+        message = f"the request has {size} bytes, at most {size_max} are allowed for this method"
+        super().__init__(message, size=str(size), maxSize=str(size_max))
+
+
 class TooManyCalls(Refused):
     reason = "TOO_MANY_CALLS"
 
@@ -122,6 +130,7 @@ _PARKED = "openbank.operations.v1.ParkedAggregate"
 # INVALID_ARGUMENT is not in here: its reasons are those of the violations. Nor is INTERNAL, which has none to tell.
 TABLE: dict[str, Row] = {
     "MALFORMED_REQUEST": Row(_Code.INVALID_ARGUMENT),
+    "REQUEST_TOO_LARGE": Row(_Code.INVALID_ARGUMENT),
     "PERSON_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "personId")),
     "ACCOUNT_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_ACCOUNT, "accountId", "accountNumber")),
     "OWNER_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "ownerId")),
@@ -148,7 +157,7 @@ TABLE: dict[str, Row] = {
 def failure_of(error: Exception, request: Message | None) -> Failure | None:
     """What the caller of `request` is told for `error`; None for an error that nobody foresaw: a bug."""
     if isinstance(error, InvalidFields):
-        return _invalid(error.violations, error.metadata)
+        return _invalid(error)
     if isinstance(error, Refused) and error.reason in TABLE:
         metadata = dict(error.metadata)
         if error.reason == "REVISION_MISMATCH":
@@ -187,10 +196,11 @@ def _by_table(reason: str, message: str, metadata: Mapping[str, str]) -> Failure
     return Failure(row.code, reason, message, metadata, details)
 
 
-def _invalid(violations: Sequence[Violation], metadata: Mapping[str, str]) -> Failure:
-    first = violations[0]
-    told = list(_within(violations, _VIOLATIONS_BYTES_MAX))
-    rest = f"; and {len(violations) - len(told)} more" if len(told) < len(violations) else ""
+def _invalid(error: InvalidFields) -> Failure:
+    first = error.violations[0]
+    told = list(_within(error.violations, _VIOLATIONS_BYTES_MAX))
+    more = len(error.violations) - len(told) + error.more
+    rest = f"; and {more} more" if more else ""
     message = "; ".join(f"{violation.field}: {violation.message}" for violation in told)
     if len(message) + len(rest) > _MESSAGE_LENGTH_MAX:
         message = message[: _MESSAGE_LENGTH_MAX - len(rest) - 3] + "..."
@@ -199,7 +209,7 @@ def _invalid(violations: Sequence[Violation], metadata: Mapping[str, str]) -> Fa
         bad_request.field_violations.add(
             field=violation.field, reason=REASON + violation.reason, description=violation.message
         )
-    metadata = {**metadata, **first.metadata, "field": first.field}
+    metadata = {**error.metadata, **first.metadata, "field": first.field}
     return Failure(_Code.INVALID_ARGUMENT, first.reason, message + rest, metadata, [bad_request])
 
 

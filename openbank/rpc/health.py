@@ -15,6 +15,9 @@ from grpc_health.v1.health_pb2 import DESCRIPTOR, HealthCheckRequest, HealthChec
 
 SERVICE = DESCRIPTOR.services_by_name["Health"].full_name
 
+REQUEST_BYTES_MAX = 1024
+"""The names of services are far shorter."""
+
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
@@ -79,6 +82,8 @@ def handlers(health: Health) -> grpc.GenericRpcHandler:
 
 
 def _read(data: bytes) -> HealthCheckRequest | None:
+    if len(data) > REQUEST_BYTES_MAX:
+        return None
     try:
         return HealthCheckRequest.FromString(data)
     except DecodeError:

@@ -14,6 +14,9 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2 as messages
 from grpc_reflection.v1alpha.reflection import aio
 
+REQUEST_BYTES_MAX = 16 << 10
+"""Names of files and symbols are far shorter; an answer repeats its request."""
+
 V1 = "grpc.reflection.v1.ServerReflection"
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 
@@ -30,6 +33,8 @@ def handlers(services: Iterable[str]) -> list[grpc.GenericRpcHandler]:
 def _read(data: bytes) -> messages.ServerReflectionRequest:
     """What is no request becomes one that asks nothing, which is answered with INVALID_ARGUMENT."""
     request = messages.ServerReflectionRequest()
+    if len(data) > REQUEST_BYTES_MAX:
+        return request
     try:
         request.ParseFromString(data)
     except DecodeError:

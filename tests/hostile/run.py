@@ -143,7 +143,7 @@ class _Run:
         found = await caller.balance(self._account_id, paid.consistency_token)
         if paid.account.balance != Money(currency_code="USD", units=self._paid) or found != f"{self._paid}.00 USD":
             raise Broken(f"{found} after {self._paid} deposits of 1.00 USD")
-        self._figures.memory.append((self._sent, _resident(self._process.pid)))
+        self._figures.memory.append((self._sent, resident_bytes(self._process.pid)))
         self._say(f"{self._sent:,} inputs, {self._figures.memory[-1][1] >> 20} MiB")
 
     def _look_for_bugs(self) -> None:
@@ -159,6 +159,6 @@ class _Run:
             raise Broken(f"the server's memory has grown from {before:,} to {after:,} bytes")
 
 
-def _resident(pid: int) -> int:
+def resident_bytes(pid: int) -> int:
     """In bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES

@@ -297,6 +297,21 @@ MUTATIONS = (
         "            while True:\n",
         "tests/views/test_lease.py",
     ),
+    # One caller beside others
+    Mutation(
+        "a refused call keeps its memory until the garbage collector runs",
+        "openbank/rpc/call.py",
+        "        finally:\n            del context\n",
+        "        finally:\n            pass\n",
+        "tests/rpc/test_large_requests.py",
+    ),
+    Mutation(
+        "a request of any size is parsed",
+        "openbank/rpc/guards.py",
+        "        if len(data) > bytes_max:\n",
+        "        if len(data) > 1 << 20:\n",
+        "tests/rpc/test_large_requests.py",
+    ),
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",

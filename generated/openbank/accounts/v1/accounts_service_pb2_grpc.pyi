@@ -156,11 +156,11 @@ _AccountsServiceWatchAccountEventsType = typing_extensions.TypeVar(
 class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _AccountsServiceDepositType, _AccountsServiceWithdrawType, _AccountsServiceGetAccountType, _AccountsServiceGetAccountByNumberType, _AccountsServiceListAccountsByOwnerType, _AccountsServiceListAccountEventsType, _AccountsServiceWatchAccountEventsType]):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
-    request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
-    W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
+    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @typing.overload
@@ -349,11 +349,11 @@ AccountsServiceAsyncStub: typing_extensions.TypeAlias = AccountsServiceStub[
 class AccountsServiceServicer(metaclass=abc.ABCMeta):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
-    request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
-    W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
+    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @abc.abstractmethod

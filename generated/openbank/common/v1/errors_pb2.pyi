@@ -26,6 +26,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Never sent."""
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT. The bytes are not the request's protobuf message."""
+    ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 2
+    """INVALID_ARGUMENT. The request has more bytes than any request of its method needs; it was not read. Metadata: size,
+    maxSize. (gRPC itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
+    """
     ERROR_REASON_FIELD_REQUIRED: _ErrorReason.ValueType  # 5
     """Violation. A field that is required on input is unset, or empty after trimming."""
     ERROR_REASON_FIELD_TOO_LONG: _ErrorReason.ValueType  # 6
@@ -210,6 +214,10 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT. The bytes are not the request's protobuf message."""
+ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 2
+"""INVALID_ARGUMENT. The request has more bytes than any request of its method needs; it was not read. Metadata: size,
+maxSize. (gRPC itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
+"""
 ERROR_REASON_FIELD_REQUIRED: ErrorReason.ValueType  # 5
 """Violation. A field that is required on input is unset, or empty after trimming."""
 ERROR_REASON_FIELD_TOO_LONG: ErrorReason.ValueType  # 6

@@ -45,9 +45,9 @@ class IntegrationEventsServiceStub(typing.Generic[_IntegrationEventsServiceWatch
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller may send the
-    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
-    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller
+    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing
+    metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @typing.overload
@@ -106,9 +106,9 @@ class IntegrationEventsServiceServicer(metaclass=abc.ABCMeta):
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller may send the
-    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
-    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller
+    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing
+    metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @abc.abstractmethod

@@ -30,9 +30,9 @@ class SinksServiceStub(object):
 
     Every instance can be asked about the sinks that it was started with, whichever of them sends. What is asked for is
     kept before it is answered, and the sender follows it within a second, or as soon as the sink can be reached. Every
-    RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation
-    also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a skip is safe to
-    repeat with its expected_revision.
+    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL;
+    every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
+    skip is safe to repeat with its expected_revision.
     """
 
     def __init__(self, channel):
@@ -68,9 +68,9 @@ class SinksServiceServicer(object):
 
     Every instance can be asked about the sinks that it was started with, whichever of them sends. What is asked for is
     kept before it is answered, and the sender follows it within a second, or as soon as the sink can be reached. Every
-    RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation
-    also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a skip is safe to
-    repeat with its expected_revision.
+    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL;
+    every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
+    skip is safe to repeat with its expected_revision.
     """
 
     def ListSinks(self, request, context):
@@ -145,9 +145,9 @@ class SinksService(object):
 
     Every instance can be asked about the sinks that it was started with, whichever of them sends. What is asked for is
     kept before it is answered, and the sender follows it within a second, or as soon as the sink can be reached. Every
-    RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation
-    also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a skip is safe to
-    repeat with its expected_revision.
+    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL;
+    every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
+    skip is safe to repeat with its expected_revision.
     """
 
     @staticmethod

@@ -28,11 +28,11 @@ if _version_not_supported:
 class PersonsServiceStub(object):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
-    request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
-    W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
+    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     def __init__(self, channel):
@@ -71,11 +71,11 @@ class PersonsServiceStub(object):
 class PersonsServiceServicer(object):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
-    request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
-    W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
+    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     def RegisterPerson(self, request, context):
@@ -186,11 +186,11 @@ def add_PersonsServiceServicer_to_server(servicer, server):
 class PersonsService(object):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
-    request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
-    W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
+    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @staticmethod

@@ -108,11 +108,11 @@ _PersonsServiceWatchPersonEventsType = typing_extensions.TypeVar(
 class PersonsServiceStub(typing.Generic[_PersonsServiceRegisterPersonType, _PersonsServiceUpdateAddressType, _PersonsServiceGetPersonType, _PersonsServiceListPersonsType, _PersonsServiceWatchPersonEventsType]):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
-    request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
-    W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
+    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @typing.overload
@@ -243,11 +243,11 @@ PersonsServiceAsyncStub: typing_extensions.TypeAlias = PersonsServiceStub[
 class PersonsServiceServicer(metaclass=abc.ABCMeta):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay of its
-    request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the metadata
-    x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without one, the
-    W3C traceparent it sends is taken for it, and without that the bank makes one.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
+    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
+    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
+    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @abc.abstractmethod

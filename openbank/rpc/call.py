@@ -1,0 +1,147 @@
+"""One call at the edge: its correlation id, its line in the log, and how it fails."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from itertools import count
+from time import perf_counter
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import Message
+
+from openbank.logs import tell
+from openbank.publishing.cloudevent import is_traceparent
+from openbank.rpc.errors import DETAILS_KEY, Failure, failure_of, internal, to_status
+
+CORRELATION_ID = "x-correlation-id"
+TRACEPARENT = "traceparent"
+
+_log = logging.getLogger("openbank.calls")
+_LOGGED_IDS = ("request_id", "person_id", "account_id", "owner_id", "sink", "aggregate")
+_RESOURCES = {"person": "person_id", "account": "account_id"}
+_CORRELATION_ID = re.compile(r"[ -~]{1,128}")
+_LOGGABLE = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+# What an operator may have to act on; the rest is the caller's affair.
+_OURS = frozenset({"STORE_UNAVAILABLE", "OUTCOME_UNKNOWN", "VIEW_BEHIND"})
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Response = Message | bytes
+
+
+class Method:
+    """What is known of a method before any call."""
+
+    def __init__(self, method: MethodDescriptor) -> None:
+        fields = method.input_type.fields_by_name
+        self.name = f"{method.containing_service.full_name}/{method.name}"
+        self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
+        self._ids = [name for name in _LOGGED_IDS if name in fields]
+        self._resource = next((name for name in _RESOURCES if name in method.output_type.fields_by_name), "")
+        self._made = _RESOURCES.get(self._resource, "")
+        """The id that the answer has, where the request left it to the bank."""
+
+    def add_ids(self, values: dict[str, object], request: Message, response: Response | None) -> None:
+        for name in self._ids:
+            value = getattr(request, name)
+            # What is no id may be anything: a name, or a page of text.
+            if value and _LOGGABLE(value):
+                values[name] = value
+        if response is not None and self._made and self._made not in values:
+            values[self._made] = getattr(getattr(response, self._resource), self._made)
+
+
+class Call:
+    """One call: its correlation id, its line in the log, and its refusal."""
+
+    __slots__ = ("_about", "_context", "_started", "correlation_id", "request")
+
+    def __init__(self, about: Method, context: Context) -> None:
+        self._started = perf_counter()
+        self._about, self._context = about, context
+        self.request: Message | None = None
+        """None until it has been read."""
+        self.correlation_id = _correlation_id(context)
+        context.set_trailing_metadata(((CORRELATION_ID, self.correlation_id),))
+
+    def failed(self, error: Exception) -> Failure:
+        """What the caller is told of an error. Writes the line in the log."""
+        failure = failure_of(error, self.request)
+        if failure is None:
+            error_id = secrets.token_hex(8)
+            failure = internal(error_id)
+            self.ended("INTERNAL", logging.ERROR, error, error_id=error_id)
+        elif failure.reason in _OURS:
+            self.ended(failure.code.name, logging.WARNING, reason=failure.reason, cause=str(error))
+        else:
+            self.ended(failure.code.name, reason=failure.reason)
+        _forget_frames(error)
+        return failure
+
+    async def abort(self, failure: Failure) -> NoReturn:
+        """Ends the call with a refusal. Call it outside of `except`, with no request left in the caller's variables.
+
+        gRPC keeps the exception that `abort` raises in the call's context. The exception has this frame and the
+        caller's; if one of them led to the context, there would be a cycle, and the collector, which counts objects
+        and not bytes, would leave the request in memory for long.
+        """
+        context = self._context
+        del self._context, self.request
+        details = to_status(failure).SerializeToString()
+        trailing = ((CORRELATION_ID, self.correlation_id), (DETAILS_KEY, details))
+        try:
+            await context.abort(failure.code, failure.message, trailing)
+        finally:
+            del context
+
+    def ended(
+        self,
+        code: str,
+        level: int = logging.INFO,
+        exception: Exception | None = None,
+        response: Response | None = None,
+        **more: str,
+    ) -> None:
+        """The line in the log. Of what was sent and answered it holds ids and nothing else."""
+        values: dict[str, object] = {
+            "method": self._about.name,
+            "code": code,
+            "duration_ms": round((perf_counter() - self._started) * 1000, 2),
+            "correlation_id": self.correlation_id,
+        }
+        if self.request is not None:
+            self._about.add_ids(values, self.request, response)
+        values.update(more)
+        if exception is None:
+            tell(_log, level, "call", values)
+        else:
+            _log.log(level, "call", exc_info=exception, extra={"values": values})
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Drops the frames of a handled error. A frame that awaited it holds the future that holds it: another cycle."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
+
+
+_process = secrets.token_hex(8)
+_made = (f"{_process}-{number:x}" for number in count(1))
+
+
+def _correlation_id(context: Context) -> str:
+    """The caller's, where it is 1 to 128 printable ASCII characters; else its trace context; else one made here.
+
+    So what happens to a caller that is traced can be followed to the event and beyond, at no cost to other callers.
+    """
+    trace = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == CORRELATION_ID and isinstance(value, str) and _CORRELATION_ID.fullmatch(value):
+            return value
+        if key == TRACEPARENT and isinstance(value, str) and is_traceparent(value):
+            trace = value
+    return trace or next(_made)
