@@ -1,4 +1,4 @@
-"""The data directory: one process at a time has it.
+"""The data directory: one process at a time has it, and only its owner can read it.
 
 The lock is the kernel's (flock): it ends with the process, however that ends. What stands in the file is only for the
 message that another process gets.
@@ -7,13 +7,21 @@ message that another process gets.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from openbank.disk import sync
+from openbank.disk import PRIVATE_DIRECTORY, PRIVATE_FILE, sync
 
 LOCK = "lock"
+DATABASES = ("events.db", "views.db", "sinks.db")
+OURS = (*DATABASES, "clean-stop", LOCK)
+"""Names of a bank's files; others begin with one of these and `-` or `.`, such as events.db-wal."""
+
+_log = logging.getLogger(__name__)
 
 
 class DataDirectoryInUse(Exception):
@@ -26,14 +34,17 @@ class DataDirectory:
     def __init__(self, path: Path, doing: str) -> None:
         self.path = path.resolve()
         _make(self.path)
+        _make_private(self.path)
         # Not inherited by child processes (PEP 446), which would hold the lock beyond this one's end.
-        self._file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        self._file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(self._file, 1000).decode(errors="replace").strip()
             os.close(self._file)
             raise DataDirectoryInUse(f"{self.path} is in use by {holder or 'another process'}") from None
+        with suppress(PermissionError):
+            os.fchmod(self._file, PRIVATE_FILE)
         self.says(doing)
 
     def says(self, doing: str) -> None:
@@ -50,9 +61,49 @@ def _make(path: Path) -> None:
     """With its entry on disk, and those of the directories above that were not there: what is synced in a directory is
     lost with it."""
     missing = [place for place in path.parents if not place.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     # Its own also when it is there: an earlier start may have ended right after it had made it.
     for place in (path, *missing):
         # One that may not be read is not one that this process has made anything in.
         with suppress(PermissionError):
             sync(place.parent)
+
+
+def _make_private(path: Path) -> None:
+    """Takes from others what earlier versions, or a hand, have left open to them.
+
+    A directory that holds other things and no bank keeps its mode: it is somebody's home, or /tmp.
+    """
+    entries = list(path.iterdir())
+    found = [path] if not entries or any(_is_ours(entry) for entry in entries) else []
+    found += [file for file in _files(entries) if file.is_file()]
+    opened = [place for place in found if stat.S_IMODE(place.stat().st_mode) & 0o077]
+    if not opened:
+        return
+    kept = [str(place) for place in opened if not _close_to_others(place)]
+    values = {"directory": str(path), "places": len(opened) - len(kept)}
+    if len(opened) > len(kept):
+        _log.warning("data is private now: others could read it", extra={"values": values})
+    if kept:
+        _log.warning("others can read data, and this user may not change that", extra={"values": {"places": kept}})
+
+
+def _files(entries: list[Path]) -> Iterator[Path]:
+    """The bank's files, with those that a link leads to."""
+    for entry in filter(_is_ours, entries):
+        yield entry
+        if entry.is_symlink() and entry.name in DATABASES:
+            yield from (Path(f"{entry.resolve()}{suffix}") for suffix in ("-wal", "-shm", "-journal"))
+
+
+def _is_ours(entry: Path) -> bool:
+    return any(entry.name == name or entry.name.startswith((f"{name}-", f"{name}.")) for name in OURS)
+
+
+def _close_to_others(place: Path) -> bool:
+    """Whether it is private now: only its owner may change that."""
+    try:
+        place.chmod(PRIVATE_DIRECTORY if place.is_dir() else PRIVATE_FILE)
+    except PermissionError:
+        return False
+    return True

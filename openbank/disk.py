@@ -1,9 +1,13 @@
-"""What is to be there again after a power cut."""
+"""Files that survive a power cut and that only their owner can read."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
 
 
 def sync(path: Path) -> None:
@@ -15,11 +19,27 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def create(path: Path) -> None:
+    """Creates an empty file if there is none. Whatever the umask, only its owner can read it.
+
+    SQLite gives its -wal, -shm and -journal files the mode of the database.
+    """
+    with suppress(FileExistsError):
+        os.close(_create(path))
+
+
 def replace(path: Path, text: str, beside: Path) -> None:
     """The file has either what it had or `text`, whatever happens meanwhile. `beside` may be left when it fails."""
-    with beside.open("w") as file:
+    beside.unlink(missing_ok=True)
+    with open(_create(beside), "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
     sync(path.parent)
+
+
+def _create(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    os.fchmod(descriptor, PRIVATE_FILE)
+    return descriptor

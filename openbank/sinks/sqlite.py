@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from openbank.disk import create
 from openbank.eventstore.port import StoreRefused
 from openbank.sinks.documents import from_document, to_document
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
@@ -67,7 +68,7 @@ class SqliteSinkRecords:
     async def _run(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._connected, work)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise RecordsUnavailable(f"{self._path}: {error}") from error
 
     def _connected(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
@@ -77,6 +78,7 @@ class SqliteSinkRecords:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    create(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

@@ -52,8 +52,8 @@ async def match_log(views: Views, store: EventStore) -> None:
     log = LogId(store.bank_id, store.store_id)
     if views.log is None:
         await views.clear(log)
-    elif views.shared and views.log.bank_id != log.bank_id:
-        raise StoreRefused(f"these views are of the bank {views.log.bank_id}, not of {log.bank_id}")
+    elif views.log.bank_id != log.bank_id:
+        raise StoreRefused(_other_bank(views, log))
     elif views.log != log:
         _rebuild("they are of another log", views)
         await views.clear(log)
@@ -64,6 +64,12 @@ async def match_log(views: Views, store: EventStore) -> None:
     else:
         _rebuild("they are ahead of their log", views)
         await views.clear(log)
+
+
+def _other_bank(views: Views, log: LogId) -> str:
+    assert views.log is not None
+    other = f"the views belong to the bank {views.log.bank_id}, and the log to {log.bank_id}"
+    return other if views.shared else f"{other}: serve the right log, or remove views.db to build views of this one"
 
 
 async def _loss(store: EventStore, seen: LogPosition) -> str:

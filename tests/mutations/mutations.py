@@ -247,6 +247,35 @@ MUTATIONS = (
         "            if events and resource.revision == found.revision:\n",
         "tests/eventstore/test_snapshots.py",
     ),
+    # Private, and one bank's
+    Mutation(
+        "files are made as open as the umask has them",
+        "openbank/disk.py",
+        "    os.fchmod(descriptor, PRIVATE_FILE)\n",
+        "    os.fchmod(descriptor, 0o644)\n",
+        "tests/test_private.py",
+    ),
+    Mutation(
+        "what an earlier version left open to others stays open",
+        "openbank/datadir.py",
+        "        _make_private(self.path)\n",
+        "",
+        "tests/test_private.py",
+    ),
+    Mutation(
+        "two data directories serve one log",
+        f"{_SQLITE}/schema.py",
+        "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        "tests/test_private.py",
+    ),
+    Mutation(
+        "the log of another bank than that of the views is served",
+        "openbank/views/projector.py",
+        "    elif views.log.bank_id != log.bank_id:\n",
+        "    elif views.shared and views.log.bank_id != log.bank_id:\n",
+        "tests/test_private.py tests/views/test_projector.py",
+    ),
     # Views
     Mutation(
         "a balance goes back when an event is projected again",

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, RecordedEvent, StoreDamaged
+from openbank.eventstore.port import (
+    BEGINNING,
+    EventStore,
+    LogPosition,
+    LogSlice,
+    RecordedEvent,
+    StoreDamaged,
+    StoreRefused,
+)
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.tail import LogTail
 from openbank.views import projector as projecting
@@ -283,18 +291,28 @@ class TestMatchLog:
         await match_log(views, store)
         assert views.position == await store.head()
 
-    @pytest.mark.parametrize("other", ["bank_id", "store_id"])
-    async def test_views_of_another_log_are_rebuilt(
-        self, store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture, other: str
+    async def test_views_of_another_log_of_the_bank_are_rebuilt(
+        self, store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture
     ) -> None:
         await some_life(history)
         async with running(store, views):
             await caught_up(store, views)
-        setattr(store, other, "ff" * 16)
+        store.store_id = "ff" * 16
         await match_log(views, store)
         assert_rebuilt(views, caplog, "they are of another log")
         async with running(store, views):
             await caught_up(store, views)
+        await assert_holds(views, history)
+
+    async def test_views_of_another_bank_are_refused_and_left_alone(
+        self, store: MemoryStore, history: History, views: FailingViews
+    ) -> None:
+        await some_life(history)
+        async with running(store, views):
+            await caught_up(store, views)
+        store.bank_id = "ff" * 16
+        with pytest.raises(StoreRefused, match="belong to the bank"):
+            await match_log(views, store)
         await assert_holds(views, history)
 
     async def test_views_ahead_of_their_log_are_rebuilt(

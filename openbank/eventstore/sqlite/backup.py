@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 
-from openbank.disk import sync
+from openbank.disk import create, sync
 from openbank.eventstore.sqlite.schema import FILE
 
 
@@ -22,6 +22,7 @@ def backup(directory: Path, file: Path) -> None:
         raise FileExistsError(f"{file} exists")
     unfinished = file.with_name(f"{file.name}.unfinished")
     unfinished.unlink(missing_ok=True)
+    create(unfinished)
     source = sqlite3.connect(f"{source_path.resolve().as_uri()}?mode=ro", uri=True)
     copy = sqlite3.connect(unfinished)
     try:

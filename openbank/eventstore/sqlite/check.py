@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 from collections.abc import Mapping
 from contextlib import closing
@@ -19,7 +20,7 @@ from openbank.disk import replace
 from openbank.eventstore.port import LogPosition, StoreDamaged, StoreRefused, StoreUnavailable
 from openbank.eventstore.sqlite.reader import Reader
 from openbank.eventstore.sqlite.rows import checksum
-from openbank.eventstore.sqlite.schema import FILE, open_log
+from openbank.eventstore.sqlite.schema import FILE, lock, open_log
 
 MARK = "clean-stop"
 TAIL_EVENTS_MAX = 10_000
@@ -98,7 +99,12 @@ def accept_loss(directory: Path) -> int:
 
     Raises StoreRefused for a log that is none of this version's.
     """
-    with closing(open_log(directory / FILE, None, copying=False)) as connection:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
-        return int(connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+    path = (directory / FILE).resolve()
+    held = lock(path)
+    try:
+        with closing(open_log(path, None, copying=False)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
+            return int(connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+    finally:
+        os.close(held)

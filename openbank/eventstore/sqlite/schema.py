@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import sqlite3
 from pathlib import Path
 
-from openbank.disk import sync
+from openbank.disk import create, sync
 from openbank.eventstore.port import StoreRefused
 
 FILE = "events.db"
@@ -56,6 +58,25 @@ CREATE INDEX events_request ON events (stream, request_id) WHERE request_id IS N
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
+
+
+def lock(path: Path) -> int:
+    """Locks the log itself, made where there is none: two data directories may lead to one file by links.
+
+    The lock ends when what is returned is closed, which must come after the last connection: to close any descriptor
+    of a file takes SQLite's own locks on it from the whole process. Raises StoreRefused.
+    """
+    try:
+        create(path)
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError as error:
+        raise StoreRefused(f"{path} can't be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreRefused(f"{path} is in use by a bank with another data directory") from None
+    return descriptor
 
 
 def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connection:

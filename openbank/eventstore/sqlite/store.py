@@ -7,6 +7,7 @@ committed and not yet synced is acknowledged to nobody and shown to nobody.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from openbank.eventstore.port import (
 )
 from openbank.eventstore.sqlite.check import check_start, note_stop
 from openbank.eventstore.sqlite.reader import Reader
-from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, open_log
+from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, lock, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
 from openbank.eventstore.sqlite.writer import Append, Outcome, Writer, Written
@@ -68,8 +69,13 @@ class SqliteEventStore:
         log. `sync_failed` is called where the disk fails to keep what it was given, and is not to return into a process
         that goes on. Raises StoreRefused for a file that is not this version's, is of another bank, or has lost events.
         """
-        path = directory / FILE
-        self._connection = open_log(path, bank_id, copying)
+        path = (directory / FILE).resolve()
+        self._lock = lock(path)
+        try:
+            self._connection = open_log(path, bank_id, copying)
+        except BaseException:
+            os.close(self._lock)
+            raise
         self._writer = Writer(self._connection)
         self._reader = Reader(self._connection)
         self._snapshots = Snapshots(self._connection)
@@ -209,6 +215,7 @@ class SqliteEventStore:
     def _close_files(self) -> None:
         self._wal.close()
         self._connection.close()
+        os.close(self._lock)
 
     def _check_open(self) -> None:
         if self._closed or self._failed:

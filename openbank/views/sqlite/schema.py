@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from openbank.disk import create
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.views.port import LogId
 
@@ -92,10 +93,12 @@ _log = logging.getLogger(__name__)
 
 def prepare(path: Path) -> None:
     """Sees to it that `path` is a file of this format: what is no such file is set aside, and an empty one made."""
+    create(path)
     strange = _examine(path)
     if strange is not None:
         _log.warning("views are rebuilt", extra={"values": {"reason": strange, "set_aside": _aside(path)}})
         set_aside(path)
+        create(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         if _is_empty(connection):

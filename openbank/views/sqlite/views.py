@@ -68,7 +68,7 @@ class SqliteViews:
             """For the thread: what it has not committed yet must not be read."""
             self._bulk.execute(f"PRAGMA cache_size = -{BULK_CACHE_KIB}")
             self.log, self.position = checkpoint(self._connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error
         self._writing = ThreadPoolExecutor(1, "views-writer")
         self._advanced = asyncio.Event()
