@@ -269,6 +269,8 @@ class Aggregate(Generic[State]):
                 await self._catch_up()
                 current = True
             await self._recall(batch)
+            # Nothing is awaited between this and the append: who has given up until here has not been decided.
+            batch = [attempt for attempt in batch if not attempt.answer.done()]
             decided, tip = self._decide(batch)
             events = _events(decided)
             if events:

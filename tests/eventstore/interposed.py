@@ -46,6 +46,8 @@ class InterposedStore:
         self._store = store
         self._gate = asyncio.Event()
         self._gate.set()
+        self._read_gate = asyncio.Event()
+        self._read_gate.set()
         self._held_from = 0
         self._change = asyncio.Event()
         self._failures: deque[_Failure] = deque()
@@ -62,6 +64,13 @@ class InterposedStore:
 
     def release(self) -> None:
         self._gate.set()
+
+    def hold_reads(self) -> None:
+        """Reads of streams wait."""
+        self._read_gate.clear()
+
+    def release_reads(self) -> None:
+        self._read_gate.set()
 
     def fail_next(self, error: Exception, made: bool = False) -> None:
         """One append more will raise `error`, after it was made or without."""
@@ -106,6 +115,7 @@ class InterposedStore:
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = 1000) -> Sequence[RecordedEvent]:
         await self._live()
+        await self._read_gate.wait()
         return await self._store.read_stream(stream, after, limit)
 
     async def snapshot(self, stream: str) -> Snapshot | None:

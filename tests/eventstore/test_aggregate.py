@@ -355,6 +355,18 @@ async def test_who_gives_up_before_the_decision_leaves_no_trace(bank: Bank, stor
     assert await balance(store) == 201
 
 
+async def test_who_gives_up_while_the_account_is_read_leaves_no_trace(store: InterposedStore) -> None:
+    bank = Bank(store, clock, kept_max=10)
+    store.hold_reads()
+    gone, stays = start(deposit(bank, 10), deposit(bank, 100))
+    await turns()
+    gone.cancel()
+    await turns()
+    store.release_reads()
+    assert (await stays).resource.state.balance == usd(200)
+    assert [len(asked.events) for asked in store.asked] == [1]
+
+
 async def test_who_gives_up_after_the_decision_finds_it_made_by_request_id(bank: Bank, store: InterposedStore) -> None:
     request = some_request()
     store.hold()

@@ -739,6 +739,25 @@ async def test_whoever_folds_a_long_stream_has_read_it_for_the_requests_too(
         assert sum(read) == 1
 
 
+async def test_a_request_is_found_whatever_is_read_of_the_stream_meanwhile(
+    server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(server.uri) as writer:
+        requests = await long_stream(writer, 3_000)
+    async with opened(server.uri) as store:
+        await store.read_stream("account-1", 0)
+        original, meanwhile = Link.read, [store.read_stream("account-1", 1_000)]
+
+        async def overtaken(self: Link, **options: object) -> object:
+            if meanwhile:
+                await meanwhile.pop()
+            return await original(self, **options)
+
+        monkeypatch.setattr(Link, "read", overtaken)
+        found = await store.find_requests("account-1", [requests[3], requests[1_500], requests[2_500]])
+        assert [event.revision for event in found] == [4, 1_501, 2_501]
+
+
 async def test_an_index_spares_the_reading_of_what_it_has_seen(server: EventStoreDB, read: list[int]) -> None:
     async with opened(server.uri) as writer:
         requests = await long_stream(writer, 2_000)

@@ -211,6 +211,20 @@ MUTATIONS = (
         "        position = await find() or 1\n        if position is None:\n            raise WrongExpectedRevision",
         "tests/eventstore/test_eventstoredb.py",
     ),
+    Mutation(
+        "what is known of a stream's requests is looked at on both sides of a read",
+        f"{_ESDB}/requests.py",
+        "        page = None\n",
+        "        page, after = None, len(ids) // _ID_BYTES\n",
+        "tests/eventstore/test_eventstoredb_faults.py",
+    ),
+    Mutation(
+        "a command is carried out whose caller gave up before it was decided",
+        "openbank/eventstore/aggregate.py",
+        "            batch = [attempt for attempt in batch if not attempt.answer.done()]\n            decided",
+        "            decided",
+        "tests/eventstore/test_aggregate.py",
+    ),
     # Whole
     Mutation(
         "a damaged event is shown",

@@ -46,9 +46,11 @@ class Requests:
             if found is not None:
                 return found
             ids = bytearray()
+        # All of it now: while what follows is awaited, `note` may add to these very bytes.
+        after = len(ids) // _ID_BYTES
         revisions = {revision for one in wanted for revision in _revisions(ids, one)}
         found = await self._at(stream, revisions, wanted)
-        page, after = None, len(ids) // _ID_BYTES
+        page = None
         while page is None or len(page) == PAGE:
             page = await self._read(stream, after, PAGE)
             found += _of(page, wanted)
