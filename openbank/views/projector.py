@@ -68,7 +68,7 @@ async def match_log(views: Views, store: EventStore) -> None:
 
 def _other_bank(views: Views, log: LogId) -> str:
     assert views.log is not None
-    other = f"the views belong to the bank {views.log.bank_id}, and the log to {log.bank_id}"
+    other = f"these views are of the bank {views.log.bank_id}, not of {log.bank_id}"
     return other if views.shared else f"{other}: serve the right log, or remove views.db to build views of this one"
 
 

@@ -311,7 +311,7 @@ class TestMatchLog:
         async with running(store, views):
             await caught_up(store, views)
         store.bank_id = "ff" * 16
-        with pytest.raises(StoreRefused, match="belong to the bank"):
+        with pytest.raises(StoreRefused, match="of the bank"):
             await match_log(views, store)
         await assert_holds(views, history)
 
