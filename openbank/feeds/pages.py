@@ -52,7 +52,7 @@ class Parcel:
         self.through = through
         self.record_time = record_time
         """Of the last event up to there, whether or not it passed the filter."""
-        self.kept: dict[object, bytes] = {}
+        self.kept: dict[object, tuple[bytes, int]] = {}
         """What those who send it keep for one another: see `FeedMessage`."""
 
 

@@ -64,9 +64,9 @@ class FeedMessage(NamedTuple):
     """Whether, with this message, the watch has all there is."""
     as_of_time: int | None
     """The clock while caught up, else the record time of the last event passed; None before the first."""
-    kept: dict[object, bytes]
+    kept: dict[object, tuple[bytes, int]]
     """For those who send the same events to others: what they have encoded, by what it depends on beside the events,
-    the position and the signal. An `as_of_time` from a moment ago is as good as this one."""
+    the position and the signal; and the `as_of_time` that is in it, as the same events are sent at other times too."""
     form: Form = Form.EVENT
 
     @property

@@ -26,6 +26,8 @@ from openbank.rpc.convert.values import fill_time, read_place, read_time
 FILTER_VALUES_MAX = 1_000
 HEARTBEAT_SECONDS_MIN = 1
 HEARTBEAT_SECONDS_MAX = 300
+_AS_OF_MICROSECONDS = 100_000
+"""How much too early the `as_of_time` of a message may be, so that one encoding serves many watches."""
 
 _SIGNALS = {
     Signal.EVENTS: feed_pb2.FEED_SIGNAL_EVENTS,
@@ -72,17 +74,21 @@ class Watches:
     ) -> None:
         """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
         last: LogPosition | None = None
+        last_time = 0
 
         async def send(message: FeedMessage) -> None:
-            nonlocal last
-            # Many watches send the same: it is encoded once.
+            nonlocal last, last_time
+            # Many watches send the same at about the same time: it is encoded once.
             key = (response_class, message.caught_up)
-            encoded = message.kept.get(key)
-            if encoded is None:
+            as_of_time = message.as_of_time or 0
+            encoded, time = message.kept.get(key, (b"", -1))
+            if not last_time <= time <= as_of_time <= time + _AS_OF_MICROSECONDS:
                 token = self._tokens.encode(message.position)
-                encoded = message.kept[key] = message.encoded + _envelope(response_class(), message, token)
+                encoded = message.encoded + _envelope(response_class(), message, token)
+                time = as_of_time
+                message.kept[key] = (encoded, time)
             await write(encoded)
-            last = message.position
+            last, last_time = message.position, time
 
         try:
             await watch(self._feed, start, filter, stop_when_caught_up, send, heartbeat_seconds)
