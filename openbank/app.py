@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbank.commands.bank import Bank
-from openbank.config import Settings, is_embedded, is_event_store_address
+from openbank.config import Settings, is_embedded
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
 from openbank.eventstore import sqlite
@@ -213,8 +213,8 @@ def accept_loss(data: Path) -> int:
         directory.close()
 
 
-async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> Copied:
-    """Copies a bank's events from one place to another, each a data directory or an address of EventStoreDB.
+async def copy(source: str | Path, target: str | Path, progress: Callable[[Copied], None]) -> Copied:
+    """Copies a bank's events from one place to another, each a data directory or, as text, an address of EventStoreDB.
 
     Raises one of CANNOT_COPY; the same call again then goes on where that one stopped.
     """
@@ -226,21 +226,23 @@ async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> 
         return copied
 
 
-async def _open_source(stack: AsyncExitStack, place: str) -> EventStore:
+async def _open_source(stack: AsyncExitStack, place: str | Path) -> EventStore:
     store: EventStore
-    if is_event_store_address(place):
+    if isinstance(place, str):
         store = await EventStoreDBEventStore.open(place, make=False)
     else:
-        if not (Path(place) / FILE).exists():
-            raise FileNotFoundError(f"{Path(place) / FILE} is not there")
+        if not (place / FILE).exists():
+            raise FileNotFoundError(f"{place / FILE} is not there")
         store = SqliteEventStore(_hold(stack, place))
     stack.push_async_callback(store.close)
     return store
 
 
-async def _open_target(stack: AsyncExitStack, place: str, bank_id: str) -> SqliteEventStore | EventStoreDBEventStore:
+async def _open_target(
+    stack: AsyncExitStack, place: str | Path, bank_id: str
+) -> SqliteEventStore | EventStoreDBEventStore:
     store: SqliteEventStore | EventStoreDBEventStore
-    if is_event_store_address(place):
+    if isinstance(place, str):
         store = await EventStoreDBEventStore.open(place, bank_id=bank_id, copying=True)
     else:
         store = SqliteEventStore(_hold(stack, place), bank_id=bank_id, copying=True)
@@ -248,8 +250,8 @@ async def _open_target(stack: AsyncExitStack, place: str, bank_id: str) -> Sqlit
     return store
 
 
-def _hold(stack: AsyncExitStack, place: str) -> Path:
-    directory = DataDirectory(Path(place), "copies the bank")
+def _hold(stack: AsyncExitStack, place: Path) -> Path:
+    directory = DataDirectory(place, "copies the bank")
     stack.callback(directory.close)
     return directory.path
 

@@ -14,6 +14,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from openbank import address
 from openbank.sinks import address as sinks
 from openbank.sinks.address import SinkAddress
 
@@ -21,6 +22,9 @@ ENVIRONMENT = "OPENBANK_"
 
 EMBEDDED = "embedded"
 """The event store or the views in SQLite, in the data directory."""
+
+EVENT_STORES = ("esdb", "esdb+discover")
+VIEWS = ("mongodb", "mongodb+srv")
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
@@ -30,14 +34,14 @@ def is_embedded(address: str) -> bool:
     return address == EMBEDDED
 
 
-def is_event_store_address(place: str) -> bool:
-    """Whether it is one of EventStoreDB, rather than a directory."""
-    return place.startswith(("esdb://", "esdb+"))
+def read_place(text: str) -> str | Path:
+    """Where a bank can be copied from or to: an address of EventStoreDB, or a data directory.
 
-
-def without_credentials(address: str) -> str:
-    """A store's address, as it may be shown."""
-    return re.sub(r"//[^/@]*@", "//", address).partition("?")[0]
+    Raises ValueError, which says what it must be and repeats nothing.
+    """
+    if not address.scheme(text):
+        return address.path(text)
+    return _store(*EVENT_STORES)(text)
 
 
 class BadSetting(ValueError):
@@ -83,16 +87,31 @@ def _address(text: str) -> str:
 
 
 def _directory(text: str) -> Path:
-    if not text:
-        raise ValueError("must be a directory")
-    return Path(text).expanduser()
+    try:
+        return address.path(text)
+    except ValueError:
+        raise ValueError("must be a directory") from None
 
 
-def _store(scheme: str) -> Callable[[str], str]:
+def _store(*schemes: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if text != EMBEDDED and not text.startswith((f"{scheme}://", f"{scheme}+")):
-            raise ValueError(f"must be {EMBEDDED} or an address that begins with {scheme}://")
-        return text
+        if address.scheme(text) not in schemes or "://" not in text:
+            raise ValueError(f"must be an address that begins with {' or '.join(f'{one}://' for one in schemes)}")
+        address.check(text)
+        return address.normal(text)
+
+    return read
+
+
+def _embedded_or(*schemes: str) -> Callable[[str], str]:
+    read_address = _store(*schemes)
+
+    def read(text: str) -> str:
+        if text == EMBEDDED:
+            return text
+        if not address.scheme(text):
+            raise ValueError(f"must be {EMBEDDED} or an address that begins with {schemes[0]}://")
+        return read_address(text)
 
     return read
 
@@ -117,11 +136,13 @@ class Settings:
     )
     event_store: str = field(
         default=EMBEDDED,
-        metadata=_as(_store("esdb"), "where the events are: embedded, or EventStoreDB at esdb://HOST:PORT?OPTIONS"),
+        metadata=_as(
+            _embedded_or(*EVENT_STORES), "where the events are: embedded, or EventStoreDB at esdb://HOST:PORT?OPTIONS"
+        ),
     )
     views: str = field(
         default=EMBEDDED,
-        metadata=_as(_store("mongodb"), "where the views are: embedded, or MongoDB at mongodb://HOST:PORT/DATABASE"),
+        metadata=_as(_embedded_or(*VIEWS), "where the views are: embedded, or MongoDB at mongodb://HOST:PORT/DATABASE"),
     )
     sink: tuple[SinkAddress, ...] = field(
         default=(),
@@ -184,7 +205,7 @@ class Settings:
     def stores(self) -> str:
         """Where the bank's data is, to be shown to people."""
         here = str(self.data.resolve())
-        parts = [here if is_embedded(at) else without_credentials(at) for at in (self.event_store, self.views)]
+        parts = [here if is_embedded(at) else address.shown(at) for at in (self.event_store, self.views)]
         return " and ".join(dict.fromkeys(parts))
 
 
@@ -220,8 +241,8 @@ def _read(setting: Field[Any], source: str, text: str) -> Any:
     try:
         return setting.metadata["read"](text)
     except ValueError as error:
-        # An address may hold a password, that of a sink also behind its ?.
-        shown = "what was given" if "@" in text or "?" in text else repr(text)
+        # An address may hold a password, also where nobody would look for one.
+        shown = "what was given" if re.search("[@?]|://", text) else repr(text)
         raise BadSetting(f"{source} {error}, not {shown}") from None
 
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import NamedTuple, TextIO
 
+from openbank.tracebacks import trace
+
 FLUSH_SECONDS = 0.05
 LINES_MAX = 500
 
@@ -28,7 +30,9 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
     handler = _Handler(stream or sys.stderr, JsonFormatter() if format == "json" else ConsoleFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    # Libraries say at "debug" what they send, personal data and all.
+    root.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    logging.getLogger("openbank").setLevel(level.upper())
     # No line shows them.
     logging.logThreads = False
     logging.logProcesses = False
@@ -125,7 +129,16 @@ class _Clock:
 
 def _line(record: logging.LogRecord) -> Line:
     values = record.__dict__.get("values", {})
-    return Line(record.created, record.levelno, record.name, record.getMessage(), values)
+    message = record.getMessage()
+    if record.name == "asyncio":
+        # What follows is a task with its exception, in words that nobody has checked.
+        message = message.partition("\n")[0]
+    return Line(record.created, record.levelno, record.name, message, values)
+
+
+def _exception(record: logging.LogRecord) -> str:
+    error = record.exc_info[1] if record.exc_info else None
+    return trace(error) if error is not None else ""
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -142,7 +155,8 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = self.line(_line(record))
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        exception = _exception(record)
+        return f"{text}\n{exception}" if exception else text
 
 
 class JsonFormatter(logging.Formatter):
@@ -158,8 +172,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = self._fields(_line(record))
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+        if exception := _exception(record):
+            fields["exception"] = exception
         return self._encode(fields)
 
     def _fields(self, line: Line) -> dict[str, object]:

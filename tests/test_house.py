@@ -14,18 +14,20 @@ HOUSE = ROOT / "openbank"
 # its modules but adapters, a module for itself; a module with a line of its own has that line and not its room's.
 MAY_IMPORT: dict[str, set[str]] = {
     "domain": set(),
-    "config": {"sinks.address"},
+    "address": set(),
+    "config": {"address", "sinks.address"},
     "datadir": {"disk"},
     "disk": set(),
-    "logs": set(),
+    "logs": {"tracebacks"},
     "pause": set(),
-    "eventstore": {"domain", "disk", "pause"},
-    "views": {"domain", "disk", "eventstore", "pause"},
+    "tracebacks": set(),
+    "eventstore": {"domain", "address", "disk", "pause"},
+    "views": {"domain", "address", "disk", "eventstore", "pause"},
     "commands": {"domain", "eventstore"},
     "queries": {"domain", "eventstore.port", "views.port"},
     "feeds": {"domain", "eventstore"},
     "publishing": {"domain", "eventstore"},
-    "sinks": {"domain", "disk", "eventstore", "publishing"},
+    "sinks": {"domain", "address", "disk", "eventstore", "publishing"},
     "sinks.mongo": {"eventstore", "views.port", "views.mongo.link"},
     "rpc": {
         "logs",
@@ -58,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server",
     },
     "verify": {"domain", "eventstore", "views"},
-    "cli": {"config", "logs", "disk", "app", "verify", "rpc.probe", "client"},
+    "cli": {"address", "config", "logs", "disk", "app", "verify", "rpc.probe", "client"},
     "__main__": {"cli.main"},
 }
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from openbank import config
 from openbank.cli.errors import CommandFailed
-from openbank.cli.parsers import Commands
+from openbank.cli.parsers import Commands, path
 from openbank.config import Settings
 
 
@@ -18,7 +17,7 @@ def add(commands: Commands) -> None:
         description="Copies the bank's events to a file, also while it is served. To restore, put the file as"
         " events.db into an empty data directory; views are rebuilt from it.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="must not be there yet")
+    parser.add_argument("file", type=path, metavar="FILE", help="must not be there yet")
     config.add_flags(parser, "data")
     parser.set_defaults(run=run)
 

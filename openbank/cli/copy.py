@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbank import config
+from openbank import address, config
 from openbank.cli import grpc_log
 from openbank.cli.errors import EXIT_INTERRUPTED, CommandFailed
 from openbank.cli.event_loop import loop_factory
@@ -41,21 +42,29 @@ def run(_: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.app import CANNOT_COPY, copy
 
-    source, target = (config.without_credentials(place) for place in (flags.source, flags.target))
-    print(f"copying the bank in {source} to {target}", flush=True)
+    source, target = (_read(flag, place) for flag, place in (("--from", flags.source), ("--to", flags.target)))
+    shown = address.shown(str(target))
+    print(f"copying the bank in {address.shown(str(source))} to {shown}", flush=True)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            copied = runner.run(copy(flags.source, flags.target, _Progress()))
+            copied = runner.run(copy(source, target, _Progress()))
     except CANNOT_COPY as error:
         raise CommandFailed(f"the copy is not complete: {error}") from error
     except KeyboardInterrupt:
         why = "the copy is not complete: interrupted; the same command goes on where it stopped"
         raise CommandFailed(why, EXIT_INTERRUPTED) from None
     print(
-        f"complete: {target} has all {copied.events:,} events, {copied.appended:,} of them new;"
+        f"complete: {shown} has all {copied.events:,} events, {copied.appended:,} of them new;"
         " each was read back, and is what the source has"
     )
     return 0
+
+
+def _read(flag: str, place: str) -> str | Path:
+    try:
+        return config.read_place(place)
+    except ValueError as error:
+        raise CommandFailed(f"{flag} {error}") from None
 
 
 class _Progress:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from openbank import config
 from openbank.cli import accept_loss, backup, copy, health, serve, sinks, tail, verify
 from openbank.cli.errors import EXIT_FAILED, CommandFailed
+from openbank.cli.parsers import Parser
 from openbank.config import BadSetting
 
 COMMANDS = (serve, backup, accept_loss, verify, copy, tail, sinks, health)
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="openbank", description="An event-sourced bank of persons and accounts.")
+    parser = Parser(prog="openbank", description="An event-sourced bank of persons and accounts.")
     parser.add_argument("--version", action="version", version=f"openbank {version('openbank')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -58,7 +58,7 @@ class UnknownEventType(Exception):
 
 
 class UndecodableEvent(Exception):
-    """A stored payload that is not its type's message."""
+    """A stored payload that is not its type's message. Says nothing of its content, which may be a person's data."""
 
 
 class _Codec(NamedTuple):
@@ -86,7 +86,7 @@ def decode(type_name: str, data: bytes, aggregate_id: str) -> DomainEvent:
     try:
         return codec.decode(codec.message.FromString(data), aggregate_id)
     except (DecodeError, ValueError) as error:
-        raise UndecodableEvent(f"{type_name}: {error}") from error
+        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from error
 
 
 def encode_snapshot(account: Versioned[Account]) -> bytes:
@@ -132,7 +132,7 @@ def from_json(type_name: str, json: bytes) -> bytes:
     try:
         message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError) as error:
-        raise UndecodableEvent(f"{type_name}: {error}") from error
+        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from error
     return message.SerializeToString(deterministic=True)
 
 

@@ -11,6 +11,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from openbank import address
+
 STRUCTURED = "structured"
 BINARY = "binary"
 BATCHED = "batched"
@@ -22,6 +24,7 @@ MODES = {"http": (STRUCTURED, BINARY, BATCHED), "https": (STRUCTURED, BINARY, BA
 """By the scheme of the URL; the first is the default."""
 STARTS = (BEGINNING, LIVE)
 NAME_LENGTH_MAX = 200
+SUBJECT_LENGTH_MAX = 200
 
 _NAMED = re.compile(r"([A-Za-z0-9_-]{1,64})=(.*)")
 _SUBJECT = re.compile(r"/?|/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -42,15 +45,24 @@ class SinkAddress(NamedTuple):
     @property
     def shown(self) -> str:
         """The URL for people, without what may be secret: user, password and query."""
-        return _shown(self.url)
+        return address.shown(self.url)
 
 
 def parse(text: str) -> SinkAddress:
-    """Reads `URL` or `NAME=URL`. Raises ValueError, which says what it must be and does not repeat it."""
+    """Reads `URL` or `NAME=URL`. Raises ValueError, which names the sink and does not repeat the address."""
     named = _NAMED.fullmatch(text)
-    name, address = named.groups() if named else ("", text)
-    url, _, fragment = address.partition("#")
+    name, whole = named.groups() if named else ("", text)
+    try:
+        return _parse(name, whole)
+    except ValueError as error:
+        # Not the address: as long as it is wrong nobody knows which part of it is secret.
+        raise ValueError(f"{error} (the sink {name})" if name else str(error)) from None
+
+
+def _parse(name: str, whole: str) -> SinkAddress:
+    url, _, fragment = whole.partition("#")
     scheme = _scheme(url)
+    _check(scheme, whole)
     options = _options(fragment)
     mode = options.pop("mode", MODES[scheme][0])
     if mode not in MODES[scheme]:
@@ -60,16 +72,16 @@ def parse(text: str) -> SinkAddress:
         raise ValueError(f"must have a start of {' or '.join(STARTS)}")
     if options:
         raise ValueError(f"must have no options but mode and start behind #, such as {min(options)}")
-    name = name or _shown(url)
+    name = name or address.shown(url)
     if len(name) > NAME_LENGTH_MAX:
         raise ValueError("must have a name (NAME=URL): the URL is too long to be one")
-    return SinkAddress(name, url, mode, start)
+    return SinkAddress(name, address.normal(url), mode, start)
 
 
 def parse_all(texts: list[str]) -> tuple[SinkAddress, ...]:
     """Raises ValueError, also for two of one name."""
     addresses = tuple(parse(text) for text in texts)
-    names = [address.name for address in addresses]
+    names = [one.name for one in addresses]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"must have a name of its own (NAME=URL) for each sink: {name} is there twice")
@@ -77,16 +89,21 @@ def parse_all(texts: list[str]) -> tuple[SinkAddress, ...]:
 
 
 def _scheme(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in MODES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isprintable() or " " in url:
+    scheme = address.scheme(url)
+    if scheme not in MODES or "://" not in url:
         raise ValueError("must be URL or NAME=URL, the name of [A-Za-z0-9_-], the URL of https://, http:// or nats://")
-    if parts.scheme == NATS and not _SUBJECT.fullmatch(parts.path):
+    return scheme
+
+
+def _check(scheme: str, whole: str) -> None:
+    address.check(whole)
+    address.host(whole)
+    parts = urlsplit(whole)
+    user = parts.netloc.rpartition("@")[0].partition(":")[0]
+    if scheme != NATS and "%3a" in user.lower():
+        raise ValueError("must have a user without a colon: HTTP can't send one")
+    if scheme == NATS and not (_SUBJECT.fullmatch(parts.path) and len(parts.path) <= SUBJECT_LENGTH_MAX):
         raise ValueError("must have, as the path of nats://, what subjects begin with: letters, digits, _, - and dots")
-    return parts.scheme
 
 
 def _options(fragment: str) -> dict[str, str]:
@@ -94,8 +111,3 @@ def _options(fragment: str) -> dict[str, str]:
         return dict(parse_qsl(fragment, strict_parsing=True)) if fragment else {}
     except ValueError:
         raise ValueError("must have options of the form mode=batched&start=live behind #") from None
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -15,6 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.eventstore.port import StoreDamaged
 from openbank.logs import ConsoleFormatter, JsonFormatter, configure, tell
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller, john_doe, opening, refused, request_id, until, usd
@@ -123,6 +124,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], StringIO]:
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(logging.getLogger("openbank"), "level", logging.NOTSET)
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "_srcfile"):
         monkeypatch.setattr(logging, name, getattr(logging, name))
     monkeypatch.setattr(time, "time", lambda: NOON / 1e6)
@@ -162,6 +164,33 @@ async def test_lines_of_calls_wait_for_one_another_and_no_other_line_waits(
     tell(logger, logging.INFO, "call", {"number": 3})
     logger.info("something else")
     assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["number=1", "number=2", "number=3", "else"]
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_a_traceback_says_where_and_what_kind_but_not_what_the_exception_quotes(
+    logged: Callable[[str], StringIO], format: str
+) -> None:
+    stream, name = logged(format), "Jane Roe"
+    try:
+        try:
+            (name + "ß").encode("ascii")
+        except UnicodeError as error:
+            raise ExceptionGroup(name, [KeyError(name), error]) from ValueError(name)
+    except ExceptionGroup:
+        logging.getLogger("openbank.part").exception("part has failed")
+    logging.getLogger("openbank.part").error("again", exc_info=StoreDamaged("position 7"))
+    text = stream.getvalue()
+    assert name not in text
+    for said in ("test_log_lines.py", "UnicodeEncodeError", "KeyError", "ValueError", "StoreDamaged: position 7"):
+        assert said in text
+
+
+def test_libraries_say_nothing_at_debug(logged: Callable[[str], StringIO]) -> None:
+    """MongoDB's driver would log each command, with all that a person told the bank."""
+    logged("console")
+    configure("debug", "console")
+    assert logging.getLogger("openbank.calls").isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger("pymongo.command").isEnabledFor(logging.INFO)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

@@ -32,15 +32,44 @@ def test_a_name_is_before_an_equals_sign_and_options_are_behind_a_hash() -> None
     [
         ("crm", "must be URL or NAME=URL"),
         ("ftp://crm.example", "must be URL or NAME=URL"),
-        ("https://", "must be URL or NAME=URL"),
-        ("https://crm.example:port", "must be URL or NAME=URL"),
+        ("https://", "must have HOST or HOST:PORT"),
+        ("https://:443/", "must have HOST or HOST:PORT"),
+        ("https://crm.example:port", "must have HOST or HOST:PORT"),
+        ("https://crm.example:0", "must have a port from 1 to 65535"),
+        ("https://crm.example:65536", "must have a port from 1 to 65535"),
+        ("https://crm.example:-1", "must have HOST or HOST:PORT"),
+        ("https://a.example,b.example/", "must have one host"),
+        (f"https://{'x' * 64}.example/", "63 characters at most"),
+        (f"https://{'a.' * 127}example/", "63 characters at most"),
+        ("https://crm..example/", "63 characters at most"),
+        ("https://-crm.example/", "63 characters at most"),
+        ("https://crm!.example/", "63 characters at most"),
+        (f"https://{'ä' * 64}.example/", "international name"),
+        ("https://300.1.1.1/", "a name or an IP address"),
+        ("https://[::1/", "must have HOST or HOST:PORT"),
+        ("https://[::zz]/", "must have HOST or HOST:PORT"),
+        ("https://me:pa/ss@crm.example/", "written as %25, %2F"),
+        ("https://me:12/ss@crm.example/", "written as %25, %2F"),
+        ("https://me:12#ss=word@crm.example/", "written as %25, %2F"),
+        ("https://me:12?ss@crm.example/", "written as %25, %2F"),
+        ("https://me:p@ss@crm.example/", "written as %25, %2F"),
+        ("https://me:%zz@crm.example/", "written as %25, %2F"),
+        ("https://me:%e4@crm.example/", "a user and password in UTF-8"),
+        ("https://me:a%0ab@crm.example/", "without control characters"),
+        ("https://m%3Ae:secret@crm.example/", "a user without a colon"),
+        ("https:/crm.example/", "must be URL or NAME=URL"),
+        ("tls://bus.example/", "must be URL or NAME=URL"),
+        ("nats://bus.example/.a", "what subjects begin with"),
+        ("nats://bus.example/a..b", "what subjects begin with"),
+        ("nats://bus.example/a.*", "what subjects begin with"),
+        (f"nats://bus.example/{'x' * 300}", "what subjects begin with"),
         ("my crm=https://crm.example", "must be URL or NAME=URL"),
         ("https://crm.example#mode=fast", "must have a mode of structured, binary, batched for https://"),
         ("nats://bus.example#mode=batched", "must have a mode of structured, binary for nats://"),
         ("https://crm.example#start=middle", "must have a start of beginning or live"),
         ("https://crm.example#speed=high", "no options but mode and start behind #, such as speed"),
         ("https://crm.example#fast", "options of the form"),
-        ("nats://bus.example/two words", "must be URL or NAME=URL"),
+        ("nats://bus.example/two words", "without spaces"),
         ("nats://bus.example/a.>", "what subjects begin with"),
         (f"https://crm.example/{'x' * 200}", "too long"),
     ],
@@ -71,3 +100,27 @@ def test_a_refusal_repeats_no_secret() -> None:
         with pytest.raises(BadSetting) as refused:
             settings({"sink": [text]}, {})
         assert "secret" not in str(refused.value)
+
+
+def test_a_refusal_names_the_sink() -> None:
+    with pytest.raises(BadSetting, match=r"63 characters at most each \(the sink crm\), not what was given"):
+        settings({"sink": [f"crm=https://{'x' * 64}.example/", "https://b.example"]}, {})
+
+
+def test_a_scheme_is_read_in_any_case() -> None:
+    assert parse("HTTPS://Crm.example/").url == "https://Crm.example/"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://straße.example/",
+        "https://münchen.example:8443/",
+        "https://[::1]:8443/",
+        "https://127.0.0.1/",
+        "https://crm_1.internal./",
+        "https://me:%E2%82%AC%C3%A4€ä@crm.example/",
+    ],
+)
+def test_what_can_work_is_taken(url: str) -> None:
+    assert parse(f"crm={url}").url == url

@@ -603,3 +603,21 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.005)
     raise TimeoutError
+
+
+async def test_what_the_server_says_of_an_operation_is_not_repeated(database: str) -> None:
+    """It quotes the operation, with all that a person told the bank."""
+    views = await MongoViews.open(database)
+    people = views.link.documents("people")
+    await people.insert_one({"_id": "John Doe"})
+    for call in (
+        lambda: people.insert_one({"_id": "John Doe", "birth_date": "1990-01-31"}),
+        lambda: people.insert_many([{"_id": "John Doe", "birth_date": "1990-01-31"}]),
+        lambda: people.update_one({}, {"$no_such": {"full_name": "John Doe", "birth_date": "1990-01-31"}}),
+    ):
+        with pytest.raises(ViewsUnavailable) as refused:
+            await views.link.call(call)
+        assert "John" not in str(refused.value)
+        assert "1990" not in str(refused.value)
+        assert "Error" in str(refused.value)
+    await views.close()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_target
+from openbank.cli.parsers import Commands, add_target, path
 from openbank.config import Settings
 
 
@@ -42,7 +41,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--resume",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="keep in FILE how far it has come, and go on from there the next time; --from counts for the first",
     )

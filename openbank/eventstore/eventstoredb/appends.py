@@ -305,7 +305,7 @@ async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.B
     except MaximumAppendSizeExceededError as error:
         raise AppendTooLarge(stream) from error
     except BadRequestError as error:
-        raise ValueError(f"EventStoreDB refused an append to {stream}: {error}") from error
+        raise ValueError(f"EventStoreDB refused an append to {stream}") from error
     except AccessDeniedError as error:
         raise StoreUnavailable(f"EventStoreDB denied an append to {stream}") from error
     except EventStoreDBClientException:

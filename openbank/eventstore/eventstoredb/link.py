@@ -32,6 +32,7 @@ from esdbclient.exceptions import (
 )
 from esdbclient.streams import AsyncCatchupSubscription, AsyncReadResponse, StreamState
 
+from openbank import address
 from openbank.eventstore.port import StoreDamaged, StoreRefused, StoreUnavailable
 
 CONNECT_SECONDS = 2.0
@@ -67,11 +68,13 @@ class Link:
     """
 
     def __init__(self, uri: str) -> None:
-        """Raises StoreRefused for an address that can't be one. Its text has no part of the address: passwords are."""
+        """Raises StoreRefused for an address that can't be one; its text holds no secret of the address."""
         try:
+            address.check(uri)
             self._client = AsyncEventStoreDBClient(uri)
-        except (ValueError, OSError) as error:
-            raise StoreRefused(f"not an address of EventStoreDB: {str(error).replace(uri, '...')}") from None
+        except Exception as error:
+            # The client's own checks are of many kinds, assertions among them.
+            raise StoreRefused(f"not an address of EventStoreDB: {address.reason(error, uri)}") from None
         spec = self._client.connection_spec
         if spec.options.NodePreference != NODE_PREFERENCE_LEADER:
             # What was acknowledged must be there for whoever reads next, and followers lag.

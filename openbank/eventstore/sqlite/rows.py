@@ -77,7 +77,7 @@ def from_row(row: Row, stream: str, type_name: str) -> RecordedEvent:
         if checksum(event) == stored:
             return event
     except (AttributeError, TypeError, ValueError, struct.error) as error:
-        raise StoreDamaged(f"a column of an event has another type than it was written with: {error}") from error
+        raise StoreDamaged("a column of an event has another type than it was written with") from error
     raise StoreDamaged(f"the event at position {position} is not what was written")
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ReadPreference
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
+from openbank import address
 from openbank.views.port import ViewsUnavailable
 
 DATABASE = "openbank"
@@ -43,12 +45,14 @@ class Link:
     def __init__(self, uri: str) -> None:
         """Raises ViewsUnavailable for what is no URI of MongoDB."""
         try:
+            address.check(uri)
             given = parse_uri(uri)
             options = {name: value for name, value in OPTIONS.items() if name not in given["options"]}
             self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **options)
             name = self._client.get_default_database(DATABASE).name
-        except (PyMongoError, ValueError) as error:
-            raise ViewsUnavailable(f"the URI of the views cannot be used: {error}") from error
+        except Exception as error:
+            # The driver's own checks are of many kinds: dnspython's, ssl's, OSError for a file of certificates.
+            raise ViewsUnavailable(f"the URI of the views cannot be used: {address.reason(error, uri)}") from None
         self.name = f"MongoDB at {','.join(f'{host}:{port}' for host, port in given['nodelist'])}, database {name}"
         """For people; without credentials."""
         self.trouble: str | None = None
@@ -87,9 +91,10 @@ class Link:
             raise self._lost(self.trouble or f"{self.name}: no answer within {seconds:g} s") from None
         except ConnectionFailure as error:
             # What follows is the driver's view of the world, in many words.
-            raise self._lost(f"{self.name}: {str(error).partition(' (configured timeouts')[0]}") from error
+            text = re.split(r" \(configured timeouts|, full error", str(error), maxsplit=1)[0]
+            raise self._lost(f"{self.name}: {text}") from error
         except PyMongoError as error:
-            raise ViewsUnavailable(f"{self.name}: {error}") from error
+            raise ViewsUnavailable(f"{self.name}: {_reason(error)}") from None
 
     def _lost(self, trouble: str) -> ViewsUnavailable:
         """Calls under way, or waiting for one of motor's threads, would find out the same one after the other."""
@@ -102,3 +107,19 @@ class Link:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _reason(error: PyMongoError) -> str:
+    """What went wrong, without the server's own text and the driver's: they quote the operation, with personal data."""
+    parts = [type(error).__name__]
+    if isinstance(error, OperationFailure):
+        details = error.details if isinstance(error.details, dict) else {}
+        codes = [error, *details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+        parts += dict.fromkeys(str(code) for code in map(_code, codes) if code is not None)
+        parts += [name for name in [details.get("codeName")] if isinstance(name, str)]
+    return " ".join(parts)
+
+
+def _code(error: object) -> int | None:
+    code = error.get("code") if isinstance(error, dict) else getattr(error, "code", None)
+    return code if isinstance(code, int) else None
