@@ -14,8 +14,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "backup",
         help="copy the bank's events to a file",
-        description="Copies the bank's events to a file, also while it is served. To restore, put the file as"
-        " events.db into an empty data directory; views are rebuilt from it.",
+        description="Copies the bank's events to a file, also while it is served, and checks the copy.",
     )
     parser.add_argument("file", type=path, metavar="FILE", help="must not be there yet")
     config.add_flags(parser, "data")
@@ -23,11 +22,11 @@ def add(commands: Commands) -> None:
 
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
-    from openbank.app import backup
+    from openbank.app import CANNOT_START, backup
 
     try:
         backup(settings.data, flags.file)
-    except OSError as error:
+    except CANNOT_START as error:
         raise CommandFailed(f"no backup was made: {error}") from error
     print(f"{flags.file} holds the events of {settings.data.resolve()}")
     return 0

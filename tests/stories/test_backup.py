@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 
@@ -65,8 +66,33 @@ async def test_a_token_from_after_the_backup_is_out_of_range_in_the_restored_ban
         assert told.reason == "POSITION_OUT_OF_RANGE"
 
 
-async def test_a_backup_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
-    code, out, err = await run_openbank("backup", str(tmp_path / "copy.db"), "--data", str(tmp_path / "nothing"))
+async def test_of_two_backups_at_once_to_one_file_one_succeeds(process: ServerProcess, tmp_path: Path) -> None:
+    async with Caller(process.address) as bank:
+        await bank.open()
+    command = ("backup", str(tmp_path / "copy.db"), "--data", str(tmp_path / "data"))
+    (first, _, told), (second, _, told_too) = await asyncio.gather(run_openbank(*command), run_openbank(*command))
+    assert sorted((first, second)) == [0, 2]
+    assert (told + told_too).count("\n") == 1
+    assert (tmp_path / "copy.db").stat().st_size > 0
+    assert sorted(os.listdir(tmp_path)) == ["copy.db", "data"]
+
+
+@pytest.mark.parametrize(
+    ("data", "file", "told"),
+    [
+        ("nothing", "copy.db", "nothing/events.db is not there"),
+        ("data", "missing/copy.db", "there is no directory"),
+        ("data", "data", "data exists"),
+    ],
+)
+async def test_a_backup_that_cannot_be_made_is_one_line(
+    settings: Settings, tmp_path: Path, data: str, file: str, told: str
+) -> None:
+    async with serving(settings):
+        pass
+    code, out, err = await run_openbank("backup", str(tmp_path / file), "--data", str(tmp_path / data))
     assert (code, out) == (2, "")
+    assert err.startswith("openbank: no backup was made: ")
+    assert told in err
     assert err.count("\n") == 1
-    assert not (tmp_path / "copy.db").exists()
+    assert os.listdir(tmp_path) == ["data"]

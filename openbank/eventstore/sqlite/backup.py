@@ -2,41 +2,117 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from openbank.disk import create, sync
+from openbank.disk import PRIVATE_FILE, sync
+from openbank.eventstore.port import StoreRefused
 from openbank.eventstore.sqlite.schema import FILE
+from openbank.eventstore.sqlite.whole import Contents, examine
+from openbank.sqlite_file import SIDE_FILES, read_only, use_rollback_mode
+
+STEP_PAGES = 1_000
+"""Copied at a time: between two steps, a signal can end the backup."""
 
 
-def backup(directory: Path, file: Path) -> None:
-    """Copies the log to `file`, a consistent state of it, also while a server writes. Put it back as events.db.
+def backup(directory: Path, file: Path) -> Contents:
+    """Copies the log to `file`, a consistent state of it, also while a server writes; `restore` puts it back.
 
-    Raises FileNotFoundError without a log, FileExistsError for a file that is there, OSError where it can't be made.
+    The file is complete, checked and durable when this returns, or it is not there. Raises FileNotFoundError without a
+    log or without the directory of `file`, FileExistsError for a file that is there, other OSErrors where it can't be
+    made, StoreRefused for a log that is damaged.
     """
-    source_path = directory / FILE
-    if not source_path.exists():
-        raise FileNotFoundError(f"{source_path} is not there")
-    if file.exists():
-        raise FileExistsError(f"{file} exists")
+    source = directory / FILE
+    if not source.exists():
+        raise FileNotFoundError(f"{source} is not there")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"there is no directory {file.parent}")
+    if directory.resolve() == file.parent.resolve() and file.name.startswith((FILE, "views.db", "sinks.db")):
+        raise FileExistsError(f"{file} is a name that the bank itself uses")
+    with _unfinished(file) as unfinished:
+        try:
+            _copy(source, unfinished)
+            contents = examine(unfinished)
+        except sqlite3.Error as error:
+            raise OSError(f"{source} can't be copied to {unfinished}: {error}") from error
+        except StoreRefused as error:
+            raise StoreRefused(str(error).replace(str(unfinished), str(source))) from error
+        sync(unfinished)
+        unfinished.rename(file)
+        sync(file.parent)
+    return contents
+
+
+@contextmanager
+def _unfinished(file: Path) -> Iterator[Path]:
+    """An empty file beside `file` that nobody else writes, gone at the end. One left by a kill is used again."""
     unfinished = file.with_name(f"{file.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    create(unfinished)
-    source = sqlite3.connect(f"{source_path.resolve().as_uri()}?mode=ro", uri=True)
-    copy = sqlite3.connect(unfinished)
+    descriptor = _hold(unfinished, file)
     try:
-        source.backup(copy)
-        # One file that needs no -wal beside it.
-        copy.execute("PRAGMA journal_mode = DELETE")
+        if os.path.lexists(file):
+            raise FileExistsError(f"{file} exists")
+        _remove_side_files(unfinished)
+        os.ftruncate(descriptor, 0)
+        yield unfinished
+    finally:
+        if _is_at(descriptor, unfinished):
+            unfinished.unlink()
+        _remove_side_files(unfinished)
+        os.close(descriptor)
+
+
+def _hold(unfinished: Path, file: Path) -> int:
+    """A descriptor with the lock on the file that has this name."""
+    while True:
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise FileExistsError(f"another backup to {file} is being made") from None
+        # Its owner may have renamed or removed it between the two calls.
+        if _is_at(descriptor, unfinished):
+            os.fchmod(descriptor, PRIVATE_FILE)
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_side_files(path: Path) -> None:
+    for suffix in SIDE_FILES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _copy(source_path: Path, path: Path) -> None:
+    with closing(read_only(source_path)) as source, closing(_unjournaled(path)) as copy:
+        # One snapshot for all steps, or every commit between two of them would start the copy over.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(copy, pages=STEP_PAGES, progress=_let_signals_in)
+    use_rollback_mode(path)
+    with closing(_unjournaled(path)) as copy:
         # A log of its own from here on: put back, it is not the log whose views and mark may be further than it is.
         copy.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
-        copy.commit()
-    except sqlite3.Error as error:
-        raise OSError(f"{source_path} can't be copied to {unfinished}: {error}") from error
-    finally:
-        copy.close()
-        source.close()
-    sync(unfinished)
-    unfinished.rename(file)
-    sync(file.parent)
+
+
+def _unjournaled(path: Path) -> sqlite3.Connection:
+    """What is not finished need not survive, and is synced as a whole in the end."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
+def _let_signals_in(*_: int) -> None:
+    """Python runs its signal handlers only between two steps of its own."""

@@ -43,15 +43,7 @@ class LogFile:
         self.bank_id, self.store_id = str(meta["bank_id"]), str(meta["store_id"])
 
     def events(self) -> Iterator[RecordedEvent | str]:
-        """All of them in order; for one that is damaged, what is wrong with it."""
-        try:
-            for *row, stream, type_name in self._connection.execute(_EVENTS):
-                try:
-                    yield from_row(tuple(row), stream or "", type_name or "")
-                except StoreDamaged as error:
-                    yield str(error)
-        except sqlite3.Error as error:
-            yield f"the events can't be read any further: {error}"
+        return read_events(self._connection)
 
     def faults(self, end: int) -> Iterator[str]:
         """What is wrong with the file, whose events end at the position `end`: its pages, its indexes, its end."""
@@ -69,3 +61,15 @@ class LogFile:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def read_events(connection: sqlite3.Connection) -> Iterator[RecordedEvent | str]:
+    """All of them in order; for one that is damaged, what is wrong with it."""
+    try:
+        for *row, stream, type_name in connection.execute(_EVENTS):
+            try:
+                yield from_row(tuple(row), stream or "", type_name or "")
+            except StoreDamaged as error:
+                yield str(error)
+    except sqlite3.Error as error:
+        yield f"the events can't be read any further: {error}"

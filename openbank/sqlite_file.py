@@ -1,0 +1,87 @@
+"""SQLite files on disk, as they are before SQLite itself opens them for writing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+MAGIC = b"SQLite format 3\0"
+HEADER_BYTES = 100
+WAL_HEADER_BYTES = 32
+SIDE_FILES = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database, by what it adds to the name."""
+_JOURNAL_MODE_AT = 18
+_ROLLBACK_MODE = bytes((1, 1))
+
+
+class Unreadable(OSError):
+    """A database cannot be read without write permission for its directory; the message says so in one line."""
+
+
+class Header(NamedTuple):
+    """The first bytes of a database. Sizes are in bytes."""
+
+    page_size: int
+    pages: int
+
+
+def read_header(path: Path) -> Header | None:
+    """None for a file that is not an SQLite database, or is shorter than a header. Raises OSError."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
+        return None
+    page_size = int.from_bytes(header[16:18], "big")
+    return Header(65_536 if page_size == 1 else page_size, int.from_bytes(header[28:32], "big"))
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file of SIDE_FILES beside the database, where SQLite looks for it: beside the file itself, not a link."""
+    return Path(f"{path.resolve()}{suffix}")
+
+
+def has_wal(path: Path) -> bool:
+    """Whether there is a WAL with more than its header: SQLite replays it into whatever database is beside it."""
+    try:
+        return beside(path, "-wal").stat().st_size > WAL_HEADER_BYTES
+    except FileNotFoundError:
+        return False
+
+
+def read_without_wal(path: Path) -> sqlite3.Connection:
+    """The file alone. Nothing beside it is read, made or locked."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing to the database or its WAL, also while another process does.
+
+    A database that was closed cleanly can be read from a read-only medium. Raises Unreadable, sqlite3.Error.
+    """
+    closed = not beside(path, "-wal").exists()
+    if closed and not os.access(path.resolve().parent, os.W_OK):
+        return read_without_wal(path)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if has_wal(path) and not os.access(path.resolve().parent, os.W_OK):
+            raise Unreadable(
+                f"{path} has a WAL, which can only be read with write permission for {path.resolve().parent}:"
+                " copy the whole directory to a place that can be written"
+            ) from error
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def use_rollback_mode(path: Path) -> None:
+    """Makes a copy of a database in WAL mode one file that needs nothing beside it. Nobody may have it open."""
+    with path.open("r+b") as file:
+        file.seek(_JOURNAL_MODE_AT)
+        file.write(_ROLLBACK_MODE)
