@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from io import UnsupportedOperation
 from typing import NamedTuple, TextIO
 
+from openbank.log_writer import LogWriter
 from openbank.tracebacks import trace
 
 FLUSH_SECONDS = 0.05
@@ -77,17 +80,17 @@ class _Handler(logging.Handler):
     as much as all the rest of it. No other line waits, nor a warning, nor one where there is no event loop.
     """
 
-    def __init__(self, stream: TextIO, formatter: ConsoleFormatter | JsonFormatter) -> None:
+    def __init__(self, stream: TextIO | None, formatter: ConsoleFormatter | JsonFormatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self._make = formatter.line
-        self._stream = stream
         self._lines: list[str] = []
+        self._writer = _writer(stream, self._dropped)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._lines.append(self.format(record))
-            self.flush()
+            self._hand_over()
         except Exception:
             self.handleError(record)
 
@@ -95,19 +98,50 @@ class _Handler(logging.Handler):
         lines = self._lines
         lines.append(self._make(line))
         if line.level >= logging.WARNING or len(lines) >= LINES_MAX:
-            self.flush()
+            self._hand_over()
         elif len(lines) == 1:
             try:
-                asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+                asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._hand_over)
             except RuntimeError:
-                self.flush()
+                self._hand_over()
 
     def flush(self) -> None:
+        """Waits a moment for all lines to be written: for the end of the process."""
+        self._hand_over()
+        self._writer.flush()
+
+    def _hand_over(self) -> None:
         with self.lock or nullcontext():
             lines, self._lines = self._lines, []
-        if lines:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+            if lines:
+                self._writer.write(lines)
+
+    def _dropped(self, count: int) -> str:
+        values = {"count": count, "reason": "nobody took them for too long"}
+        return self._make(Line(time.time(), logging.WARNING, __name__, "log lines were dropped", values))
+
+
+class _StreamWriter:
+    """Writes to a stream that is no file, and so never blocks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, lines: Sequence[str]) -> None:
+        self._stream.write("\n".join(lines) + "\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _writer(stream: TextIO | None, dropped: Callable[[int], str]) -> LogWriter | _StreamWriter:
+    if stream is None:
+        # The process was started without standard error.
+        return LogWriter(os.open(os.devnull, os.O_WRONLY), dropped)
+    try:
+        return LogWriter(stream.fileno(), dropped)
+    except UnsupportedOperation:
+        return _StreamWriter(stream)
 
 
 class _Clock:

@@ -38,6 +38,8 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve_until_told(settings))
     except CANNOT_START as error:
+        # They come before the line that says why it ended.
+        logging.shutdown()
         raise CommandFailed(str(error)) from error
     return _end()
 

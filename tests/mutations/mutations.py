@@ -355,6 +355,20 @@ MUTATIONS = (
         "        if len(data) > 1 << 20:\n",
         "tests/rpc/test_large_requests.py",
     ),
+    Mutation(
+        "lines that nobody takes wait in memory without a limit",
+        "openbank/log_writer.py",
+        "            if self._given - self._taken + len(text) > self._waiting_length_max:\n",
+        "            if not text:\n",
+        "tests/test_log_writer.py",
+    ),
+    Mutation(
+        "the end of the process does not wait for the log",
+        "openbank/log_writer.py",
+        "        written.wait(FLUSH_SECONDS_MAX)\n",
+        "        pass\n",
+        "tests/test_log_writer.py",
+    ),
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",
