@@ -51,7 +51,7 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
         # fingerprint, which tells it from a caller's.
         request = request._replace(id=os.urandom(16))
     if known:
-        await check_claim(bank, request)
+        request = (await check_claim(bank, request)).request
     current = await bank.accounts.load(account_id)
     if replay := await bank.accounts.find(account_id, request):
         return replay
@@ -75,4 +75,11 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
 def _fingerprinted(request: Request, rpc: str, command: Deposit | Withdraw | OpenAccount) -> Request:
     if not request.id:
         return request
-    return Request(request.id, request.correlation_id, request.expected_revision, fingerprint(rpc, command))
+    return Request(
+        request.id,
+        request.correlation_id,
+        request.expected_revision,
+        fingerprint(rpc, command),
+        lambda: (fingerprint(rpc, other) for other in account.in_other_decimals(command)),
+        request.violations,
+    )

@@ -7,6 +7,7 @@ makes room for the next.
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from uuid import UUID
 
 from openbank.commands.bank import Bank
@@ -16,21 +17,30 @@ from openbank.domain.internal import RequestClaimed
 from openbank.domain.request import Request
 
 
-async def check_claim(bank: Bank, request: Request) -> int | None:
-    """The revision at which this request may claim its id; None when it has. Raises RequestIdReused."""
+class Claimable(NamedTuple):
+    """`revision` is where the request may claim its id; None when it has. `request` has the hash of its claim."""
+
+    revision: int | None
+    request: Request
+
+
+async def check_claim(bank: Bank, request: Request) -> Claimable:
+    """Whether this request has claimed its id, or may. Raises InvalidFields, RequestIdReused."""
     current = await bank.requests.load(_key(request))
     if current is None:
-        return 0
-    if current.state.request_hash == request.hash:
-        return None
+        return Claimable(0, request)
+    claimed = current.state.request_hash
+    if request.repeats(claimed):
+        return Claimable(None, request._replace(hash=claimed))
     if await _is_hopeless(bank, request.id, current.state):
-        return current.revision
+        return Claimable(current.revision, request)
+    request.check(None)
     raise RequestIdReused
 
 
 async def claim(bank: Bank, request: Request, claimed: RequestClaimed) -> None:
     """Claims the request's id for it, durably; does nothing where that was done. Raises RequestIdReused."""
-    while (revision := await check_claim(bank, request)) is not None:
+    while (revision := (await check_claim(bank, request)).revision) is not None:
         at = Request(correlation_id=request.correlation_id, expected_revision=revision)
         try:
             await bank.requests.execute(_key(request), lambda _: (claimed,), at)

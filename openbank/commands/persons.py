@@ -26,7 +26,7 @@ async def register_person(bank: Bank, command: RegisterPerson, request: Request)
     today = day_of(bank.clock())
 
     if request.id:
-        await check_claim(bank, request)
+        request = (await check_claim(bank, request)).request
         # Looked for after the state was read: what the state already holds of this request is then found.
         current = await bank.persons.load(person_id)
         if replay := await bank.persons.find(person_id, request):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from openbank.domain.errors import (
@@ -14,7 +16,7 @@ from openbank.domain.errors import (
     InvalidFields,
     Violation,
 )
-from openbank.domain.money import MAX_MINOR, Currency, Money
+from openbank.domain.money import MAX_EXPONENT, MAX_MINOR, Currency, Money, TooPrecise, to_units
 
 
 class AccountState(Enum):
@@ -86,6 +88,7 @@ class OpenAccount:
 class Deposit:
     account_id: str
     amount: Money
+    """With any number of decimals that holds it exactly: the account's currency says how many it has."""
     description: str
 
 
@@ -93,6 +96,7 @@ class Deposit:
 class Withdraw:
     account_id: str
     amount: Money
+    """As that of a deposit."""
     description: str
 
 
@@ -113,19 +117,19 @@ def open_account(account: Account | None, command: OpenAccount) -> AccountOpened
 
 def deposit(account: Account | None, command: Deposit) -> MoneyDeposited:
     """Raises AccountNotFound, AccountNotActive, InvalidFields, BalanceLimitExceeded."""
-    account = _movable(account, command)
-    balance = account.balance.plus(command.amount)
+    account, amount = _movable(account, command)
+    balance = account.balance.plus(amount)
     if balance.minor > MAX_MINOR:
-        raise BalanceLimitExceeded(account.account_id, account.balance, command.amount)
-    return MoneyDeposited(command.amount, command.description, balance)
+        raise BalanceLimitExceeded(account.account_id, account.balance, amount)
+    return MoneyDeposited(amount, command.description, balance)
 
 
 def withdraw(account: Account | None, command: Withdraw) -> MoneyWithdrawn:
     """Raises AccountNotFound, AccountNotActive, InvalidFields, InsufficientFunds."""
-    account = _movable(account, command)
-    if command.amount.minor > account.available.minor:
-        raise InsufficientFunds(account.account_id, account.balance, account.available, command.amount)
-    return MoneyWithdrawn(command.amount, command.description, account.balance.minus(command.amount))
+    account, amount = _movable(account, command)
+    if amount.minor > account.available.minor:
+        raise InsufficientFunds(account.account_id, account.balance, account.available, amount)
+    return MoneyWithdrawn(amount, command.description, account.balance.minus(amount))
 
 
 def apply(account: Account | None, event: AccountEvent) -> Account:
@@ -138,17 +142,40 @@ def apply(account: Account | None, event: AccountEvent) -> Account:
     return Account(account.account_id, account.owner_id, account.account_number, event.balance_after, account.state)
 
 
-def _movable(account: Account | None, command: Deposit | Withdraw) -> Account:
-    """Nothing moves on an account that is not there or not active, in another currency, or by nothing or less."""
+def in_other_decimals(command: OpenAccount | Deposit | Withdraw) -> Iterator[OpenAccount | Deposit | Withdraw]:
+    """The same command with its amount in every number of decimals that holds it."""
+    for exponent in range(MAX_EXPONENT + 1):
+        with suppress(TooPrecise):
+            if isinstance(command, OpenAccount):
+                yield replace(command, initial_deposit=command.initial_deposit.with_decimals(exponent))
+            else:
+                yield replace(command, amount=command.amount.with_decimals(exponent))
+
+
+def _movable(account: Account | None, command: Deposit | Withdraw) -> tuple[Account, Money]:
+    """The account, and the amount in its own currency, whatever a currency table says of that today.
+
+    Nothing moves on an account that is not there or not active, in another currency, or by nothing or less.
+    """
     if account is None:
         raise AccountNotFound(command.account_id)
     if account.state is not AccountState.ACTIVE:
         raise AccountNotActive(account.account_id, account.state.value)
     if command.amount.minor <= 0:
         raise InvalidFields([not_positive("amount", command.amount)])
-    if command.amount.currency != account.currency:
-        raise InvalidFields([currency_mismatch("amount.currency_code", account.currency, command.amount.currency)])
-    return account
+    amount = command.amount
+    if amount.currency != account.currency:
+        amount = _in_own_currency(amount, account.currency)
+    return account, amount
+
+
+def _in_own_currency(amount: Money, currency: Currency) -> Money:
+    if amount.currency.code != currency.code:
+        raise InvalidFields([currency_mismatch("amount.currency_code", currency, amount.currency)])
+    try:
+        return amount.with_decimals(currency.exponent)
+    except TooPrecise:
+        raise InvalidFields([too_precise("amount.nanos", amount, currency)]) from None
 
 
 def currency_mismatch(field: str, expected: Currency, actual: Currency) -> Violation:
@@ -163,3 +190,17 @@ def not_positive(field: str, amount: Money) -> Violation:
 
 def negative(field: str, amount: Money) -> Violation:
     return Violation(field, "AMOUNT_NEGATIVE", f"is {amount}, must not be negative", {"amount": str(amount)})
+
+
+def too_precise(field: str, amount: Money, currency: Currency) -> Violation:
+    """nanos: 50 looks like 50 cents and is 0.00000005: the message shows both what was sent and what may be meant."""
+    digits = currency.exponent
+    exact = amount.with_decimals(MAX_EXPONENT)
+    units, nanos = to_units(exact)
+    text = f"{exact} is finer than {currency.code}'s {digits} decimals"
+    if abs(nanos) < 10**digits:
+        sign = -1 if exact.minor < 0 else 1
+        meant = Money(currency, units * 10**digits + sign * abs(nanos))
+        units, nanos = to_units(meant)
+        text += f"; {meant} is units: {units}, nanos: {nanos}"
+    return Violation(field, "AMOUNT_TOO_PRECISE", text, {"amount": str(exact), "minorUnitDigits": str(digits)})

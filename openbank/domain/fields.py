@@ -7,6 +7,7 @@ import unicodedata
 from datetime import date
 
 from openbank.domain.errors import InvalidFields, Violation
+from openbank.domain.request import Request
 
 ID_LENGTH_MAX = 64
 ACCOUNT_NUMBER_LENGTH_MAX = 34
@@ -32,24 +33,44 @@ _CONTROL_OR_SURROGATE = frozenset({"Cc", "Cs"})
 class Fields:
     """Reads one request's fields and keeps what is wrong with them.
 
-    Every method returns a value to go on with, even for a field that is wrong: `check` is where a request ends.
+    Every method returns a value to go on with, even for a field that is wrong: `check` is where a query ends, `settle`
+    where a command does.
     """
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
         self.more = 0
         """Violations beyond VIOLATIONS_MAX."""
+        self.readable = True
+        """Whether what was read is all that was sent, whatever rules it breaks."""
 
     def refuse(self, field: str, reason: str, message: str, **metadata: str) -> None:
+        """The value breaks a rule, and rules, tables and clocks change: an earlier request may have had it."""
         if len(self.violations) < VIOLATIONS_MAX:
             self.violations.append(Violation(field, reason, message, metadata))
         else:
             self.more += 1
 
+    def unreadable(self, field: str, reason: str, message: str, **metadata: str) -> None:
+        """There is no such value: no request that was ever acknowledged can have had it."""
+        self.refuse(field, reason, message, **metadata)
+        self.readable = False
+
     def check(self) -> None:
         """Raises InvalidFields with the violations found so far, if there is one."""
         if self.violations:
             raise InvalidFields(self.violations, self.more)
+
+    def settle(self, request: Request) -> Request:
+        """The request, to be refused with every violation unless it repeats one that was acknowledged.
+
+        Raises InvalidFields at once where it cannot be such a repetition.
+        """
+        if not self.violations:
+            return request
+        if not (request.id and self.readable):
+            self.check()
+        return request._replace(violations=lambda _: self.violations)
 
     def text(self, field: str, value: str, length_max: int, *, required: bool = False) -> str:
         """Text as it came, trimmed at its ends."""
@@ -67,9 +88,9 @@ class Fields:
     def identifier(self, field: str, value: str, *, required: bool = True) -> str:
         if not value:
             if required:
-                self.refuse(field, "FIELD_REQUIRED", "is required")
+                self.unreadable(field, "FIELD_REQUIRED", "is required")
         elif not _ID.fullmatch(value):
-            self.refuse(field, "INVALID_ID", f"must be 1 to {ID_LENGTH_MAX} of A-Z a-z 0-9 _ -")
+            self.unreadable(field, "INVALID_ID", f"must be 1 to {ID_LENGTH_MAX} of A-Z a-z 0-9 _ -")
         return value
 
     def account_number(self, field: str, value: str) -> str:

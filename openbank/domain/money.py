@@ -38,6 +38,17 @@ class Money(NamedTuple):
     def minus(self, other: Money) -> Money:
         return Money(self.currency, self.minor - _same_currency(self, other).minor)
 
+    def with_decimals(self, exponent: int) -> Money:
+        """The same amount, counted in units of `exponent` decimals. Raises TooPrecise where it has more."""
+        currency = Currency(self.currency.code, exponent)
+        shift = exponent - self.currency.exponent
+        if shift >= 0:
+            return Money(currency, self.minor * _SCALES[shift])
+        minor, rest = divmod(self.minor, _SCALES[-shift])
+        if rest:
+            raise TooPrecise(self.minor)
+        return Money(currency, minor)
+
 
 class TooPrecise(ValueError):
     """An amount finer than the currency's minor unit."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, get_type_hints
+
+from openbank.domain.errors import InvalidFields, Violation
 
 _HASH_VERSION = b"\x01"
 
@@ -16,26 +18,40 @@ class Request(NamedTuple):
 
     `id` is the request_id's 16 bytes, empty without one. `hash` is the request's fingerprint, where there is an id.
     `expected_revision` is the one the aggregate must be at; None accepts any.
+    `other_hashes` are the fingerprints that the same request has under another currency table.
+    `violations` says which fields this version refuses, given the aggregate's state (None before its first event). They
+    are raised unless the request repeats one that was acknowledged, whose answer no later rule, table or clock changes.
     """
 
     id: bytes = b""
     correlation_id: str = ""
     expected_revision: int | None = None
     hash: bytes = b""
+    other_hashes: Callable[[], Iterable[bytes]] = tuple
+    violations: Callable[[Any], Sequence[Violation]] | None = None
+
+    def repeats(self, hash: bytes) -> bool:
+        """Whether the earlier request with this fingerprint was this one."""
+        return hash == self.hash or hash in self.other_hashes()
+
+    def check(self, state: Any) -> None:
+        """Raises InvalidFields with the violations, given the aggregate's state. Not for a replay."""
+        if self.violations and (violations := self.violations(state)):
+            raise InvalidFields(violations)
 
 
 def fingerprint(rpc: str, command: object) -> bytes:
     """16 bytes that tell one request from another: a format version and a hash.
 
     It is stored with every event and compared for as long as events live, so it is over the RPC's name and the
-    command's own values by name, never over wire bytes; values that are empty or zero are left out, so that a field
-    which a later version adds changes no fingerprint of a request that does not use it.
+    command's own values by name, never over wire bytes. Values that are empty (sequences too) or zero are left out, so
+    that a field which a later version adds changes no fingerprint of a request that does not use it.
     """
     shape = _SHAPES.get(type(command)) or _shape(type(command))
     content = [rpc.encode()]
     for label, value in zip(shape.labels, shape.values(command), strict=True):
         if type(value) is not str:
-            value = "" if value is None or value == 0 else str(getattr(value, "value", value))
+            value = str(getattr(value, "value", value)) if value else ""
         if value:
             text = value.encode()
             content.append(b"%b%d\0%b" % (label, len(text), text))

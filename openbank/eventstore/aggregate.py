@@ -160,7 +160,8 @@ class Aggregate(Generic[State]):
     async def execute(self, decide: Decide[State], request: Request) -> Written[State]:
         """Decides and appends; answers only what is durable, and so is everything it was decided on.
 
-        Raises what `decide` raises, RequestIdReused, RevisionMismatch, StoreUnavailable and OutcomeUnknown.
+        Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
+        StoreUnavailable and OutcomeUnknown.
         """
         outcome = await self._enqueue(decide, request)
         if isinstance(outcome, _Replay):
@@ -176,7 +177,10 @@ class Aggregate(Generic[State]):
         return outcome
 
     async def find(self, request: Request) -> Written[State] | None:
-        """The outcome of this request, where its events are in the stream. Raises RequestIdReused."""
+        """The outcome of this request, where its events are in the stream.
+
+        Raises RequestIdReused, and InvalidFields for the violations of a request that is not there.
+        """
         try:
             return await self.execute(_only_replay, request._replace(expected_revision=None))
         except _NotFound:
@@ -329,15 +333,19 @@ class Aggregate(Generic[State]):
         return batch, tip
 
     def _decide_one(self, attempt: _Attempt[State], tip: _Tip[State], made: dict[bytes, _Known]) -> _Tip[State]:
-        """The order of the checks is the contract's: replay, existence, expected_revision, state, rules."""
-        request = attempt.request
+        """The order of the checks is the contract's: fields, replay, existence, expected_revision, state, rules.
+
+        A replay's fields are not checked: they were valid when it was acknowledged.
+        """
+        request, now = attempt.request, tip.resource
         known = (self._requests.get(request.id) or made.get(request.id)) if request.id else None
-        if known:
-            if known.hash != request.hash:
-                raise RequestIdReused
+        if known and request.repeats(known.hash):
             attempt.outcome = _Replay(known.revision)
             return tip
-        now = tip.resource
+        if request.violations:
+            request.check(now.state if now else None)
+        if known:
+            raise RequestIdReused
         if request.expected_revision is not None and now and now.revision != request.expected_revision:
             raise RevisionMismatch(streams.split(self._stream)[0], self._id, request.expected_revision, now.revision)
         events = attempt.decide(now.state if now else None)

@@ -118,6 +118,21 @@ def test_no_money_moves_in_another_currency(move: type[Move], amount: Money) -> 
 
 
 @pytest.mark.parametrize("move", [Deposit, Withdraw])
+@pytest.mark.parametrize(("exponent", "minor"), [(0, 5), (3, 5_000), (9, 5 * 10**9)])
+def test_money_moves_in_the_accounts_own_decimals(move: type[Move], exponent: int, minor: int) -> None:
+    command = move("a-1", Money(Currency("USD", exponent), minor), "")
+    assert decide(ACCOUNT, command) == decide(ACCOUNT, move("a-1", usd(500), ""))
+
+
+@pytest.mark.parametrize("move", [Deposit, Withdraw])
+def test_no_money_moves_that_is_finer_than_the_accounts_own_decimals(move: type[Move]) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        decide(ACCOUNT, move("a-1", Money(Currency("USD", 3), 1_005), ""))
+    assert refused.value.violations[0][:2] == ("amount.nanos", "AMOUNT_TOO_PRECISE")
+    assert refused.value.violations[0].metadata == {"amount": "1.005000000 USD", "minorUnitDigits": "2"}
+
+
+@pytest.mark.parametrize("move", [Deposit, Withdraw])
 @pytest.mark.parametrize("state", [AccountState.FROZEN, AccountState.CLOSED])
 def test_nothing_moves_on_an_account_that_is_not_active(move: type[Move], state: AccountState) -> None:
     with pytest.raises(AccountNotActive) as refused:

@@ -143,3 +143,17 @@ def test_amounts_of_different_currencies_do_not_add_up(other: Money) -> None:
 def test_the_largest_balance_is_the_largest_integer_that_a_double_holds_exactly() -> None:
     assert MAX_MINOR == 2**53 - 1 == int(float(MAX_MINOR))
     assert int(float(MAX_MINOR + 2)) != MAX_MINOR + 2
+
+
+@given(CURRENCY, MINOR, st.integers(0, 9))
+def test_an_amount_with_other_decimals_is_the_same_amount_or_is_refused(
+    currency: Currency, minor: int, exponent: int
+) -> None:
+    exact = Fraction(minor, 10**currency.exponent) * 10**exponent
+    if exact.denominator != 1:
+        with pytest.raises(TooPrecise):
+            Money(currency, minor).with_decimals(exponent)
+    else:
+        other = Money(Currency(currency.code, exponent), exact.numerator)
+        assert Money(currency, minor).with_decimals(exponent) == other
+        assert other.with_decimals(currency.exponent) == Money(currency, minor)

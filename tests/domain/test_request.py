@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -24,6 +27,27 @@ GOLDEN = [
     ("Deposit", Deposit("a-1", usd(50_000), "Salary deposit"), "0144d0c9975aaee8af0069ca2304b6d8"),
     ("Withdraw", Withdraw("a-1", Money(Currency("JPY", 0), 7), "ラーメン"), "01f12599fca7491c53b2cc97b414b05a"),
 ]
+
+CORPUS = Path(__file__).with_name("fingerprints.json")
+"""Commands as their values by path, with the fingerprint that each had when it was first acknowledged."""
+
+
+def test_the_fingerprints_of_the_corpus_are_what_they_always_were() -> None:
+    for entry in json.loads(CORPUS.read_text()):
+        command = made(COMMAND_TYPES[entry["rpc"]], entry["command"])
+        assert fingerprint(entry["rpc"], command).hex() == entry["fingerprint"], entry
+
+
+COMMAND_TYPES = {"RegisterPerson": RegisterPerson, "UpdateAddress": UpdateAddress, "OpenAccount": OpenAccount,
+                 "Deposit": Deposit, "Withdraw": Withdraw}  # fmt: skip
+
+
+def made(kind: Any, value: Any) -> Any:
+    """A command, or a part of one, from JSON."""
+    if isinstance(value, dict):
+        return kind(**{name: made(get_type_hints(kind)[name], part) for name, part in value.items()})
+    return date.fromisoformat(value) if kind is date else kind(value)
+
 
 COMMANDS = [command for _, command, _ in GOLDEN]
 
@@ -81,12 +105,20 @@ class LaterDeposit:
     hold: int = 0
     dry_run: bool = False
     value_date: date | None = None
+    labels: Sequence[str] = ()
 
 
 def test_a_field_that_a_later_version_adds_changes_nothing_while_it_is_left_out() -> None:
     earlier = fingerprint("Deposit", Deposit("a-1", usd(1), ""))
     assert fingerprint("Deposit", LaterDeposit("a-1", usd(1), "")) == earlier
-    for used in ({"reference": "x"}, {"hold": 1}, {"dry_run": True}, {"value_date": date(2024, 1, 1)}):
+    assert fingerprint("Deposit", LaterDeposit("a-1", usd(1), "", labels=[])) == earlier
+    for used in (
+        {"reference": "x"},
+        {"hold": 1},
+        {"dry_run": True},
+        {"value_date": date(2024, 1, 1)},
+        {"labels": ("x",)},
+    ):
         assert fingerprint("Deposit", LaterDeposit("a-1", usd(1), "", **used)) != earlier
 
 

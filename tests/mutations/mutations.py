@@ -137,9 +137,23 @@ MUTATIONS = (
     Mutation(
         "another request may have a known request id",
         "openbank/eventstore/aggregate.py",
-        "            if known.hash != request.hash:\n                raise RequestIdReused\n",
+        "        if known:\n            raise RequestIdReused\n",
         "",
         "tests/commands",
+    ),
+    Mutation(
+        "a replay's fields are checked by today's rules",
+        "openbank/eventstore/aggregate.py",
+        "        if known and request.repeats(known.hash):\n",
+        "        request.check(now.state if now else None)\n        if known and request.repeats(known.hash):\n",
+        "tests/stories/test_replays.py",
+    ),
+    Mutation(
+        "a request is another one where its currency has other decimals now",
+        "openbank/domain/request.py",
+        "        return hash == self.hash or hash in self.other_hashes()\n",
+        "        return hash == self.hash\n",
+        "tests/stories/test_replays.py",
     ),
     Mutation(
         "the caller's expected revision is not checked",
@@ -151,15 +165,15 @@ MUTATIONS = (
     Mutation(
         "a deposit counts twice",
         "openbank/domain/account.py",
-        "    balance = account.balance.plus(command.amount)\n",
-        "    balance = account.balance.plus(command.amount).plus(command.amount)\n",
+        "    balance = account.balance.plus(amount)\n",
+        "    balance = account.balance.plus(amount).plus(amount)\n",
         "tests/domain",
     ),
     Mutation(
         "more can be withdrawn than there is",
         "openbank/domain/account.py",
-        "    if command.amount.minor > account.available.minor:\n",
-        "    if command.amount.minor > account.available.minor + 1:\n",
+        "    if amount.minor > account.available.minor:\n",
+        "    if amount.minor > account.available.minor + 1:\n",
         "tests/domain",
     ),
     Mutation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from openbank.accounts.v1 import account_pb2
@@ -25,14 +26,13 @@ from openbank.domain.account import (
 )
 from openbank.domain.errors import Violation
 from openbank.domain.fields import Fields
-from openbank.domain.money import Money
+from openbank.domain.money import Currency, Money
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import RecordedEvent
 from openbank.rpc.convert.events import Events
 from openbank.rpc.convert.values import (
     CURRENCIES,
-    NO_CURRENCY,
     fill_money,
     fill_time,
     read_currency,
@@ -43,13 +43,15 @@ from openbank.rpc.convert.values import (
 EVENTS = Events(AccountEvent, AccountEventType)
 ENCODED_MAX = 20_000
 """Accounts kept encoded, of some 200 bytes each; when there are as many, it begins anew."""
-DEFAULT_CURRENCY = CURRENCIES["USD"]
+DEFAULT_CURRENCY = "USD"
 
 _STATES = {
     AccountState.ACTIVE: account_pb2.ACCOUNT_STATE_ACTIVE,
     AccountState.FROZEN: account_pb2.ACCOUNT_STATE_FROZEN,
     AccountState.CLOSED: account_pb2.ACCOUNT_STATE_CLOSED,
 }
+
+_BY_TABLE = frozenset({"UNKNOWN_CURRENCY", "AMOUNT_TOO_PRECISE"})
 
 Movement = TypeVar("Movement", Deposit, Withdraw)
 
@@ -63,21 +65,23 @@ def read_open_account(message: OpenAccountRequest, correlation_id: str) -> tuple
         fields.account_number("account_number", message.account_number),
         _read_initial_deposit(fields, message),
     )
-    fields.check()
-    return command, request
+    return command, fields.settle(request)
 
 
 def _read_initial_deposit(fields: Fields, message: OpenAccountRequest) -> Money:
     """The account's currency is currency_code, else the initial deposit's, else USD; unset, the deposit is zero."""
-    chosen = read_currency(fields, "currency_code", message.currency_code) if message.currency_code else None
     sent = message.initial_deposit
     if not (sent.currency_code or sent.units or sent.nanos):
-        return Money(chosen or DEFAULT_CURRENCY, 0)
+        return Money(read_currency(fields, "currency_code", message.currency_code or DEFAULT_CURRENCY), 0)
+    chosen = read_currency(fields, "currency_code", message.currency_code) if message.currency_code else None
     deposit = read_money(fields, "initial_deposit", sent)
     if deposit.minor < 0:
         _refuse_sign(fields, negative("initial_deposit", deposit), deposit)
-    if chosen and chosen != deposit.currency and NO_CURRENCY not in (chosen, deposit.currency):
-        fields.violations.append(currency_mismatch("initial_deposit.currency_code", chosen, deposit.currency))
+    if chosen and chosen.code != deposit.currency.code:
+        # The command has one currency, so it can't say all that was sent.
+        fields.readable = False
+        if chosen.code in CURRENCIES and deposit.currency.code in CURRENCIES:
+            fields.violations.append(currency_mismatch("initial_deposit.currency_code", chosen, deposit.currency))
     return deposit
 
 
@@ -100,14 +104,30 @@ def _read_movement(
         _read_amount(fields, message),
         fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX),
     )
-    fields.check()
+    if fields.violations:
+        request = _settle_movement(fields, request, message.amount.currency_code)
     return command, request
+
+
+def _settle_movement(fields: Fields, request: Request, code: str) -> Request:
+    """As `Fields.settle`; and what the currency table alone has against an amount is nothing to an account that is in
+    this currency: its own decimals count.
+    """
+    by_rule = [violation for violation in fields.violations if violation.reason not in _BY_TABLE]
+    if not fields.readable or (by_rule and not request.id):
+        fields.check()
+
+    def violations(account: Account | None) -> Sequence[Violation]:
+        own = account is not None and account.currency.code == code
+        return by_rule if own else fields.violations
+
+    return request._replace(violations=violations)
 
 
 def _read_amount(fields: Fields, message: DepositRequest | WithdrawRequest) -> Money:
     if not message.HasField("amount"):
-        fields.refuse("amount", "FIELD_REQUIRED", "is required")
-        return Money(DEFAULT_CURRENCY, 1)
+        fields.unreadable("amount", "FIELD_REQUIRED", "is required")
+        return Money(Currency("", 0), 1)
     amount = read_money(fields, "amount", message.amount)
     if amount.minor <= 0:
         _refuse_sign(fields, not_positive("amount", amount), amount)
@@ -116,7 +136,7 @@ def _read_amount(fields: Fields, message: DepositRequest | WithdrawRequest) -> M
 
 def _refuse_sign(fields: Fields, violation: Violation, amount: Money) -> None:
     """Without its figures where the amount names no currency to show them in."""
-    if amount.currency is NO_CURRENCY:
+    if amount.currency.code not in CURRENCIES:
         fields.refuse(violation.field, violation.reason, "is too little in any currency")
     else:
         fields.violations.append(violation)

@@ -41,8 +41,7 @@ def read_register_person(
         _read_address(fields, message),
         fields.text("email", message.email, limits.EMAIL_LENGTH_MAX),
     )
-    fields.check()
-    return RegisterPerson(person), request
+    return RegisterPerson(person), fields.settle(request)
 
 
 def read_update_address(message: UpdateAddressRequest, correlation_id: str) -> tuple[UpdateAddress, Request]:
@@ -50,8 +49,7 @@ def read_update_address(message: UpdateAddressRequest, correlation_id: str) -> t
     expected_revision = message.expected_revision if message.HasField("expected_revision") else None
     request = read_request(fields, message.request_id, correlation_id, expected_revision)
     command = UpdateAddress(fields.identifier("person_id", message.person_id), _read_address(fields, message))
-    fields.check()
-    return command, request
+    return command, fields.settle(request)
 
 
 def fill_person(message: person_pb2.Person, person: Versioned[Person]) -> None:
@@ -79,9 +77,9 @@ def fill_person_event(message: PersonEvent, event: RecordedEvent) -> None:
 
 def _read_gender(fields: Fields, value: person_pb2.Gender.ValueType) -> Gender:
     if value == person_pb2.GENDER_UNSPECIFIED:
-        fields.refuse("gender", "FIELD_REQUIRED", "is required")
+        fields.unreadable("gender", "FIELD_REQUIRED", "is required")
     elif value not in _GENDERS:
-        fields.refuse("gender", "UNKNOWN_ENUM_VALUE", f"{value} is no gender this server knows")
+        fields.unreadable("gender", "UNKNOWN_ENUM_VALUE", f"{value} is no gender this server knows")
     return _GENDERS.get(value, Gender.OTHER)
 
 
@@ -90,13 +88,13 @@ def _read_date_of_birth(fields: Fields, message: RegisterPersonRequest, today: d
     if message.HasField("date_of_birth"):
         day = read_date(fields, "date_of_birth", message.date_of_birth)
     else:
-        fields.refuse("date_of_birth", "FIELD_REQUIRED", "is required")
+        fields.unreadable("date_of_birth", "FIELD_REQUIRED", "is required")
     return fields.past_date("date_of_birth", day, today)
 
 
 def _read_address(fields: Fields, message: RegisterPersonRequest | UpdateAddressRequest) -> Address:
     if not message.HasField("address"):
-        fields.refuse("address", "FIELD_REQUIRED", "is required")
+        fields.unreadable("address", "FIELD_REQUIRED", "is required")
         return Address("", "", "", "")
     address = message.address
     return Address(

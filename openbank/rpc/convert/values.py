@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain import money
+from openbank.domain.account import too_precise
 from openbank.domain.fields import Fields
 from openbank.domain.money import Currency, Money
 from openbank.domain.request import Request
@@ -23,18 +24,15 @@ from openbank.eventstore.token import InvalidToken, Tokens
 CURRENCIES = {c.code: Currency(c.code, c.exponent) for c in iso4217.Currency if c.exponent is not None}
 """ISO 4217's, by code, but for those that have no minor unit: metals, test codes, "no currency"."""
 
-NO_CURRENCY = Currency("", money.MAX_EXPONENT)
-"""Stands for a currency that could not be read, so that what else is wrong with the amount is found too."""
-
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
 def read_request(fields: Fields, request_id: str, correlation_id: str, expected_revision: int | None = None) -> Request:
     if request_id and not _UUID.fullmatch(request_id):
-        fields.refuse("request_id", "INVALID_REQUEST_ID", "must be a UUID: 8-4-4-4-12 hexadecimal digits")
+        fields.unreadable("request_id", "INVALID_REQUEST_ID", "must be a UUID: 8-4-4-4-12 hexadecimal digits")
         request_id = ""
     if expected_revision is not None and expected_revision < 1:
-        fields.refuse("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more: revisions start at 1")
+        fields.unreadable("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more: revisions start at 1")
     return Request(bytes.fromhex(request_id.replace("-", "")), correlation_id, expected_revision)
 
 
@@ -48,42 +46,33 @@ async def read_place(fields: Fields, path: str, token: str, tokens: Tokens) -> L
 
 
 def read_currency(fields: Fields, path: str, code: str) -> Currency:
+    """With the decimals of the table; for a currency that is not in it, with as many as hold any amount."""
     currency = CURRENCIES.get(code)
     if currency is None:
         fields.refuse(path, "UNKNOWN_CURRENCY", "must be the code of an ISO 4217 currency, such as USD")
-        return NO_CURRENCY
+        return Currency(code, money.MAX_EXPONENT)
     return currency
 
 
 def read_money(fields: Fields, path: str, message: MoneyMessage) -> Money:
-    """An amount, which always names its currency."""
-    if message.currency_code:
-        currency = read_currency(fields, f"{path}.currency_code", message.currency_code)
+    """An amount, which always names its currency. Exact, also where the table's currency has fewer decimals."""
+    code = message.currency_code
+    if not code:
+        fields.unreadable(f"{path}.currency_code", "FIELD_REQUIRED", "is required: an amount names its currency")
+        currency = Currency("", money.MAX_EXPONENT)
     else:
-        fields.refuse(f"{path}.currency_code", "FIELD_REQUIRED", "is required: an amount names its currency")
-        currency = NO_CURRENCY
+        currency = read_currency(fields, f"{path}.currency_code", code)
     try:
         return money.from_units(currency, message.units, message.nanos)
     except money.NanosOutOfRange:
-        fields.refuse(f"{path}.nanos", "AMOUNT_OUT_OF_RANGE", "must be within -999999999 and 999999999")
+        fields.unreadable(f"{path}.nanos", "AMOUNT_OUT_OF_RANGE", "must be within -999999999 and 999999999")
     except money.SignsDiffer:
-        fields.refuse(f"{path}.nanos", "AMOUNT_SIGNS_DIFFER", "must have the sign of units")
+        fields.unreadable(f"{path}.nanos", "AMOUNT_SIGNS_DIFFER", "must have the sign of units")
     except money.TooPrecise:
-        _refuse_precision(fields, path, message, currency)
+        amount = money.from_units(Currency(code, money.MAX_EXPONENT), message.units, message.nanos)
+        fields.violations.append(too_precise(f"{path}.nanos", amount, currency))
+        return amount
     return Money(currency, 1)
-
-
-def _refuse_precision(fields: Fields, path: str, message: MoneyMessage, currency: Currency) -> None:
-    """nanos: 50 looks like 50 cents and is 0.00000005: the message shows both what was sent and what may be meant."""
-    digits = currency.exponent
-    sent = str(Money(Currency(currency.code, money.MAX_EXPONENT), message.units * money.NANOS + message.nanos))
-    text = f"{sent} is finer than {currency.code}'s {digits} decimals"
-    if abs(message.nanos) < 10**digits:
-        sign = -1 if message.units < 0 or message.nanos < 0 else 1
-        meant = Money(currency, message.units * 10**digits + sign * abs(message.nanos))
-        units, nanos = money.to_units(meant)
-        text += f"; {meant} is units: {units}, nanos: {nanos}"
-    fields.refuse(f"{path}.nanos", "AMOUNT_TOO_PRECISE", text, amount=sent, minorUnitDigits=str(digits))
 
 
 def fill_money(message: MoneyMessage, amount: Money) -> None:
@@ -95,7 +84,7 @@ def read_date(fields: Fields, path: str, message: Date) -> date | None:
     try:
         return date(message.year, message.month, message.day)
     except ValueError:
-        fields.refuse(path, "INVALID_DATE", "must be a day of the calendar: year 1 to 9999, month and day")
+        fields.unreadable(path, "INVALID_DATE", "must be a day of the calendar: year 1 to 9999, month and day")
         return None
 
 

@@ -51,7 +51,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     nor digit.
     """
     ERROR_REASON_UNKNOWN_CURRENCY: _ErrorReason.ValueType  # 14
-    """Violation. Not a currency of ISO 4217 that has a smallest unit."""
+    """Violation. Not a currency of ISO 4217 that has a smallest unit. A currency that has left ISO 4217 still moves on the
+    accounts that were opened in it.
+    """
     ERROR_REASON_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 15
     """Violation. An amount is in another currency than the account's, which never changes; at opening, an initial
     deposit in another currency than currency_code. Metadata: currencyCode, the amount's, and expectedCurrencyCode.
@@ -71,7 +73,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INVALID_REQUEST_ID: _ErrorReason.ValueType  # 21
     """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 22
-    """Violation. The request_id is known for another request: nothing was done. Make a new id for every new request."""
+    """Violation. The request_id is known for another request: nothing was done. Make a new id for every new request.
+    Other violations of the same request come first: they are reported alone.
+    """
     ERROR_REASON_INVALID_EXPECTED_REVISION: _ErrorReason.ValueType  # 23
     """Violation. An expected_revision is below 1."""
     ERROR_REASON_INVALID_PAGE_SIZE: _ErrorReason.ValueType  # 24
@@ -239,7 +243,9 @@ ERROR_REASON_INVALID_ACCOUNT_NUMBER: ErrorReason.ValueType  # 13
 nor digit.
 """
 ERROR_REASON_UNKNOWN_CURRENCY: ErrorReason.ValueType  # 14
-"""Violation. Not a currency of ISO 4217 that has a smallest unit."""
+"""Violation. Not a currency of ISO 4217 that has a smallest unit. A currency that has left ISO 4217 still moves on the
+accounts that were opened in it.
+"""
 ERROR_REASON_CURRENCY_MISMATCH: ErrorReason.ValueType  # 15
 """Violation. An amount is in another currency than the account's, which never changes; at opening, an initial
 deposit in another currency than currency_code. Metadata: currencyCode, the amount's, and expectedCurrencyCode.
@@ -259,7 +265,9 @@ ERROR_REASON_AMOUNT_OUT_OF_RANGE: ErrorReason.ValueType  # 20
 ERROR_REASON_INVALID_REQUEST_ID: ErrorReason.ValueType  # 21
 """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 22
-"""Violation. The request_id is known for another request: nothing was done. Make a new id for every new request."""
+"""Violation. The request_id is known for another request: nothing was done. Make a new id for every new request.
+Other violations of the same request come first: they are reported alone.
+"""
 ERROR_REASON_INVALID_EXPECTED_REVISION: ErrorReason.ValueType  # 23
 """Violation. An expected_revision is below 1."""
 ERROR_REASON_INVALID_PAGE_SIZE: ErrorReason.ValueType  # 24

@@ -110,9 +110,10 @@ class PersonsServiceStub(typing.Generic[_PersonsServiceRegisterPersonType, _Pers
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
     INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
-    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
-    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
-    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    of its request_id, existence, expected_revision, state, rules. A replay is answered even where its fields would be
+    refused today: rules, currencies and clocks change, an acknowledged answer does not. What a mutation answers is on
+    disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the
+    trailing metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @typing.overload
@@ -245,9 +246,10 @@ class PersonsServiceServicer(metaclass=abc.ABCMeta):
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
     INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
-    of its request_id, existence, expected_revision, state, rules. What it answers is on disk. A caller may send the
-    metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing metadata. Without
-    one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    of its request_id, existence, expected_revision, state, rules. A replay is answered even where its fields would be
+    refused today: rules, currencies and clocks change, an acknowledged answer does not. What a mutation answers is on
+    disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the
+    trailing metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
     """
 
     @abc.abstractmethod
