@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Protocol
 
 from openbank.eventstore.port import EventStore, LogPosition
@@ -41,6 +40,18 @@ class Times(Protocol):
         ...
 
 
+SEARCHES_MAX = 4
+"""Times looked for at once: each takes a part of the loop's time for as long as it takes."""
+
+
+class _Search:
+    """A time that is being looked for, and how many watches wait for it."""
+
+    def __init__(self, task: asyncio.Task[LogPosition]) -> None:
+        self.task = task
+        self.waiting = 0
+
+
 class Feed:
     def __init__(
         self,
@@ -54,7 +65,8 @@ class Feed:
         """`encode` makes of an event the bytes that messages carry; it is asked once a form for all watches."""
         self.store = store
         self._times = times
-        self._searches: dict[int, asyncio.Task[LogPosition]] = {}
+        self._searches: dict[int, _Search] = {}
+        self._searching = asyncio.Semaphore(SEARCHES_MAX)
         self.tail = tail
         self.limits = limits or FeedLimits()
         self.clock = clock
@@ -82,23 +94,26 @@ class Feed:
     async def position_at(self, time: int) -> LogPosition:
         """The place before the first event, in log order, that was recorded at `time` (microseconds) or later.
 
-        However many ask for one time at once, it is looked for once. Raises StoreUnavailable, and what `Times` does.
+        However many ask for one time at once, it is looked for once, and no longer than somebody waits for it. Raises
+        StoreUnavailable, and what `Times` does.
         """
         search = self._searches.get(time)
         if search is None:
-            search = self._searches[time] = asyncio.create_task(self._search(time))
-            search.add_done_callback(partial(self._searched, time))
-        # Who leaves does not take the others' answer away.
-        return await asyncio.shield(search)
+            search = self._searches[time] = _Search(asyncio.create_task(self._search(time)))
+        search.waiting += 1
+        try:
+            # One that leaves does not take the others' answer away.
+            return await asyncio.shield(search.task)
+        finally:
+            search.waiting -= 1
+            if not search.waiting:
+                search.task.cancel()
+                if self._searches.get(time) is search:
+                    del self._searches[time]
 
     async def _search(self, time: int) -> LogPosition:
-        return await self.store.position_at(time, await self._times.place_before(time))
-
-    def _searched(self, time: int, search: asyncio.Task[LogPosition]) -> None:
-        del self._searches[time]
-        if not search.cancelled():
-            # Also where everybody has left who would be told.
-            search.exception()
+        async with self._searching:
+            return await self.store.position_at(time, await self._times.place_before(time))
 
     async def run(self) -> None:
         """Serves the watches until cancelled, which is to be after `drain`. Beside it the tail must run."""

@@ -604,3 +604,30 @@ async def test_a_directory_may_be_relative_and_have_any_name(tmp_path: Path, mon
     backup(directory, directory / "copy")
     await store.close()
     assert (tmp_path / directory / FILE).exists()
+
+
+async def test_a_time_is_looked_for_slice_by_slice_so_that_others_have_their_turn(
+    store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "SCAN_STEP", 10)
+    for revision in range(100):
+        await store.append("account-1", revision, some_events(time=TIME + revision))
+    looking = asyncio.ensure_future(store.position_at(TIME + 95))
+    turns = 0
+    while not looking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 100 / 10 - 1
+    assert (await looking).position == 95
+
+
+async def test_an_event_that_is_appended_while_its_time_is_looked_for_is_not_passed(
+    store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "SCAN_STEP", 1)
+    for revision in range(20):
+        await store.append("account-1", revision, some_events(time=TIME))
+    looking = asyncio.ensure_future(store.position_at(TIME + 1))
+    await asyncio.sleep(0)
+    await store.append("account-2", NO_STREAM, some_events(time=TIME + 1))
+    assert (await looking).position == 20

@@ -93,6 +93,27 @@ class TestSharing:
                 await client.until_events(200)
             assert memory.reads - before <= 25
 
+    async def test_a_time_is_looked_for_no_longer_than_a_watch_waits_for_it(self, store: EventStore) -> None:
+        async with bench(store) as b:
+            await b.deposit(how_many=3)
+            asked, ended = asyncio.Event(), asyncio.Event()
+
+            async def place_before(time: int) -> LogPosition:
+                asked.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+                raise AssertionError
+
+            b.times.place_before = place_before  # type: ignore[method-assign]
+            clients = [b.watch(Since(7)) for _ in range(2)]
+            await asked.wait()
+            await clients[0].leave()
+            assert not ended.is_set()
+            await clients[1].leave()
+            await ended.wait()
+
     async def test_watches_that_start_at_one_time_look_for_it_once(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit(how_many=5)

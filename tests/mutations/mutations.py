@@ -383,6 +383,13 @@ MUTATIONS = (
         "        pass\n",
         "tests/test_log_writer.py",
     ),
+    Mutation(
+        "a time is looked for in the whole log without a pause",
+        f"{_SQLITE}/store.py",
+        "            end = min(at + SCAN_STEP, head.position)\n",
+        "            end = head.position\n",
+        "tests/eventstore/test_sqlite.py",
+    ),
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",

@@ -48,12 +48,12 @@ class Reader:
                 events += self._consecutive(last.position, rest, durable)
         return events
 
-    def first_since(self, time: int, after: int, durable: int) -> int | None:
+    def first_since(self, time: int, after: int, through: int) -> int | None:
         rows = self._rows(
             "SELECT position FROM events WHERE position > ? AND position <= ? AND record_time >= ?"
             " ORDER BY position LIMIT 1",
             after,
-            durable,
+            through,
             time,
         )
         return rows[0][0] if rows else None

@@ -47,6 +47,8 @@ BUFFER_EVENTS_MAX = 10_000
 PAGE = 1_000
 STEP = 250
 """Events read without a pause, which others on the loop have to wait for."""
+SCAN_STEP = 5_000
+"""Events looked at without a pause, which takes as long as to read STEP of them."""
 
 
 class SqliteEventStore:
@@ -160,9 +162,18 @@ class SqliteEventStore:
         return self._head
 
     async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
-        self._check_open()
-        first = self._reader.first_since(time, after.position, self._head.position)
-        return max(self._head, after) if first is None else self._reader.place_before(first)
+        # What is appended meanwhile may be of that time, so it is not passed.
+        head = self._head
+        at = after.position
+        while at < head.position:
+            self._check_open()
+            end = min(at + SCAN_STEP, head.position)
+            first = self._reader.first_since(time, at, end)
+            if first is not None:
+                return self._reader.place_before(first)
+            at = end
+            await asyncio.sleep(0)
+        return max(head, after)
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
         if revision <= NO_STREAM:
