@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import date
 
 from openbank.domain.errors import InvalidFields, Violation
 from openbank.domain.request import Request
+from openbank.domain.text import is_clean, is_plain, is_visible
 
 ID_LENGTH_MAX = 64
 ACCOUNT_NUMBER_LENGTH_MAX = 34
@@ -26,8 +26,6 @@ VIOLATIONS_MAX = 100
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ACCOUNT_NUMBER = re.compile(r"[ -]*[A-Za-z0-9][A-Za-z0-9 -]*")
-_PLAIN = re.compile(r"[ -~]*")
-_CONTROL_OR_SURROGATE = frozenset({"Cc", "Cs"})
 
 
 class Fields:
@@ -72,8 +70,8 @@ class Fields:
             self.check()
         return request._replace(violations=lambda _: self.violations)
 
-    def text(self, field: str, value: str, length_max: int, *, required: bool = False) -> str:
-        """Text as it came, trimmed at its ends."""
+    def text(self, field: str, value: str, length_max: int, *, required: bool = False, lines: bool = False) -> str:
+        """Text as it came, trimmed at its ends. With `lines` it may have line breaks and tabs."""
         text = value.strip()
         if not text:
             if required:
@@ -81,8 +79,10 @@ class Fields:
             return ""
         if len(text) > length_max:
             self._too_long(field, text, length_max)
-        elif not is_clean(text):
+        elif not is_clean(text, lines=lines):
             self.refuse(field, "INVALID_TEXT", "has a control character")
+        elif not (is_plain(text) or is_visible(text)):
+            self.refuse(field, "FIELD_REQUIRED" if required else "INVALID_TEXT", "has no visible character")
         return text
 
     def identifier(self, field: str, value: str, *, required: bool = True) -> str:
@@ -117,13 +117,6 @@ class Fields:
     def _too_long(self, field: str, text: str, length_max: int) -> None:
         message = f"has {len(text)} characters, at most {length_max} are allowed"
         self.refuse(field, "FIELD_TOO_LONG", message, length=str(len(text)), maxLength=str(length_max))
-
-
-def is_clean(text: str) -> bool:
-    """Whether text may be stored: no control characters, no lone surrogates. Characters newer than our tables may."""
-    if _PLAIN.fullmatch(text):
-        return True
-    return not any(unicodedata.category(character) in _CONTROL_OR_SURROGATE for character in text)
 
 
 def account_number_key(number: str) -> str:

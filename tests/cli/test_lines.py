@@ -102,6 +102,29 @@ def test_a_name_cannot_take_the_terminal_over() -> None:
     assert line.isprintable()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["\u0645\u06cc\u200c\u062e\u0648", "\u0928\u0947\u092a\u094d\u200d", "\U0001f469\u200d\U0001f467"],
+    ids=ascii,
+)
+def test_joiners_in_a_name_are_printed(name: str) -> None:
+    person = PersonEvent(person_registered=PersonRegistered(first_name=name, last_name=f"Doe {name}"))
+    (line,) = TextLines(coloured=False)([person])
+    assert line.endswith(f"{name} Doe {name}")
+
+
+TERMINAL = ["\x1b", "\x9b", "\x07", "\r", "\n", "\t", "\x7f", "\x85", "\u2028", "\u2029",
+            *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A)),
+            "\u200b", "\u00ad", "\ufeff", "\U000e0041"]  # fmt: skip
+
+
+@pytest.mark.parametrize("character", TERMINAL, ids=ascii)
+def test_what_controls_a_terminal_or_hides_is_not_printed(character: str) -> None:
+    person = PersonEvent(person_registered=PersonRegistered(first_name=f"a{character}\u200cb", last_name="Doe"))
+    (line,) = TextLines(coloured=False)([person])
+    assert line.endswith("a?\u200cb Doe")
+
+
 def test_json_has_one_event_a_line_with_the_names_of_the_protos() -> None:
     lines = list(json_lines([OPENED, DEPOSITED]))
     assert not any("\n" in line for line in lines)

@@ -26,7 +26,9 @@ STRANGE_TEXTS = (
     "\ufeff", "\ufffe", "\U0010ffff", "\ue000", "\u0378", "e\u0301", "\u202eright to left", "\u2066isolated\u2069",
     "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",
     "\U0001d518\U0001d52b\U0001d526\U0001d520\U0001d52c\U0001d521\U0001d522", "\ufdfa", "\u03a9",
-    "\uff46\uff55\uff4c\uff4c", "\u200b", "%s%n", "{0.__class__}", "'; DROP TABLE persons; --", "../../etc/passwd",
+    "\uff46\uff55\uff4c\uff4c", "\u200b", "\u2800", "\u3164", "\u0301", "\U000e0041", "a\tb", "12\u00a034",
+    "1-2\u202f3", str(UUID(int=0)), str(UUID(int=2**128 - 1)),
+    "%s%n", "{0.__class__}", "'; DROP TABLE persons; --", "../../etc/passwd",
     "$where", "$set", "null", "NaN", "-0", "1e400", "<script>", "\0" * 64,
 )  # fmt: skip
 STRANGE_BYTES = (

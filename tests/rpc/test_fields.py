@@ -91,6 +91,57 @@ async def test_text_of_every_script_comes_back_as_it_went(bank: Caller, text: st
     assert (await bank.persons.GetPerson(request)).person.first_name == text
 
 
+@pytest.mark.parametrize("text", ["\u200b", "\u2800\u3164", "\u00ad\ufeff", "\u0301", "\u200b \U000e0041"], ids=ascii)
+async def test_a_person_of_texts_that_show_nothing_is_refused(bank: Caller, text: str) -> None:
+    address = person_pb2.Address(street=text, city=text, postal_code=text, country=text)
+    texts = {"first_name": text, "last_name": text, "nationality": text, "email": text, "address": address}
+    told = await refused(bank.register(**texts))
+    assert told.violations == {
+        "first_name": "FIELD_REQUIRED",
+        "last_name": "FIELD_REQUIRED",
+        "nationality": "INVALID_TEXT",
+        "address.street": "FIELD_REQUIRED",
+        "address.city": "FIELD_REQUIRED",
+        "address.postal_code": "INVALID_TEXT",
+        "address.country": "FIELD_REQUIRED",
+        "email": "INVALID_TEXT",
+    }
+    assert all(v.description for v in told.details["BadRequest"].field_violations)
+    person_id = (await bank.register()).person.person_id
+    moved = persons.UpdateAddressRequest(person_id=person_id, address=address)
+    assert (await refused(bank.persons.UpdateAddress(moved))).violations["address.city"] == "FIELD_REQUIRED"
+    account_id = (await bank.open(person_id)).account.account_id
+    assert (await refused(bank.deposit(account_id, "1", description=text))).violations == {
+        "description": "INVALID_TEXT"
+    }
+
+
+NO_REQUEST_IDS = [
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+]
+
+
+@pytest.mark.parametrize("request_id", NO_REQUEST_IDS)
+async def test_an_uninitialised_request_id_is_refused(bank: Caller, request_id: str) -> None:
+    account_id = (await bank.open()).account.account_id
+    address = person_pb2.Address(street="1 Main St", city="Boston", country="USA")
+    amount = usd("1")
+    for call in (
+        bank.register(request_id=request_id),
+        bank.persons.UpdateAddress(
+            persons.UpdateAddressRequest(request_id=request_id, person_id="nobody", address=address)
+        ),
+        bank.open("nobody", request_id=request_id),
+        bank.deposit(account_id, "1", request_id=request_id),
+        bank.accounts.Withdraw(accounts.WithdrawRequest(request_id=request_id, account_id=account_id, amount=amount)),
+    ):
+        told = await refused(call)
+        assert told.violations == {"request_id": "INVALID_REQUEST_ID"}
+        assert "uninitialised" in told.message or "make a new one" in told.message
+
+
 async def test_a_birthday_lies_before_today_in_utc(bank: Caller) -> None:
     today = datetime.now(UTC).date()
     yesterday = today - timedelta(days=1)

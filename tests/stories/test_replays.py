@@ -237,6 +237,27 @@ async def test_a_replay_does_not_mind_stricter_rules(
         assert (await bank.accounts.GetAccount(seen)).account.revision == paid.account.revision
 
 
+async def test_a_replay_may_have_texts_that_show_nothing(
+    back_end: BackEnd, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions took them."""
+    blank = "\u200b"
+    address = person_pb2.Address(street=blank, city="\u2800", country="\u0301", postal_code=blank)
+    register = john_doe(request_id=request_id(), first_name=blank, last_name="\u3164", email=blank, address=address)
+    made = Replays()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(fields, "is_visible", lambda _: True)
+        async with started(back_end, data) as bank:
+            person_id = (await made.make(bank, "persons", "RegisterPerson", register)).person.person_id
+            account_id = (await bank.open(person_id)).account.account_id
+            paid = deposit(account_id, usd("1"), description=blank)
+            await made.make(bank, "accounts", "Deposit", paid)
+    async with started(back_end, data) as bank:
+        await made.repeat(bank)
+        paid.request_id = request_id()
+        assert (await refused(bank.accounts.Deposit(paid))).violations == {"description": "INVALID_TEXT"}
+
+
 async def test_a_request_that_was_refused_is_a_new_one(
     back_end: BackEnd, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ Lines = Callable[[Sequence[Any]], Iterable[str]]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS = 1_000_000_000
+_JOINERS = "\u200c\u200d"
 
 _GREEN, _RED, _CYAN, _DIM = "\033[32m", "\033[31m", "\033[36m", "\033[2m"
 _RESET = "\033[0m"
@@ -82,8 +83,12 @@ def _person_row(event: PersonEvent) -> list[str]:
             about = f"{address.street}, {address.postal_code} {address.city}, {address.country}"
         case _:
             about = ""
-    # Written by callers: nothing in it is to turn a terminal around.
-    return [*_envelope(event, event.person_id), "".join(c if c.isprintable() else "?" for c in about)]
+    return [*_envelope(event, event.person_id), "".join(map(_shown, about))]
+
+
+def _shown(character: str) -> str:
+    """Callers wrote it, so nothing of it may control a terminal or change its direction. Joiners only shape letters."""
+    return character if character.isprintable() or character in _JOINERS else "?"
 
 
 def _envelope(event: Event, id: str) -> list[str]:

@@ -102,7 +102,7 @@ def _read_movement(
     command = movement(
         fields.identifier("account_id", message.account_id),
         _read_amount(fields, message),
-        fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX),
+        fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
     )
     if fields.violations:
         request = _settle_movement(fields, request, message.amount.currency_code)

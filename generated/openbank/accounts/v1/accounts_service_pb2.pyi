@@ -146,7 +146,8 @@ class DepositRequest(google.protobuf.message.Message):
     ACCOUNT_NOT_FOUND.
     """
     description: builtins.str
-    """Free text for the account's movements, trimmed, at most 500 code points, valid Unicode without control characters.
+    """Free text for the account's movements, trimmed, at most 500 code points, valid Unicode. Line breaks (LF or CR LF) and
+    tabs are kept; other control characters are refused, and so is a text without a visible character.
     Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
     @property
@@ -237,7 +238,8 @@ class WithdrawRequest(google.protobuf.message.Message):
     ACCOUNT_NOT_FOUND.
     """
     description: builtins.str
-    """Free text for the account's movements, trimmed, at most 500 code points, valid Unicode without control characters.
+    """Free text for the account's movements, trimmed, at most 500 code points, valid Unicode. Line breaks (LF or CR LF) and
+    tabs are kept; other control characters are refused, and so is a text without a visible character.
     Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
     @property

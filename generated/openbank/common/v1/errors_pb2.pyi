@@ -31,11 +31,15 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     maxSize. (gRPC itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
     """
     ERROR_REASON_FIELD_REQUIRED: _ErrorReason.ValueType  # 5
-    """Violation. A field that is required on input is unset, or empty after trimming."""
+    """Violation. A field that is required on input is unset, empty after trimming, or a text without a visible character,
+    such as one of zero-width spaces, fillers or combining marks alone.
+    """
     ERROR_REASON_FIELD_TOO_LONG: _ErrorReason.ValueType  # 6
     """Violation. A text has more code points than its field allows. Metadata: length, maxLength."""
     ERROR_REASON_INVALID_TEXT: _ErrorReason.ValueType  # 7
-    """Violation. A text holds a control character. (One that is not valid UTF-8 makes the request MALFORMED_REQUEST.)"""
+    """Violation. A text holds a control character, or an optional one has no visible character. (One that is not valid
+    UTF-8 makes the request MALFORMED_REQUEST.)
+    """
     ERROR_REASON_INVALID_ID: _ErrorReason.ValueType  # 8
     """Violation. An id is not 1 to 64 characters of [A-Za-z0-9_-]."""
     ERROR_REASON_INVALID_DATE: _ErrorReason.ValueType  # 9
@@ -71,7 +75,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_AMOUNT_OUT_OF_RANGE: _ErrorReason.ValueType  # 20
     """Violation. nanos of an amount are beyond 999,999,999 either way."""
     ERROR_REASON_INVALID_REQUEST_ID: _ErrorReason.ValueType  # 21
-    """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits."""
+    """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits, or it is the nil or the max UUID (all digits
+    0, or all f), which is what an uninitialised field holds. Both are refused even if an earlier version took them.
+    """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 22
     """Violation. The request_id is known for another request: nothing was done. Make a new id for every new request.
     Other violations of the same request come first: they are reported alone.
@@ -223,11 +229,15 @@ ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 2
 maxSize. (gRPC itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
 """
 ERROR_REASON_FIELD_REQUIRED: ErrorReason.ValueType  # 5
-"""Violation. A field that is required on input is unset, or empty after trimming."""
+"""Violation. A field that is required on input is unset, empty after trimming, or a text without a visible character,
+such as one of zero-width spaces, fillers or combining marks alone.
+"""
 ERROR_REASON_FIELD_TOO_LONG: ErrorReason.ValueType  # 6
 """Violation. A text has more code points than its field allows. Metadata: length, maxLength."""
 ERROR_REASON_INVALID_TEXT: ErrorReason.ValueType  # 7
-"""Violation. A text holds a control character. (One that is not valid UTF-8 makes the request MALFORMED_REQUEST.)"""
+"""Violation. A text holds a control character, or an optional one has no visible character. (One that is not valid
+UTF-8 makes the request MALFORMED_REQUEST.)
+"""
 ERROR_REASON_INVALID_ID: ErrorReason.ValueType  # 8
 """Violation. An id is not 1 to 64 characters of [A-Za-z0-9_-]."""
 ERROR_REASON_INVALID_DATE: ErrorReason.ValueType  # 9
@@ -263,7 +273,9 @@ ERROR_REASON_AMOUNT_SIGNS_DIFFER: ErrorReason.ValueType  # 19
 ERROR_REASON_AMOUNT_OUT_OF_RANGE: ErrorReason.ValueType  # 20
 """Violation. nanos of an amount are beyond 999,999,999 either way."""
 ERROR_REASON_INVALID_REQUEST_ID: ErrorReason.ValueType  # 21
-"""Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits."""
+"""Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits, or it is the nil or the max UUID (all digits
+0, or all f), which is what an uninitialised field holds. Both are refused even if an earlier version took them.
+"""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 22
 """Violation. The request_id is known for another request: nothing was done. Make a new id for every new request.
 Other violations of the same request come first: they are reported alone.

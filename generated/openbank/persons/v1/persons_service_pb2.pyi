@@ -28,7 +28,8 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 @typing.final
 class RegisterPersonRequest(google.protobuf.message.Message):
     """Request of RegisterPerson. Texts are stored as they come, trimmed at the ends; lengths are in code points after
-    trimming (FIELD_TOO_LONG), and each is valid Unicode without control characters (INVALID_TEXT).
+    trimming (FIELD_TOO_LONG). Each is valid Unicode without control characters (INVALID_TEXT) and has a visible character:
+    a required text without one is FIELD_REQUIRED, an optional one INVALID_TEXT.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
