@@ -1,10 +1,18 @@
 """`python -m openbank`, and the `openbank` command."""
 
-import sys
+from typing import NoReturn
 
-from openbank.cli.main import main
+from openbank.cli import signals
 
-__all__ = ["main"]
+# While the rest is imported there is nothing to clean up, and an exception would be a traceback.
+signals.end_at_once()
+
+
+def main() -> NoReturn:
+    from openbank.cli import process
+
+    process.main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

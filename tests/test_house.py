@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "verify": {"domain", "eventstore", "views"},
     "cli": {"address", "config", "logs", "disk", "app", "verify", "rpc.probe", "client"},
-    "__main__": {"cli.main"},
+    "__main__": {"cli"},
 }
 
 ADAPTERS = {

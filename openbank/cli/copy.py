@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from openbank import address, config
 from openbank.cli import grpc_log
-from openbank.cli.errors import EXIT_INTERRUPTED, CommandFailed
+from openbank.cli.errors import CommandFailed
 from openbank.cli.event_loop import loop_factory
 from openbank.cli.parsers import Commands
+from openbank.cli.signals import Interrupted
 from openbank.config import Settings
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def run(_: Settings, flags: argparse.Namespace) -> int:
             copied = runner.run(copy(source, target, _Progress()))
     except CANNOT_COPY as error:
         raise CommandFailed(f"the copy is not complete: {error}") from error
-    except KeyboardInterrupt:
-        why = "the copy is not complete: interrupted; the same command goes on where it stopped"
-        raise CommandFailed(why, EXIT_INTERRUPTED) from None
+    except Interrupted as interrupted:
+        why = "the copy is not complete: interrupted; the same command continues where it stopped"
+        raise CommandFailed(why, interrupted.exit_code) from None
     print(
         f"complete: {shown} has all {copied.events:,} events, {copied.appended:,} of them new;"
         " each was read back, and is what the source has"

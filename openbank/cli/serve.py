@@ -6,15 +6,13 @@ import argparse
 import asyncio
 import gc
 import logging
-import os
 import signal
-import sys
+from contextlib import suppress
 from importlib.metadata import version
-from typing import NoReturn
 
 from openbank import config, logs
-from openbank.cli import grpc_log
-from openbank.cli.errors import CommandFailed
+from openbank.cli import grpc_log, signals
+from openbank.cli.errors import CommandFailed, OutputFailed
 from openbank.cli.event_loop import loop_factory
 from openbank.cli.parsers import Commands
 from openbank.config import Settings
@@ -41,16 +39,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
         # They come before the line that says why it ended.
         logging.shutdown()
         raise CommandFailed(str(error)) from error
-    return _end()
-
-
-def _end() -> NoReturn:
-    """At once: what else Python does at its end has a part in which gRPC waits for its own thread, and this one, where
-    many messages were on their way, for an event loop that is gone."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    return 0
 
 
 async def _serve_until_told(settings: Settings) -> None:
@@ -67,6 +56,7 @@ async def _serve_until_told(settings: Settings) -> None:
         # A second signal ends the process at once: what was acknowledged is on disk.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        signals.end_at_once()
         _say(settings, "stopping")
     _say(settings, "stopped")
 
@@ -80,10 +70,12 @@ def _relax_garbage_collection() -> None:
 
 def _say_ready(settings: Settings, address: str) -> None:
     if settings.log_format == "console":
-        print(f"OpenBank {version('openbank')} is ready.")
-        print(f"  listens on  {address}")
-        print(f"  data in     {settings.stores}")
-        print(f"  try         {TRY.format(address=address)}", flush=True)
+        # Nobody needs to read it.
+        with suppress(OutputFailed):
+            print(f"OpenBank {version('openbank')} is ready.")
+            print(f"  listens on  {address}")
+            print(f"  data in     {settings.stores}")
+            print(f"  try         {TRY.format(address=address)}", flush=True)
     else:
         values = {"version": version("openbank"), "listen": address, "data": settings.stores}
         logging.getLogger("openbank").info("ready", extra={"values": values})

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from openbank.__main__ import main
+from openbank.cli.main import main
 from openbank.cli.tail.follow import _is_for_eyes
 from openbank.server import Server
 from tests.callers import Caller

@@ -1,11 +1,9 @@
 """python -m tests.disk.bank serve ...: a bank whose WAL is written to the database and begins anew all the time."""
 
-import sys
-
-from openbank.__main__ import main
+from openbank.cli import process
 from openbank.eventstore.sqlite import store, wal
 
 if __name__ == "__main__":
     wal.FRAMES_MAX = 40
     store.CHECKPOINT_EVENTS = 5
-    sys.exit(main())
+    process.main()

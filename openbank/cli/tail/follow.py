@@ -64,9 +64,6 @@ def follow(wanted: Wanted) -> None:
     except grpc.RpcError as error:
         status: Any = error
         raise CommandFailed(f"{wanted.target} refuses: {status.code().name}: {status.details()}") from error
-    except BrokenPipeError:
-        # Whoever read has had enough. What is still in the buffer is not to be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print(target: str, request: Any, lines: Lines, file: ResumeFile | None, stop: threading.Event) -> None:

@@ -1,0 +1,56 @@
+"""Signals that end a command: Ctrl-C, SIGTERM and SIGHUP, where the process was not started to ignore them.
+
+The exit code is 128 and the signal's number, as shells have it: 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+# Not `signal`, which builds its enums first: until there is a handler, Ctrl-C is a traceback.
+import _signal as signal  # type: ignore[import-not-found]
+import os
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+REPEAT_SECONDS = 1.0
+"""Ctrl-C goes to every process of the terminal, and some parents forward it: a second signal this soon is the same."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has come: the command cleans up and ends."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+def end_at_once() -> None:
+    """For the stretches in which there is nothing to clean up."""
+    _handle(_exit)
+
+
+def interrupt() -> None:
+    """Raises Interrupted in the main thread at the first signal; a second ends the process at once."""
+    _handle(_interrupt)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _exit(number: int, _: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    import logging
+
+    first = time.monotonic()
+    _handle(lambda number, _: _exit(number, _) if time.monotonic() - first > REPEAT_SECONDS else None)
+    # What was stopped halfway is no news.
+    logging.disable()
+    raise Interrupted(number)
