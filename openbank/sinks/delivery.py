@@ -10,7 +10,7 @@ from typing import NamedTuple
 from openbank.domain.clock import Clock
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.port import Parked
-from openbank.sinks.transport import Accepted, Later, Refused, Transport
+from openbank.sinks.transport import Accepted, Later, Refused, Transport, send
 
 
 class Outgoing(NamedTuple):
@@ -61,7 +61,7 @@ class Delivery:
 
     async def _send(self, lane: _Lane) -> None:
         message = lane.next()
-        match await self._transport.send([outgoing.event for outgoing in message]):
+        match await send(self._transport, [outgoing.event for outgoing in message]):
             case Accepted():
                 lane.accepted(len(message))
                 self.moved = True

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
+import ssl
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from openbank.publishing.cloudevent import CloudEvent
+
+_log = logging.getLogger(__name__)
 
 
 class Accepted(NamedTuple):
@@ -25,6 +30,8 @@ class Later(NamedTuple):
     reason: str
     after_seconds: float = 0.0
     """No sooner than this, if the sink has said so."""
+    reached: bool = True
+    """Whether the sink may have seen what was sent: not where there was no connection."""
 
 
 Answer = Accepted | Refused | Later
@@ -43,5 +50,25 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
-def cannot_connect(error: OSError) -> Later:
-    return Later(f"cannot connect: {os.strerror(error.errno) if error.errno else type(error).__name__}")
+async def send(transport: Transport, events: Sequence[CloudEvent]) -> Answer:
+    """What the sink makes of a message: whatever fails, the message was not delivered, and is sent again."""
+    try:
+        return await transport.send(events)
+    except Exception as error:
+        _log.debug("sending has failed", exc_info=True)
+        return Later(f"sending fails: {type(error).__name__}")
+
+
+def cannot_connect(error: OSError, host: str) -> Later:
+    return Later(f"cannot connect: {_why(error, host)}", reached=False)
+
+
+def _why(error: OSError, host: str) -> str:
+    match error:
+        case socket.gaierror():
+            return f"the host {host} cannot be resolved"
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is not trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS fails: {error.reason or type(error).__name__}"
+    return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -15,6 +15,8 @@ class Proxy:
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._passing = asyncio.Event()
         self._passing.set()
+        self._swallowed = asyncio.Event()
+        """Set once what comes on the connections of now is to be dropped."""
         self.address = ""
         self.connections = 0
         """How many there have been."""
@@ -36,6 +38,15 @@ class Proxy:
     def unmute(self) -> None:
         self._passing.set()
 
+    def swallow(self) -> None:
+        """The connections of now stay and lead nowhere; new ones work. A proxy that was restarted does that."""
+        self._swallowed.set()
+        self._swallowed = asyncio.Event()
+
+    @property
+    def connections_open(self) -> int:
+        return len(self._pairs)
+
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         host, _, port = self.target.rpartition(":")
@@ -48,17 +59,24 @@ class Proxy:
         self._pairs.add(pair)
         try:
             async with asyncio.TaskGroup() as ways:
-                ways.create_task(self._pass_on(reader, other_writer, from_client=True))
-                ways.create_task(self._pass_on(other_reader, writer))
+                swallowed = self._swallowed
+                ways.create_task(self._pass_on(reader, other_writer, swallowed, from_client=True))
+                ways.create_task(self._pass_on(other_reader, writer, swallowed))
         finally:
             self._pairs.discard(pair)
 
     async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, from_client: bool = False
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        swallowed: asyncio.Event,
+        from_client: bool = False,
     ) -> None:
         try:
             while data := await reader.read(1 << 16):
                 self.received += len(data) * from_client
+                if swallowed.is_set():
+                    continue
                 await self._passing.wait()
                 writer.write(data)
                 await writer.drain()

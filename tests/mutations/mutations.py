@@ -454,4 +454,26 @@ MUTATIONS = (
         "        if store:\n",
         "tests/eventstore/test_token.py",
     ),
+    # Sinks
+    Mutation(
+        "a kept connection that the receiver has closed costs a try",
+        "openbank/sinks/http_client.py",
+        "            except NoAnswer:\n",
+        "            except NotImplementedError:\n",
+        "tests/sinks/test_rude_receivers.py",
+    ),
+    Mutation(
+        "a NATS connection on which no answer came is used again",
+        "openbank/sinks/nats.py",
+        "            self._drop(connection)\n            return Later(",
+        "            return Later(",
+        "tests/sinks/test_nats.py",
+    ),
+    Mutation(
+        "a log line quotes what an exception was given",
+        "openbank/tracebacks.py",
+        "    if not kind.__module__.startswith(OURS) or",
+        "    if kind.__module__.startswith(OURS) and",
+        "tests/rpc/test_log_lines.py",
+    ),
 )

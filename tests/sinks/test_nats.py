@@ -15,6 +15,8 @@ from nats.js.api import StreamConfig
 from openbank.sinks.address import parse
 from openbank.sinks.nats import NatsTransport
 from openbank.sinks.transport import Accepted, Later, Refused
+from tests.callers import until
+from tests.client.proxy import proxy_of
 from tests.sinks.events import some_cloud_events
 from tests.stand_ins.nats import NatsProcess
 
@@ -109,7 +111,7 @@ async def test_a_server_that_dies_with_messages_under_way_is_told_at_once_and_is
 async def test_nobody_there_is_for_later_and_tells_no_secret() -> None:
     transport = NatsTransport(parse("nats://me:secret@127.0.0.1:1"), 1.0)
     answers = await asyncio.gather(*(transport.send([event]) for event in await some_cloud_events(5)))
-    assert set(answers) == {Later("cannot connect: Connection refused")}
+    assert set(answers) == {Later("cannot connect: Connection refused", reached=False)}
     await transport.close()
 
 
@@ -123,3 +125,62 @@ async def test_wrong_credentials_are_for_later_and_not_repeated(tmp_path: Path, 
         assert isinstance(answer, Later)
         assert answer.reason.startswith("no stream")
         await right.close()
+
+
+async def test_a_half_open_connection_costs_one_try_and_the_next_is_new(
+    client: Client, nats_server: NatsProcess
+) -> None:
+    await client.jetstream().add_stream(StreamConfig(name="bank", subjects=["openbank.>"]))
+    (event,) = await some_cloud_events(1)
+    async with proxy_of(nats_server.uri.removeprefix("nats://")) as proxy:
+        transport = NatsTransport(parse(f"nats://{proxy.address}"), 0.5)
+        assert await transport.send([event]) == Accepted()
+        proxy.swallow()
+        answers = await asyncio.gather(*(transport.send([event]) for _ in range(5)))
+        assert answers == [Later("no answer within 0.5 s")] * 5
+        assert await transport.send([event]) == Accepted()
+        await transport.close()
+
+
+async def test_an_idle_connection_that_is_half_open_is_noticed_before_an_event_needs_it(
+    client: Client, nats_server: NatsProcess
+) -> None:
+    await client.jetstream().add_stream(StreamConfig(name="bank", subjects=["openbank.>"]))
+    (event,) = await some_cloud_events(1)
+    async with proxy_of(nats_server.uri.removeprefix("nats://")) as proxy:
+        transport = NatsTransport(parse(f"nats://{proxy.address}"), 0.5)
+        assert await transport.send([event]) == Accepted()
+        proxy.swallow()
+        await until(lambda: proxy.connections_open == 0)
+        assert await transport.send([event]) == Accepted()
+        await transport.close()
+
+
+async def test_a_server_that_says_nothing_is_given_up_within_the_timeout() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    transport = NatsTransport(parse(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"), 0.3)
+    answer = await asyncio.wait_for(transport.send(await some_cloud_events(1)), 2.0)
+    assert answer == Later("no answer within 0.3 s", reached=False)
+    await transport.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_credentials_are_unescaped(tmp_path: Path, nats_server: NatsProcess) -> None:
+    with NatsProcess(tmp_path / "guarded", "--user", "bänk", "--pass", "p@ss/€") as guarded:
+        transport = NatsTransport(parse(guarded.uri.replace("//", "//b%C3%A4nk:p%40ss%2F€@")), 5.0)
+        answer = await transport.send(await some_cloud_events(1))
+        assert isinstance(answer, Later)
+        assert answer.reason.startswith("no stream")
+        await transport.close()
+
+
+async def test_a_host_that_is_not_there_is_named() -> None:
+    transport = NatsTransport(parse("nats://me:secret@bus.invalid"), 5.0)
+    answer = await transport.send(await some_cloud_events(1))
+    assert answer == Later("cannot connect: the host bus.invalid cannot be resolved", reached=False)
+    await transport.close()
