@@ -32,8 +32,8 @@ from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.queries.reader import Reader
 from openbank.rpc import accounts, integration_events, persons, sinks
+from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
-from openbank.rpc.guards import Calls
 from openbank.rpc.handlers import handlers
 from openbank.rpc.health import Health
 from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUERIES, CannotListen, Server

@@ -11,7 +11,7 @@ import grpc
 
 from openbank.config import Settings
 from openbank.rpc import health, reflection
-from openbank.rpc.guards import Calls
+from openbank.rpc.calls import Calls
 from openbank.rpc.health import Health
 
 EVERYTHING = ""
@@ -20,9 +20,17 @@ QUERIES = "openbank.queries"
 FEEDS = "openbank.feeds"
 """What health tells of beside each service: the whole, and its three sides."""
 
-OTHER_CALLS_MAX = 1000
-"""Room for health and reflection streams, which nothing else counts."""
+OTHER_STREAMS_MAX = 1000
+"""Health and reflection streams at one time; one more is RESOURCE_EXHAUSTED."""
+SPARE_STREAMS = 10_000
+"""Streams that one connection may have beyond all limits: those that are being refused, and health checks."""
 
+HOLD_SECONDS = 0.2
+"""At the end of a stop new calls are held for this long, so that each caller has a call here, and none on its way."""
+GOODBYE_SECONDS = 0.05
+"""The time that the goodbye (GOAWAY) has to leave before the calls that were held are answered."""
+CLOSE_SECONDS_MAX = 1.0
+"""How long clients may take to close their connections after it."""
 
 PING_MILLISECONDS_MIN = 10_000
 """Clients may ping so often, also on an idle connection; one that does so more often is disconnected."""
@@ -41,12 +49,15 @@ class Server:
         self._calls = calls
         self.address = settings.listen
         self._server = grpc.aio.server(
-            options=_options(settings),
-            # The backstop. The wrapper of unary calls and the feed count their own, with better answers, so that
-            # neither many watches keep calls out nor many calls keep watches out.
-            maximum_concurrent_rpcs=settings.concurrent_calls_max + settings.watches_max + OTHER_CALLS_MAX,
+            # No maximum_concurrent_rpcs: it refuses without a reason. Unary calls, watches and other streams have
+            # limits of their own, so that none keeps the others out.
+            options=_options(settings)
         )
-        self._others = (health.handlers(health_), *reflection.handlers([*services, health.SERVICE]))
+        self._streams = Calls(OTHER_STREAMS_MAX)
+        self._others = (
+            health.handlers(health_, self._streams),
+            *reflection.handlers([*services, health.SERVICE], self._streams),
+        )
 
     def add(self, handlers: grpc.GenericRpcHandler) -> None:
         self._server.add_generic_rpc_handlers((handlers,))
@@ -65,25 +76,36 @@ class Server:
         await self._server.start()
 
     async def stop(self, end_watches: Callable[[], Awaitable[None]]) -> None:
-        """Lets watches and calls end, but no longer than the drain takes; from the first moment, health tells.
+        """Ends all calls within `drain_seconds`, each with its answer or with SERVER_DRAINING, then the connections.
 
-        Watches go first, each with its last token: at the end of the drain there would only be a broken connection.
+        Until the last moment the server listens, so that new calls, also on new connections, learn the reason. Watches
+        go first, each with its last token: at the end of the drain there would only be a broken connection.
         """
+        deadline = asyncio.get_running_loop().time() + self._settings.drain_seconds
         self._health.drain()
-        seconds = self._settings.drain_seconds
-        deadline = asyncio.get_running_loop().time() + seconds
+        self._calls.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await end_watches()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._server.stop(seconds))
-                # What has been received and not yet come to its handler.
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout_at(deadline):
                 await self._calls.finished()
-                # What is left are health and reflection streams, which nobody waits for.
-                await self._server.stop(None)
-        await self._server.stop(None)
+        except TimeoutError:
+            self._calls.cut()
+        await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """Closes all connections such that no call is on its way to us meanwhile: gRPC would cancel it."""
+        self._calls.hold()
+        self._streams.drain()
+        self._streams.hold()
+        await asyncio.sleep(HOLD_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._server.stop(CLOSE_SECONDS_MAX))
+            await asyncio.sleep(GOODBYE_SECONDS)
+            self._streams.cut()
+            self._streams.release()
+            self._calls.release()
 
 
 def _options(settings: Settings) -> Sequence[tuple[str, int]]:
@@ -93,7 +115,7 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.message_bytes_max),
         # No compressed requests (identity only): a thousand times the limit above would be unpacked before it counts.
         ("grpc.compression_enabled_algorithms_bitset", 1),
-        ("grpc.max_concurrent_streams", settings.concurrent_calls_max + settings.watches_max + OTHER_CALLS_MAX),
+        ("grpc.max_concurrent_streams", _streams_max(settings)),
         # A client that has gone without a word is found within 80 s, and its watches are freed.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -101,6 +123,12 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", PING_MILLISECONDS_MIN),
         ("grpc.http2.max_ping_strikes", 2),
     ]
+
+
+def _streams_max(settings: Settings) -> int:
+    """On one connection. More than all limits together, so that those answer first: what is over this one waits in
+    the client, without a word."""
+    return settings.concurrent_calls_max + settings.watches_max + OTHER_STREAMS_MAX + SPARE_STREAMS
 
 
 def _try_address(host: str, port: int, listen: str) -> None:

@@ -84,8 +84,10 @@ class PositionOutOfRange(Refused):
 class ServerDraining(Refused):
     reason = "SERVER_DRAINING"
 
-    def __init__(self, resume_token: str) -> None:
-        super().__init__("the server is stopping; the watch goes on elsewhere", resumeToken=resume_token)
+    def __init__(self, resume_token: str = "") -> None:
+        """`resume_token` is that of a watch's last response."""
+        metadata = {"resumeToken": resume_token} if resume_token else {}
+        super().__init__("the server is stopping; call again, on another instance if there is one", **metadata)
 
 
 class Row(NamedTuple):
@@ -174,6 +176,13 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
     if isinstance(error, RecordsUnavailable):
         return _by_table("STORE_UNAVAILABLE", "the records of sinks are not available", {"store": "sinks"})
     return None
+
+
+def interrupted(mutation: Message | None) -> Exception:
+    """What ends a call that was still running when the time for a stop was over; None for a call that only reads."""
+    if mutation is not None and not getattr(mutation, "request_id", ""):
+        return OutcomeUnknown()
+    return ServerDraining()
 
 
 def internal(error_id: str) -> Failure:

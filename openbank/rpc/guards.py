@@ -1,11 +1,10 @@
-"""What a request must pass before its method sees it: its size, its encoding, the limits of calls, unknown fields.
+"""What a request must pass before its method sees it: its size, its encoding, unknown fields.
 
 All of it costs in proportion to bytes that the limits here allow, so that no request can hold up the others for long.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -51,33 +50,6 @@ def reader(request: Descriptor) -> Callable[[bytes], Message | Unreadable]:
             return Malformed
 
     return read
-
-
-class Calls:
-    """The unary calls under way. Watches are not among them: the feed counts its own."""
-
-    def __init__(self, maximum: int) -> None:
-        self.maximum = maximum
-        self._active = 0
-        self._none_left: asyncio.Event | None = None
-
-    def enter(self) -> None:
-        self._active += 1
-
-    def leave(self) -> None:
-        self._active -= 1
-        if self._none_left and not self._active:
-            self._none_left.set()
-
-    @property
-    def too_many(self) -> bool:
-        return self._active > self.maximum
-
-    async def finished(self) -> None:
-        """Until no call is under way."""
-        self._none_left = asyncio.Event()
-        if self._active:
-            await self._none_left.wait()
 
 
 class KnownFields:

@@ -15,8 +15,9 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
 from openbank.rpc.call import Call, Context, Method, Response
-from openbank.rpc.errors import TooManyCalls
-from openbank.rpc.guards import Calls, KnownFields, Unreadable, reader
+from openbank.rpc.calls import Calls
+from openbank.rpc.errors import interrupted
+from openbank.rpc.guards import KnownFields, Unreadable, reader
 
 Answer = Callable[[Any, str], Awaitable[Response]]
 """A unary method: from the request and the correlation id to the response, which may be encoded already."""
@@ -51,22 +52,24 @@ def _unary(
         call = Call(about, context)
         # Nothing in this frame may lead to the context or, at the end, to the request: see `Call.abort`.
         del context
-        calls.enter()
         try:
             try:
+                if calls.draining:
+                    await calls.refuse()
+                calls.enter()
                 if not isinstance(request, Message):
                     raise request()
                 call.request = request
-                if calls.too_many:
-                    raise TooManyCalls(calls.maximum)
                 if known_fields is not None:
                     known_fields.check(request)
                 response = await answer(request, call.correlation_id)
                 call.ended("OK", response=response)
                 return response
             except asyncio.CancelledError:
-                call.ended("CANCELLED")
-                raise
+                if not calls.was_cut:
+                    call.ended("CANCELLED")
+                    raise
+                failure = call.failed(interrupted(call.request if about.is_mutation else None))
             except Exception as error:
                 failure = call.failed(error)
             del request

@@ -13,6 +13,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import DESCRIPTOR, HealthCheckRequest, HealthCheckResponse
 
+from openbank.rpc.calls import Calls
+from openbank.rpc.streams import limited
+
 SERVICE = DESCRIPTOR.services_by_name["Health"].full_name
 
 REQUEST_BYTES_MAX = 1024
@@ -72,11 +75,11 @@ class Health:
         self._changed = asyncio.Event()
 
 
-def handlers(health: Health) -> grpc.GenericRpcHandler:
+def handlers(health: Health, streams: Calls) -> grpc.GenericRpcHandler:
     write = HealthCheckResponse.SerializeToString
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Check": grpc.unary_unary_rpc_method_handler(health.check, _read, write),
-        "Watch": grpc.unary_stream_rpc_method_handler(health.watch, _read, write),
+        "Watch": grpc.unary_stream_rpc_method_handler(limited(health.watch, streams), _read, write),
     }
     return grpc.method_handlers_generic_handler(SERVICE, methods)
 

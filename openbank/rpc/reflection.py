@@ -14,6 +14,9 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2 as messages
 from grpc_reflection.v1alpha.reflection import aio
 
+from openbank.rpc.calls import Calls
+from openbank.rpc.streams import limited
+
 REQUEST_BYTES_MAX = 16 << 10
 """Names of files and symbols are far shorter; an answer repeats its request."""
 
@@ -21,11 +24,11 @@ V1 = "grpc.reflection.v1.ServerReflection"
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 
 
-def handlers(services: Iterable[str]) -> list[grpc.GenericRpcHandler]:
+def handlers(services: Iterable[str], streams: Calls) -> list[grpc.GenericRpcHandler]:
     """Handlers that tell of `services` and of reflection itself."""
     servicer = aio.ReflectionServicer([*services, V1, V1ALPHA])
     method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo, _read, messages.ServerReflectionResponse.SerializeToString
+        limited(servicer.ServerReflectionInfo, streams), _read, messages.ServerReflectionResponse.SerializeToString
     )
     return [grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method}) for name in (V1, V1ALPHA)]
 

@@ -454,6 +454,35 @@ MUTATIONS = (
         "        if store:\n",
         "tests/eventstore/test_token.py",
     ),
+    # Stops
+    Mutation(
+        "calls that come during a stop are carried out",
+        "openbank/rpc/handlers.py",
+        "                if calls.draining:\n                    await calls.refuse()\n",
+        "",
+        "tests/rpc/test_stop.py",
+    ),
+    Mutation(
+        "new calls are not held while connections are closed",
+        "openbank/server.py",
+        "        self._calls.hold()\n",
+        "",
+        "tests/rpc/test_stop.py",
+    ),
+    Mutation(
+        "a call that is cut off is said to be safe to repeat",
+        "openbank/rpc/errors.py",
+        '    if mutation is not None and not getattr(mutation, "request_id", ""):\n',
+        "    if mutation is None:\n",
+        "tests/rpc/test_stop.py",
+    ),
+    Mutation(
+        "health and reflection streams have no limit",
+        "openbank/rpc/calls.py",
+        "        if len(self._tasks) >= self.maximum:\n",
+        "        if len(self._tasks) >= 1 << 20:\n",
+        "tests/rpc/test_limits.py",
+    ),
     # Sinks
     Mutation(
         "a kept connection that the receiver has closed costs a try",

@@ -14,6 +14,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from openbank.app import serving
 from openbank.config import Settings
+from openbank.rpc.calls import Calls
 from openbank.rpc.health import NOT_SERVING, SERVICE_UNKNOWN, SERVING, Health, handlers
 from tests.callers import Caller
 
@@ -65,7 +66,7 @@ async def test_a_bank_that_stops_tells_its_watchers_first(settings: Settings) ->
 async def test_every_watcher_sees_every_change_also_when_another_leaves() -> None:
     health = Health("part")
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((handlers(health),))
+    server.add_generic_rpc_handlers((handlers(health, Calls(10)),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

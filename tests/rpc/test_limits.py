@@ -12,6 +12,7 @@ from grpc import StatusCode
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.config import Settings
 from openbank.persons.v1 import persons_service_pb2 as persons
+from openbank.server import OTHER_STREAMS_MAX
 from tests.callers import Caller, refused
 
 LIVE = accounts.WatchAccountEventsRequest(live=Empty())
@@ -62,6 +63,38 @@ async def test_one_watch_too_many_is_told_so(bank: Caller) -> None:
     assert (await again.read()).resume_token
     for watch in (watches[1], again):
         watch.cancel()
+
+
+async def test_waves_of_health_and_reflection_streams_are_refused_with_a_reason_and_keep_no_calls_out(
+    bank: Caller,
+) -> None:
+    channel: Any = bank.channel
+    health = channel.unary_stream("/grpc.health.v1.Health/Watch")
+    reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    admitted = []
+    for _ in range(OTHER_STREAMS_MAX // 2):
+        asked = reflection()
+        await asked.write(b"\x3a\x00")
+        admitted += [health(b""), asked]
+    for stream in admitted:
+        assert await stream.read()
+    for _ in range(2):
+        wave = [health(b"") for _ in range(600)] + [reflection() for _ in range(600)]
+        for told in await asyncio.gather(*(refused(stream.read()) for stream in wave)):
+            assert told.code is StatusCode.RESOURCE_EXHAUSTED
+            assert told.reason == "TOO_MANY_CALLS"
+            assert told.metadata == {"maxCount": str(OTHER_STREAMS_MAX)}
+        assert (await bank.register()).person.revision == 1
+        watch = bank.accounts.WatchAccountEvents(LIVE)
+        assert (await watch.read()).resume_token
+        watch.cancel()
+
+    admitted.pop().cancel()
+    await asyncio.sleep(0.1)
+    again = health(b"")
+    assert await again.read()
+    for stream in (*admitted, again):
+        stream.cancel()
 
 
 async def test_watches_keep_no_calls_out_and_calls_no_watches(bank: Caller, gate: asyncio.Event) -> None:

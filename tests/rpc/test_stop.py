@@ -1,4 +1,4 @@
-"""A stop is graceful and short: watches get their last token, calls their answers, and nobody waits for idlers."""
+"""A stop is graceful and short: each call gets its answer or SERVER_DRAINING, each watch its last token."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.commands.accounts import deposit
 from openbank.common.v1 import feed_pb2
 from openbank.config import Settings
-from tests.callers import Caller, refused
+from openbank.rpc.health import NOT_SERVING
+from tests.callers import Caller, Refusal, refusal, refused, request_id, until
 
 
 class Stoppable:
     """A bank that the test stops, and a caller whose channel outlives it."""
 
-    def __init__(self, bank: Caller, running: AsyncExitStack) -> None:
+    def __init__(self, address: str, bank: Caller, running: AsyncExitStack) -> None:
+        self.address = address
         self.bank = bank
         self._running = running
 
@@ -39,7 +43,25 @@ async def stoppable(settings: Settings) -> AsyncIterator[Stoppable]:
     async with AsyncExitStack() as running:
         server = await running.enter_async_context(serving(settings))
         async with Caller(server.address) as bank:
-            yield Stoppable(bank, running)
+            yield Stoppable(server.address, bank, running)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Deposits wait for it."""
+    opened = asyncio.Event()
+
+    async def wait_and_deposit(*arguments: Any) -> Any:
+        await opened.wait()
+        return await deposit(*arguments)
+
+    monkeypatch.setattr("openbank.rpc.accounts.deposit", wait_and_deposit)
+    return opened
+
+
+def assert_drained(end: Refusal) -> None:
+    assert (end.code, end.reason) == (StatusCode.UNAVAILABLE, "SERVER_DRAINING")
+    assert "RetryInfo" in end.details
 
 
 async def test_each_watch_gets_its_last_token_and_then_the_reason(stoppable: Stoppable) -> None:
@@ -55,54 +77,109 @@ async def test_each_watch_gets_its_last_token_and_then_the_reason(stoppable: Sto
     assert last.signal == feed_pb2.FEED_SIGNAL_CLOSING
     assert last.resume_token == opened.consistency_token
     told = await refused(watch.read())
-    assert told.code is StatusCode.UNAVAILABLE
-    assert told.reason == "SERVER_DRAINING"
+    assert_drained(told)
     assert told.metadata == {"resumeToken": last.resume_token}
-    assert "RetryInfo" in told.details
     await stopping
 
 
-async def test_a_call_under_way_is_answered(stoppable: Stoppable, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_under_way_is_answered(stoppable: Stoppable, gate: asyncio.Event) -> None:
     bank = stoppable.bank
     account_id = (await bank.open()).account.account_id
-    entered = asyncio.Event()
-
-    async def slowly(*arguments: Any) -> Any:
-        entered.set()
-        await asyncio.sleep(0.3)
-        return await deposit(*arguments)
-
-    monkeypatch.setattr("openbank.rpc.accounts.deposit", slowly)
     call = asyncio.create_task(bank.deposit(account_id, "1"))
-    await entered.wait()
-    seconds = await stoppable.stop()
-
+    await asyncio.sleep(0.1)
+    stopping = asyncio.create_task(stoppable.stop())
+    await asyncio.sleep(0.3)
+    assert not stopping.done()
+    gate.set()
     assert (await call).account.revision == 2
-    assert 0.25 < seconds < 3
+    assert await stopping < 3
 
 
-async def test_idle_reflection_and_health_streams_hold_nothing_up(stoppable: Stoppable) -> None:
+async def test_idle_reflection_and_health_streams_hold_nothing_up_and_learn_the_reason(stoppable: Stoppable) -> None:
     channel: Any = stoppable.bank.channel
     health = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
     await health.read()
     reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
     await reflection.write(b"\x3a\x00")
     await reflection.read()
-    assert await stoppable.stop() < 2
+    stopping = asyncio.create_task(stoppable.stop())
+
+    assert HealthCheckResponse.FromString(await health.read()).status == NOT_SERVING
+    for stream in (health, reflection):
+        assert_drained(await refused(stream.read()))
+    assert await stopping < 2
 
 
-async def test_a_client_that_reads_nothing_holds_it_up_no_longer_than_the_drain(
+async def test_new_calls_learn_the_reason_for_as_long_as_an_old_one_is_under_way(
+    stoppable: Stoppable, gate: asyncio.Event
+) -> None:
+    bank = stoppable.bank
+    account_id = (await bank.open()).account.account_id
+    under_way = asyncio.create_task(bank.deposit(account_id, "1"))
+    await asyncio.sleep(0.1)
+    stopping = asyncio.create_task(stoppable.stop())
+    await asyncio.sleep(0.1)
+
+    async with Caller(stoppable.address) as newcomer:
+        for caller in (bank, newcomer):
+            assert_drained(await refused(caller.deposit(account_id, "1")))
+            assert_drained(await refused(caller.balance(account_id)))
+            live = accounts.WatchAccountEventsRequest(live=Empty())
+            assert_drained(await refused(caller.accounts.WatchAccountEvents(live).read()))
+    gate.set()
+    assert (await under_way).account.revision == 2
+    await stopping
+
+
+async def test_a_call_that_does_not_end_holds_it_up_no_longer_than_the_drain_and_learns_the_reason(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(*_: object) -> None:
+    begun = []
+
+    async def never(*arguments: object) -> None:
+        begun.append(arguments)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("openbank.rpc.accounts.deposit", never)
+    for use_case in ("deposit", "get_account"):
+        monkeypatch.setattr(f"openbank.rpc.accounts.{use_case}", never)
     short = Settings(listen=settings.listen, data=settings.data, drain_seconds=0.5)
     async with AsyncExitStack() as running:
         server = await running.enter_async_context(serving(short))
         async with Caller(server.address) as bank:
-            call = asyncio.create_task(refused(bank.deposit("a", "1")))
-            await asyncio.sleep(0.1)
-            assert await Stoppable(bank, running).stop() < 2
-            assert (await call).code in {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
+            read, repeatable, unrepeatable = (
+                asyncio.create_task(refused(call))
+                for call in (bank.balance("a"), bank.deposit("a", "1", request_id=request_id()), bank.deposit("a", "1"))
+            )
+            await until(lambda: len(begun) == 3)
+            assert await Stoppable(server.address, bank, running).stop() < 2
+            assert_drained(await read)
+            assert_drained(await repeatable)
+            # To be told to repeat it, a caller must be able to repeat it safely.
+            told = await unrepeatable
+            assert (told.code, told.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+            assert "RetryInfo" not in told.details
+
+
+async def test_callers_that_call_without_a_pause_all_learn_the_reason(stoppable: Stoppable) -> None:
+    account_id = (await stoppable.bank.open()).account.account_id
+    ends: list[Refusal] = []
+
+    async def call_until_refused(caller: Caller) -> None:
+        while True:
+            try:
+                await caller.deposit(account_id, "1")
+                await caller.balance(account_id)
+            except grpc.aio.AioRpcError as error:
+                ends.append(refusal(error))
+                return
+
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            caller = await stack.enter_async_context(Caller(stoppable.address))
+            for _ in range(8):
+                tasks.create_task(call_until_refused(caller))
+        await asyncio.sleep(0.3)
+        await stoppable.stop()
+    assert len(ends) == 32
+    for end in ends:
+        assert_drained(end)

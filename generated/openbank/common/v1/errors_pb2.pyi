@@ -170,9 +170,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     when the call came, within 5 s or the deadline.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 82
-    """UNAVAILABLE, with RetryInfo. The server is going down. Call again, on another instance if there is one; a watch
-    goes on from the token of the last response that you have handled. Metadata: resumeToken, of a watch, as in
-    SLOW_CONSUMER.
+    """UNAVAILABLE, with RetryInfo. The server is stopping. Call again, on another instance if there is one; resume a watch
+    from the token of the last response that you have handled. Metadata: resumeToken, of a watch that has had a
+    response, as in SLOW_CONSUMER.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 85
     """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or
@@ -368,9 +368,9 @@ ERROR_REASON_VIEW_BEHIND: ErrorReason.ValueType  # 81
 when the call came, within 5 s or the deadline.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 82
-"""UNAVAILABLE, with RetryInfo. The server is going down. Call again, on another instance if there is one; a watch
-goes on from the token of the last response that you have handled. Metadata: resumeToken, of a watch, as in
-SLOW_CONSUMER.
+"""UNAVAILABLE, with RetryInfo. The server is stopping. Call again, on another instance if there is one; resume a watch
+from the token of the last response that you have handled. Metadata: resumeToken, of a watch that has had a
+response, as in SLOW_CONSUMER.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 85
 """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or
