@@ -25,6 +25,11 @@ from tests.servers import ServerProcess, run_openbank
 PATIENCE_SECONDS = 20
 
 
+def connected(address: str) -> str:
+    """What a live tail says: it prints nothing until there is an event."""
+    return f"openbank: connected to {address}, waiting for events; Ctrl-C ends"
+
+
 class Tail:
     """A tail in a process of its own, and what it has said."""
 
@@ -87,7 +92,7 @@ async def test_what_there_is_is_printed_and_then_what_comes(bank: Caller, server
             ["anns", "2", "MONEY_DEPOSITED", "+12.50", "12.50", "USD"],
         ]
         assert await tail.end(signal.SIGINT) == 0
-        assert tail.errors == []
+        assert tail.errors == [connected(server.address)]
 
 
 async def test_a_connection_that_is_lost_is_made_again_and_both_are_said(bank: Caller, server: Server) -> None:
@@ -100,8 +105,9 @@ async def test_a_connection_that_is_lost_is_made_again_and_both_are_said(bank: C
         proxy.cut()
         await bank.deposit(account_id, "1")
         await tail.until_lines(2)
-        assert tail.errors[0].startswith(f"openbank: no connection to {proxy.address}, trying again: UNAVAILABLE: ")
-        assert tail.errors[1:] == [f"openbank: connected to {proxy.address}"]
+        assert tail.errors[0] == connected(proxy.address)
+        assert tail.errors[1].startswith(f"openbank: no connection to {proxy.address}, trying again: UNAVAILABLE: ")
+        assert tail.errors[2:] == [f"openbank: connected to {proxy.address}"]
         assert await tail.end(signal.SIGTERM) == 0
 
 
@@ -164,7 +170,7 @@ async def test_a_reader_that_has_had_enough_ends_it(bank: Caller, server: Server
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
-    assert (process.returncode, out.count(b"\n"), err) == (0, 1, b"")
+    assert (process.returncode, out.count(b"\n"), err.decode().rstrip()) == (0, 1, connected(server.address))
 
 
 async def test_a_reader_that_does_not_read_does_not_keep_it_alive(bank: Caller, server: Server) -> None:
@@ -186,6 +192,8 @@ async def test_a_reader_that_does_not_read_does_not_keep_it_alive(bank: Caller, 
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a type": (("accounts", "--type", "nonsense"), "--type must be one of ACCOUNT_OPENED, MONEY_DEPOSITED"),
     "a start": (("accounts", "--from", "yesterday"), "--from must be beginning, live or a time"),
+    "too late a start": (("accounts", "--from", "9999-12-31T23:59:59-14:00"), "--from must be a time of the years"),
+    "too early a start": (("persons", "--from", "0001-01-01T00:00:00+14:00"), "--from must be a time of the years"),
     "an owner of persons": (("persons", "--owner", "ann"), "--owner and --account are for accounts"),
     "a person of accounts": (("accounts", "--person", "ann"), "--person is for persons"),
 }
@@ -215,6 +223,96 @@ async def test_a_refusal_is_too(server: Server, what: str) -> None:
     assert err.startswith("openbank: ")
     assert line in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "count"), [("0001-01-01", 1), ("0001-01-01T00:00:00-23:59", 1), ("9999-12-31T23:59:59.999999Z", 0)]
+)
+async def test_the_first_and_the_last_time_are_times(bank: Caller, server: Server, start: str, count: int) -> None:
+    await bank.open()
+    code, out, err = await run_openbank(
+        "tail", "accounts", "--target", server.address, "--from", start, "--until-caught-up"
+    )
+    assert (code, err, len(out.splitlines())) == (0, "", count)
+
+
+@pytest.mark.parametrize("lines_wanted", [2, 700])
+async def test_what_a_reader_left_unread_is_printed_by_the_next(
+    bank: Caller, server: Server, tmp_path: Path, lines_wanted: int
+) -> None:
+    account_id = (await bank.open()).account.account_id
+    for _ in range(12):
+        await asyncio.gather(*(bank.deposit(account_id, "1") for _ in range(100)))
+    tail = f"{sys.executable} -m openbank tail accounts --target {server.address} --from beginning --format json"
+    tail += f" --resume {tmp_path / 'place'}"
+    printed: list[str] = []
+    # All in one response, and more of them than the pipe holds; live, and to the end.
+    for command in (f"{tail} | head -n {lines_wanted}", f"{tail} --until-caught-up | head -n {lines_wanted}", tail):
+        process = await asyncio.create_subprocess_shell(
+            command if command != tail else f"{tail} --until-caught-up",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+        printed += out.decode().splitlines()
+    events = {json.loads(line)["event_id"] for line in printed}
+    assert events == {event.event_id for event in await bank.account_events()}
+
+
+async def test_the_last_events_are_not_lost_where_the_reader_ends_with_them_unprinted(
+    bank: Caller, server: Server, tmp_path: Path
+) -> None:
+    account_id = (await bank.open()).account.account_id
+    for _ in range(2):
+        await bank.deposit(account_id, "1")
+    tail = f"{sys.executable} -m openbank tail accounts --target {server.address} --from beginning"
+    tail += f" --until-caught-up --resume {tmp_path / 'place'}"
+    revisions: set[str] = set()
+    for command in (f"{tail} | head -n 2", tail):
+        process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+        revisions |= {line.split()[2] for line in out.decode().splitlines()}
+    assert revisions == {"1", "2", "3"}
+
+
+async def test_a_file_has_what_is_behind_the_place(bank: Caller, server: Server, tmp_path: Path) -> None:
+    await bank.open()
+    arguments = ("tail", "accounts", "--target", server.address, "--from", "beginning", "--until-caught-up")
+    with (tmp_path / "printed").open("wb") as printed:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "openbank", *arguments, "--resume", str(tmp_path / "place"), stdout=printed
+        )
+        assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
+    assert len((tmp_path / "printed").read_text().splitlines()) == 1
+    assert await run_openbank(*arguments, "--resume", str(tmp_path / "place")) == (0, "", "")
+
+
+async def test_a_second_tail_with_the_same_file_is_refused(server: Server, tmp_path: Path) -> None:
+    arguments = ("accounts", "--target", server.address, "--resume", str(tmp_path / "place"))
+    async with tailing(*arguments) as first:
+        await first.until(lambda: first.errors == [connected(server.address)])
+        code, out, err = await run_openbank("tail", *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "another tail is keeping its place" in err
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+async def test_output_that_cannot_be_written_is_one_line(bank: Caller, server: Server, redirection: str) -> None:
+    await bank.open()
+    command = f"{sys.executable} -m openbank tail accounts --target {server.address} --from beginning"
+    process = await asyncio.create_subprocess_shell(f"{command} {redirection}", stderr=asyncio.subprocess.PIPE)
+    _, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    assert process.returncode == 2
+    assert err.decode().splitlines()[-1].startswith("openbank: cannot write to standard output: ")
+    assert b"Traceback" not in err
+
+
+async def test_names_are_printed_in_any_encoding(bank: Caller, server: Server) -> None:
+    await bank.register(first_name="Zoë", last_name="山田")
+    arguments = ("tail", "persons", "--target", server.address, "--from", "beginning", "--until-caught-up")
+    code, out, err = await run_openbank(*arguments, environment={"PYTHONIOENCODING": "ascii"})
+    assert (code, err) == (0, "")
+    assert "Zo\\xeb \\u5c71\\u7530" in out
 
 
 async def test_a_place_of_another_bank_is_refused(bank: Caller, server: Server, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "tail",
         help="print events as they come",
-        description="Prints events as they come, until Ctrl-C. Lost connections are made again, and it goes on where it"
-        " was: no event is left out, and none comes twice.",
+        description="Prints events as they come, until Ctrl-C. After a lost connection it reconnects and continues"
+        " where it was: no event is left out, and none comes twice.",
     )
     _add_flags(parser)
     parser.set_defaults(run=run)
@@ -43,7 +43,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         "--resume",
         type=path,
         metavar="FILE",
-        help="keep in FILE how far it has come, and go on from there the next time; --from counts for the first",
+        help="keep in FILE how far the reader has come, and continue there the next time; --from counts for the first",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
     parser.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")
@@ -51,7 +51,8 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
-    from openbank.cli.tail.follow import Wanted, follow
+    from openbank.cli.tail.follow import follow
+    from openbank.cli.tail.request import Wanted
 
     follow(
         Wanted(
