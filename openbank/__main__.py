@@ -1,6 +1,6 @@
 """`python -m openbank`, and the `openbank` command."""
 
-from typing import NoReturn
+from __future__ import annotations
 
 from openbank.cli import signals
 
@@ -8,7 +8,8 @@ from openbank.cli import signals
 signals.end_at_once()
 
 
-def main() -> NoReturn:
+def main() -> None:
+    """Does not return."""
     from openbank.cli import process
 
     process.main()

@@ -43,22 +43,58 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
 
 
 async def _serve_until_told(settings: Settings) -> None:
+    """Raises signals.Interrupted for a signal that comes before the bank is ready."""
     from openbank.app import serving
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    async with serving(settings) as server:
-        _relax_garbage_collection()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        _say_ready(settings, server.address)
-        await stop.wait()
-        # A second signal ends the process at once: what was acknowledged is on disk.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        signals.end_at_once()
-        _say(settings, "stopping")
-    _say(settings, "stopped")
+    told = _Told()
+    try:
+        async with serving(settings) as server:
+            told.is_ready()
+            _relax_garbage_collection()
+            _say_ready(settings, server.address)
+            await told.to_stop.wait()
+            _say("stopping", signal=told.signal_name)
+    except asyncio.CancelledError:
+        if not told.number:
+            raise
+        _say("stopped before it was ready", signal=told.signal_name)
+        raise signals.Interrupted(told.number) from None
+    _say("stopped")
+
+
+class _Told:
+    """The first signal, from the first moment on. A start is cancelled, a bank that serves is stopped by it.
+
+    A later signal ends the process at once: what was acknowledged is on disk.
+    """
+
+    def __init__(self) -> None:
+        self.to_stop = asyncio.Event()
+        self.number = 0
+        self._starting = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._numbers = [signal.SIGTERM, signal.SIGINT]
+        # nohup has it ignored. SIGINT is also ignored in scripts, for what runs in the background; there it is meant.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self._numbers.append(signal.SIGHUP)
+        for number in self._numbers:
+            self._loop.add_signal_handler(number, self._take, number)
+
+    @property
+    def signal_name(self) -> str:
+        return signal.Signals(self.number).name
+
+    def is_ready(self) -> None:
+        self._starting = None
+
+    def _take(self, number: int) -> None:
+        self.number = number
+        for each in self._numbers:
+            self._loop.remove_signal_handler(each)
+        signals.end_at_next()
+        self.to_stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
 
 def _relax_garbage_collection() -> None:
@@ -81,5 +117,5 @@ def _say_ready(settings: Settings, address: str) -> None:
         logging.getLogger("openbank").info("ready", extra={"values": values})
 
 
-def _say(settings: Settings, what: str) -> None:
-    logging.getLogger("openbank").info(what)
+def _say(what: str, **values: str) -> None:
+    logging.getLogger("openbank").info(what, extra={"values": values})

@@ -9,9 +9,13 @@ from __future__ import annotations
 import _signal as signal  # type: ignore[import-not-found]
 import os
 import time
-from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
+
+# For the same reason: `typing` takes as long to import as all the rest of Python's start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REPEAT_SECONDS = 1.0
@@ -36,6 +40,12 @@ def interrupt() -> None:
     _handle(_interrupt)
 
 
+def end_at_next() -> None:
+    """After a first signal: the next one ends the process at once, unless it comes so soon that it is the same."""
+    first = time.monotonic()
+    _handle(lambda number, _: _exit(number, _) if time.monotonic() - first > REPEAT_SECONDS else None)
+
+
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -49,8 +59,7 @@ def _exit(number: int, _: FrameType | None) -> NoReturn:
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     import logging
 
-    first = time.monotonic()
-    _handle(lambda number, _: _exit(number, _) if time.monotonic() - first > REPEAT_SECONDS else None)
+    end_at_next()
     # What was stopped halfway is no news.
     logging.disable()
     raise Interrupted(number)

@@ -477,6 +477,13 @@ MUTATIONS = (
         "tests/rpc/test_stop.py",
     ),
     Mutation(
+        "a signal during the start waits until the bank is ready",
+        "openbank/cli/serve.py",
+        "            self._starting.cancel()\n",
+        "            pass\n",
+        "tests/cli/test_serve.py",
+    ),
+    Mutation(
         "health and reflection streams have no limit",
         "openbank/rpc/calls.py",
         "        if len(self._tasks) >= self.maximum:\n",
