@@ -19,6 +19,15 @@ from openbank.sinks import address as sinks
 from openbank.sinks.address import SinkAddress
 
 ENVIRONMENT = "OPENBANK_"
+OTHER_VARIABLES = (
+    "OPENBANK_TEST_",
+    "OPENBANK_MODEL_EXAMPLES",
+    "OPENBANK_ESDB_TRANSCRIPTS",
+    "OPENBANK_MONGODB_PASSWORD",
+)
+"""What variables begin with that are no settings: those of tests, and of deploy/compose.yaml."""
+NEAR = 0.65
+"""How much of a variable's name must be that of a setting to be taken for a mistyped one, from 0 to 1."""
 
 EMBEDDED = "embedded"
 """The event store or the views in SQLite, in the data directory."""
@@ -79,7 +88,7 @@ def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-def _address(text: str) -> str:
+def host_and_port(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
@@ -129,11 +138,10 @@ def _as(read: Callable[[str], Any], help: str, **more: Any) -> Mapping[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     listen: str = field(
-        default="127.0.0.1:50051", metadata=_as(_address, "address to serve on, HOST:PORT; port 0 takes a free one")
+        default="127.0.0.1:50051",
+        metadata=_as(host_and_port, "address to serve on, HOST:PORT; port 0 takes a free one"),
     )
-    data: Path = field(
-        default=Path("data"), metadata=_as(_directory, "directory of the bank's files, made where there is none")
-    )
+    data: Path = field(default=Path("data"), metadata=_as(_directory, "directory of the bank's files"))
     event_store: str = field(
         default=EMBEDDED,
         metadata=_as(
@@ -224,7 +232,8 @@ def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def settings(flags: Mapping[str, str | list[str] | None], environment: Mapping[str, str]) -> Settings:
-    """The settings that flags and environment give. Raises BadSetting."""
+    """The settings that flags and environment give. Raises BadSetting, also for a variable that looks mistyped."""
+    _refuse_mistyped(environment)
     values = {}
     for setting in fields(Settings):
         flag, variable = flags.get(setting.name), environment.get(_variable(setting))
@@ -235,6 +244,24 @@ def settings(flags: Mapping[str, str | list[str] | None], environment: Mapping[s
         elif variable is not None:
             values[setting.name] = _read(setting, _variable(setting), variable)
     return Settings(**values)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names of variables that look like settings, and are none. Other programs and newer versions may have such."""
+    return sorted(
+        name
+        for name in environment
+        if name.startswith(ENVIRONMENT) and name not in _VARIABLES and not name.startswith(OTHER_VARIABLES)
+    )
+
+
+def _refuse_mistyped(environment: Mapping[str, str]) -> None:
+    for name in unknown_variables(environment):
+        # Late, as it is seldom needed.
+        from difflib import get_close_matches
+
+        if near := get_close_matches(name.removeprefix(ENVIRONMENT).upper(), _VARIABLES.values(), n=1, cutoff=NEAR):
+            raise BadSetting(f"{name} is no setting: did you mean {ENVIRONMENT}{near[0]}?")
 
 
 def _read(setting: Field[Any], source: str, text: str) -> Any:
@@ -252,3 +279,6 @@ def _flag(setting: Field[Any]) -> str:
 
 def _variable(setting: Field[Any]) -> str:
     return ENVIRONMENT + setting.name.upper()
+
+
+_VARIABLES = {_variable(setting): setting.name.upper() for setting in fields(Settings)}

@@ -147,18 +147,16 @@ def _writer(stream: TextIO | None, dropped: Callable[[int], str]) -> LogWriter |
 class _Clock:
     """A time's digits to the second, made once a second: every call has a line."""
 
-    def __init__(self, format: str, utc: bool) -> None:
-        self._format = format
-        self._convert = time.gmtime if utc else time.localtime
+    def __init__(self) -> None:
         self._second = 0
         self._text = ""
 
     def text(self, created: float) -> str:
-        """With milliseconds."""
+        """In UTC, with milliseconds."""
         second = int(created)
         if second != self._second:
-            self._second, self._text = second, time.strftime(self._format, self._convert(second))
-        return f"{self._text}.{int((created - second) * 1000):03d}"
+            self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._text}.{int((created - second) * 1000):03d}Z"
 
 
 def _line(record: logging.LogRecord) -> Line:
@@ -176,11 +174,11 @@ def _exception(record: logging.LogRecord) -> str:
 
 
 class ConsoleFormatter(logging.Formatter):
-    """12:30:01.250 INFO    call method=... code=OK"""
+    """2025-01-31T12:30:01.250Z INFO    call method=... code=OK"""
 
     def __init__(self) -> None:
         super().__init__()
-        self._clock = _Clock("%H:%M:%S", utc=False)
+        self._clock = _Clock()
 
     def line(self, line: Line) -> str:
         created, level, _, message, values = line
@@ -198,7 +196,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._clock = _Clock("%Y-%m-%dT%H:%M:%S", utc=True)
+        self._clock = _Clock()
         self._encode = json.JSONEncoder(default=str).encode
 
     def line(self, line: Line) -> str:
@@ -212,7 +210,7 @@ class JsonFormatter(logging.Formatter):
 
     def _fields(self, line: Line) -> dict[str, object]:
         return {
-            "time": f"{self._clock.text(line.created)}Z",
+            "time": self._clock.text(line.created),
             "level": logging.getLevelName(line.level).lower(),
             "logger": line.logger,
             "message": line.message,

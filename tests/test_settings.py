@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openbank.config import BadSetting, Settings, settings
+from openbank.config import BadSetting, Settings, settings, unknown_variables
 
 
 def test_without_a_word_everything_has_its_default() -> None:
@@ -28,6 +28,30 @@ def test_every_setting_can_be_set_and_refuses_nothing_at_all(name: str) -> None:
     assert settings({name: str(default)}, {}) == Settings()
     with pytest.raises(BadSetting, match="OPENBANK_" + name.upper()):
         settings({}, {"OPENBANK_" + name.upper(): ""})
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("OPENBANK_LOG_LEVL", "OPENBANK_LOG_LEVEL"),
+        ("OPENBANK_LOGLEVEL", "OPENBANK_LOG_LEVEL"),
+        ("OPENBANK_listen", "OPENBANK_LISTEN"),
+        ("OPENBANK_DATA_DIR", "OPENBANK_DATA"),
+        ("OPENBANK_EVENTSTORE", "OPENBANK_EVENT_STORE"),
+        ("OPENBANK_SINKS", "OPENBANK_SINK"),
+    ],
+)
+def test_a_mistyped_variable_is_refused_with_what_was_meant(mistyped: str, meant: str) -> None:
+    with pytest.raises(BadSetting, match=f"^{mistyped} is no setting: did you mean {meant}\\?$"):
+        settings({}, {mistyped: "secret"})
+
+
+def test_variables_of_others_are_not_refused_but_named() -> None:
+    # Of Kubernetes, for a service of this name; of a newer version; of the tests.
+    foreign = ["OPENBANK_PORT_50051_TCP", "OPENBANK_SERVICE_HOST", "OPENBANK_TOKEN"]
+    environment = dict.fromkeys([*foreign, "OPENBANK_MODEL_EXAMPLES", "OPENBANK_TEST_MONGODB", "PATH"], "1")
+    assert settings({}, environment) == Settings()
+    assert unknown_variables(environment) == foreign
 
 
 @pytest.mark.parametrize("listen", ["50051", ":50051", "host:", "host:http", "host:-1", "host:65536", "host:٣"])

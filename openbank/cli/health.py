@@ -6,7 +6,7 @@ import argparse
 
 from openbank.cli import grpc_log
 from openbank.cli.errors import EXIT_NO
-from openbank.cli.parsers import Commands, add_target
+from openbank.cli.parsers import Commands, add_target, text
 from openbank.config import Settings
 
 
@@ -17,7 +17,12 @@ def add(commands: Commands) -> None:
         description=f"Exits with 0 if a bank is serving, else with {EXIT_NO}.",
     )
     parser.add_argument(
-        "part", nargs="?", default="", metavar="PART", help="openbank.commands, openbank.queries, openbank.feeds, ..."
+        "part",
+        type=text,
+        nargs="?",
+        default="",
+        metavar="PART",
+        help="openbank.commands, openbank.queries, openbank.feeds, ...",
     )
     add_target(parser)
     parser.set_defaults(run=run)

@@ -5,22 +5,59 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-from openbank import address
+from openbank import address, config
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Parser(argparse.ArgumentParser):
-    """Repeats no address in an error: it may hold a password."""
+    """Shows the usage of the subcommand that was mistyped. Repeats no address: it may hold a password."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            from difflib import get_close_matches
+
+            flags = [text.partition("=")[0] for text in unknown if text.startswith("--")]
+            near = [match for flag in flags for match in get_close_matches(flag, self._option_string_actions, n=1)]
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         super().error(re.sub(r"\S*(?:://|@)\S*", "...", message))
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", metavar="ADDRESS", help="HOST:PORT (default: what the bank here listens on)")
+    parser.add_argument(
+        "--target", type=target, metavar="ADDRESS", help="HOST:PORT (default: what the bank here listens on)"
+    )
+
+
+def text(text: str) -> str:
+    """The type of an argument that is sent to the bank."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("is not UTF-8") from None
+    return text
+
+
+def target(target: str) -> str:
+    """The type of an argument that is a bank's address."""
+    try:
+        return config.host_and_port(text(target))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def revision(text: str) -> int:
+    """The type of an argument that is a revision."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 1 << 63):
+        raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
+    return int(text)
 
 
 def path(text: str) -> Path:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import signal
 from contextlib import suppress
 from importlib.metadata import version
@@ -21,7 +22,11 @@ TRY = "grpcurl -plaintext {address} openbank.persons.v1.PersonsService/ListPerso
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("serve", help="serve the bank over gRPC", description="Serves the bank over gRPC.")
+    parser = commands.add_parser(
+        "serve",
+        help="serve the bank over gRPC",
+        description="Serves the bank over gRPC. A data directory that is not there is created.",
+    )
     config.add_flags(parser)
     parser.set_defaults(run=run)
 
@@ -32,6 +37,9 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     from openbank.app import CANNOT_START
 
     logs.configure(settings.log_level, settings.log_format)
+    if unknown := config.unknown_variables(os.environ):
+        values = {"names": " ".join(unknown)}
+        logging.getLogger("openbank").warning("unknown variables are ignored", extra={"values": values})
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve_until_told(settings))

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -183,6 +184,22 @@ def test_a_traceback_says_where_and_what_kind_but_not_what_the_exception_quotes(
     assert name not in text
     for said in ("test_log_lines.py", "UnicodeEncodeError", "KeyError", "ValueError", "StoreDamaged: position 7"):
         assert said in text
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_times_have_a_date_and_are_utc(
+    logged: Callable[[str], StringIO], format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        stream = logged(format)
+        logging.getLogger("openbank").info("ready")
+        moment = datetime.fromtimestamp(NOON / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        assert moment in stream.getvalue()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_libraries_say_nothing_at_debug(logged: Callable[[str], StringIO]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_target
+from openbank.cli.parsers import Commands, add_target, revision, text
 from openbank.config import Settings
 
 
@@ -25,14 +25,14 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
     retry = actions.add_parser("retry", help="send a parked aggregate's events again, from the first the sink lacks")
     skip = actions.add_parser("skip", help="leave out the first event the sink lacks, and send the rest")
     for action in (show, retry, skip):
-        action.add_argument("sink_name", metavar="NAME", help="of the sink")
+        action.add_argument("sink_name", type=text, metavar="NAME", help="of the sink")
     which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("aggregate", metavar="AGGREGATE", nargs="?", default="", help="such as account-1234")
+    which.add_argument("aggregate", type=text, metavar="AGGREGATE", nargs="?", default="", help="such as account-1234")
     which.add_argument("--all", action="store_true", help="everything that is parked")
-    skip.add_argument("aggregate", metavar="AGGREGATE", help="such as account-1234")
+    skip.add_argument("aggregate", type=text, metavar="AGGREGATE", help="such as account-1234")
     skip.add_argument("--all", action="store_true", help="leave out all that was held back, and send what comes")
     skip.add_argument(
-        "--revision", type=int, metavar="REVISION", help="only if this is the first event that the sink lacks"
+        "--revision", type=revision, metavar="REVISION", help="only if this is the first event that the sink lacks"
     )
     for action in (listing, show, retry, skip):
         add_target(action)

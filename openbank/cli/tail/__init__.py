@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_target, path
+from openbank.cli.parsers import Commands, add_target, path, text
 from openbank.config import Settings
 
 
@@ -28,9 +28,13 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         ("--person", "only this person's; for persons"),
         ("--owner", "only those of this person's accounts"),
     ):
-        parser.add_argument(flag, metavar="ID", action="append", default=[], help=f"{what}; may be repeated")
+        parser.add_argument(flag, type=text, metavar="ID", action="append", default=[], help=f"{what}; may be repeated")
     parser.add_argument(
-        "--type", action="append", default=[], help="only of this type, such as MONEY_DEPOSITED; may be repeated"
+        "--type",
+        type=text,
+        action="append",
+        default=[],
+        help="only of this type, such as MONEY_DEPOSITED; may be repeated",
     )
     parser.add_argument(
         "--from",
