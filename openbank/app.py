@@ -98,10 +98,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         directory = _data_directory(settings)
         if directory:
             stack.callback(directory.close)
-        views = await _open_views(settings)
-        stack.push_async_callback(views.close)
-        store = await _open_event_store(settings, views)
-        stack.push_async_callback(store.close)
+        store, views = await _open_stores(stack, settings)
         await match_log(views, store)
 
         tail = LogTail(store, settings.ring_events)
@@ -148,13 +145,24 @@ def _data_directory(settings: Settings) -> DataDirectory | None:
     return None
 
 
-async def _open_event_store(settings: Settings, views: SqliteViews | MongoViews) -> EventStore:
+async def _open_stores(
+    stack: AsyncExitStack, settings: Settings
+) -> tuple[SqliteEventStore | EventStoreDBEventStore, SqliteViews | MongoViews]:
+    """The log first where it is a file: views without a log are what is left of a bank that has lost it."""
     if is_embedded(settings.event_store):
-        return SqliteEventStore(settings.data.resolve())
+        embedded = SqliteEventStore(settings.data.resolve())
+        stack.push_async_callback(embedded.close)
+        views = await _open_views(settings)
+        stack.push_async_callback(views.close)
+        return embedded, views
+    views = await _open_views(settings)
+    stack.push_async_callback(views.close)
     # Of the views, only those that hold every event by its request id can serve as an index of them.
     index = None if isinstance(views, SqliteViews) else views
     wait = settings.store_wait_seconds
-    return await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, request_index=index)
+    store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, request_index=index)
+    stack.push_async_callback(store.close)
+    return store, views
 
 
 async def _open_views(settings: Settings) -> SqliteViews | MongoViews:

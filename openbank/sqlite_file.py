@@ -13,7 +13,7 @@ WAL_HEADER_BYTES = 32
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database, by what it adds to the name."""
 _JOURNAL_MODE_AT = 18
-_ROLLBACK_MODE = bytes((1, 1))
+_ROLLBACK_MODE, _WAL_MODE = bytes((1, 1)), bytes((2, 2))
 
 
 class Unreadable(OSError):
@@ -81,7 +81,16 @@ def read_only(path: Path) -> sqlite3.Connection:
 
 
 def use_rollback_mode(path: Path) -> None:
-    """Makes a copy of a database in WAL mode one file that needs nothing beside it. Nobody may have it open."""
+    """Makes a database in WAL mode one file that needs nothing beside it. It has no WAL, and nobody has it open."""
+    _write(path, _ROLLBACK_MODE)
+
+
+def use_wal_mode(path: Path) -> None:
+    """Makes a database in rollback mode one in WAL mode, without a journal meanwhile. Nobody has it open."""
+    _write(path, _WAL_MODE)
+
+
+def _write(path: Path, journal_mode: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(_JOURNAL_MODE_AT)
-        file.write(_ROLLBACK_MODE)
+        file.write(journal_mode)

@@ -190,7 +190,8 @@ async def test_a_start_that_was_refused_is_one_line_and_a_loss_that_is_accepted_
     code, out, err = await run_openbank("serve", "--listen", "127.0.0.1:0", "--data", str(bank))
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
-    assert "2 events are lost; put back a backup, or go on with what is left of the log: openbank accept-loss" in err
+    assert "2 events are lost; restore a backup: openbank restore --data" in err
+    assert f"continue with what is left of the log: openbank accept-loss --data {bank}" in err
     code, out, err = await run_openbank("accept-loss", "--data", str(bank))
     assert (code, err) == (0, "")
     assert "ends at position 6" in out

@@ -76,7 +76,7 @@ async def _loss(store: EventStore, seen: LogPosition) -> str:
     head = await store.head()
     return (
         f"the log ends at position {head.position}, and the views have seen it come to {seen.position}: it has lost"
-        " events; put back a backup, or go on with what is left of the log: openbank accept-loss"
+        " events; restore a backup: openbank restore; or continue with what is left of the log: openbank accept-loss"
     )
 
 

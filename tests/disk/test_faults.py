@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -159,10 +160,15 @@ async def test_while_the_log_finds_no_room_for_a_checkpoint_commands_go_on(
     assert len(await events_of(process, account_id)) == 6 + 4000
 
 
-@pytest.mark.parametrize("operations", ["c", "w", "s"])
-@pytest.mark.parametrize("file", ["/events.db", "/events.db-wal", "/events.db-journal"])
+@pytest.mark.parametrize(
+    ("file", "operations"),
+    [
+        *product(("/events.db.unfinished", "/events.db-epoch.unfinished", "/events.db-wal"), "cws"),
+        *product(("/events.db",), "ws"),
+    ],
+)
 async def test_a_first_start_without_room_is_one_line_and_the_next_one_starts(
-    layer: Layer, operations: str, file: str
+    layer: Layer, file: str, operations: str
 ) -> None:
     data = layer.root / "data"
     with layer.failing(operations, errno.ENOSPC, file):

@@ -260,14 +260,16 @@ class TestInterrupted:
             else:
                 await (await EventStoreDBEventStore.open(server.uri)).close()
 
+        await target.close()
         with pytest.raises(StoreRefused, match="has not finished"):
             await serve()
         target = await open_target()
         await copy_log(source, target, quiet)
         await target.copied()
+        await target.close()
         await serve()
         # And copying again, by mistake, does not take that from it.
-        await open_target()
+        await (await open_target()).close()
         await serve()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from openbank.eventstore.port import NO_STREAM, StoreRefused
-from openbank.eventstore.sqlite import FILE, SqliteEventStore, accept_loss, backup, check
+from openbank.eventstore.sqlite import FILE, SqliteEventStore, accept_loss, backup, check, mark
 from openbank.views.projector import match_log
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.conformance import some_events, whole_log
@@ -37,7 +37,7 @@ async def killed(stopped: Path) -> AsyncIterator[Path]:
         await store.append("account-1", revision, some_events())
     killed = stopped / "killed"
     killed.mkdir()
-    for name in (FILE, WAL, check.MARK):
+    for name in (FILE, WAL, mark.MARK):
         shutil.copy(stopped / name, killed)
     yield killed
     await store.close()
@@ -75,13 +75,13 @@ async def test_an_older_copy_in_its_place_is_refused(stopped: Path) -> None:
 async def test_another_event_at_the_last_stop_is_refused(stopped: Path) -> None:
     other = stopped / "other"
     other.mkdir()
-    mark = check.read_mark(stopped)
-    assert mark is not None
+    stop = mark.read_mark(stopped)
+    assert stop is not None
     store = SqliteEventStore(other)
     await store.append("account-1", NO_STREAM, some_events(12))
     await store.close()
-    alter(other, f"UPDATE meta SET value = '{mark.store_id}' WHERE name = 'store_id'")
-    shutil.copy(stopped / check.MARK, other)
+    alter(other, f"UPDATE meta SET value = '{stop.store_id}' WHERE name = 'store_id'")
+    shutil.copy(stopped / mark.MARK, other)
     with pytest.raises(StoreRefused, match="position 10 is not that of the last stop"):
         SqliteEventStore(other)
 
@@ -97,7 +97,7 @@ async def test_another_event_at_the_last_stop_is_refused(stopped: Path) -> None:
 )
 async def test_damage_since_the_last_stop_is_refused(killed: Path, damage: str) -> None:
     alter(killed, damage)
-    with pytest.raises(StoreRefused, match=r"is damaged: .*; put back a backup"):
+    with pytest.raises(StoreRefused, match=r"is damaged: .*; restore a backup: openbank restore --data"):
         SqliteEventStore(killed)
 
 
@@ -108,12 +108,12 @@ async def test_of_a_long_tail_only_the_end_is_checked(killed: Path, monkeypatch:
 
 
 async def test_without_a_mark_that_can_be_read_there_is_nothing_to_hold_it_against(stopped: Path) -> None:
-    (stopped / check.MARK).write_text("10\n")
+    (stopped / mark.MARK).write_text("10\n")
     alter(stopped, "DELETE FROM events WHERE position = 10")
     await SqliteEventStore(stopped).close()
-    mark = check.read_mark(stopped)
-    assert mark is not None
-    assert mark.position == 9
+    stop = mark.read_mark(stopped)
+    assert stop is not None
+    assert stop.position == 9
 
 
 async def test_a_wal_that_was_removed_is_told_by_the_views(killed: Path) -> None:

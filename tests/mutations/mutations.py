@@ -20,6 +20,8 @@ _SQLITE = "openbank/eventstore/sqlite"
 _VIEWS = "openbank/views/sqlite"
 _ESDB = "openbank/eventstore/eventstoredb"
 _STORE = "tests/eventstore/test_sqlite.py"
+_FILES = "tests/eventstore/test_sqlite_files.py"
+_BACKUP = "tests/eventstore/test_sqlite_backup.py"
 _POWER = "tests/disk/test_power.py"
 
 MUTATIONS = (
@@ -72,8 +74,8 @@ MUTATIONS = (
     Mutation(
         "what was left in the WAL is not made durable at the start",
         f"{_SQLITE}/schema.py",
-        '        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")\n',
-        "",
+        '        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()\n',
+        "        busy = True\n",
         f"{_STORE}::test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown",
     ),
     Mutation(
@@ -250,8 +252,8 @@ MUTATIONS = (
     Mutation(
         "a log that ends before its last stop is served",
         f"{_SQLITE}/check.py",
-        "    if mark.position > head.position:\n",
-        "    if mark.position > head.position + 100:\n",
+        "        if mark.position > self._end:\n",
+        "        if mark.position > self._end + 100:\n",
         "tests/eventstore/test_sqlite_check.py",
     ),
     Mutation(
@@ -267,6 +269,62 @@ MUTATIONS = (
         "        copy.execute(\"UPDATE meta SET value = ? WHERE name = 'store_id'\", (secrets.token_hex(16),))\n",
         "",
         "tests/eventstore/test_sqlite_check.py",
+    ),
+    Mutation(
+        "the WAL of another log is replayed",
+        f"{_SQLITE}/check.py",
+        "    check_wal(path)\n",
+        "",
+        f"{_FILES}::test_a_backup_over_a_crashed_log_is_not_ruined_by_its_wal",
+    ),
+    Mutation(
+        "the database does not get the epoch of its WAL before events do",
+        f"{_SQLITE}/schema.py",
+        "            epoch.settle(path, begun)\n",
+        "            pass\n",
+        f"{_FILES}::test_a_raw_copy_from_before_the_last_start_is_not_ruined_either",
+    ),
+    Mutation(
+        "a start that is killed has a WAL of another epoch",
+        f"{_SQLITE}/epoch.py",
+        "    _note(path, list(dict.fromkeys(name for name in known if name is not None)))\n",
+        "    _note(path, [epoch])\n",
+        f"{_FILES}::test_a_kill_at_any_step_of_a_start_is_no_cause_for_alarm",
+    ),
+    Mutation(
+        "a missing log is replaced by a new one",
+        f"{_SQLITE}/location.py",
+        "        if traces:\n",
+        "        if len(traces) > len(TRACES):\n",
+        f"{_FILES}::test_a_missing_log_is_not_replaced_by_a_new_one",
+    ),
+    Mutation(
+        "the structure of a torn copy is not checked",
+        f"{_SQLITE}/check.py",
+        "            self._check_structure()\n",
+        "            pass\n",
+        f"{_FILES}::test_a_copy_with_pages_of_several_moments_is_refused",
+    ),
+    Mutation(
+        "an event at the end is not looked up through the indexes",
+        f"{_SQLITE}/check.py",
+        "        fault = fault_in_tail(self._connection, begin, self._end)\n",
+        "        fault = None\n",
+        f"{_FILES}::test_an_index_is_looked_at_in_a_large_log_too",
+    ),
+    Mutation(
+        "two backups to one name write one file",
+        f"{_SQLITE}/backup.py",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        f"{_BACKUP}::test_of_two_backups_to_one_name_one_succeeds",
+    ),
+    Mutation(
+        "a backup is not checked",
+        f"{_SQLITE}/backup.py",
+        "            contents = examine(unfinished)\n",
+        '            contents = Contents("", 0, None)\n',
+        f"{_BACKUP}::test_of_a_damaged_log_there_is_no_backup",
     ),
     Mutation(
         "a snapshot of another history is gone on with",

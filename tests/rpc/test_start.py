@@ -86,6 +86,7 @@ async def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> No
 
 async def test_a_file_that_is_no_bank_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events.db").write_text("this is not a database, but it is long enough to look at" * 100)
+    (tmp_path / "events.db").chmod(0o600)
     code, _, err = await run_openbank("serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path))
     assert code == 2
     assert err.count("\n") == 1

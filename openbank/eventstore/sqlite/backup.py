@@ -12,6 +12,8 @@ from pathlib import Path
 
 from openbank.disk import PRIVATE_FILE, sync
 from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.sqlite.epoch import check_wal
+from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.schema import FILE
 from openbank.eventstore.sqlite.whole import Contents, examine
 from openbank.sqlite_file import SIDE_FILES, read_only, use_rollback_mode
@@ -25,11 +27,12 @@ def backup(directory: Path, file: Path) -> Contents:
 
     The file is complete, checked and durable when this returns, or it is not there. Raises FileNotFoundError without a
     log or without the directory of `file`, FileExistsError for a file that is there, other OSErrors where it can't be
-    made, StoreRefused for a log that is damaged.
+    made, StoreRefused for a log that is damaged or has a WAL of another log.
     """
-    source = directory / FILE
-    if not source.exists():
-        raise FileNotFoundError(f"{source} is not there")
+    source = find_log(directory)
+    if source is None:
+        raise FileNotFoundError(f"{directory / FILE} is not there")
+    check_wal(source)
     if not file.parent.is_dir():
         raise FileNotFoundError(f"there is no directory {file.parent}")
     if directory.resolve() == file.parent.resolve() and file.name.startswith((FILE, "views.db", "sinks.db")):

@@ -1,107 +1,133 @@
-"""What a start holds the log against, so that a loss is told and not served.
+"""What a start holds the log against, before SQLite may write to it.
 
-SQLite opens a log whose WAL was cut or removed without a word, as it was some time before. A clean stop leaves a mark:
-how far the log had come, in a file of its own, which a loss in the log leaves alone. A log can only grow, so the mark
-holds until the next one.
+SQLite opens a log whose WAL was cut or removed, or that is a torn copy, as if nothing were wrong. A clean stop leaves a
+mark of how far the log had come; a log can only grow, so the mark holds until the next one. What came after the mark is
+read, and looked up through each index.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from openbank.disk import replace
-from openbank.eventstore.port import LogPosition, StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.port import StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.sqlite.epoch import check_wal
+from openbank.eventstore.sqlite.indexes import fault_in_indexes, fault_in_tail
+from openbank.eventstore.sqlite.location import find_log, how_to_restore
+from openbank.eventstore.sqlite.mark import Mark, read_mark
 from openbank.eventstore.sqlite.reader import Reader
 from openbank.eventstore.sqlite.rows import checksum
-from openbank.eventstore.sqlite.schema import FILE, lock, open_log
+from openbank.eventstore.sqlite.schema import FILE, check_format, check_size, lock, open_log
+from openbank.sqlite_file import has_wal, read_only, read_without_wal
 
-MARK = "clean-stop"
 TAIL_EVENTS_MAX = 10_000
 """Events at the end of the log that a start reads and checks, at the most: about a tenth of a second."""
-WHAT_TO_DO = "put back a backup, or go on with what is left of the log: openbank accept-loss"
+STRUCTURE_PAGES_MAX = 250_000
+"""Pages (4 KiB each) of a log whose structure is checked after a stop that was not clean: half a second a million
+events, two seconds at the most. A larger log is left to `openbank verify`."""
 
 _log = logging.getLogger(__name__)
 
 
-class Mark(NamedTuple):
-    """The end of the log when it was last closed, and the checksum of the event there."""
+def check_start(directory: Path, path: Path, *, losses: bool = True) -> None:
+    """The WAL beside the log at `path` belongs to it, the log goes as far as it did, and what came since is whole.
 
-    store_id: str
-    position: int
-    checksum: int
-
-
-def check_start(directory: Path, store_id: str, head: LogPosition, reader: Reader) -> None:
-    """The log goes as far as it did, and what came after is whole. Raises StoreRefused."""
-    mark = read_mark(directory)
-    if mark is None or mark.store_id != store_id:
-        # Of the log that was here before a backup was put back.
-        mark = Mark(store_id, 0, 0)
-    if mark.position > head.position:
-        raise StoreRefused(
-            f"{directory / FILE} ends at position {head.position}, and had come to {mark.position} when the bank was"
-            f" last stopped: {mark.position - head.position} events are lost; {WHAT_TO_DO}"
-        )
+    Changes nothing. Without `losses`, a log that has lost events is not refused. Raises StoreRefused.
+    """
+    restore = how_to_restore(directory)
+    check_wal(path)
     try:
-        _check_tail(mark, head, reader)
+        with closing(_read(path)) as connection:
+            check_format(connection, path)
+            _Check(connection, path).run(read_mark(directory), losses)
     except StoreDamaged as error:
-        raise StoreRefused(f"{directory / FILE} is damaged: {error}; put back a backup") from error
+        raise StoreRefused(f"{path} is damaged: {error}; {restore}") from error
+    except (sqlite3.Error, StoreUnavailable) as error:
+        raise StoreRefused(f"{path} can't be read: {error}; if the disk works, {restore}") from error
+    except OSError as error:
+        raise StoreRefused(f"{path} can't be read: {error}") from error
 
 
-def _check_tail(mark: Mark, head: LogPosition, reader: Reader) -> None:
-    if mark.position:
-        marked = reader.log(mark.position - 1, 1, mark.position)
-        if [checksum(event) for event in marked] != [mark.checksum]:
-            raise StoreDamaged(f"the event at position {mark.position} is not that of the last stop")
-    at = max(mark.position, head.position - TAIL_EVENTS_MAX)
-    while at < head.position:
-        events = reader.log(at, 1_000, head.position)
-        if not events:
-            raise StoreDamaged(f"the log has no event at position {at + 1}")
-        at = events[-1].position
+def _read(path: Path) -> sqlite3.Connection:
+    """The caller has the lock, so that nobody writes. Without a WAL, SQLite would make an empty one."""
+    if has_wal(path):
+        return read_only(path)
+    check_size(path)
+    return read_without_wal(path)
 
 
-def note_stop(directory: Path, store_id: str, head: LogPosition, reader: Reader) -> None:
-    """To be called once all of the log is durable. A mark that cannot be made is only told: the one before holds."""
-    known = read_mark(directory)
-    if not head.position or (known and (known.store_id, known.position) == (store_id, head.position)):
-        return
-    try:
-        for last in reader.log(head.position - 1, 1, head.position):
-            mark = Mark(store_id, head.position, checksum(last))
-            replace(directory / MARK, json.dumps(mark._asdict()) + "\n", directory / f"{MARK}.unfinished")
-    except (OSError, StoreDamaged, StoreUnavailable) as error:
-        _log.warning("clean stop cannot be noted", extra={"values": {"reason": str(error)}})
+class _Check:
+    """Of the log as it will be once SQLite has replayed its WAL."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._reader = Reader(connection)
+        ((self._store_id,),) = connection.execute("SELECT value FROM meta WHERE name = 'store_id'")
+        ((self._end,),) = connection.execute("SELECT coalesce(max(position), 0) FROM events")
+
+    def run(self, mark: Mark | None, losses: bool) -> None:
+        if mark is None or mark.store_id != self._store_id or not losses:
+            # Of the log that was here before a backup was restored.
+            mark = Mark(self._store_id, 0, 0)
+        if mark.position > self._end:
+            raise StoreRefused(
+                f"{self._path} ends at position {self._end}, and had come to {mark.position} when the bank was last"
+                f" stopped: {mark.position - self._end} events are lost; {what_to_do(self._path.parent)}"
+            )
+        self._check_tail(mark)
+        if mark.position < self._end or has_wal(self._path):
+            self._check_structure()
+
+    def _check_tail(self, mark: Mark) -> None:
+        if mark.position:
+            marked = self._reader.log(mark.position - 1, 1, mark.position)
+            if [checksum(event) for event in marked] != [mark.checksum]:
+                raise StoreDamaged(f"the event at position {mark.position} is not that of the last stop")
+        begin = at = max(mark.position, self._end - TAIL_EVENTS_MAX)
+        while at < self._end:
+            events = self._reader.log(at, 1_000, self._end)
+            if not events:
+                raise StoreDamaged(f"the log has no event at position {at + 1}")
+            at = events[-1].position
+        fault = fault_in_tail(self._connection, begin, self._end)
+        if fault:
+            raise StoreDamaged(fault)
+
+    def _check_structure(self) -> None:
+        ((pages,),) = self._connection.execute("PRAGMA page_count")
+        if pages > STRUCTURE_PAGES_MAX:
+            values = {"pages": pages, "events_checked": TAIL_EVENTS_MAX}
+            _log.warning("log is too large to be checked at the start: run openbank verify", extra={"values": values})
+            return
+        ((structure,),) = self._connection.execute("PRAGMA quick_check(1)")
+        fault = fault_in_indexes(self._connection) if structure == "ok" else structure
+        if fault:
+            raise StoreDamaged(fault)
 
 
-def read_mark(directory: Path) -> Mark | None:
-    """None where there is none, or none that can be read."""
-    try:
-        fields: Mapping[str, Any] = json.loads((directory / MARK).read_text())
-        return Mark(str(fields["store_id"]), int(fields["position"]), int(fields["checksum"]))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        _log.warning("clean stop cannot be read", extra={"values": {"reason": repr(error)}})
-        return None
+def what_to_do(directory: Path) -> str:
+    accept = f"openbank accept-loss --data {directory}"
+    return f"{how_to_restore(directory)}; or continue with what is left of the log: {accept}"
 
 
 def accept_loss(directory: Path) -> int:
     """Makes of what is left a log of its own, with a new store id: mark and views are then another log's, and start
     over; tokens are good as far as this log has the events that they name. The position where it ends.
 
-    Raises StoreRefused for a log that is none of this version's.
+    Raises FileNotFoundError without a log; StoreRefused for one that is not this version's, and for one that is
+    damaged: the next start would find that again.
     """
-    path = (directory / FILE).resolve()
+    path = find_log(directory)
+    if path is None:
+        raise FileNotFoundError(f"{directory / FILE} is not there")
     held = lock(path)
     try:
+        check_start(directory, path, losses=False)
         with closing(open_log(path, None, copying=False)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))

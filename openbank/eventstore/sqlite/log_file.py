@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openbank.eventstore.port import RecordedEvent, StoreDamaged, StoreRefused
-from openbank.eventstore.sqlite.check import read_mark
+from openbank.eventstore.sqlite.epoch import check_wal
+from openbank.eventstore.sqlite.location import find_log
+from openbank.eventstore.sqlite.mark import read_mark
 from openbank.eventstore.sqlite.rows import from_row
-from openbank.eventstore.sqlite.schema import FILE, check_format
+from openbank.eventstore.sqlite.schema import FILE, check_format, check_size
+from openbank.sqlite_file import has_wal, read_only
 
 _EVENTS = """
 SELECT events.*, streams.name, types.name FROM events
@@ -25,21 +28,31 @@ HAVING count(*) != max(coalesce(place & 65535, 1)) OR max(revision) - min(revisi
 
 
 class LogFile:
-    """Nothing is written. Raises FileNotFoundError without a log, StoreRefused for one that is not this version's."""
+    """Nothing is written. Raises FileNotFoundError without a log, Unreadable, StoreRefused for a log that is not this
+    version's or that is beside another log's WAL.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        path = directory / FILE
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is not there")
-        self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        found = find_log(directory)
+        if found is None:
+            raise FileNotFoundError(f"{directory / FILE} is not there")
+        self._path = found
+        check_wal(self._path)
         try:
-            check_format(self._connection, path)
+            self._connection = read_only(self._path)
+        except sqlite3.Error as error:
+            raise StoreRefused(f"{self._path} can't be read: {error}") from error
+        try:
+            check_format(self._connection, self._path)
             self._connection.execute("BEGIN")
             meta = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
-        except (sqlite3.Error, StoreRefused) as error:
+        except sqlite3.Error as error:
             self._connection.close()
-            raise StoreRefused(f"{path} can't be read: {error}") from error
+            raise StoreRefused(f"{self._path} can't be read: {error}") from error
+        except BaseException:
+            self._connection.close()
+            raise
         self.bank_id, self.store_id = str(meta["bank_id"]), str(meta["store_id"])
 
     def events(self) -> Iterator[RecordedEvent | str]:
@@ -55,6 +68,13 @@ class LogFile:
                 yield f"{stream} has {count} events of request {request} that are not those of one command"
         except sqlite3.Error as error:
             yield f"{FILE}: {error}"
+        if not has_wal(self._path):
+            try:
+                check_size(self._path)
+            except StoreRefused as error:
+                # Not for a bank that has begun to write meanwhile.
+                if not has_wal(self._path):
+                    yield str(error)
         mark = read_mark(self._directory)
         if mark is not None and mark.store_id == self.store_id and mark.position > end:
             yield f"the log ends at position {end}, and had come to {mark.position} when it was last stopped"

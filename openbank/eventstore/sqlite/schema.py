@@ -6,10 +6,13 @@ import fcntl
 import os
 import secrets
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from openbank.disk import create, sync
 from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.sqlite import epoch
+from openbank.sqlite_file import SIDE_FILES, read_header, use_wal_mode
 
 FILE = "events.db"
 APPLICATION_ID = 0x4F426576
@@ -60,14 +63,39 @@ PRAGMA user_version = {FORMAT};
 """
 
 
+def create_log(directory: Path, bank_id: str | None, copying: bool) -> Path:
+    """An empty log in a directory that has none, of a new bank where no `bank_id` is given. Its path.
+
+    It gets its name once it is complete and durable: there is no log without tables, nor a WAL without a log. Raises
+    StoreRefused.
+    """
+    path = directory.resolve() / FILE
+    unfinished = path.with_name(f"{FILE}.unfinished")
+    meta = {"bank_id": bank_id or secrets.token_hex(16), "store_id": secrets.token_hex(16)}
+    try:
+        for suffix in ("", *SIDE_FILES):
+            Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+        create(unfinished)
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; {_SCHEMA} COMMIT;")
+            rows = meta | ({UNFINISHED: "yes"} if copying else {})
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+        use_wal_mode(unfinished)
+        sync(unfinished)
+        unfinished.rename(path)
+        sync(directory)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreRefused(f"{path} can't be created: {error}") from error
+    return path
+
+
 def lock(path: Path) -> int:
-    """Locks the log itself, made where there is none: two data directories may lead to one file by links.
+    """Locks the log itself: two data directories may lead to one file by links.
 
     The lock ends when what is returned is closed, which must come after the last connection: to close any descriptor
     of a file takes SQLite's own locks on it from the whole process. Raises StoreRefused.
     """
     try:
-        create(path)
         descriptor = os.open(path, os.O_RDWR)
     except OSError as error:
         raise StoreRefused(f"{path} can't be opened: {error.strerror}") from error
@@ -80,10 +108,11 @@ def lock(path: Path) -> int:
 
 
 def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connection:
-    """A connection to the log, made where there is none; all that it then holds is durable.
+    """A connection to the log; all that it then holds is durable. The caller has the `lock`, and has checked the log.
 
     Its commits are not synced: `wal.Wal` is what makes them durable. Raises StoreRefused.
     """
+    before = epoch.epoch_of(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
     except sqlite3.Error as error:
@@ -92,13 +121,14 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
         check_format(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        _check_identity(connection, path, bank_id, copying)
+        begun = epoch.begin(connection, path, before)
         # What a process left in the WAL counts as done from here on, whether or not it was synced, so it must be
         # durable before anything rests on it. A checkpoint writes it anew, into the database, and syncs that: to sync
         # the WAL would not do, as pages whose sync has failed once are taken for clean.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _create(connection, bank_id or secrets.token_hex(16), copying)
-        _check_identity(connection, path, bank_id, copying)
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            epoch.settle(path, begun)
         connection.execute(_SNAPSHOTS)
         # So that the files themselves are found again after a power cut.
         sync(path.parent)
@@ -117,13 +147,26 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
 
 
 def check_format(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreRefused for what is not a log of this version's, and for a log without its tables."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not empty and application != APPLICATION_ID:
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreRefused(f"{path} is damaged: it is a database without tables")
+    if application != APPLICATION_ID:
         raise StoreRefused(f"{path} is a database of another program")
     if version > FORMAT:
         raise StoreRefused(f"{path} has format {version}, written by a newer version; this one reads {FORMAT}")
+
+
+def check_size(path: Path) -> None:
+    """The file is as long as its header says. Raises StoreRefused."""
+    header, size = read_header(path), path.stat().st_size
+    if header is None:
+        raise StoreRefused(f"{path} is not a database")
+    if header.pages * header.page_size != size:
+        raise StoreRefused(
+            f"{path} is damaged: it has {size:,} bytes, and its header says {header.pages * header.page_size:,}"
+        )
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path, bank_id: str | None, copying: bool) -> None:
@@ -132,10 +175,3 @@ def _check_identity(connection: sqlite3.Connection, path: Path, bank_id: str | N
         raise StoreRefused(f"{path} is of the bank {meta['bank_id']}, not of {bank_id}")
     if UNFINISHED in meta and not copying:
         raise StoreRefused(f"a copy into {path} has not finished: run `openbank copy` again, as it was")
-
-
-def _create(connection: sqlite3.Connection, bank_id: str, copying: bool) -> None:
-    meta = {"bank_id": bank_id, "store_id": secrets.token_hex(16)} | ({UNFINISHED: "yes"} if copying else {})
-    connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}")
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-    connection.execute("COMMIT")

@@ -26,9 +26,11 @@ from openbank.eventstore.port import (
     StoreDamaged,
     StoreUnavailable,
 )
-from openbank.eventstore.sqlite.check import check_start, note_stop
+from openbank.eventstore.sqlite.check import check_start
+from openbank.eventstore.sqlite.location import find_log
+from openbank.eventstore.sqlite.mark import note_stop
 from openbank.eventstore.sqlite.reader import Reader
-from openbank.eventstore.sqlite.schema import FILE, UNFINISHED, lock, open_log
+from openbank.eventstore.sqlite.schema import UNFINISHED, create_log, lock, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
 from openbank.eventstore.sqlite.writer import Append, Outcome, Writer, Written
@@ -71,9 +73,10 @@ class SqliteEventStore:
         log. `sync_failed` is called where the disk fails to keep what it was given, and is not to return into a process
         that goes on. Raises StoreRefused for a file that is not this version's, is of another bank, or has lost events.
         """
-        path = (directory / FILE).resolve()
+        path = find_log(directory) or create_log(directory, bank_id, copying)
         self._lock = lock(path)
         try:
+            check_start(directory, path)
             self._connection = open_log(path, bank_id, copying)
         except BaseException:
             os.close(self._lock)
@@ -87,7 +90,6 @@ class SqliteEventStore:
         self.store_id = self._writer.meta("store_id")
         self._head = self._writer.last()
         """The last event that is durable."""
-        self._check_start()
         self._pending: deque[Append] = deque()
         self._committing: asyncio.Task[None] | None = None
         self._gathering = Pause()
@@ -215,13 +217,6 @@ class SqliteEventStore:
         if not self._failed:
             note_stop(self._directory, self.store_id, self._head, self._reader)
         self._close_files()
-
-    def _check_start(self) -> None:
-        try:
-            check_start(self._directory, self.store_id, self._head, self._reader)
-        except BaseException:
-            self._close_files()
-            raise
 
     def _close_files(self) -> None:
         self._wal.close()

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from openbank.eventstore.port import StoreRefused
 from openbank.eventstore.sqlite.log_file import read_events
-from openbank.eventstore.sqlite.schema import UNFINISHED, check_format
-from openbank.sqlite_file import read_header, read_without_wal
+from openbank.eventstore.sqlite.schema import UNFINISHED, check_format, check_size
+from openbank.sqlite_file import read_without_wal
 
 
 class Contents(NamedTuple):
@@ -33,17 +33,6 @@ def examine(path: Path) -> Contents:
             return _examine(connection, path)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreRefused(f"{path} is damaged: {error}") from error
-
-
-def check_size(path: Path) -> None:
-    """The file is as long as its header says. Raises StoreRefused."""
-    header, size = read_header(path), path.stat().st_size
-    if header is None:
-        raise StoreRefused(f"{path} is not a bank's log: it is not an SQLite database")
-    if header.pages * header.page_size != size:
-        raise StoreRefused(
-            f"{path} is damaged: it has {size:,} bytes, and its header says {header.pages * header.page_size:,}"
-        )
 
 
 def _examine(connection: sqlite3.Connection, path: Path) -> Contents:

@@ -1,0 +1,61 @@
+"""Where the log is: a file that can hold one, or a directory in which no bank has ever been."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.sqlite.epoch import SUFFIX
+from openbank.eventstore.sqlite.schema import FILE
+
+TRACES = ("clean-stop", f"{FILE}-wal", f"{FILE}-journal", f"{FILE}{SUFFIX}", "views.db", "sinks.db")
+"""Files of a bank that has been served from the directory."""
+
+
+def find_log(directory: Path) -> Path | None:
+    """The log's own path, with links followed; None where there has never been one.
+
+    Raises StoreRefused for anything else than a file that can be read, and where only the log is missing.
+    """
+    path = directory / FILE
+    if not os.path.lexists(path):
+        traces = [name for name in TRACES if _has_content(directory / name)]
+        if traces:
+            raise StoreRefused(
+                f"{path} is missing, and {', '.join(traces)} of the bank that was served from there"
+                f" {'is' if len(traces) == 1 else 'are'} not: {how_to_restore(directory)};"
+                " for a new bank, take another directory"
+            )
+        return None
+    check_file(path)
+    return path.resolve()
+
+
+def check_file(path: Path) -> None:
+    """Raises StoreRefused for what cannot be a log, whatever is in it."""
+    try:
+        file = path.stat()
+        if stat.S_ISDIR(file.st_mode):
+            raise StoreRefused(f"{path} is a directory, and should be a file")
+        if not stat.S_ISREG(file.st_mode):
+            raise StoreRefused(f"{path} is not a regular file")
+        os.close(os.open(path, os.O_RDONLY))
+    except FileNotFoundError as error:
+        raise StoreRefused(f"{path} is a link to a file that is not there") from error
+    except OSError as error:
+        raise StoreRefused(f"{path} can't be read: {error.strerror}") from error
+    if not file.st_size:
+        raise StoreRefused(f"{path} is empty: {how_to_restore(path.parent)}; if the bank is a new one, remove the file")
+
+
+def how_to_restore(directory: Path) -> str:
+    return f"restore a backup: openbank restore --data {directory} FILE"
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_size)
+    except FileNotFoundError:
+        return False

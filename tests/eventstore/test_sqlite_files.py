@@ -1,0 +1,322 @@
+"""A start refuses files that are not what the bank left behind, and changes none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from openbank.eventstore.port import NO_STREAM, StoreRefused
+from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, accept_loss, backup, check
+from openbank.verify import verify
+from tests.eventstore.conformance import some_event, some_events, whole_log
+
+WAL = f"{FILE}-wal"
+EPOCH = f"{FILE}-epoch"
+PAGE = 4_096
+
+
+async def write(directory: Path, events: int, *, clean: bool) -> None:
+    """Appends to the log in `directory`, which then is stopped, or is as a kill at that moment leaves it."""
+    os.makedirs(directory, exist_ok=True)
+    store = SqliteEventStore(directory)
+    begin = (await store.head()).position
+    for revision in range(begin, begin + events):
+        await store.append("account-1", revision, some_events(request_id=revision.to_bytes(16, "big")))
+    if clean:
+        await store.close()
+        return
+    left = contents(directory)
+    await store.close()
+    put_back(directory, left)
+
+
+@pytest.fixture
+async def stopped(tmp_path: Path) -> Path:
+    await write(tmp_path / "data", 10, clean=True)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+async def killed(stopped: Path) -> Path:
+    """Ten events at its last stop, and five more in its WAL."""
+    await write(stopped, 5, clean=False)
+    assert (stopped / WAL).stat().st_size > 0
+    return stopped
+
+
+def put_back(directory: Path, files: Mapping[str, bytes]) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+
+
+def contents(directory: Path) -> Mapping[str, bytes]:
+    """But for the memory that SQLite shares with other readers."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.endswith("-shm")}
+
+
+def assert_refused(directory: Path, why: str) -> None:
+    before = contents(directory)
+    with pytest.raises(StoreRefused, match=why):
+        SqliteEventStore(directory)
+    assert contents(directory) == before
+
+
+async def events_in(directory: Path) -> int:
+    store = SqliteEventStore(directory)
+    events = len(await whole_log(store))
+    await store.close()
+    return events
+
+
+# A WAL of another log
+
+
+Replace = Callable[[Path, Path], object]
+
+
+@pytest.mark.parametrize("put", [shutil.move, shutil.copyfile, os.replace])
+async def test_a_backup_over_a_crashed_log_is_not_ruined_by_its_wal(killed: Path, tmp_path: Path, put: Replace) -> None:
+    backup(killed, tmp_path / "backup.db")
+    await write(killed, 5, clean=False)
+    put(tmp_path / "backup.db", killed / FILE)
+    assert_refused(killed, r"events\.db-wal belongs to another log .*openbank restore --data")
+
+    before = contents(killed)
+    for reads in (accept_loss, LogFile, lambda data: asyncio.run(verify(data)), lambda data: backup(data, data / "b")):
+        with pytest.raises(StoreRefused, match="belongs to another log"):
+            await asyncio.to_thread(reads, killed)
+        assert contents(killed) == before
+
+
+async def test_a_raw_copy_from_before_the_last_start_is_not_ruined_either(stopped: Path, tmp_path: Path) -> None:
+    shutil.copy(stopped / FILE, tmp_path / "raw.db")
+    await write(stopped, 5, clean=False)
+    shutil.copy(tmp_path / "raw.db", stopped / FILE)
+    assert_refused(stopped, "belongs to another log")
+
+
+async def test_another_banks_log_is_not_ruined_either(killed: Path, tmp_path: Path) -> None:
+    await write(tmp_path / "other", 3, clean=True)
+    shutil.copy(tmp_path / "other" / FILE, killed / FILE)
+    assert_refused(killed, "belongs to another log")
+
+
+async def test_a_backup_beside_an_empty_wal_starts(stopped: Path, tmp_path: Path) -> None:
+    backup(stopped, tmp_path / "backup.db")
+    await write(stopped, 5, clean=True)
+    (stopped / WAL).touch()
+    shutil.copy(tmp_path / "backup.db", stopped / FILE)
+    assert await events_in(stopped) == 10
+
+
+async def test_kills_and_checkpoints_between_them_are_no_cause_for_alarm(stopped: Path) -> None:
+    for events in (1, 0, 5, 0):
+        await write(stopped, events, clean=False)
+        with closing(sqlite3.connect(stopped / FILE)) as connection:
+            # By another program, of which nothing is left but what is in the files.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            left = contents(stopped)
+        put_back(stopped, left)
+    assert await events_in(stopped) == 16
+
+
+async def test_a_kill_at_any_step_of_a_start_is_no_cause_for_alarm(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every state of the files that a start goes through, as each sync and rename leaves it."""
+    states: list[Path] = []
+
+    def keep() -> None:
+        states.append(tmp_path / f"state-{len(states)}")
+        shutil.copytree(killed, states[-1])
+
+    def kept(call: Callable[..., object]) -> Callable[..., object]:
+        def between(*arguments: object) -> object:
+            keep()
+            return call(*arguments)
+
+        return between
+
+    for name in ("fsync", "replace", "rename"):
+        monkeypatch.setattr(os, name, kept(getattr(os, name)))
+    monkeypatch.setattr(Path, "replace", lambda path, to: os.replace(path, to))
+    store = SqliteEventStore(killed)
+    keep()
+    await store.append("account-1", 15, some_events())
+    keep()
+    monkeypatch.undo()
+    await store.close()
+    assert len(states) > 7
+    for state in states:
+        assert await events_in(state) in (15, 16)
+
+
+async def test_the_directory_of_an_earlier_version_starts(killed: Path) -> None:
+    (killed / EPOCH).unlink()
+    assert await events_in(killed) == 15
+    assert (killed / EPOCH).exists()
+
+
+async def test_a_directory_that_is_copied_or_moved_after_a_kill_starts(killed: Path, tmp_path: Path) -> None:
+    shutil.copytree(killed, tmp_path / "copy")
+    assert await events_in(tmp_path / "copy") == 15
+
+
+# Nothing, or something else, where the log should be
+
+
+@pytest.mark.parametrize("traces", [("clean-stop",), (WAL,), (EPOCH,), ("views.db",), ("sinks.db",)])
+async def test_a_missing_log_is_not_replaced_by_a_new_one(killed: Path, traces: tuple[str, ...]) -> None:
+    (killed / "views.db").write_bytes(b"views")
+    (killed / "sinks.db").write_bytes(b"sinks")
+    put_back(killed, {name: content for name, content in contents(killed).items() if name in traces})
+    assert_refused(killed, rf"events\.db is missing, and {traces[0]} .* openbank restore --data {killed} FILE")
+
+
+async def test_a_log_cut_to_nothing_is_refused(killed: Path) -> None:
+    (killed / FILE).write_bytes(b"")
+    assert_refused(killed, r"events\.db is empty: restore a backup: openbank restore")
+
+
+@pytest.mark.parametrize("size", [PAGE, 100, 50, 2 * PAGE, 12_000])
+async def test_the_beginning_of_a_log_is_refused(killed: Path, tmp_path: Path, size: int) -> None:
+    """Of one that is being served, too: its tables are in the file before its WAL is used."""
+    for name in ("fresh", "later", "served"):
+        (tmp_path / name).mkdir()
+    store = SqliteEventStore(tmp_path / "served")
+    await store.append("account-1", NO_STREAM, some_events())
+    for name, source in (("fresh", tmp_path / "served"), ("later", killed)):
+        (tmp_path / name / FILE).write_bytes((source / FILE).read_bytes()[:size])
+        assert_refused(tmp_path / name, "is damaged|is not a database|malformed")
+    await store.close()
+
+
+async def test_a_database_without_tables_is_refused(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    assert_refused(tmp_path, "a database without tables")
+
+
+async def test_what_is_not_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "directory" / FILE).mkdir(parents=True)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / FILE)
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / FILE).symlink_to(tmp_path / "nowhere")
+    for name, why in (("directory", "is a directory"), ("pipe", "not a regular file"), ("link", "a link to a file")):
+        with pytest.raises(StoreRefused, match=why):
+            SqliteEventStore(tmp_path / name)
+
+
+async def test_an_unfinished_log_of_a_killed_first_start_is_replaced(tmp_path: Path) -> None:
+    for suffix in ("", "-journal", "-wal"):
+        (tmp_path / f"{FILE}.unfinished{suffix}").write_bytes(b"half")
+    assert await events_in(tmp_path) == 0
+    assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
+
+
+# Torn copies
+
+
+@pytest.fixture
+async def busy(tmp_path: Path) -> Path:
+    """Many streams, and pages enough for each index to have several."""
+    (tmp_path / "data").mkdir()
+    store = SqliteEventStore(tmp_path / "data")
+    for number in range(3_000):
+        event = some_event()
+        await store.append(f"account-{number % 300}", number // 300, [event])
+    await store.close()
+    return tmp_path / "data"
+
+
+def behind_the_back_of(directory: Path, index: str, statement: str) -> None:
+    """Changes the table, and leaves the index as it was."""
+    with closing(sqlite3.connect(directory / FILE, isolation_level=None)) as connection:
+        row = connection.execute("SELECT * FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_master WHERE name = ?", (index,))
+        connection.execute("PRAGMA writable_schema = RESET")
+    with closing(sqlite3.connect(directory / FILE, isolation_level=None)) as connection:
+        connection.execute(statement)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+
+
+@pytest.mark.parametrize("index", ["events_stream", "events_request"])
+@pytest.mark.parametrize(
+    ("position", "where"), [(15, "at the end"), (11, "at the end"), (3, "long before the last stop")]
+)
+async def test_an_index_that_lacks_an_event_is_found(killed: Path, index: str, position: int, where: str) -> None:
+    with closing(sqlite3.connect(killed / FILE)) as connection, connection:
+        connection.execute(f"CREATE TABLE kept AS SELECT * FROM events WHERE position = {position}")
+        connection.execute(f"DELETE FROM events WHERE position = {position}")
+    behind_the_back_of(killed, index, "INSERT INTO events SELECT * FROM kept")
+    assert_refused(killed, "is damaged: .*index")
+    assert (await verify(killed)).fault_count > 0
+
+
+@pytest.mark.parametrize("index", ["events_stream", "events_request"])
+async def test_an_index_is_looked_at_in_a_large_log_too(
+    killed: Path, index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its end: the whole is not checked."""
+    monkeypatch.setattr(check, "STRUCTURE_PAGES_MAX", 1)
+    with closing(sqlite3.connect(killed / FILE)) as connection, connection:
+        connection.execute("CREATE TABLE kept AS SELECT * FROM events WHERE position = 14")
+        connection.execute("DELETE FROM events WHERE position = 14")
+    behind_the_back_of(killed, index, "INSERT INTO events SELECT * FROM kept")
+    assert_refused(killed, "is damaged: an index does not have the event at position 14")
+
+
+@pytest.mark.parametrize("index", ["events_stream", "events_request"])
+async def test_an_index_that_is_further_than_its_table_is_found(killed: Path, index: str) -> None:
+    behind_the_back_of(killed, index, "DELETE FROM events WHERE position > 12")
+    assert_refused(killed, "is damaged: .*index")
+    with pytest.raises(StoreRefused, match="is damaged"):
+        accept_loss(killed)
+    assert (await verify(killed)).fault_count > 0
+
+
+async def test_a_copy_with_pages_of_several_moments_is_refused(busy: Path, tmp_path: Path) -> None:
+    """Each page of the copy is of the first or of the second moment, as a slow copy under load has them."""
+    first = (busy / FILE).read_bytes()
+    store = SqliteEventStore(busy)
+    for number in range(3_000, 4_000):
+        await store.append(f"account-{number % 300}", number // 300, [some_event()])
+    await store.close()
+    second = (busy / FILE).read_bytes()
+    # All but the header, which has the size, and the table with the name of the last opening.
+    pages = range(2 * PAGE, len(first), PAGE)
+    changed = [at for at in pages if first[at : at + PAGE] != second[at : at + PAGE]]
+    assert len(changed) > 10
+    for old in (*([at] for at in changed), changed[::2], changed[5:]):
+        torn = bytearray(second)
+        for at in old:
+            torn[at : at + PAGE] = first[at : at + PAGE]
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        (copy / FILE).write_bytes(torn)
+        assert_refused(copy, "is damaged|can't be read")
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("change", [-PAGE, -100, PAGE, 100])
+async def test_a_file_that_is_longer_or_shorter_than_it_says_is_refused(stopped: Path, change: int) -> None:
+    content = (stopped / FILE).read_bytes()
+    (stopped / FILE).write_bytes(content[:change] if change < 0 else content + bytes(change))
+    assert_refused(stopped, r"is damaged: it has [\d,]+ bytes, and its header says [\d,]+")
+
+
+async def test_a_log_that_is_large_is_only_checked_at_its_end(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "STRUCTURE_PAGES_MAX", 1)
+    assert await events_in(killed) == 15
