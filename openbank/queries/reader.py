@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from openbank.domain.errors import Refused
-from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.eventstore.port import BEGINNING, LogPosition, StoreUnavailable
 from openbank.views.port import Views
 
 WAIT_SECONDS = 5.0
+SOON_SECONDS = 0.2
+"""Views that follow reach what was just written sooner than this. Only a read that waits longer asks where the log
+ends, and by then a store shows everybody what it acknowledged to one."""
 
 Value = TypeVar("Value")
 
@@ -22,6 +26,17 @@ class ViewBehind(Refused):
 
     def __init__(self) -> None:
         super().__init__("the views have not come as far as this answer needs; ask again")
+
+
+class PositionOutOfRange(Refused):
+    """The caller's token is beyond the end of the log: no wait will help."""
+
+    reason = "POSITION_OUT_OF_RANGE"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the token is beyond the end of this log; read without it, or with a token from a newer answer"
+        )
 
 
 class Answer(NamedTuple, Generic[Value]):
@@ -61,9 +76,11 @@ async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awai
     question came: nobody who could know of something is told that it is not there. The head is asked for after the
     miss. That is later, so it serves as well, and only a miss pays for it.
 
-    Raises ViewBehind.
+    Raises ViewBehind, PositionOutOfRange.
     """
     deadline = asyncio.get_running_loop().time() + reader.wait_seconds
+    if at is not None and reader.views.position.position < at.position:
+        await _check_range(reader, at, deadline)
     found = await _read(reader, at or BEGINNING, deadline, read)
     if found.value:
         return found
@@ -71,6 +88,18 @@ async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awai
     if head.position <= found.position.position:
         return found
     return await _read(reader, head, deadline, read)
+
+
+async def _check_range(reader: Reader, at: LogPosition, deadline: float) -> None:
+    """Raises PositionOutOfRange for a position that the views do not reach soon and that is beyond the log's end."""
+    try:
+        async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + SOON_SECONDS)):
+            await reader.views.wait_for(at.position)
+    except TimeoutError:
+        # While the store is away other instances may still bring the views there.
+        with suppress(StoreUnavailable):
+            if at.position > (await reader.head()).position:
+                raise PositionOutOfRange from None
 
 
 async def _read(

@@ -512,6 +512,13 @@ MUTATIONS = (
         "        if store:\n",
         "tests/eventstore/test_token.py",
     ),
+    Mutation(
+        "a read waits for a token beyond the log until its time is over",
+        "openbank/queries/reader.py",
+        "            if at.position > (await reader.head()).position:\n",
+        "            if not await reader.head():\n",
+        "tests/queries/test_reader.py",
+    ),
     # Stops
     Mutation(
         "calls that come during a stop are carried out",

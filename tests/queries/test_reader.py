@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from openbank.queries.accounts import (
     list_accounts_by_owner,
 )
 from openbank.queries.persons import get_person, list_persons
-from openbank.queries.reader import PageRequest, Reader, ViewBehind
+from openbank.queries.reader import PageRequest, PositionOutOfRange, Reader, ViewBehind
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import LOG, History, project_events, project_log
@@ -64,6 +64,18 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     await views.close()
 
 
+def questions(reader: Reader, at: LogPosition) -> list[Awaitable[object]]:
+    """One of each kind."""
+    return [
+        get_person(reader, "ann", at),
+        list_persons(reader, PAGE, at),
+        get_account(reader, "1", at),
+        get_account_by_number(reader, "NO 93 8601", at),
+        list_accounts_by_owner(reader, "ann", PAGE, at),
+        list_account_events(reader, "1", PAGE, at),
+    ]
+
+
 async def test_an_answer_has_the_position_that_it_was_read_at(scene: Scene) -> None:
     account, position = await get_account(scene.reader, "1")
     assert account == scene.history.accounts["1"].resource
@@ -103,18 +115,33 @@ async def test_the_answer_to_a_token_has_at_least_its_position(scene: Scene) -> 
 
 
 async def test_every_query_waits_for_a_token_and_says_when_the_views_are_behind(scene: Scene) -> None:
-    reader = scene.reader._replace(wait_seconds=0.01)
-    ahead = LogPosition(99, "account-1", 98)
-    for query in (
-        get_person(reader, "ann", ahead),
-        list_persons(reader, PAGE, ahead),
-        get_account(reader, "1", ahead),
-        get_account_by_number(reader, "NO 93 8601", ahead),
-        list_accounts_by_owner(reader, "ann", PAGE, ahead),
-        list_account_events(reader, "1", PAGE, ahead),
-    ):
+    await scene.history.deposit("1")
+    for query in questions(scene.reader._replace(wait_seconds=0.01), await scene.store.head()):
         with pytest.raises(ViewBehind):
             await query
+
+
+async def test_every_query_says_at_once_that_a_token_is_beyond_the_log(scene: Scene) -> None:
+    async with asyncio.timeout(3):
+        for query in questions(scene.reader, LogPosition(99, "account-1", 98)):
+            with pytest.raises(PositionOutOfRange):
+                await query
+
+
+async def test_a_token_that_the_views_reach_soon_asks_the_store_nothing(scene: Scene) -> None:
+    await scene.history.deposit("1")
+    catching_up = await scene.catch_up_soon()
+    await get_account(scene.reader, "1", await scene.store.head())
+    assert scene.heads_asked == 0
+    await catching_up
+
+
+async def test_while_the_store_is_away_views_may_still_reach_a_token(scene: Scene) -> None:
+    async def away() -> LogPosition:
+        raise StoreUnavailable
+
+    with pytest.raises(ViewBehind):
+        await get_account(scene.reader._replace(head=away, wait_seconds=0.01), "1", LogPosition(99))
 
 
 async def test_a_caller_that_leaves_ends_the_wait(scene: Scene) -> None:

@@ -259,6 +259,20 @@ async def test_a_token_beyond_the_log_is_out_of_range_with_the_earliest_one(bank
     assert first.resume_token == earliest
 
 
+@pytest.mark.parametrize("method", ["GetAccount", "ListAccountEvents"])
+async def test_a_read_with_a_token_beyond_the_log_is_out_of_range_at_once(bank: Caller, method: str) -> None:
+    opened = await bank.open()
+    request = getattr(accounts, f"{method}Request")(
+        account_id=opened.account.account_id, consistency_token=_moved(opened.consistency_token, 1_000_000)
+    )
+    # Not after the 5 s that a read waits for a token that it may see.
+    async with asyncio.timeout(3):
+        told = await refused(getattr(bank.accounts, method)(request))
+
+    assert told.code is StatusCode.OUT_OF_RANGE
+    assert told.reason == "POSITION_OUT_OF_RANGE"
+
+
 async def test_details_stay_small_however_much_is_wrong(bank: Caller) -> None:
     wrong = accounts.WatchAccountEventsRequest(account_ids=["not an id!"] * 1000, owner_ids=["ä" * 60] * 1000)
     told = await refused(_first(bank.accounts.WatchAccountEvents(wrong)))

@@ -320,7 +320,7 @@ class GetAccountRequest(google.protobuf.message.Message):
     consistency_token: builtins.str
     """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
     at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
-    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
         self,
@@ -373,7 +373,7 @@ class GetAccountByNumberRequest(google.protobuf.message.Message):
     consistency_token: builtins.str
     """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
     at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
-    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
         self,
@@ -433,7 +433,7 @@ class ListAccountsByOwnerRequest(google.protobuf.message.Message):
     consistency_token: builtins.str
     """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
     at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
-    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
         self,
@@ -498,7 +498,7 @@ class ListAccountEventsRequest(google.protobuf.message.Message):
     consistency_token: builtins.str
     """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
     at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
-    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
         self,

@@ -128,7 +128,8 @@ class AccountsServiceServicer(object):
     def GetAccount(self, request, context):
         """Reads an account by id.
 
-        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,7 +138,8 @@ class AccountsServiceServicer(object):
     def GetAccountByNumber(self, request, context):
         """Reads an account by its number.
 
-        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,7 +149,7 @@ class AccountsServiceServicer(object):
         """Lists a person's accounts in the order of their opening. Pages stay stable while accounts are added.
 
         OWNER_NOT_FOUND, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-        TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,7 +159,7 @@ class AccountsServiceServicer(object):
         """Lists an account's events, newest first. Pages stay stable while events are added.
 
         ACCOUNT_NOT_FOUND, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-        TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -260,27 +260,29 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
     GetAccount: _AccountsServiceGetAccountType
     """Reads an account by id.
 
-    ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
 
     GetAccountByNumber: _AccountsServiceGetAccountByNumberType
     """Reads an account by its number.
 
-    ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
 
     ListAccountsByOwner: _AccountsServiceListAccountsByOwnerType
     """Lists a person's accounts in the order of their opening. Pages stay stable while accounts are added.
 
     OWNER_NOT_FOUND, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-    TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
 
     ListAccountEvents: _AccountsServiceListAccountEventsType
     """Lists an account's events, newest first. Pages stay stable while events are added.
 
     ACCOUNT_NOT_FOUND, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-    TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
 
     WatchAccountEvents: _AccountsServiceWatchAccountEventsType
@@ -402,7 +404,8 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.GetAccountResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.GetAccountResponse]]:
         """Reads an account by id.
 
-        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
 
     @abc.abstractmethod
@@ -413,7 +416,8 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.GetAccountByNumberResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.GetAccountByNumberResponse]]:
         """Reads an account by its number.
 
-        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        ACCOUNT_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
 
     @abc.abstractmethod
@@ -425,7 +429,7 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
         """Lists a person's accounts in the order of their opening. Pages stay stable while accounts are added.
 
         OWNER_NOT_FOUND, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-        TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
 
     @abc.abstractmethod
@@ -437,7 +441,7 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
         """Lists an account's events, newest first. Pages stay stable while events are added.
 
         ACCOUNT_NOT_FOUND, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-        TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
 
     @abc.abstractmethod

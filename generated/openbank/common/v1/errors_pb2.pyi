@@ -157,16 +157,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     accountId or aggregateId, expectedRevision, actualRevision.
     """
     ERROR_REASON_POSITION_OUT_OF_RANGE: _ErrorReason.ValueType  # 75
-    """OUT_OF_RANGE. A resume token stands before the first event that is still there, or beyond the end of the log (of
-    a bank restored from an older backup, for example). Start anew from a place of your choice. Metadata:
-    earliestToken, the first place there is.
+    """OUT_OF_RANGE. A token is beyond the end of the log (the bank was restored from an older backup, for example), or a
+    resume token is before the first event that is still there. Start a watch again from a place of your choice; read
+    without the token. Metadata: earliestToken, of a watch: the first place there is.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 80
     """UNAVAILABLE, with RetryInfo. The event store, the views or the records of sinks can't be reached, or take no
     writes. Metadata: store ("events", "views" or "sinks").
     """
     ERROR_REASON_VIEW_BEHIND: _ErrorReason.ValueType  # 81
-    """UNAVAILABLE, with RetryInfo. The view did not come as far as the request's consistency_token, or as the log was
+    """UNAVAILABLE, with RetryInfo. The view did not reach the request's consistency_token, or the end that the log had
     when the call came, within 5 s or the deadline.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 82
@@ -215,9 +215,13 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     With UNAVAILABLE comes a google.rpc.RetryInfo: send the same call again after its delay, with the same request_id.
     It is answered to a mutation only where surely nothing was written, or where a request_id makes the retry safe.
 
-    What gRPC itself answers carries no details: RESOURCE_EXHAUSTED for a message over the size limit, UNIMPLEMENTED for
-    an unknown method, DEADLINE_EXCEEDED and CANCELLED for a caller that gave up, and UNAVAILABLE for a lost connection.
-    After the last three only the request_id tells whether a mutation happened: send it again.
+    An error without an ErrorInfo of domain "openbank" is not the bank's decision, whatever its code: it comes from gRPC,
+    a proxy, or a connection that broke, and the call may have been carried out or not. Send the request again with the
+    same request_id, after growing delays. A server that is killed shows as UNAVAILABLE, UNKNOWN or CANCELLED, depending
+    on the client's language; a proxy's HTTP 404 as UNIMPLEMENTED, its 403 as PERMISSION_DENIED. Three answers without an
+    ErrorInfo will not change, so give up after a few tries: RESOURCE_EXHAUSTED for a message over the size limit,
+    UNIMPLEMENTED for a method that this server does not have, and CANCELLED for a call that you cancelled yourself.
+    After DEADLINE_EXCEEDED, too, only the request_id tells whether a mutation happened: send it again.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -355,16 +359,16 @@ ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 70
 accountId or aggregateId, expectedRevision, actualRevision.
 """
 ERROR_REASON_POSITION_OUT_OF_RANGE: ErrorReason.ValueType  # 75
-"""OUT_OF_RANGE. A resume token stands before the first event that is still there, or beyond the end of the log (of
-a bank restored from an older backup, for example). Start anew from a place of your choice. Metadata:
-earliestToken, the first place there is.
+"""OUT_OF_RANGE. A token is beyond the end of the log (the bank was restored from an older backup, for example), or a
+resume token is before the first event that is still there. Start a watch again from a place of your choice; read
+without the token. Metadata: earliestToken, of a watch: the first place there is.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 80
 """UNAVAILABLE, with RetryInfo. The event store, the views or the records of sinks can't be reached, or take no
 writes. Metadata: store ("events", "views" or "sinks").
 """
 ERROR_REASON_VIEW_BEHIND: ErrorReason.ValueType  # 81
-"""UNAVAILABLE, with RetryInfo. The view did not come as far as the request's consistency_token, or as the log was
+"""UNAVAILABLE, with RetryInfo. The view did not reach the request's consistency_token, or the end that the log had
 when the call came, within 5 s or the deadline.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 82

@@ -224,7 +224,7 @@ class GetPersonRequest(google.protobuf.message.Message):
     consistency_token: builtins.str
     """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
     at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
-    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
         self,
@@ -277,7 +277,7 @@ class ListPersonsRequest(google.protobuf.message.Message):
     consistency_token: builtins.str
     """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
     at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
-    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
         self,

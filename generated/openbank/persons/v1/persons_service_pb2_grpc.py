@@ -102,7 +102,8 @@ class PersonsServiceServicer(object):
     def GetPerson(self, request, context):
         """Reads a person by id.
 
-        PERSON_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        PERSON_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +112,8 @@ class PersonsServiceServicer(object):
     def ListPersons(self, request, context):
         """Lists all persons in the order of their registration. Pages stay stable while persons are added.
 
-        INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

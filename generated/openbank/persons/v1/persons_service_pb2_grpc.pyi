@@ -180,13 +180,15 @@ class PersonsServiceStub(typing.Generic[_PersonsServiceRegisterPersonType, _Pers
     GetPerson: _PersonsServiceGetPersonType
     """Reads a person by id.
 
-    PERSON_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    PERSON_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
 
     ListPersons: _PersonsServiceListPersonsType
     """Lists all persons in the order of their registration. Pages stay stable while persons are added.
 
-    INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+    INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
 
     WatchPersonEvents: _PersonsServiceWatchPersonEventsType
@@ -283,7 +285,8 @@ class PersonsServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[openbank.persons.v1.persons_service_pb2.GetPersonResponse, collections.abc.Awaitable[openbank.persons.v1.persons_service_pb2.GetPersonResponse]]:
         """Reads a person by id.
 
-        PERSON_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        PERSON_NOT_FOUND, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
 
     @abc.abstractmethod
@@ -294,7 +297,8 @@ class PersonsServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[openbank.persons.v1.persons_service_pb2.ListPersonsResponse, collections.abc.Awaitable[openbank.persons.v1.persons_service_pb2.ListPersonsResponse]]:
         """Lists all persons in the order of their registration. Pages stay stable while persons are added.
 
-        INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, VIEW_BEHIND.
+        INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+        POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
 
     @abc.abstractmethod
