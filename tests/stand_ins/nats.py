@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.go_programs import BUILD_SECONDS, CACHE, BuildFailed, GoMissing, go
+from tests.go_programs import BUILD_SECONDS, CACHE, BuildFailed, GoMissing, go, untimed
 
 __all__ = ["GoMissing", "NatsProcess", "install"]
 
@@ -31,7 +31,7 @@ def install() -> Path:
     if BINARY.exists():
         return BINARY
     BINARY.parent.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "nats-server.lock").open("w") as lock:
+    with untimed(), (CACHE / "nats-server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not BINARY.exists():
             _install()

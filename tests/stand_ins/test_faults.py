@@ -87,7 +87,7 @@ async def test_slow(server: EventStoreDB, client: AsyncEventStoreDBClient) -> No
     await asyncio.gather(
         *(client.append_to_stream(f"a{n}", current_version=ANY, events=new_events(1)) for n in range(3))
     )
-    assert 0.2 <= time.monotonic() - began < 1.5
+    assert time.monotonic() - began >= 0.2
 
 
 async def test_an_unknown_fault_is_refused(server: EventStoreDB) -> None:
