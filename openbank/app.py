@@ -117,7 +117,9 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         server.add(handlers(integration_events.SERVICE, integration_events.IntegrationEvents(watches), calls))
         records = _open_records(settings, views)
         stack.push_async_callback(records.close)
-        server.add(handlers(sinks.SERVICE, sinks.Sinks(Desk(settings.sink, tail, records, clock), tokens), calls))
+        server.add(
+            handlers(sinks.SERVICE, sinks.Sinks(Desk(settings.sink, tail, store, records, clock), tokens), calls)
+        )
 
         await stack.enter_async_context(_background("log", tail.run))
         project = _of_one_instance(projector.run, views, "projector", "projects")

@@ -157,8 +157,8 @@ class Settings:
         metadata=_as(
             _sinks,
             "where integration events are sent as CloudEvents, URL or NAME=URL of https://, http:// or nats://, with"
-            " #mode=structured|binary|batched&start=beginning|live behind it; may be given more than once, in the"
-            " environment with spaces between",
+            " #mode=structured|binary|batched&start=beginning|live&park_after=SECONDS behind it; may be given more than"
+            " once, in the environment with spaces between",
             action="append",
         ),
     )

@@ -138,6 +138,7 @@ TABLE: dict[str, Row] = {
     "OWNER_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "ownerId")),
     "SINK_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_SINK, "sink")),
     "AGGREGATE_NOT_PARKED": Row(_Code.NOT_FOUND, _resource(_PARKED, "aggregate")),
+    "AGGREGATE_NOT_WAITING": Row(_Code.NOT_FOUND, _resource(_PARKED, "aggregate")),
     "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_PERSON, "personId")),
     "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountId")),
     "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountNumber")),

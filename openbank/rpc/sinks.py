@@ -61,6 +61,15 @@ class Sinks:
             _fill_parked(response.parked_aggregate, aggregate, parked)
         return response
 
+    async def ParkAggregate(self, request: messages.ParkAggregateRequest, _: str) -> messages.ParkAggregateResponse:
+        fields = Fields()
+        name = _read_sink(fields, request.sink)
+        aggregate = _read_aggregate(fields, request.aggregate)
+        fields.check()
+        response = messages.ParkAggregateResponse()
+        _fill_parked(response.parked_aggregate, aggregate, await self._desk.park(name, aggregate))
+        return response
+
     def _fill_sink(self, message: sink_pb2.Sink, sink: Sink) -> None:
         record = sink.record
         message.name = sink.address.name
@@ -74,6 +83,8 @@ class Sinks:
         if record.trouble is not None:
             message.trouble = record.trouble.reason
             message.trouble_time.FromMicroseconds(record.trouble.since)
+            message.trouble_aggregate = record.trouble.aggregate
+            message.trouble_revision = record.trouble.revision
 
 
 def _fill_parked(message: sink_pb2.ParkedAggregate, aggregate: str, parked: Parked) -> None:

@@ -1,6 +1,6 @@
 """Where a sink is and how it wants its events, as `openbank serve --sink` says it.
 
-    NAME=https://user:password@crm.example/events?key=secret#mode=batched&start=live
+    NAME=https://user:password@crm.example/events?key=secret#mode=batched&start=live&park_after=600
 
 What stands behind # is for the bank: it is never sent, by any HTTP client, so it cannot be the receiver's.
 """
@@ -27,6 +27,7 @@ NAME_LENGTH_MAX = 200
 SUBJECT_LENGTH_MAX = 200
 
 _NAMED = re.compile(r"([A-Za-z0-9_-]{1,64})=(.*)")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _SUBJECT = re.compile(r"/?|/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -37,6 +38,8 @@ class SinkAddress(NamedTuple):
     mode: str
     start: str
     """Where a sink begins of which nothing is known yet."""
+    park_after_seconds: float | None = None
+    """How long the sink may fail on one event before the event's aggregate is parked. None: for ever."""
 
     @property
     def scheme(self) -> str:
@@ -70,12 +73,13 @@ def _parse(name: str, whole: str) -> SinkAddress:
     start = options.pop("start", BEGINNING)
     if start not in STARTS:
         raise ValueError(f"must have a start of {' or '.join(STARTS)}")
+    park_after = _seconds(options.pop("park_after", ""))
     if options:
-        raise ValueError(f"must have no options but mode and start behind #, such as {min(options)}")
+        raise ValueError(f"must have no options but mode, start and park_after behind #, such as {min(options)}")
     name = name or address.shown(url)
     if len(name) > NAME_LENGTH_MAX:
         raise ValueError("must have a name (NAME=URL): the URL is too long to be one")
-    return SinkAddress(name, address.normal(url), mode, start)
+    return SinkAddress(name, address.normal(url), mode, start, park_after)
 
 
 def parse_all(texts: list[str]) -> tuple[SinkAddress, ...]:
@@ -104,6 +108,14 @@ def _check(scheme: str, whole: str) -> None:
         raise ValueError("must have a user without a colon: HTTP can't send one")
     if scheme == NATS and not (_SUBJECT.fullmatch(parts.path) and len(parts.path) <= SUBJECT_LENGTH_MAX):
         raise ValueError("must have, as the path of nats://, what subjects begin with: letters, digits, _, - and dots")
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    if not _SECONDS.fullmatch(text) or float(text) <= 0:
+        raise ValueError("must have a park_after of seconds, more than 0")
+    return float(text)
 
 
 def _options(fragment: str) -> dict[str, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from openbank.domain.clock import Clock
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.port import Parked
-from openbank.sinks.transport import Accepted, Later, Refused, Transport, send
+from openbank.sinks.transport import Accepted, Answer, Later, Refused, Transport, send
 
 
 class Outgoing(NamedTuple):
@@ -31,8 +31,12 @@ class Delivery:
         """The first event that the sink will not take, by aggregate; those behind it are not sent."""
         self.accepted: dict[str, int] = {}
         """The last revision that the sink took, by aggregate."""
+        self.latest: dict[str, Outgoing] = {}
+        """The same as events, the latest last."""
         self.moved = False
         """Whether the last round has come any further."""
+        self.failing: dict[str, tuple[Outgoing, Later]] = {}
+        """The single events that the last round failed on, of those that the sink was reached with, by aggregate."""
         self._transport = transport
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
@@ -43,7 +47,7 @@ class Delivery:
 
     async def round(self) -> Later | None:
         """Sends what can be sent. None once nothing is left; else why not, and when to go on."""
-        self._obstacle, self.moved = None, False
+        self._obstacle, self.moved, self.failing = None, False, {}
         busy = [lane for lane in self._lanes.values() if lane.waiting]
         lanes = iter(busy)
         async with asyncio.TaskGroup() as tasks:
@@ -59,24 +63,56 @@ class Delivery:
             if self._obstacle is not None:
                 return
 
+    def waiting(self) -> Iterator[Outgoing]:
+        """What is still to be sent; of each aggregate in order."""
+        for lane in self._lanes.values():
+            yield from lane.waiting
+
+    async def try_one(self, outgoing: Outgoing) -> Answer:
+        """Sends an event alone: the first that waits of its aggregate, or one that is not of this delivery."""
+        answer = await send(self._transport, [outgoing.event])
+        for lane in self._lanes.values():
+            if isinstance(answer, Accepted) and outgoing in lane.waiting:
+                lane.waiting.remove(outgoing)
+                self._took([outgoing])
+        return answer
+
+    def park(self, outgoing: Outgoing, reason: str) -> None:
+        """This event and those of its aggregate behind it are not sent."""
+        self.refused[outgoing.stream] = Parked(outgoing.revision, reason, self._clock())
+        for lane in self._lanes.values():
+            lane.drop(outgoing.stream)
+
     async def _send(self, lane: _Lane) -> None:
         message = lane.next()
         match await send(self._transport, [outgoing.event for outgoing in message]):
             case Accepted():
                 lane.accepted(len(message))
                 self.moved = True
-                self.accepted.update((stream, revision) for stream, revision, _ in message)
+                self._took(message)
             case Refused(reason) if len(message) == 1:
-                stream, revision, _ = message[0]
-                self.refused[stream] = Parked(revision, reason, self._clock())
-                lane.drop(lambda outgoing: outgoing.stream == stream)
+                self.park(message[0], reason)
                 self.moved = True
             case Refused():
                 lane.halve(len(message))
             case Later() as later:
-                # Of several, the one that asks for the longest pause.
-                if self._obstacle is None or later.after_seconds > self._obstacle.after_seconds:
-                    self._obstacle = later
+                self._note(lane, message, later)
+
+    def _took(self, message: Sequence[Outgoing]) -> None:
+        for outgoing in message:
+            self.accepted[outgoing.stream] = outgoing.revision
+            self.latest.pop(outgoing.stream, None)
+            self.latest[outgoing.stream] = outgoing
+
+    def _note(self, lane: _Lane, message: Sequence[Outgoing], later: Later) -> None:
+        # Of several, the one that asks for the longest pause.
+        if self._obstacle is None or later.after_seconds > self._obstacle.after_seconds:
+            self._obstacle = later
+        if later.reached and len(message) == 1:
+            self.failing[message[0].stream] = (message[0], later)
+        elif later.reached:
+            # Perhaps it is one of them only.
+            lane.halve(len(message))
 
 
 class _Lane:
@@ -98,5 +134,5 @@ class _Lane:
     def halve(self, count: int) -> None:
         self._limit = count // 2
 
-    def drop(self, unwanted: Callable[[Outgoing], bool]) -> None:
-        self.waiting = deque(outgoing for outgoing in self.waiting if not unwanted(outgoing))
+    def drop(self, stream: str) -> None:
+        self.waiting = deque(outgoing for outgoing in self.waiting if outgoing.stream != stream)

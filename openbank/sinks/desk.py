@@ -5,22 +5,25 @@ The instance that sends sees a wish within half a second, or before its next pag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from openbank.domain.clock import Clock
 from openbank.domain.errors import Refused, RevisionMismatch
 from openbank.eventstore.codec import is_ours
-from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.port import EventStore, RecordedEvent
 from openbank.eventstore.streams import split
 from openbank.publishing.events import SOURCES
 from openbank.sinks.address import SinkAddress
-from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, SinkRecords
+from openbank.sinks.history import last_revision
+from openbank.sinks.place import LOOKS_FOR_PLACE
+from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, SinkRecords, Stored
 from openbank.sinks.sender import Log
 
 LAG_EVENTS_MAX = 1_000
 """Events are counted no further: the log may be long."""
+PARKED_BY_OPERATOR = "parked by an operator"
 TRIES_MAX = 20
 """Each time another one was faster, which is a page of the sender's."""
 
@@ -62,10 +65,20 @@ class AggregateNotParked(Refused):
         super().__init__(f"{aggregate} is not parked at the sink {sink}", sink=sink, aggregate=aggregate)
 
 
+class AggregateNotWaiting(Refused):
+    reason = "AGGREGATE_NOT_WAITING"
+
+    def __init__(self, sink: str, aggregate: str) -> None:
+        super().__init__(f"the sink {sink} has all events of {aggregate}", sink=sink, aggregate=aggregate)
+
+
 class Desk:
-    def __init__(self, addresses: Sequence[SinkAddress], log: Log, records: SinkRecords, clock: Clock) -> None:
+    def __init__(
+        self, addresses: Sequence[SinkAddress], log: Log, store: EventStore, records: SinkRecords, clock: Clock
+    ) -> None:
         self._addresses = {address.name: address for address in addresses}
         self._log = log
+        self._store = store
         self._records = records
         self._clock = clock
 
@@ -76,10 +89,8 @@ class Desk:
     async def sink(self, name: str) -> Sink:
         """Raises SinkNotFound; RecordsUnavailable, StoreUnavailable."""
         address = self._address(name)
-        stored = await self._records.load(name)
-        if stored is None:
-            raise RecordsUnavailable(f"the record of the sink {name} is gone")
-        waiting = await self._waiting(stored.record.position, stored.record.parked)
+        stored = await self._load(name)
+        waiting = [] if _is_lost(stored.record) else await self._waiting(stored.record)
         lag = max(0, self._clock() - waiting[0].metadata.record_time) if waiting else 0
         return Sink(address, stored.record, len(waiting), lag)
 
@@ -111,27 +122,58 @@ class Desk:
 
         return await self._change(name, aggregate, skip)
 
-    async def skip_all(self, name: str, aggregate: str, expected_revision: int | None) -> None:
-        """Leaves out all of the aggregate's events that were passed over, up to the sink's place in the log.
+    async def skip_all(self, name: str, aggregate: str, expected_revision: int | None) -> Parked:
+        """Leaves out all of the aggregate's events that are recorded now, and has those sent that follow.
 
-        Raises as `skip` does.
+        Not up to the sink's place in the log: what was refused may be after it. Raises as `skip` does, and
+        StoreUnavailable.
         """
+        self._address(name)
+        last = await last_revision(self._store, aggregate)
 
-        def skip_all(record: SinkRecord) -> SinkRecord:
-            _check(aggregate, _held(name, record, aggregate), expected_revision)
-            rest = {stream: held for stream, held in record.parked.items() if stream != aggregate}
-            return record._replace(parked=rest)
+        def skip_all(held: Parked) -> Parked:
+            _check(aggregate, held, expected_revision)
+            return held._replace(revision=max(held.revision, last + 1), retrying=True)
 
-        await self._update(name, skip_all)
+        return await self._change(name, aggregate, skip_all)
+
+    async def park(self, name: str, aggregate: str) -> Parked:
+        """Holds back the aggregate's events from the first that the sink is not known to have. Nothing new if they are.
+
+        Raises SinkNotFound, AggregateNotWaiting; RecordsUnavailable, StoreUnavailable.
+        """
+        self._address(name)
+        for _ in range(TRIES_MAX):
+            stored = await self._load(name)
+            held = stored.record.parked.get(aggregate)
+            if held is not None and not held.retrying:
+                return held
+            revision = held.revision if held else await self._first_waiting(name, aggregate, stored.record)
+            parked = Parked(revision, PARKED_BY_OPERATOR, self._clock())
+            record = stored.record._replace(parked={**stored.record.parked, aggregate: parked})
+            if await self._records.save(name, record, stored.version) is not None:
+                return parked
+        raise _unchanged(name)
+
+    async def _first_waiting(self, name: str, aggregate: str, record: SinkRecord) -> int:
+        """The revision of the aggregate's first event after the sink's place in the log."""
+        if _is_lost(record):
+            raise RecordsUnavailable(f"the place of the sink {name} in this log is not known yet")
+        if split(aggregate)[0] not in SOURCES:
+            raise AggregateNotWaiting(name, aggregate)
+        revision = 1 + await last_revision(self._store, aggregate, record.position.position)
+        if await self._store.locate(aggregate, revision) is None:
+            raise AggregateNotWaiting(name, aggregate)
+        return revision
 
     def _address(self, name: str) -> SinkAddress:
         if name not in self._addresses:
             raise SinkNotFound(name)
         return self._addresses[name]
 
-    async def _waiting(self, after: LogPosition, parked: Mapping[str, Parked]) -> list[RecordedEvent]:
-        read = await self._log.read(after, LAG_EVENTS_MAX)
-        waiting = [event for event in read.events if event.stream not in parked and _is_published(event)]
+    async def _waiting(self, record: SinkRecord) -> list[RecordedEvent]:
+        read = await self._log.read(record.position, LAG_EVENTS_MAX)
+        waiting = [event for event in read.events if event.stream not in record.parked and _is_published(event)]
         return waiting[:LAG_EVENTS_MAX]
 
     async def _change(self, name: str, aggregate: str, change: Callable[[Parked], Parked]) -> Parked:
@@ -144,13 +186,26 @@ class Desk:
     async def _update(self, name: str, change: Callable[[SinkRecord], SinkRecord]) -> SinkRecord:
         self._address(name)
         for _ in range(TRIES_MAX):
-            stored = await self._records.load(name)
-            if stored is None:
-                break
+            stored = await self._load(name)
             record = change(stored.record)
             if record == stored.record or await self._records.save(name, record, stored.version) is not None:
                 return record
-        raise RecordsUnavailable(f"the record of the sink {name} could not be changed")
+        raise _unchanged(name)
+
+    async def _load(self, name: str) -> Stored:
+        stored = await self._records.load(name)
+        if stored is None:
+            raise RecordsUnavailable(f"the record of the sink {name} is gone")
+        return stored
+
+
+def _unchanged(name: str) -> RecordsUnavailable:
+    return RecordsUnavailable(f"the record of the sink {name} could not be changed")
+
+
+def _is_lost(record: SinkRecord) -> bool:
+    """Whether its place is not one of this log, or not known to be."""
+    return record.trouble is not None and record.trouble.reason == LOOKS_FOR_PLACE
 
 
 def _held(sink: str, record: SinkRecord, aggregate: str) -> Parked:

@@ -35,5 +35,8 @@ def from_document(document: Document) -> SinkRecord:
             parked["stream"]: Parked(parked["revision"], parked["reason"], parked["time"], parked["retrying"])
             for parked in document["parked"]
         },
-        Trouble(trouble["reason"], trouble["since"]) if trouble else None,
+        # Earlier versions did not keep the event.
+        Trouble(trouble["reason"], trouble["since"], trouble.get("aggregate", ""), trouble.get("revision", 0))
+        if trouble
+        else None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
@@ -60,6 +60,13 @@ async def next_page(store: EventStore, read: LogSlice, parked: Mapping[str, Park
         complete = len(events) < len(there) or len(there) < AGAIN_EVENTS_MAX
         again[stream] = (events[-1].revision if events else after), complete
     return page._replace(unreadable=unreadable, again=again)
+
+
+def first_of_others(events: Iterable[RecordedEvent], streams: Container[str], now: int) -> Outgoing | None:
+    """The first event, to be published, of an aggregate that is none of these."""
+    outgoing: list[Outgoing] = []
+    _add([event for event in events if event.stream not in streams], outgoing, {}, now)
+    return outgoing[0] if outgoing else None
 
 
 def _add(events: Iterable[RecordedEvent], outgoing: list[Outgoing], unreadable: dict[str, Parked], now: int) -> None:

@@ -10,6 +10,9 @@ from openbank.sinks.port import SinkRecord
 MARGIN_MICROSECONDS = 3_600_000_000
 """How far before the last known time it is gone on in a log that does not have the sink's place: clocks differ."""
 
+LOOKS_FOR_PLACE = "its place is being looked for in this log"
+"""The trouble of a sink until its sender has found that."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -17,16 +20,25 @@ def new_record(store: EventStore, at: LogPosition, now: int) -> SinkRecord:
     return SinkRecord(store.bank_id, store.store_id, at, now)
 
 
+def check_bank(store: EventStore, sink: str, record: SinkRecord) -> None:
+    """Raises StoreRefused for another bank's."""
+    if record.bank_id != store.bank_id:
+        raise StoreRefused(f"the record of the sink {sink} is of the bank {record.bank_id}, not of {store.bank_id}")
+
+
+async def is_in_this_log(store: EventStore, record: SinkRecord) -> bool:
+    return record.store_id == store.store_id and await holds(store, record.position)
+
+
 async def in_this_log(store: EventStore, sink: str, record: SinkRecord) -> SinkRecord:
     """The record with its place in this log; the record itself where it is of this log, and ahead of nothing.
 
     A copy of the log has the place by stream and revision. A log that was restored from a backup made before the sink
     came so far does not have it: what it has of that time the sink has too, so that only what was recorded since the
-    sink was last sent something can be new to it. Raises StoreRefused for another bank's, StoreUnavailable.
+    sink was last sent something can be new to it. That place is found by its time, which may read the log up to there.
+    Raises StoreUnavailable.
     """
-    if record.bank_id != store.bank_id:
-        raise StoreRefused(f"the record of the sink {sink} is of the bank {record.bank_id}, not of {store.bank_id}")
-    if record.store_id == store.store_id and await holds(store, record.position):
+    if await is_in_this_log(store, record):
         return record
     at = await _locate(store, record.position)
     if at is None:

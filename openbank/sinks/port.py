@@ -15,10 +15,10 @@ NEW = 0
 
 
 class Parked(NamedTuple):
-    """An aggregate whose events are held back, because the sink refused one of them.
+    """An aggregate whose events are held back: the sink refused one, or failed on it, or an operator parked it.
 
-    `revision` is the first that the sink does not have, `reason` why it would not take it, and `time` when it said so,
-    in microseconds since 1970 UTC. While `retrying`, the sender sends from `revision` on.
+    `revision` is the first that the sink does not have, `reason` why it is parked, and `time` since when, in
+    microseconds since 1970 UTC. While `retrying`, the sender sends from `revision` on.
     """
 
     revision: int
@@ -28,10 +28,15 @@ class Parked(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """Why nothing can be sent, and since when, in microseconds since 1970 UTC."""
+    """Why nothing can be sent, and since when, in microseconds since 1970 UTC.
+
+    `aggregate` and `revision` are of the event that the sink failed on, empty and 0 where no event is the cause.
+    """
 
     reason: str
     since: int
+    aggregate: str = ""
+    revision: int = 0
 
 
 class SinkRecord(NamedTuple):

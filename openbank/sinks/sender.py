@@ -12,14 +12,16 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import monotonic
 from typing import NoReturn, Protocol
 
 from openbank.domain.clock import Clock
-from openbank.eventstore.port import EventStore, LogPosition, LogSlice, StoreUnavailable
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, StoreUnavailable
 from openbank.sinks.address import LIVE, SinkAddress
-from openbank.sinks.delivery import Delivery
-from openbank.sinks.page import UNREADABLE, Page, next_page
-from openbank.sinks.place import in_this_log, new_record
+from openbank.sinks.delivery import Delivery, Outgoing
+from openbank.sinks.overdue import Overdue, is_to_blame
+from openbank.sinks.page import UNREADABLE, Page, first_of_others, next_page
+from openbank.sinks.place import LOOKS_FOR_PLACE, check_bank, in_this_log, is_in_this_log, new_record
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, SinkRecords, Stored, Trouble
 from openbank.sinks.transport import Later, Transport
 
@@ -29,6 +31,8 @@ PARKED_MAX = 1_000
 POLL_SECONDS = 0.5
 """While nothing is appended: how soon an operator's wish is seen."""
 RETRY_SECONDS_MIN = 0.2
+OTHER_PAGES_MAX = 50
+"""How far behind an overdue event another aggregate's is looked for, at each try."""
 LAG_SECONDS = 60.0
 """Between two lines about a sink that is behind."""
 
@@ -63,26 +67,25 @@ class Sender:
         self._transport = transport
         self._clock = clock
         self._pauses = _Pauses(retry_seconds_max)
+        self._overdue = Overdue(address.park_after_seconds, monotonic)
         self._sleep = sleep
         self._told_trouble = ""
         self._told_lag_at = float("-inf")
 
     async def prepare(self) -> None:
-        """Sees to it that the sink has a place in this log: a new one begins where its address says.
+        """Gives a new sink its place in the log, where its address says; what has a place is checked.
 
-        Raises StoreRefused for a record of another bank; RecordsUnavailable, StoreUnavailable.
+        Few reads, however long the log is: a place that is not in this log is looked for by `run`. Raises StoreRefused
+        for a record of another bank; RecordsUnavailable, StoreUnavailable.
         """
-        while True:
-            stored = await self._records.load(self._name)
-            if stored is None:
-                begin = await self._store.head() if self._address.start == LIVE else LogPosition(0)
-                wanted = new_record(self._store, begin, self._clock())
-            else:
-                wanted = await in_this_log(self._store, self._name, stored.record)
-                if wanted == stored.record:
-                    return
-            if await self._records.save(self._name, wanted, stored.version if stored else NEW) is not None:
+        while (stored := await self._records.load(self._name)) is None:
+            begin = await self._store.head() if self._address.start == LIVE else BEGINNING
+            if await self._records.save(self._name, new_record(self._store, begin, self._clock()), NEW) is not None:
                 return
+        check_bank(self._store, self._name, stored.record)
+        if not await is_in_this_log(self._store, stored.record):
+            trouble = Trouble(LOOKS_FOR_PLACE, self._clock())
+            await self._records.save(self._name, stored.record._replace(trouble=trouble), stored.version)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -94,21 +97,31 @@ class Sender:
                 seconds = self._pauses.next()
                 self._tell_trouble(str(error), seconds)
                 await self._sleep(seconds)
-            except Exception:
-                _log.exception("sink has failed", extra={"values": {"sink": self._name}})
-                await self._sleep(self._pauses.next())
+            except Exception as error:
+                await self._fail(f"the sender has failed: {type(error).__name__}")
+
+    async def _fail(self, reason: str) -> None:
+        """A bug, perhaps of one event only: the sink says that it waits, and the log says once where it was."""
+        if reason != self._told_trouble:
+            _log.exception("sink has failed", extra={"values": {"sink": self._name}})
+        seconds = self._pauses.next()
+        with suppress(RecordsUnavailable):
+            stored = await self._load()
+            await self._note(stored, stored.record, Later(reason), seconds)
+        await self._sleep(seconds)
 
     async def _begin(self) -> None:
-        """What another version could not read, this one may."""
+        """The place in this log; and what another version could not read, this one may."""
         await self.prepare()
         stored = await self._load()
-        parked = stored.record.parked
+        here = await in_this_log(self._store, self._name, stored.record)
         again = {
             stream: held._replace(retrying=True) if held.reason.startswith(UNREADABLE) else held
-            for stream, held in parked.items()
+            for stream, held in here.parked.items()
         }
-        if again != parked:
-            await self._save(stored, stored.record._replace(parked=again))
+        wanted = here._replace(parked=again)
+        if wanted != stored.record and await self._save(stored, wanted) is None:
+            raise RecordsUnavailable(f"the record of the sink {self._name} is being changed")
 
     async def _follow(self) -> NoReturn:
         stored: Stored | None = None
@@ -149,15 +162,21 @@ class Sender:
         delivery = Delivery(page.outgoing, self._transport, self._clock)
         while (later := await delivery.round()) is not None:
             self._tell_lag(base, page)
+            if await self._park_overdue(base, page, delivery, later):
+                continue
             if delivery.moved:
                 self._pauses.reset()
             seconds = self._pauses.next(later.after_seconds)
             meanwhile = base._replace(parked=page.parked_meanwhile(base.parked, delivery))
-            noted = await self._note(stored, meanwhile, later, seconds)
+            noted = await self._note(stored, meanwhile, later, seconds, delivery)
             if noted is None:
                 return None
             stored = noted
             await self._sleep(seconds)
+            if (await self._load()).version != stored.version:
+                # An operator wants something else by now, or another instance sends: this page is out of date.
+                return None
+        self._overdue.after_round(delivery, None)
         self._pauses.reset()
         self._tell_lag(base, page)
         parked = page.parked_afterwards(base.parked, delivery)
@@ -166,11 +185,44 @@ class Sender:
         done = SinkRecord(base.bank_id, base.store_id, page.through, reached, parked)
         return await self._save(stored, done)
 
-    async def _note(self, stored: Stored, record: SinkRecord, later: Later, seconds: float) -> Stored | None:
+    async def _park_overdue(self, base: SinkRecord, page: Page, delivery: Delivery, later: Later) -> bool:
+        """Whether an event that the sink has failed on for too long is parked now."""
+        overdue = self._overdue.after_round(delivery, later)
+        if overdue is None:
+            return False
+        reason = self._overdue.reason(delivery, overdue)
+        if not await is_to_blame(delivery, overdue, await self._other(base, page, delivery, overdue.stream)):
+            return False
+        delivery.park(overdue, reason)
+        return True
+
+    async def _other(self, base: SinkRecord, page: Page, delivery: Delivery, stream: str) -> Outgoing | None:
+        """An event of another aggregate, for a try: the next on this page, or the next behind it, ahead of its time; or
+        where nothing waits the last that the sink accepted, once more."""
+        held = {stream, *self._overdue.streams, *base.parked, *page.unreadable, *delivery.refused}
+        for outgoing in delivery.waiting():
+            if outgoing.stream not in held:
+                return outgoing
+        after = page.through
+        for _ in range(OTHER_PAGES_MAX):
+            read = await self._log.read(after, PAGE_EVENTS_MAX)
+            other = first_of_others(read.events, held, self._clock())
+            if other is not None:
+                return other
+            if read.caught_up or read.through == after:
+                break
+            after = read.through
+        return self._overdue.accepted(stream)
+
+    async def _note(
+        self, stored: Stored, record: SinkRecord, later: Later, seconds: float, delivery: Delivery | None = None
+    ) -> Stored | None:
         """Keeps, for all to see, why nothing can be sent, and what was parked nonetheless."""
         known = stored.record.trouble
-        trouble = Trouble(later.reason, known.since if known else self._clock())
-        self._tell_trouble(later.reason, seconds)
+        [event, _] = next(iter(delivery.failing.values()), (None, None)) if delivery else (None, None)
+        where = (event.stream, event.revision) if event else ("", 0)
+        trouble = Trouble(later.reason, known.since if known else self._clock(), *where)
+        self._tell_trouble(later.reason, seconds, *where)
         record = record._replace(trouble=trouble)
         return stored if record == stored.record else await self._save(stored, record)
 
@@ -190,10 +242,12 @@ class Sender:
             raise RecordsUnavailable(f"the record of the sink {self._name} is gone")
         return stored
 
-    def _tell_trouble(self, reason: str, retry_seconds: float) -> None:
+    def _tell_trouble(self, reason: str, retry_seconds: float, aggregate: str = "", revision: int = 0) -> None:
         """A line when it begins, changes or ends, and none for every try."""
         if reason and reason != self._told_trouble:
-            values = {"sink": self._name, "reason": reason, "retry_seconds": round(retry_seconds, 1)}
+            values: dict[str, object] = {"sink": self._name, "reason": reason, "retry_seconds": round(retry_seconds, 1)}
+            if aggregate:
+                values |= {"aggregate": aggregate, "revision": revision}
             _log.warning("sink waits", extra={"values": values})
         elif self._told_trouble and not reason:
             _log.info("sink goes on", extra={"values": {"sink": self._name}})

@@ -577,4 +577,26 @@ MUTATIONS = (
         "    if kind.__module__.startswith(OURS) and",
         "tests/rpc/test_log_lines.py",
     ),
+    Mutation(
+        "a page is sent on after a pause in which an operator skipped some of it",
+        "openbank/sinks/sender.py",
+        "            if (await self._load()).version != stored.version:\n",
+        "            if False:\n",
+        "tests/sinks/test_sender.py",
+    ),
+    Mutation(
+        "a sink that is down has its events parked",
+        "openbank/sinks/overdue.py",
+        "    if other is None or not isinstance(await delivery.try_one(other), Accepted):\n",
+        "    if other is None:\n",
+        "tests/sinks/test_sender.py",
+    ),
+    Mutation(
+        "a start looks through a restored log for a sink's place",
+        "openbank/sinks/sender.py",
+        "            trouble = Trouble(LOOKS_FOR_PLACE",
+        "            await in_this_log(self._store, self._name, stored.record)\n"
+        "            trouble = Trouble(LOOKS_FOR_PLACE",
+        "tests/sinks/test_sender.py",
+    ),
 )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from openbank.eventstore.port import LogPosition
+from openbank.sinks.documents import from_document, to_document
 from openbank.sinks.port import NEW, Parked, SinkRecord, SinkRecords, Stored, Trouble
 
 OpenRecords = Callable[[], Awaitable[SinkRecords]]
@@ -27,7 +28,7 @@ FULL = SinkRecord(
         "account-1": Parked(1, "HTTP 422 Unprocessable Entity", LARGE),
         "person-Ann_1": Parked(LARGE, "ärger", 1, retrying=True),
     },
-    Trouble("HTTP 503 Service Unavailable", LARGE),
+    Trouble("HTTP 503 Service Unavailable", LARGE, "account-1", LARGE),
 )
 
 
@@ -105,3 +106,9 @@ class SinkRecordsConformance:
             stored = await records.load("crm")
             assert stored is not None
             assert stored == (wanted[winner], version)
+
+    async def test_a_record_of_a_version_that_kept_no_event_with_the_trouble_is_read(self) -> None:
+        document = to_document(FULL)
+        del document["trouble"]["aggregate"], document["trouble"]["revision"]
+        assert FULL.trouble is not None
+        assert from_document(document).trouble == FULL.trouble._replace(aggregate="", revision=0)

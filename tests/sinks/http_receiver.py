@@ -3,7 +3,7 @@
     python -m tests.sinks.http_receiver --listen 127.0.0.1:0 --record FILE
 
 A line an event: partition key, sequence, id. An event whose id is in FILE.poison is refused with 422, alone or in a
-batch, of which then nothing is taken.
+batch, of which then nothing is taken. So is one whose id is in FILE.failing, with 500.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ class Receiver:
     def __init__(self, record: Path) -> None:
         self._record = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._poison = record.with_suffix(".poison")
+        self._failing = record.with_suffix(".failing")
 
     async def take(self, request: web.Request) -> web.Response:
         events = read(dict(request.headers), await request.read())
-        if self._refused() & {event.get_id() for event in events}:
+        ids = {event.get_id() for event in events}
+        if _ids(self._poison) & ids:
             return web.Response(status=422)
+        if _ids(self._failing) & ids:
+            return web.Response(status=500)
         lines = (
             f"{event.get_extension('partitionkey')} {event.get_extension('sequence')} {event.get_id()}\n"
             for event in events
@@ -38,8 +42,9 @@ class Receiver:
         os.write(self._record, "".join(lines).encode())
         return web.Response(status=204)
 
-    def _refused(self) -> set[str]:
-        return set(self._poison.read_text().split()) if self._poison.exists() else set()
+
+def _ids(file: Path) -> set[str]:
+    return set(file.read_text().split()) if file.exists() else set()
 
 
 def read(headers: dict[str, str], body: bytes) -> list[BaseCloudEvent]:

@@ -45,6 +45,9 @@ class HttpReceiver(Recorder):
     def refuse(self, *ids: str) -> None:
         self.record.with_suffix(".poison").write_text(" ".join(ids))
 
+    def fail(self, *ids: str) -> None:
+        self.record.with_suffix(".failing").write_text(" ".join(ids))
+
     def command(self) -> list[str]:
         module = ["-m", "tests.sinks.http_receiver"]
         return [sys.executable, *module, "--listen", self.address, "--record", str(self.record)]

@@ -67,7 +67,7 @@ def test_a_name_is_before_an_equals_sign_and_options_are_behind_a_hash() -> None
         ("https://crm.example#mode=fast", "must have a mode of structured, binary, batched for https://"),
         ("nats://bus.example#mode=batched", "must have a mode of structured, binary for nats://"),
         ("https://crm.example#start=middle", "must have a start of beginning or live"),
-        ("https://crm.example#speed=high", "no options but mode and start behind #, such as speed"),
+        ("https://crm.example#speed=high", "no options but mode, start and park_after behind #, such as speed"),
         ("https://crm.example#fast", "options of the form"),
         ("nats://bus.example/two words", "without spaces"),
         ("nats://bus.example/a.>", "what subjects begin with"),

@@ -18,9 +18,9 @@ from openbank.publishing.cloudevent import CloudEvent
 from openbank.publishing.events import cloud_event
 from openbank.sinks import page, sender
 from openbank.sinks.address import SinkAddress
-from openbank.sinks.desk import AggregateNotParked, Desk, SinkNotFound, SinkState
-from openbank.sinks.place import MARGIN_MICROSECONDS
-from openbank.sinks.port import SinkRecord
+from openbank.sinks.desk import AggregateNotParked, AggregateNotWaiting, Desk, SinkNotFound, SinkState
+from openbank.sinks.place import LOOKS_FOR_PLACE, MARGIN_MICROSECONDS
+from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, Trouble
 from openbank.sinks.sender import Sender
 from openbank.sinks.transport import Accepted, Answer, Later, Refused, Transport
 from tests import callers
@@ -46,7 +46,7 @@ class Bench:
         self.tail = LogTail(self.store, ring_events=20)
         self.records = MemoryRecords()
         self.receiver = Receiver()
-        self.desk = Desk([CRM], self.tail, self.records, lambda: NOW)
+        self.desk = Desk([CRM], self.tail, self.store, self.records, lambda: NOW)
 
     def sender(self, address: SinkAddress = CRM, transport: Transport | None = None, sleep: Sleep = sleep) -> Sender:
         to = transport or self.receiver
@@ -402,10 +402,266 @@ class TestManySenders:
         async with bench.sending():
             await until(lambda: bench.caught_up)
         assert_all_arrived_in_order(bench.receiver, bench)
-        assert "sink has failed" in caplog.messages
+        reasons = [record.__dict__["values"]["reason"] for record in caplog.records if record.message == "sink waits"]
+        assert reasons[0] == "sending fails: KeyError"
+        assert not any(record.exc_info for record in caplog.records if record.levelno > logging.DEBUG)
+
+    async def test_a_mistake_of_the_sender_is_shown_and_has_one_traceback(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried = 0
+
+        async def broken(*_: object) -> None:
+            nonlocal tried
+            tried += 1
+            raise KeyError("a bug")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sender, "next_page", broken)
+            async with bench.sending():
+                await until(lambda: tried > 5)
+                assert (await bench.desk.sink("crm")).state is SinkState.WAITING
+                assert bench.trouble == "the sender has failed: KeyError"
+                patch.undo()
+                await until(lambda: bench.caught_up)
+        assert bench.trouble == ""
+        assert caplog.messages.count("sink has failed") == 1
+
+
+class TestWishesWhileItWaits:
+    """The sink is away in the middle of a page, and an operator wants something: nothing out of date is sent after."""
+
+    @asynccontextmanager
+    async def waiting(self, bench: Bench, wish: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+        """The first event of account-1 that is refused is the third; then the sink is away until the wish was made."""
+        pauses = 0
+        bad = poison(("account-1", 3))
+
+        def judge(events: Sequence[CloudEvent]) -> Answer:
+            if bad(events):
+                return Refused("HTTP 422")
+            return Accepted() if pauses else Later("HTTP 503")
+
+        async def pause(seconds: float) -> None:
+            nonlocal pauses
+            if "account-1" in bench.record.parked and not pauses:
+                await wish()
+                bench.receiver.tried.clear()
+                pauses += 1
+            await sleep(seconds)
+
+        bench.receiver.judge = lambda events: Refused("HTTP 422") if bad(events) else Accepted()
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        await bench.desk.retry("crm", "account-1")
+        await bench.history.deposit("2")
+        bench.receiver.judge = judge
+        async with bench.sending(sleep=pause):
+            yield
+
+    async def test_a_skip_of_all_is_honoured(self, bench: Bench) -> None:
+        async with self.waiting(bench, lambda: bench.desk.skip_all("crm", "account-1", None)):
+            await until(lambda: bench.caught_up and bench.record.parked == {})
+            await bench.history.deposit("1")
+            await until(lambda: bench.caught_up)
+        assert [message for message in bench.receiver.tried if message[0][0] == "account-1"] == [[("account-1", 7)]]
+
+    async def test_a_skip_is_honoured(self, bench: Bench) -> None:
+        async with self.waiting(bench, lambda: bench.desk.skip("crm", "account-1", 3)):
+            await until(lambda: bench.caught_up and bench.record.parked == {})
+        assert [("account-1", 3)] not in bench.receiver.tried
+        assert first_deliveries(bench.receiver.taken, "account-1") == [1, 2, 4, 5, 6]
+
+    async def test_parking_is_honoured(self, bench: Bench) -> None:
+        async with self.waiting(bench, lambda: bench.desk.park("crm", "account-1")):
+            await until(lambda: bench.caught_up)
+        assert {message[0][0] for message in bench.receiver.tried} == {"account-2"}
+        assert not bench.record.parked["account-1"].retrying
+
+    async def test_a_skip_of_all_is_honoured_where_what_was_refused_is_after_the_place(self, bench: Bench) -> None:
+        """The page was not finished: the place is still before the event that was refused."""
+        skipped = False
+        bad = poison(("account-1", 3))
+
+        def judge(events: Sequence[CloudEvent]) -> Answer:
+            if bad(events):
+                return Refused("HTTP 422")
+            return Accepted() if skipped or events[0].partitionkey != "account-2" else Later("HTTP 503")
+
+        async def pause(seconds: float) -> None:
+            nonlocal skipped
+            if "account-1" in bench.record.parked and not skipped:
+                assert bench.record.position == BEGINNING
+                await bench.desk.skip_all("crm", "account-1", expected_revision=3)
+                bench.receiver.tried.clear()
+                skipped = True
+            await sleep(seconds)
+
+        bench.receiver.judge = judge
+        async with bench.sending(sleep=pause):
+            await until(lambda: bench.caught_up and bench.record.parked == {})
+            await bench.history.deposit("1")
+            await until(lambda: bench.caught_up)
+        assert [message for message in bench.receiver.tried if message[0][0] == "account-1"] == [[("account-1", 7)]]
+
+
+class TestParkingWhatFails:
+    """One event that the sink answers 5xx, always."""
+
+    def fail(self, bench: Bench, *keys: tuple[str, int]) -> None:
+        bad = poison(*keys)
+        bench.receiver.judge = lambda events: Later("HTTP 500") if bad(events) else Accepted()
+
+    async def test_it_holds_up_its_sink_which_says_where(self, bench: Bench) -> None:
+        self.fail(bench, ("account-1", 3))
+        async with bench.sending():
+            await until(lambda: len(bench.receiver.tried) > 100)
+            assert bench.record.position == BEGINNING
+            assert bench.record.trouble == Trouble("HTTP 500", NOW, "account-1", 3)
+            assert bench.record.parked == {}
+
+    async def test_an_operator_parks_its_aggregate_and_all_else_flows_on(self, bench: Bench) -> None:
+        self.fail(bench, ("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.trouble != "")
+            parked = await bench.desk.park("crm", "account-1")
+            assert parked == Parked(1, "parked by an operator", NOW)
+            assert await bench.desk.park("crm", "account-1") == parked
+            await until(lambda: bench.caught_up)
+        again = Receiver()
+        async with bench.sending(transport=again):
+            await bench.history.deposit("1")
+            await bench.history.deposit("2")
+            await until(lambda: bench.caught_up)
+            assert again.tried == [[("account-2", 7)]]
+            await bench.desk.retry("crm", "account-1")
+            await until(lambda: bench.record.parked == {})
+        assert again.revisions("account-1") == [1, 2, 3, 4, 5, 6, 7]
+
+    async def test_what_is_parked_begins_with_what_the_sink_is_not_known_to_have(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            self.fail(bench, ("account-1", 8))
+            for _ in range(3):
+                await bench.history.deposit("1")
+            await until(lambda: bench.record.trouble is not None and bench.record.trouble.revision == 8)
+            assert (await bench.desk.park("crm", "account-1")).revision in (7, 8)
+
+    async def test_one_that_is_sent_again_is_parked_again_where_it_is(self, bench: Bench) -> None:
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            self.fail(bench, ("account-1", 5))
+            await bench.desk.retry("crm", "account-1")
+            await bench.history.deposit("2")
+            await until(lambda: bench.record.trouble is not None and bench.record.parked["account-1"].revision == 5)
+            assert not (await bench.desk.park("crm", "account-1")).retrying
+            await until(lambda: bench.caught_up)
+        assert first_deliveries(bench.receiver.taken, "account-2") == [1, 2, 3, 4, 5, 6, 7]
+
+    @pytest.mark.parametrize("aggregate", ["account-1", "account-none", "person-", "request-request", "?"])
+    async def test_what_waits_for_nothing_is_not_parked(self, bench: Bench, aggregate: str) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+            with pytest.raises(AggregateNotWaiting):
+                await bench.desk.park("crm", aggregate)
+            with pytest.raises(SinkNotFound):
+                await bench.desk.park("other", aggregate)
+
+
+SOON = CRM._replace(park_after_seconds=0.05)
+
+
+class TestParkAfter:
+    """What the sink fails on for longer than that is parked, if it is that event and not the sink."""
+
+    @pytest.mark.parametrize(("events_max", "messages_max"), [(1, 8), (1, 1), (100, 1)])
+    async def test_its_aggregate_is_parked_and_all_else_flows_on(
+        self, bench: Bench, events_max: int, messages_max: int
+    ) -> None:
+        receiver = Receiver(events_max, messages_max)
+        bad = poison(("account-1", 3))
+        receiver.judge = lambda events: Later("HTTP 500") if bad(events) else Accepted()
+        async with bench.sending(SOON, receiver):
+            await until(lambda: bench.caught_up)
+            held = bench.record.parked["account-1"]
+            assert held == Parked(3, "HTTP 500, for 0.05 s, while other events are accepted", NOW)
+            receiver.judge = lambda _: Accepted()
+            await bench.desk.retry("crm", "account-1")
+            await until(lambda: bench.record.parked == {})
+        for stream, count in (("person-ann", 1), ("account-1", 6), ("account-2", 6)):
+            assert first_deliveries(receiver.taken, stream) == list(range(1, count + 1))
+
+    async def test_all_that_the_sink_fails_on_is_parked_one_after_the_other(self, bench: Bench) -> None:
+        bad = poison(("account-1", 3), ("account-2", 2))
+        bench.receiver.judge = lambda events: Later("HTTP 500") if bad(events) else Accepted()
+        async with bench.sending(SOON):
+            await until(lambda: set(bench.record.parked) == {"account-1", "account-2"})
+            await until(lambda: bench.caught_up)
+
+    @pytest.mark.parametrize("answer", [Later("HTTP 503"), Later("cannot connect", reached=False)])
+    async def test_a_sink_that_is_down_has_nothing_parked(self, bench: Bench, answer: Later) -> None:
+        bench.receiver.judge = lambda _: answer
+        async with bench.sending(SOON):
+            await until(lambda: len(bench.receiver.tried) > 100)
+            await sleep(0.1)
+            assert bench.record.parked == {}
+            bench.receiver.judge = lambda _: Accepted()
+            await until(lambda: bench.caught_up)
+        assert bench.record.parked == {}
+        assert_all_arrived_in_order(bench.receiver, bench)
+
+    async def test_nothing_is_parked_before_the_sink_has_accepted_anything(self, bench: Bench) -> None:
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        self_failing = poison(("account-1", 7))
+        bench.receiver.judge = lambda events: Later("HTTP 500") if self_failing(events) else Accepted()
+        await bench.history.deposit("1")
+        async with bench.sending(SOON):
+            tried = len(bench.receiver.tried)
+            await until(lambda: len(bench.receiver.tried) > tried + 20)
+            assert bench.record.parked == {}
+            await bench.history.deposit("2")
+            await until(lambda: bench.caught_up)
+        assert bench.record.parked["account-1"].revision == 7
+        assert 7 in bench.receiver.revisions("account-2")
+
+    async def test_without_it_nothing_is_ever_parked(self, bench: Bench) -> None:
+        bad = poison(("account-1", 3))
+        bench.receiver.judge = lambda events: Later("HTTP 500") if bad(events) else Accepted()
+        async with bench.sending():
+            await until(lambda: len(bench.receiver.tried) > 200)
+        assert bench.record.parked == {}
 
 
 class TestOtherLogs:
+    async def test_a_start_does_not_look_through_the_log(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In a restored EventStoreDB that reads it from its beginning."""
+        async with bench.sending():
+            await until(lambda: bench.caught_up)
+        restored = Bench()
+        restored.records = bench.records
+        restored.desk = Desk([CRM], restored.tail, restored.store, restored.records, lambda: NOW)
+        asked = 0
+
+        async def position_at(*_: object) -> LogPosition:
+            nonlocal asked
+            asked += 1
+            return BEGINNING
+
+        monkeypatch.setattr(restored.store, "position_at", position_at)
+        async with running(restored.tail.run):
+            await restored.history.register("ann")
+            await restored.sender().prepare()
+            assert asked == 0
+            sink = await restored.desk.sink("crm")
+            assert (sink.state, sink.lag_events, restored.trouble) == (SinkState.WAITING, 0, LOOKS_FOR_PLACE)
+            with pytest.raises(RecordsUnavailable):
+                await restored.desk.park("crm", "person-ann")
+            async with restored.sending():
+                await until(lambda: restored.caught_up and restored.trouble == "")
+        assert asked == 1
+
     async def test_a_copy_of_the_log_has_the_same_place(self, bench: Bench) -> None:
         async with bench.sending():
             await until(lambda: bench.caught_up)

@@ -129,6 +129,94 @@ async def test_a_skip_leaves_out_one_event_or_all(bank: Caller, receiver: HttpRe
     assert (await refused(sinks.SkipParked(request))).reason == "AGGREGATE_NOT_PARKED"
 
 
+async def test_an_aggregate_that_the_sink_fails_on_is_parked_by_the_command_and_all_others_flow_on(
+    server: Server, bank: Caller, receiver: HttpReceiver, sinks: Any
+) -> None:
+    account_id = (await bank.open()).account.account_id
+    aggregate = f"account-{account_id}"
+    await until_crm(sinks, caught_up)
+    receiver.kill()
+    receiver.fail((await bank.deposit(account_id, "1")).event_id)
+    receiver.start()
+    await until_crm(sinks, lambda crm: crm.sink.trouble_aggregate == aggregate)
+    stuck = (await crm(sinks)).sink
+    assert (stuck.state, stuck.trouble_revision) == (sink_pb2.SINK_STATE_WAITING, 2)
+    at = ("--target", server.address)
+    code, out, _ = await run_openbank("sinks", "show", "crm", *at)
+    assert "  because   HTTP 500 Internal Server Error, since 20" in out
+    assert f"            at revision 2 of {aggregate}\n" in out
+    code, out, _ = await run_openbank("sinks", "park", "crm", aggregate, *at)
+    assert (code, out) == (0, f"{aggregate} is parked at crm from revision 2\n")
+    opened = await bank.open()
+    everything = await recorded(bank, opened.consistency_token)
+    await arrived(receiver, {one for one in everything if (one.aggregate, one.revision) != (aggregate, 2)})
+    await until_crm(sinks, caught_up)
+    code, out, _ = await run_openbank("sinks", "show", "crm", *at)
+    assert f"{aggregate} from revision 2: parked by an operator, 20" in out
+    receiver.fail()
+    await sinks.RetryParked(messages.RetryParkedRequest(sink="crm", aggregate=aggregate))
+    await arrived(receiver, everything)
+    assert_in_order(receiver.received)
+
+
+async def test_what_has_arrived_can_not_be_parked(bank: Caller, receiver: HttpReceiver, sinks: Any) -> None:
+    opened = await bank.open()
+    await arrived(receiver, await recorded(bank, opened.consistency_token))
+    await until_crm(sinks, caught_up)
+    aggregate = f"account-{opened.account.account_id}"
+    answer = await refused(sinks.ParkAggregate(messages.ParkAggregateRequest(sink="crm", aggregate=aggregate)))
+    assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "AGGREGATE_NOT_WAITING")
+    assert answer.metadata == {"sink": "crm", "aggregate": aggregate}
+    nameless = await refused(sinks.ParkAggregate(messages.ParkAggregateRequest()))
+    assert nameless.violations == {"sink": "FIELD_REQUIRED", "aggregate": "FIELD_REQUIRED"}
+
+
+async def test_a_skip_of_all_while_the_sink_is_away_is_honoured(
+    server: Server, bank: Caller, receiver: HttpReceiver, sinks: Any
+) -> None:
+    aggregate = await parked(bank, receiver, sinks)
+    receiver.kill()
+    await sinks.RetryParked(messages.RetryParkedRequest(sink="crm", aggregate=aggregate))
+    await until_crm(sinks, lambda crm: crm.sink.state == sink_pb2.SINK_STATE_WAITING)
+    code, out, _ = await run_openbank("sinks", "skip", "crm", aggregate, "--all", "--target", server.address)
+    assert (code, out) == (
+        0,
+        f"crm is left without what was recorded of {aggregate} until now, and is sent what comes\n",
+    )
+    receiver.refuse()
+    receiver.start()
+    await cleared(sinks)
+    paid = await bank.deposit(aggregate.removeprefix("account-"), "4")
+    everything = await recorded(bank, paid.consistency_token)
+    await arrived(receiver, {one for one in everything if one.aggregate == aggregate and one.revision > 5})
+    assert {one.revision for one in receiver.received if one.aggregate == aggregate} == {1, 2, 6}
+
+
+async def test_an_event_that_fails_for_too_long_is_parked_by_itself_and_that_outlives_a_kill(
+    receiver: HttpReceiver, tmp_path: Path
+) -> None:
+    flags = ("--sink", f"crm={receiver.uri}#park_after=0.5", "--sink-retry-seconds-max", "0.2")
+    async with processes.serving(tmp_path / "data", *flags) as bank, Caller(bank.address) as caller:
+        sinks: Any = SinksServiceStub(caller.channel)
+        opened = await caller.open()
+        await arrived(receiver, await recorded(caller, opened.consistency_token))
+        receiver.kill()
+        failing = await caller.deposit(opened.account.account_id, "1")
+        receiver.fail(failing.event_id)
+        receiver.start()
+        await until_crm(sinks, lambda crm: bool(crm.parked_aggregates) and caught_up(crm))
+        [held] = (await crm(sinks)).parked_aggregates
+        assert (held.aggregate, held.revision) == (f"account-{opened.account.account_id}", 2)
+        assert held.reason == "HTTP 500 Internal Server Error, for 0.5 s, while other events are accepted"
+        await bank.kill()
+        await bank.start()
+        async with Caller(bank.address) as again:
+            other = await again.open()
+            everything = await recorded(again, other.consistency_token)
+            await arrived(receiver, {one for one in everything if one.id != failing.event_id})
+            assert (await crm(SinksServiceStub(again.channel))).parked_aggregates == [held]
+
+
 async def test_refusals_name_what_is_wrong(bank: Caller, receiver: HttpReceiver, sinks: Any) -> None:
     aggregate = await parked(bank, receiver, sinks)
     unknown = await refused(sinks.GetSink(messages.GetSinkRequest(sink="other")))

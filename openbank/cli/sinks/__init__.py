@@ -24,17 +24,21 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="one sink, and what is parked")
     retry = actions.add_parser("retry", help="send a parked aggregate's events again, from the first the sink lacks")
     skip = actions.add_parser("skip", help="leave out the first event the sink lacks, and send the rest")
-    for action in (show, retry, skip):
+    park = actions.add_parser(
+        "park", help="hold back an aggregate's events that the sink fails on, and send all others"
+    )
+    for action in (show, retry, skip, park):
         action.add_argument("sink_name", type=text, metavar="NAME", help="of the sink")
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("aggregate", type=text, metavar="AGGREGATE", nargs="?", default="", help="such as account-1234")
     which.add_argument("--all", action="store_true", help="everything that is parked")
     skip.add_argument("aggregate", type=text, metavar="AGGREGATE", help="such as account-1234")
-    skip.add_argument("--all", action="store_true", help="leave out all that was held back, and send what comes")
+    skip.add_argument("--all", action="store_true", help="leave out all events recorded until now, and send later ones")
+    park.add_argument("aggregate", type=text, metavar="AGGREGATE", help="such as account-1234")
     skip.add_argument(
         "--revision", type=revision, metavar="REVISION", help="only if this is the first event that the sink lacks"
     )
-    for action in (listing, show, retry, skip):
+    for action in (listing, show, retry, skip, park):
         add_target(action)
         action.set_defaults(run=run)
 

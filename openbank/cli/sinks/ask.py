@@ -23,6 +23,7 @@ LIST = "list"
 SHOW = "show"
 RETRY = "retry"
 SKIP = "skip"
+PARK = "park"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class Wanted:
 
 def ask(wanted: Wanted) -> Sequence[str]:
     """The lines to print. Raises CommandFailed."""
-    actions = {LIST: _list, SHOW: _show, RETRY: _retry, SKIP: _skip}
+    actions = {LIST: _list, SHOW: _show, RETRY: _retry, SKIP: _skip, PARK: _park}
     with grpc.insecure_channel(wanted.target) as channel:
         try:
             return list(actions[wanted.action](SinksServiceStub(channel), wanted))
@@ -66,6 +67,8 @@ def _show(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
     yield f"{sink.name} is {_state(sink)}"
     if sink.trouble:
         yield f"  because   {sink.trouble}, since {_time(sink.trouble_time)}"
+        if sink.trouble_aggregate:
+            yield f"            at revision {sink.trouble_revision} of {sink.trouble_aggregate}"
     yield f"  address   {sink.address}"
     yield f"  behind    {_behind(sink)}"
     yield f"  position  {sink.position}"
@@ -87,10 +90,16 @@ def _skip(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
     )
     response = stub.SkipParked(request, timeout=ANSWER_SECONDS)
     if wanted.all:
-        yield f"{wanted.sink} is left without what was held back of {wanted.aggregate}, and is sent what comes"
+        yield f"{wanted.sink} is left without what was recorded of {wanted.aggregate} until now, and is sent what comes"
     else:
         revision = response.parked_aggregate.revision
         yield f"{wanted.sink} is left without revision {revision - 1} of {wanted.aggregate}, and is sent the rest"
+
+
+def _park(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
+    request = messages.ParkAggregateRequest(sink=wanted.sink, aggregate=wanted.aggregate)
+    revision = stub.ParkAggregate(request, timeout=ANSWER_SECONDS).parked_aggregate.revision
+    yield f"{wanted.aggregate} is parked at {wanted.sink} from revision {revision}"
 
 
 def _state(sink: Sink) -> str:

@@ -128,6 +128,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, or was never sent one. Metadata:
     sink, aggregate.
     """
+    ERROR_REASON_AGGREGATE_NOT_WAITING: _ErrorReason.ValueType  # 45
+    """NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, so there is nothing to park.
+    Metadata: sink, aggregate.
+    """
     ERROR_REASON_PERSON_ALREADY_EXISTS: _ErrorReason.ValueType  # 50
     """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
     Metadata: personId.
@@ -329,6 +333,10 @@ Metadata: sink.
 ERROR_REASON_AGGREGATE_NOT_PARKED: ErrorReason.ValueType  # 44
 """NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, or was never sent one. Metadata:
 sink, aggregate.
+"""
+ERROR_REASON_AGGREGATE_NOT_WAITING: ErrorReason.ValueType  # 45
+"""NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, so there is nothing to park.
+Metadata: sink, aggregate.
 """
 ERROR_REASON_PERSON_ALREADY_EXISTS: ErrorReason.ValueType  # 50
 """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.

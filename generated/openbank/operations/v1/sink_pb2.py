@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!openbank/operations/v1/sink.proto\x12\x16openbank.operations.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x02\n\x04Sink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.openbank.operations.v1.SinkState\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x31\n\rposition_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlag_events\x18\x06 \x01(\x03\x12/\n\x0clag_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07trouble\x18\x08 \x01(\t\x12\x30\n\x0ctrouble_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cparked_count\x18\n \x01(\x05\"\x87\x01\n\x0fParkedAggregate\x12\x11\n\taggregate\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12-\n\tpark_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retrying\x18\x05 \x01(\x08*q\n\tSinkState\x12\x1a\n\x16SINK_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SINK_STATE_CAUGHT_UP\x10\x01\x12\x16\n\x12SINK_STATE_SENDING\x10\x02\x12\x16\n\x12SINK_STATE_WAITING\x10\x03\x42\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!openbank/operations/v1/sink.proto\x12\x16openbank.operations.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n\x04Sink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.openbank.operations.v1.SinkState\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x31\n\rposition_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlag_events\x18\x06 \x01(\x03\x12/\n\x0clag_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07trouble\x18\x08 \x01(\t\x12\x30\n\x0ctrouble_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cparked_count\x18\n \x01(\x05\x12\x19\n\x11trouble_aggregate\x18\x0b \x01(\t\x12\x18\n\x10trouble_revision\x18\x0c \x01(\x03\"\x87\x01\n\x0fParkedAggregate\x12\x11\n\taggregate\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12-\n\tpark_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retrying\x18\x05 \x01(\x08*q\n\tSinkState\x12\x1a\n\x16SINK_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SINK_STATE_CAUGHT_UP\x10\x01\x12\x16\n\x12SINK_STATE_SENDING\x10\x02\x12\x16\n\x12SINK_STATE_WAITING\x10\x03\x42\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.operations.v1.sink
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031io.openbank.operations.v1P\001ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\252\002\026OpenBank.Operations.V1'
-  _globals['_SINKSTATE']._serialized_start=581
-  _globals['_SINKSTATE']._serialized_end=694
+  _globals['_SINKSTATE']._serialized_start=634
+  _globals['_SINKSTATE']._serialized_end=747
   _globals['_SINK']._serialized_start=127
-  _globals['_SINK']._serialized_end=441
-  _globals['_PARKEDAGGREGATE']._serialized_start=444
-  _globals['_PARKEDAGGREGATE']._serialized_end=579
+  _globals['_SINK']._serialized_end=494
+  _globals['_PARKEDAGGREGATE']._serialized_start=497
+  _globals['_PARKEDAGGREGATE']._serialized_end=632
 # @@protoc_insertion_point(module_scope)

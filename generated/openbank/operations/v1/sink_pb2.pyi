@@ -63,6 +63,8 @@ class Sink(google.protobuf.message.Message):
     TROUBLE_FIELD_NUMBER: builtins.int
     TROUBLE_TIME_FIELD_NUMBER: builtins.int
     PARKED_COUNT_FIELD_NUMBER: builtins.int
+    TROUBLE_AGGREGATE_FIELD_NUMBER: builtins.int
+    TROUBLE_REVISION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the sink, unique in the bank: what --sink gave it, or its URL without user, password, query and fragment."""
     address: builtins.str
@@ -83,6 +85,12 @@ class Sink(google.protobuf.message.Message):
     """
     parked_count: builtins.int
     """How many aggregates are parked."""
+    trouble_aggregate: builtins.str
+    """The aggregate whose event the sink failed on, if it was reached. Parking this aggregate helps if the sink fails on
+    this event only. Empty if no event is known to be the cause.
+    """
+    trouble_revision: builtins.int
+    """The revision of that event. Zero where trouble_aggregate is empty."""
     @property
     def position_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the sink had come so far, to the microsecond."""
@@ -108,15 +116,19 @@ class Sink(google.protobuf.message.Message):
         trouble: builtins.str = ...,
         trouble_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         parked_count: builtins.int = ...,
+        trouble_aggregate: builtins.str = ...,
+        trouble_revision: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["lag_duration", b"lag_duration", "position_time", b"position_time", "trouble_time", b"trouble_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "lag_duration", b"lag_duration", "lag_events", b"lag_events", "name", b"name", "parked_count", b"parked_count", "position", b"position", "position_time", b"position_time", "state", b"state", "trouble", b"trouble", "trouble_time", b"trouble_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "lag_duration", b"lag_duration", "lag_events", b"lag_events", "name", b"name", "parked_count", b"parked_count", "position", b"position", "position_time", b"position_time", "state", b"state", "trouble", b"trouble", "trouble_aggregate", b"trouble_aggregate", "trouble_revision", b"trouble_revision", "trouble_time", b"trouble_time"]) -> None: ...
 
 Global___Sink: typing_extensions.TypeAlias = Sink
 
 @typing.final
 class ParkedAggregate(google.protobuf.message.Message):
-    """A person or account whose events are held back from a sink, because the sink refused one of them. All others flow on."""
+    """A person or account whose events are held back from a sink: the sink refused one of them, or failed on it for too
+    long, or an operator parked the aggregate. All others flow on.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -130,14 +142,14 @@ class ParkedAggregate(google.protobuf.message.Message):
     revision: builtins.int
     """Revision of the first event that the sink does not have."""
     reason: builtins.str
-    """Why the sink refused it, in a few words that hold nothing of what it answered ("HTTP 422 Unprocessable Entity")."""
+    """Why it is parked, in a few words that hold nothing of what the sink answered ("HTTP 422 Unprocessable Entity")."""
     retrying: builtins.bool
     """Whether its events are being sent again. It is then no longer parked once the sink has all that were held back,
     or parked anew at the next event that the sink refuses.
     """
     @property
     def park_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the sink refused it."""
+        """When it was parked."""
 
     def __init__(
         self,

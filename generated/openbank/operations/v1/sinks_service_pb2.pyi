@@ -169,7 +169,7 @@ class SkipParkedRequest(google.protobuf.message.Message):
     INVALID_TEXT, AGGREGATE_NOT_PARKED.
     """
     all_events: builtins.bool
-    """Skips, rather than one event, all of the aggregate that have been held back, up to the sink's place in the log."""
+    """Skips, rather than one event, all events of the aggregate that are recorded when the request comes."""
     def __init__(
         self,
         *,
@@ -204,3 +204,50 @@ class SkipParkedResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["parked_aggregate", b"parked_aggregate"]) -> None: ...
 
 Global___SkipParkedResponse: typing_extensions.TypeAlias = SkipParkedResponse
+
+@typing.final
+class ParkAggregateRequest(google.protobuf.message.Message):
+    """Request of ParkAggregate."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SINK_FIELD_NUMBER: builtins.int
+    AGGREGATE_FIELD_NUMBER: builtins.int
+    sink: builtins.str
+    """Name of the sink, at most 200 code points. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG, INVALID_TEXT,
+    SINK_NOT_FOUND.
+    """
+    aggregate: builtins.str
+    """Name of the aggregate ("account-1234"), at most 200 code points. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG,
+    INVALID_TEXT, AGGREGATE_NOT_WAITING.
+    """
+    def __init__(
+        self,
+        *,
+        sink: builtins.str = ...,
+        aggregate: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "sink", b"sink"]) -> None: ...
+
+Global___ParkAggregateRequest: typing_extensions.TypeAlias = ParkAggregateRequest
+
+@typing.final
+class ParkAggregateResponse(google.protobuf.message.Message):
+    """Response of ParkAggregate."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARKED_AGGREGATE_FIELD_NUMBER: builtins.int
+    @property
+    def parked_aggregate(self) -> openbank.operations.v1.sink_pb2.ParkedAggregate:
+        """The aggregate as it is parked now. The sink may have some events from its revision on."""
+
+    def __init__(
+        self,
+        *,
+        parked_aggregate: openbank.operations.v1.sink_pb2.ParkedAggregate | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["parked_aggregate", b"parked_aggregate"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["parked_aggregate", b"parked_aggregate"]) -> None: ...
+
+Global___ParkAggregateResponse: typing_extensions.TypeAlias = ParkAggregateResponse

@@ -61,6 +61,11 @@ class SinksServiceStub(object):
                 request_serializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.SkipParkedRequest.SerializeToString,
                 response_deserializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.SkipParkedResponse.FromString,
                 _registered_method=True)
+        self.ParkAggregate = channel.unary_unary(
+                '/openbank.operations.v1.SinksService/ParkAggregate',
+                request_serializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.ParkAggregateRequest.SerializeToString,
+                response_deserializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.ParkAggregateResponse.FromString,
+                _registered_method=True)
 
 
 class SinksServiceServicer(object):
@@ -109,6 +114,17 @@ class SinksServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ParkAggregate(self, request, context):
+        """Parks an aggregate: holds back its events, from the first that the sink is not known to have. All others flow on.
+        For an event that the sink fails on again and again, without refusing it (HTTP 5xx). An aggregate that is parked
+        stays as it is; one that is being sent again is parked again.
+
+        SINK_NOT_FOUND, AGGREGATE_NOT_WAITING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SinksServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +147,11 @@ def add_SinksServiceServicer_to_server(servicer, server):
                     servicer.SkipParked,
                     request_deserializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.SkipParkedRequest.FromString,
                     response_serializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.SkipParkedResponse.SerializeToString,
+            ),
+            'ParkAggregate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ParkAggregate,
+                    request_deserializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.ParkAggregateRequest.FromString,
+                    response_serializer=openbank_dot_operations_dot_v1_dot_sinks__service__pb2.ParkAggregateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -248,6 +269,33 @@ class SinksService(object):
             '/openbank.operations.v1.SinksService/SkipParked',
             openbank_dot_operations_dot_v1_dot_sinks__service__pb2.SkipParkedRequest.SerializeToString,
             openbank_dot_operations_dot_v1_dot_sinks__service__pb2.SkipParkedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ParkAggregate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.operations.v1.SinksService/ParkAggregate',
+            openbank_dot_operations_dot_v1_dot_sinks__service__pb2.ParkAggregateRequest.SerializeToString,
+            openbank_dot_operations_dot_v1_dot_sinks__service__pb2.ParkAggregateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -89,7 +89,23 @@ _SinksServiceSkipParkedType = typing_extensions.TypeVar(
     ],
 )
 
-class SinksServiceStub(typing.Generic[_SinksServiceListSinksType, _SinksServiceGetSinkType, _SinksServiceRetryParkedType, _SinksServiceSkipParkedType]):
+_SinksServiceParkAggregateType = typing_extensions.TypeVar(
+    '_SinksServiceParkAggregateType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateRequest,
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateRequest,
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateRequest,
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse,
+    ],
+)
+
+class SinksServiceStub(typing.Generic[_SinksServiceListSinksType, _SinksServiceGetSinkType, _SinksServiceRetryParkedType, _SinksServiceSkipParkedType, _SinksServiceParkAggregateType]):
     """Sinks for those who run the bank: how far each has come, and what to do about events that one refuses.
 
     Every instance can be asked about the sinks that it was started with, whichever of them sends. What is asked for is
@@ -117,6 +133,10 @@ class SinksServiceStub(typing.Generic[_SinksServiceListSinksType, _SinksServiceG
             openbank.operations.v1.sinks_service_pb2.SkipParkedRequest,
             openbank.operations.v1.sinks_service_pb2.SkipParkedResponse,
         ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.operations.v1.sinks_service_pb2.ParkAggregateRequest,
+            openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse,
+        ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
@@ -136,6 +156,10 @@ class SinksServiceStub(typing.Generic[_SinksServiceListSinksType, _SinksServiceG
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.operations.v1.sinks_service_pb2.SkipParkedRequest,
             openbank.operations.v1.sinks_service_pb2.SkipParkedResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.operations.v1.sinks_service_pb2.ParkAggregateRequest,
+            openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -162,6 +186,14 @@ class SinksServiceStub(typing.Generic[_SinksServiceListSinksType, _SinksServiceG
     SINK_NOT_FOUND, AGGREGATE_NOT_PARKED, REVISION_MISMATCH.
     """
 
+    ParkAggregate: _SinksServiceParkAggregateType
+    """Parks an aggregate: holds back its events, from the first that the sink is not known to have. All others flow on.
+    For an event that the sink fails on again and again, without refusing it (HTTP 5xx). An aggregate that is parked
+    stays as it is; one that is being sent again is parked again.
+
+    SINK_NOT_FOUND, AGGREGATE_NOT_WAITING.
+    """
+
 SinksServiceAsyncStub: typing_extensions.TypeAlias = SinksServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         openbank.operations.v1.sinks_service_pb2.ListSinksRequest,
@@ -178,6 +210,10 @@ SinksServiceAsyncStub: typing_extensions.TypeAlias = SinksServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         openbank.operations.v1.sinks_service_pb2.SkipParkedRequest,
         openbank.operations.v1.sinks_service_pb2.SkipParkedResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateRequest,
+        openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse,
     ],
 ]
 
@@ -232,6 +268,19 @@ class SinksServiceServicer(metaclass=abc.ABCMeta):
         log; what is skipped the sink never gets.
 
         SINK_NOT_FOUND, AGGREGATE_NOT_PARKED, REVISION_MISMATCH.
+        """
+
+    @abc.abstractmethod
+    def ParkAggregate(
+        self,
+        request: openbank.operations.v1.sinks_service_pb2.ParkAggregateRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse, collections.abc.Awaitable[openbank.operations.v1.sinks_service_pb2.ParkAggregateResponse]]:
+        """Parks an aggregate: holds back its events, from the first that the sink is not known to have. All others flow on.
+        For an event that the sink fails on again and again, without refusing it (HTTP 5xx). An aggregate that is parked
+        stays as it is; one that is being sent again is parked again.
+
+        SINK_NOT_FOUND, AGGREGATE_NOT_WAITING.
         """
 
 def add_SinksServiceServicer_to_server(servicer: SinksServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
