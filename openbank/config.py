@@ -206,7 +206,8 @@ class Settings:
         default=10_000, metadata=_as(_whole(1), "recent events kept in memory for all watches together")
     )
     cached_aggregates: int = field(
-        default=20_000, metadata=_as(_whole(1), "persons, accounts and numbers each, kept in memory to decide on")
+        default=20_000,
+        metadata=_as(_whole(1), "persons, accounts and numbers each, kept in memory to decide on, about 1 KB each"),
     )
 
     @property

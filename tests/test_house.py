@@ -86,6 +86,7 @@ MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
     "publishing": ("openbank.", "google.protobuf."),
     "eventstore.canonical_json": ("google.protobuf.",),
     "eventstore.codec": ("openbank.", "google.protobuf."),
+    "eventstore.snapshots": ("openbank.", "google.protobuf."),
     "eventstore.eventstoredb": ("esdbclient.", "google.protobuf.", "google.rpc."),
 }
 

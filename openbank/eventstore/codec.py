@@ -16,10 +16,8 @@ from google.protobuf.message import DecodeError, Message
 from openbank.accounts.v1 import account_events_pb2 as accounts
 from openbank.common.v1 import date_pb2, money_pb2
 from openbank.domain.account import (
-    Account,
     AccountEvent,
     AccountOpened,
-    AccountState,
     MoneyDeposited,
     MoneyWithdrawn,
     OpenAccount,
@@ -34,19 +32,14 @@ from openbank.domain.person import (
     PersonEvent,
     PersonRegistered,
 )
-from openbank.domain.versioned import Versioned
 from openbank.eventstore import canonical_json
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.persons.v1 import person_events_pb2 as persons
 from openbank.persons.v1 import person_pb2
-from openbank.storage.v1 import account_number_pb2, account_snapshot_pb2, request_pb2
+from openbank.storage.v1 import account_number_pb2, request_pb2
 
 PREFIX = "openbank."
 """Types with another beginning are other programs': skipped and counted, never refused."""
-
-FOLD = 1
-"""Which way of folding an account's events snapshots are of: one more whenever `domain.account.apply` comes to mean
-something else, or an account comes to hold more."""
 
 InternalEvent = RequestClaimed | AccountNumberReserved
 DomainEvent = PersonEvent | AccountEvent | InternalEvent
@@ -87,39 +80,6 @@ def decode(type_name: str, data: bytes, aggregate_id: str) -> DomainEvent:
         return codec.decode(codec.message.FromString(data), aggregate_id)
     except (DecodeError, ValueError) as error:
         raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from error
-
-
-def encode_snapshot(account: Versioned[Account]) -> bytes:
-    """What `decode_snapshot` reads again."""
-    state = account.state
-    message = account_snapshot_pb2.AccountSnapshot(
-        fold=FOLD,
-        owner_id=state.owner_id,
-        account_number=state.account_number,
-        currency_code=state.currency.code,
-        currency_exponent=state.currency.exponent,
-        balance_minor=state.balance.minor,
-        state=state.state.value,
-        revision=account.revision,
-    )
-    message.create_time.FromMicroseconds(account.create_time)
-    message.update_time.FromMicroseconds(account.update_time)
-    return message.SerializeToString()
-
-
-def decode_snapshot(data: bytes, account_id: str) -> Versioned[Account] | None:
-    """The account; None for a snapshot that another version made, or for anything else."""
-    try:
-        message = account_snapshot_pb2.AccountSnapshot.FromString(data)
-        if message.fold != FOLD:
-            return None
-        balance = Money(_currency(message.currency_code, message.currency_exponent), message.balance_minor)
-        state = AccountState(message.state)
-        account = Account(account_id, message.owner_id, message.account_number, balance, state)
-    except (DecodeError, ValueError):
-        return None
-    times = message.create_time.ToMicroseconds(), message.update_time.ToMicroseconds()
-    return Versioned(account, message.revision, *times)
 
 
 def to_json(type_name: str, data: bytes) -> bytes:

@@ -156,19 +156,25 @@ class EventStore(Protocol):
         """Up to `limit` events of a stream after the revision `after`, in order; empty past the end or without one."""
         ...
 
-    async def snapshot(self, stream: str) -> Snapshot | None:
-        """The last snapshot of a stream that was kept, if one was: a store may lose them, or keep none.
+    async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
+        """The newest snapshot of a stream, up to the revision `through` where one is given; None without one.
 
-        It is the reader's to see whether it matches the stream.
+        Snapshots may get lost. The reader checks that the stream has the snapshot's event.
         """
         ...
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        """Keeps it instead of the one before, or fails without a word. Of what is durable only."""
+        """Keeps it beside those of other revisions, soon, or silently fails to. Only for what is durable."""
         ...
 
-    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
-        """The events of this stream whose commands had one of these request ids, in order, however long ago."""
+    async def find_requests(
+        self, stream: str, request_ids: Sequence[bytes], through: int | None = None
+    ) -> Sequence[RecordedEvent]:
+        """The events of this stream whose commands had one of these request ids, in order, however long ago.
+
+        Events after the revision `through`, where one is given, may be left out. The price does not grow with the
+        stream: an index is asked.
+        """
         ...
 
     async def read_log(self, after: LogPosition, limit: int = 1000) -> LogSlice:

@@ -1,4 +1,4 @@
-"""All aggregates of one kind: those in use and the lately used are kept in memory, up to a bound."""
+"""All aggregates of one kind: those in use and the lately used are kept in memory, up to a number of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Generic, TypeVar
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.aggregate import Aggregate, Decide, Kind, Written
+from openbank.eventstore.aggregate import Aggregate, Written
+from openbank.eventstore.deciding import Decide
+from openbank.eventstore.folding import Kind
 from openbank.eventstore.port import EventStore
 
 State = TypeVar("State")
 
 
 class Repository(Generic[State]):
-    """`kept_max` bounds the aggregates kept in memory; one with a long memory of requests counts as several.
+    """`kept_max` bounds the aggregates kept in memory, which take about 1 KB each, however long their streams are.
 
     An aggregate is dropped only while nothing is under way on it: there is never a second one for the same stream.
     """
@@ -26,7 +28,6 @@ class Repository(Generic[State]):
         self._clock = clock
         self._kept_max = kept_max
         self._kept: OrderedDict[str, Aggregate[State]] = OrderedDict()
-        self._weight = 0
 
     async def execute(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State]:
         """See `Aggregate.execute`."""
@@ -41,27 +42,22 @@ class Repository(Generic[State]):
         return await self._aggregate(aggregate_id).find(request)
 
     def _aggregate(self, aggregate_id: str) -> Aggregate[State]:
+        """To be given work before anything is awaited: until then it counts as idle, and may be dropped."""
         # By stream, not by id: two ways to write an account number are one stream.
         stream = self._kind.stream(aggregate_id)
         aggregate = self._kept.get(stream)
         if aggregate is None:
+            self._drop()
             aggregate = self._kept[stream] = Aggregate(self._store, self._kind, aggregate_id, self._clock)
         else:
             self._kept.move_to_end(stream)
-        self._weight += aggregate.weight - aggregate.counted
-        aggregate.counted = aggregate.weight
-        if self._weight > self._kept_max:
-            self._drop(keep=aggregate)
         return aggregate
 
-    def _drop(self, keep: Aggregate[State]) -> None:
-        """Drops the longest unused until the rest is light enough; those at work stay, and are counted again later."""
-        dropped = []
-        for stream, aggregate in self._kept.items():
-            if self._weight <= self._kept_max:
+    def _drop(self) -> None:
+        """Makes room for one more. Those at work stay, at the end, as the last used."""
+        for _ in range(len(self._kept)):
+            if len(self._kept) < self._kept_max:
                 break
-            if aggregate.idle and aggregate is not keep:
-                dropped.append(stream)
-                self._weight -= aggregate.counted
-        for stream in dropped:
-            del self._kept[stream]
+            stream, aggregate = self._kept.popitem(last=False)
+            if not aggregate.idle:
+                self._kept[stream] = aggregate

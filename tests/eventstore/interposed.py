@@ -118,17 +118,19 @@ class InterposedStore:
         await self._read_gate.wait()
         return await self._store.read_stream(stream, after, limit)
 
-    async def snapshot(self, stream: str) -> Snapshot | None:
+    async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         await self._live()
-        return await self._store.snapshot(stream)
+        return await self._store.snapshot(stream, through)
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         self._store.keep_snapshot(stream, snapshot)
 
-    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
+    async def find_requests(
+        self, stream: str, request_ids: Sequence[bytes], through: int | None = None
+    ) -> Sequence[RecordedEvent]:
         await self._live()
         self.found.append(request_ids)
-        return await self._store.find_requests(stream, request_ids)
+        return await self._store.find_requests(stream, request_ids, through)
 
     async def read_log(self, after: LogPosition, limit: int = 1000) -> LogSlice:
         await self._live()

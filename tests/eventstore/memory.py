@@ -41,7 +41,7 @@ class MemoryStore:
         """How many there are."""
         self._step = step
         self.events: list[RecordedEvent] = []
-        self._snapshots: dict[str, Snapshot] = {}
+        self._snapshots: dict[str, list[Snapshot]] = {}
         self._streams: dict[str, list[RecordedEvent]] = {}
         self._head = BEGINNING
         self._down = False
@@ -86,13 +86,16 @@ class MemoryStore:
         self._check()
         return self._streams.get(stream, [])[after : after + limit]
 
-    async def snapshot(self, stream: str) -> Snapshot | None:
-        return self._snapshots.get(stream)
+    async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
+        kept = [one for one in self._snapshots.get(stream, []) if through is None or one.revision <= through]
+        return max(kept, default=None)
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        self._snapshots[stream] = snapshot
+        self._snapshots.setdefault(stream, []).append(snapshot)
 
-    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
+    async def find_requests(
+        self, stream: str, request_ids: Sequence[bytes], through: int | None = None
+    ) -> Sequence[RecordedEvent]:
         self._check()
         return [event for event in self._streams.get(stream, []) if event.metadata.request_id in request_ids]
 

@@ -17,8 +17,8 @@ from openbank.domain import account
 from openbank.domain.account import Account, Deposit, MoneyDeposited, OpenAccount, Withdraw
 from openbank.domain.errors import AccountNotFound, InsufficientFunds, RequestIdReused, RevisionMismatch
 from openbank.domain.request import Request, fingerprint
-from openbank.eventstore import aggregate
-from openbank.eventstore.aggregate import Aggregate, Kind, Written
+from openbank.eventstore import deciding
+from openbank.eventstore.aggregate import Written
 from openbank.eventstore.port import (
     Metadata,
     NewEvent,
@@ -28,7 +28,6 @@ from openbank.eventstore.port import (
     WrongExpectedRevision,
 )
 from openbank.eventstore.sqlite import SqliteEventStore
-from openbank.eventstore.streams import account_stream
 from tests.eventstore.interposed import InterposedStore
 from tests.examples import NOON, some_request, usd
 
@@ -141,8 +140,8 @@ async def test_each_is_decided_on_what_the_one_before_it_left(bank: Bank) -> Non
 async def test_a_batch_ends_where_an_append_does(
     bank: Bank, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aggregate, "BATCH_BYTES_MAX", 500)
-    monkeypatch.setattr(aggregate, "METADATA_BYTES", 0)
+    monkeypatch.setattr(deciding, "BATCH_BYTES_MAX", 500)
+    monkeypatch.setattr(deciding, "METADATA_BYTES", 0)
     await asyncio.gather(*(deposit(bank, 1) for _ in range(50)))
     sizes = [sum(len(event.data) for event in asked.events) for asked in store.asked]
     assert len(sizes) > 2
@@ -425,12 +424,8 @@ async def test_a_replay_tells_the_account_as_it_was_then(bank: Bank) -> None:
     assert replay == first._replace(replayed=True)
 
 
-@pytest.mark.parametrize("remembered", [1_000, 10])
-async def test_requests_are_remembered_when_they_are_no_longer_in_memory(
-    bank: Bank, store: InterposedStore, monkeypatch: pytest.MonkeyPatch, remembered: int
-) -> None:
-    monkeypatch.setattr(aggregate, "REQUESTS_MAX", remembered)
-    requests = [some_request() for _ in range(remembered + 100)]
+async def test_requests_are_known_however_many_have_followed(bank: Bank, store: InterposedStore) -> None:
+    requests = [some_request() for _ in range(500)]
     await asyncio.gather(*(deposit(bank, 1, request) for request in requests))
     for again in (bank, Bank(store, clock, kept_max=10)):
         written = await deposit(again, 1, requests[0])
@@ -442,10 +437,7 @@ async def test_requests_are_remembered_when_they_are_no_longer_in_memory(
     assert await balance(store) == 100 + len(requests)
 
 
-async def test_more_old_requests_at_once_than_fit_into_memory_are_all_replays(
-    bank: Bank, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aggregate, "REQUESTS_MAX", 5)
+async def test_of_many_requests_at_once_the_old_ones_are_replays(bank: Bank, store: InterposedStore) -> None:
     requests = [some_request() for _ in range(40)]
     await asyncio.gather(*(deposit(bank, 1, request) for request in requests))
     mixed = [request for old in requests for request in (old, some_request())]
@@ -454,35 +446,14 @@ async def test_more_old_requests_at_once_than_fit_into_memory_are_all_replays(
     assert await balance(store) == 180
 
 
-async def test_the_store_is_asked_for_requests_only_when_some_are_no_longer_in_memory(
-    bank: Bank, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
+async def test_the_store_is_asked_once_for_all_requests_that_are_decided_together(
+    bank: Bank, store: InterposedStore
 ) -> None:
-    monkeypatch.setattr(aggregate, "REQUESTS_MAX", 3)
-    for _ in range(3):
-        await deposit(bank, 1, some_request())
-    assert store.found == []
-    await deposit(bank, 1, some_request())
-    request = some_request()
-    await deposit(bank, 1, request)
-    assert store.found == [(request.id,)]
-
-
-async def test_memory_for_requests_is_bounded_also_by_replays_alone(
-    disk: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aggregate, "REQUESTS_MAX", 80)
-    one: Aggregate[Account] = Aggregate(disk, Kind(account_stream, account.apply), "a-1", clock)
-    requests = [some_request(hash=uuid4().bytes) for _ in range(1_000)]
-
-    async def execute(request: Request) -> Written[Account]:
-        command = Deposit("a-1", usd(1), "")
-        return await one.execute(lambda state: (account.deposit(state, command),), request)
-
-    await asyncio.gather(*(execute(request) for request in requests))
-    assert one.weight == 21
-    for request in requests[:100]:
-        assert (await execute(request)).replayed
-    assert one.weight == 21
+    requests = [some_request() for _ in range(20)]
+    await asyncio.gather(*(deposit(bank, 1, request) for request in requests), deposit(bank, 1))
+    assert [set(found) for found in store.found] == [{request.id for request in requests}]
+    await deposit(bank, 1)
+    assert len(store.found) == 1
 
 
 async def test_a_command_of_several_events_is_replayed_as_a_whole(bank: Bank, store: InterposedStore) -> None:

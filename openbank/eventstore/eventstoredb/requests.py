@@ -1,27 +1,25 @@
-"""Which requests a stream has, without reading all of it for each command.
+"""Which requests a stream has: from memory, from an index outside the store, or from the stream itself.
 
-A long stream is read once per process, by whoever folds it or looks for a request; what is remembered of it is 16
-bytes an event. Where memory does not hold it, an index outside the store can say what it knows.
+What is read or appended here is remembered, 8 bytes an event, so that a command on a stream in use asks nobody. What
+lies before that, an index can tell: the views have one. Without an index the stream is read, once.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from openbank.eventstore.eventstoredb.request_ids import RequestIds
 from openbank.eventstore.port import NO_STREAM, RecordedEvent
-from openbank.eventstore.request_index import RequestIndex
+from openbank.eventstore.request_index import Indexed, RequestIndex
 
 MEMORY_BYTES_MAX = 64 << 20
-REMEMBERED_EVENTS_MIN = 256
-"""Shorter streams are not remembered: they are read as fast."""
+EVENT_BYTES = 8
+STREAM_BYTES = 600
+"""What one stream takes in memory beside its events."""
 PAGE = 1_000
 
-_ID_BYTES = 16
-_NONE = os.urandom(_ID_BYTES)
-"""In the place of an event without a request."""
 _log = logging.getLogger(__name__)
 
 Read = Callable[[str, int, int], Awaitable[Sequence[RecordedEvent]]]
@@ -29,53 +27,92 @@ Read = Callable[[str, int, int], Awaitable[Sequence[RecordedEvent]]]
 
 
 class Requests:
+    """Every method that awaits takes what it needs of `_streams` before: others change it meanwhile."""
+
     def __init__(self, read: Read, index: RequestIndex | None) -> None:
         self._read = read
         self._index = index
         self._index_away = False
-        self._streams: OrderedDict[str, bytearray] = OrderedDict()
-        """Of each stream, from its first event on: every event's request id, or _NONE."""
+        self._streams: OrderedDict[str, RequestIds] = OrderedDict()
         self._bytes = 0
 
-    async def find(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
-        """The events of these requests in a stream, in order."""
+    async def find(self, stream: str, request_ids: Sequence[bytes], through: int | None) -> Sequence[RecordedEvent]:
+        """The events of these requests in a stream, in order; through a revision, or all."""
         wanted = set(request_ids) - {b""}
         ids = self._streams.get(stream)
         if ids is None:
-            found = await self._find_by_index(stream, wanted)
-            if found is not None:
-                return found
-            ids = bytearray()
-        # All of it now: while what follows is awaited, `note` may add to these very bytes.
-        after = len(ids) // _ID_BYTES
-        revisions = {revision for one in wanted for revision in _revisions(ids, one)}
-        found = await self._at(stream, revisions, wanted)
-        page = None
-        while page is None or len(page) == PAGE:
-            page = await self._read(stream, after, PAGE)
-            found += _of(page, wanted)
-            after += len(page)
-        return found
+            return await self._before(stream, through, wanted)
+        before, after = ids.after, ids.through
+        revisions = {revision for one in wanted for revision in ids.find(one)}
+        earlier = await self._before(stream, before, wanted) if before else ()
+        known = await self._at(stream, revisions, wanted)
+        return [*earlier, *known, *await self._between(stream, after, through, wanted)]
 
     def note(self, stream: str, after: int, request_ids: Sequence[bytes]) -> None:
-        """The requests of consecutive events after a revision: remembered where they continue what is."""
-        ids = self._streams.get(stream)
-        if ids is None:
-            if after != NO_STREAM or len(request_ids) < REMEMBERED_EVENTS_MIN:
-                return
-            ids = self._streams[stream] = bytearray()
-        skip = len(ids) // _ID_BYTES - after
-        if not 0 <= skip < len(request_ids):
+        """The requests of consecutive events after a revision."""
+        if not request_ids:
             return
-        new = b"".join([one if len(one) == _ID_BYTES else _NONE for one in request_ids[skip:]])
-        ids += new
-        self._bytes += len(new)
-        self._streams.move_to_end(stream)
-        while self._bytes > MEMORY_BYTES_MAX:
-            self._bytes -= len(self._streams.popitem(last=False)[1])
+        ids = self._streams.get(stream)
+        if ids is None or after > ids.through + PAGE:
+            self._keep(stream, RequestIds(after))
+            ids = self._streams[stream]
+        skip = ids.through - after
+        if 0 <= skip < len(request_ids):
+            ids.add(request_ids[skip:])
+            self._bytes += EVENT_BYTES * (len(request_ids) - skip)
+            self._streams.move_to_end(stream)
+            self._forget()
 
-    async def _find_by_index(self, stream: str, wanted: set[bytes]) -> list[RecordedEvent] | None:
-        """None where there is no index, or it is away, or so far behind that the stream is better read."""
+    def _keep(self, stream: str, ids: RequestIds) -> None:
+        old = self._streams.get(stream)
+        self._bytes += _bytes(ids) - (_bytes(old) if old else 0)
+        self._streams[stream] = ids
+        self._streams.move_to_end(stream)
+
+    def _forget(self) -> None:
+        while self._bytes > MEMORY_BYTES_MAX:
+            self._bytes -= _bytes(self._streams.popitem(last=False)[1])
+
+    async def _between(
+        self, stream: str, after: int, through: int | None, wanted: set[bytes]
+    ) -> Sequence[RecordedEvent]:
+        """Events of these requests after a revision; through another, or to the end."""
+        found: list[RecordedEvent] = []
+        while through is None or after < through:
+            page = await self._read(stream, after, PAGE if through is None else min(PAGE, through - after))
+            found += _of(page, wanted)
+            after += len(page)
+            if len(page) < PAGE:
+                break
+        return found
+
+    async def _before(self, stream: str, through: int | None, wanted: set[bytes]) -> Sequence[RecordedEvent]:
+        """Events of these requests up to a revision, or all: those that are not in memory."""
+        indexed = await self._ask_index(stream, wanted)
+        if indexed is None or (through or 0) - indexed.through > PAGE:
+            return await self._read_all(stream, through, wanted)
+        revisions = {one for one in indexed.revisions if one <= min(indexed.through, through or indexed.through)}
+        return [
+            *await self._at(stream, revisions, wanted),
+            *await self._between(stream, indexed.through, through, wanted),
+        ]
+
+    async def _read_all(self, stream: str, through: int | None, wanted: set[bytes]) -> Sequence[RecordedEvent]:
+        """From the first event on; all that is read is remembered."""
+        ids, found = RequestIds(NO_STREAM), list[RecordedEvent]()
+        page = None
+        while page is None or len(page) == PAGE:
+            page = await self._read(stream, ids.through, PAGE)
+            ids.add([event.metadata.request_id for event in page])
+            found += _of(page, wanted)
+        known = self._streams.get(stream)
+        if known is None or known.through <= ids.through:
+            self._keep(stream, ids)
+            self._forget()
+        return [event for event in found if through is None or event.revision <= through]
+
+    async def _ask_index(self, stream: str, wanted: set[bytes]) -> Indexed | None:
+        """None where there is no index, or it is away."""
         if self._index is None:
             return None
         try:
@@ -88,24 +125,17 @@ class Requests:
             self._index_away = True
             return None
         self._index_away = False
-        unseen = await self._read(stream, indexed.through, PAGE)
-        if len(unseen) == PAGE:
-            return None
-        return await self._at(stream, set(indexed.revisions), wanted) + _of(unseen, wanted)
+        return indexed
 
-    async def _at(self, stream: str, revisions: set[int], wanted: set[bytes]) -> list[RecordedEvent]:
-        """The events at these revisions. What an index says is believed only where the stream says the same."""
+    async def _at(self, stream: str, revisions: set[int], wanted: set[bytes]) -> Sequence[RecordedEvent]:
+        """The events at these revisions that have one of these requests."""
         events = [event for revision in sorted(revisions) for event in await self._read(stream, revision - 1, 1)]
         return _of(events, wanted)
 
 
+def _bytes(ids: RequestIds) -> int:
+    return STREAM_BYTES + EVENT_BYTES * len(ids)
+
+
 def _of(events: Sequence[RecordedEvent], wanted: set[bytes]) -> list[RecordedEvent]:
     return [event for event in events if event.metadata.request_id in wanted]
-
-
-def _revisions(ids: bytearray, request_id: bytes) -> Iterator[int]:
-    at = ids.find(request_id)
-    while at >= 0:
-        if at % _ID_BYTES == 0:
-            yield at // _ID_BYTES + 1
-        at = ids.find(request_id, at + 1)

@@ -154,15 +154,17 @@ class EventStoreDBEventStore:
         self._requests.note(stream, after, [event.metadata.request_id for event in events])
         return events
 
-    async def snapshot(self, stream: str) -> Snapshot | None:
+    async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         """It keeps none: an aggregate that is not in memory is made of its events."""
         return None
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         return
 
-    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
-        return await self._requests.find(stream, request_ids)
+    async def find_requests(
+        self, stream: str, request_ids: Sequence[bytes], through: int | None = None
+    ) -> Sequence[RecordedEvent]:
+        return await self._requests.find(stream, request_ids, through)
 
     async def read_log(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
         events, caught_up = await self._read_log(after, limit)

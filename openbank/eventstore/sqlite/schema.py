@@ -26,14 +26,17 @@ CACHE_KIB = 16 * 1024
 
 # Added without a new format: a version that does not know it loses nothing, and leaves nothing wrong.
 _SNAPSHOTS = """
-CREATE TABLE IF NOT EXISTS snapshots (
-    stream INTEGER PRIMARY KEY,
+CREATE TABLE IF NOT EXISTS kept_snapshots (
+    stream INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     event_id BLOB NOT NULL,
     data BLOB NOT NULL,
-    checksum INTEGER NOT NULL
-) STRICT;
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (stream, revision)
+) STRICT, WITHOUT ROWID;
 """
+_OLD_SNAPSHOTS = "snapshots"
+"""Has only the newest of each stream."""
 
 _SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -129,7 +132,7 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
             epoch.settle(path, begun)
-        connection.execute(_SNAPSHOTS)
+        _prepare_snapshots(connection)
         # So that the files themselves are found again after a power cut.
         sync(path.parent)
         # NORMAL, not OFF: the WAL's header must be synced when the WAL begins anew, or what is left of the frames
@@ -175,3 +178,13 @@ def _check_identity(connection: sqlite3.Connection, path: Path, bank_id: str | N
         raise StoreRefused(f"{path} is of the bank {meta['bank_id']}, not of {bank_id}")
     if UNFINISHED in meta and not copying:
         raise StoreRefused(f"a copy into {path} has not finished: run `openbank copy` again, as it was")
+
+
+def _prepare_snapshots(connection: sqlite3.Connection) -> None:
+    connection.execute(_SNAPSHOTS)
+    old = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (_OLD_SNAPSHOTS,)).fetchone()
+    if old[0]:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; INSERT OR IGNORE INTO kept_snapshots SELECT * FROM {_OLD_SNAPSHOTS};"
+            f" DROP TABLE {_OLD_SNAPSHOTS}; COMMIT;"
+        )

@@ -1,39 +1,60 @@
-"""What long streams come to, so that they need not be read from their beginning. Never needed, so nothing fails."""
+"""Snapshots of streams, so that no stream need be read from its beginning. Nothing depends on them, so nothing fails.
+
+A snapshot is written with others, or when its stream is asked for: a transaction for each would cost more than it
+saves. Those that were not written when the process ends are lost; whoever folds their stream makes them again.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import zlib
 from contextlib import suppress
+from itertools import chain
 
 from openbank.eventstore.port import Snapshot
 
-_KEEP = """
-INSERT INTO snapshots SELECT key, ?, ?, ?, ? FROM streams WHERE name = ?
-ON CONFLICT (stream) DO UPDATE SET
-    revision = excluded.revision, event_id = excluded.event_id, data = excluded.data, checksum = excluded.checksum
+WRITTEN_TOGETHER = 64
+
+_VALUES = "((SELECT key FROM streams WHERE name = ?), ?, ?, ?, ?)"
+_NEWEST = """
+SELECT revision, event_id, data, checksum FROM kept_snapshots
+WHERE stream = (SELECT key FROM streams WHERE name = ?) AND revision <= ? ORDER BY revision DESC LIMIT 1
 """
-_LAST = """
-SELECT snapshots.revision, event_id, data, checksum
-FROM snapshots JOIN streams ON streams.key = snapshots.stream WHERE streams.name = ?
-"""
+_REVISION_MAX = (1 << 63) - 1
 
 
 class Snapshots:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._unwritten: list[tuple[str, Snapshot]] = []
+        self._streams: set[str] = set()
+        """Of those that are not written."""
 
-    def last(self, stream: str) -> Snapshot | None:
+    def newest(self, stream: str, through: int | None) -> Snapshot | None:
+        if stream in self._streams:
+            self.write()
         with suppress(sqlite3.Error):
-            for *snapshot, checksum in self._connection.execute(_LAST, (stream,)).fetchall():
+            values = (stream, _REVISION_MAX if through is None else through)
+            for *snapshot, checksum in self._connection.execute(_NEWEST, values).fetchall():
                 found = Snapshot(*snapshot)
                 if checksum == _checksum(stream, found):
                     return found
         return None
 
     def keep(self, stream: str, snapshot: Snapshot) -> None:
-        with suppress(sqlite3.Error):
-            self._connection.execute(_KEEP, (*snapshot, _checksum(stream, snapshot), stream))
+        self._unwritten.append((stream, snapshot))
+        self._streams.add(stream)
+        if len(self._unwritten) >= WRITTEN_TOGETHER:
+            self.write()
+
+    def write(self) -> None:
+        rows = [(stream, *snapshot, _checksum(stream, snapshot)) for stream, snapshot in self._unwritten]
+        self._unwritten.clear()
+        self._streams.clear()
+        if rows:
+            with suppress(sqlite3.Error):
+                statement = f"INSERT OR REPLACE INTO kept_snapshots VALUES {', '.join([_VALUES] * len(rows))}"
+                self._connection.execute(statement, list(chain.from_iterable(rows)))
 
 
 def _checksum(stream: str, snapshot: Snapshot) -> int:

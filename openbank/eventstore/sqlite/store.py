@@ -130,15 +130,17 @@ class SqliteEventStore:
             after = some[-1].revision
             await asyncio.sleep(0)
 
-    async def snapshot(self, stream: str) -> Snapshot | None:
+    async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         self._check_open()
-        return self._snapshots.last(stream)
+        return self._snapshots.newest(stream, through)
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        if not self._closed:
+        if not (self._closed or self._failed):
             self._snapshots.keep(stream, snapshot)
 
-    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Sequence[RecordedEvent]:
+    async def find_requests(
+        self, stream: str, request_ids: Sequence[bytes], through: int | None = None
+    ) -> Sequence[RecordedEvent]:
         self._check_open()
         return self._reader.requests(stream, request_ids, self._head.position)
 
@@ -215,6 +217,7 @@ class SqliteEventStore:
         for subscriber in self._subscribers:
             subscriber.close()
         if not self._failed:
+            self._snapshots.write()
             note_stop(self._directory, self.store_id, self._head, self._reader)
         self._close_files()
 
