@@ -183,7 +183,11 @@ class Settings:
     )
     concurrent_calls_max: int = field(
         default=1000,
-        metadata=_as(_whole(1), "unary calls at one time; one more is RESOURCE_EXHAUSTED. Watches are counted apart"),
+        metadata=_as(
+            _whole(1),
+            "commands at one time, and as many queries, and as many queries that wait for their consistency token; one"
+            " more is RESOURCE_EXHAUSTED",
+        ),
     )
     watches_max: int = field(
         default=10_000, metadata=_as(_whole(1), "watches at one time; one more is RESOURCE_EXHAUSTED")

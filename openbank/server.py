@@ -128,7 +128,7 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
 def _streams_max(settings: Settings) -> int:
     """On one connection. More than all limits together, so that those answer first: what is over this one waits in
     the client, without a word."""
-    return settings.concurrent_calls_max + settings.watches_max + OTHER_STREAMS_MAX + SPARE_STREAMS
+    return 3 * settings.concurrent_calls_max + settings.watches_max + OTHER_STREAMS_MAX + SPARE_STREAMS
 
 
 def _try_address(host: str, port: int, listen: str) -> None:

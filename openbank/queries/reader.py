@@ -67,6 +67,8 @@ class Reader(NamedTuple):
     """The end of the log, asked of the store at that moment."""
     wait_seconds: float = WAIT_SECONDS
     """How long one question may wait for the views, all its waits together; a caller that leaves ends it sooner."""
+    about_to_wait: Callable[[], None] = lambda: None
+    """Called before a question waits. What it raises is the answer."""
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
@@ -93,8 +95,7 @@ async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awai
 async def _check_range(reader: Reader, at: LogPosition, deadline: float) -> None:
     """Raises PositionOutOfRange for a position that the views do not reach soon and that is beyond the log's end."""
     try:
-        async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + SOON_SECONDS)):
-            await reader.views.wait_for(at.position)
+        await _wait(reader, at, min(deadline, asyncio.get_running_loop().time() + SOON_SECONDS))
     except TimeoutError:
         # While the store is away other instances may still bring the views there.
         with suppress(StoreUnavailable):
@@ -108,10 +109,16 @@ async def _read(
     views = reader.views
     if views.position.position < at.position:
         try:
-            async with asyncio.timeout_at(deadline):
-                await views.wait_for(at.position)
+            await _wait(reader, at, deadline)
         except TimeoutError:
             raise ViewBehind from None
     # Before the read, which sees at least this much: after it, the views may have gone past what was read.
     position = views.position
     return Answer(await read(), position)
+
+
+async def _wait(reader: Reader, at: LogPosition, deadline: float) -> None:
+    """Raises TimeoutError where the views do not reach the position by then."""
+    reader.about_to_wait()
+    async with asyncio.timeout_at(deadline):
+        await reader.views.wait_for(at.position)

@@ -8,8 +8,18 @@ from typing import Any
 from openbank.rpc.errors import ServerDraining, TooManyCalls
 
 
+class Group:
+    """Calls that share a limit."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Calls:
-    """Calls of one kind that share a limit. Watches are not among them: the feed counts its own.
+    """Calls in groups with a limit each: commands, queries, and queries that wait for the views to reach their token.
+    None keeps the others out, however many there are of it. Watches are not among them: the feed counts its own.
 
     A stop goes through four steps. `drain`: new calls are refused. `cut`: calls that did not finish in time are
     cancelled. `hold`: new calls wait. `release`: they are refused, at the moment when the server says goodbye to their
@@ -21,20 +31,35 @@ class Calls:
         self.maximum = maximum
         self.draining = False
         self._cut = False
-        self._tasks: set[asyncio.Task[Any] | None] = set()
+        self.commands = Group()
+        self.queries = Group()
+        self._waiting = Group()
+        self._tasks: dict[asyncio.Task[Any] | None, Group] = {}
         self._none_left = asyncio.Event()
         self._held = 0
         self._released: asyncio.Event | None = None
 
-    def enter(self) -> None:
+    def enter(self, group: Group) -> None:
         """Counts the call, which is the task that runs, until `leave`. Raises TooManyCalls."""
-        if len(self._tasks) >= self.maximum:
+        if group.count >= self.maximum:
             raise TooManyCalls(self.maximum)
-        self._tasks.add(asyncio.current_task())
+        group.count += 1
+        self._tasks[asyncio.current_task()] = group
+
+    def wait(self) -> None:
+        """From now on the call counts among those that wait, and makes room for another. Raises TooManyCalls."""
+        task = asyncio.current_task()
+        group = self._tasks.get(task, self._waiting)
+        if group is self._waiting:
+            return
+        self.enter(self._waiting)
+        group.count -= 1
 
     def leave(self) -> None:
         """Does nothing for a call that was refused."""
-        self._tasks.discard(asyncio.current_task())
+        group = self._tasks.pop(asyncio.current_task(), None)
+        if group is not None:
+            group.count -= 1
         if self.draining and not self._tasks:
             self._none_left.set()
 

@@ -47,6 +47,7 @@ def _unary(
 ) -> Callable[[Message | Unreadable, Context], Awaitable[Response]]:
     about = Method(method)
     known_fields = KnownFields(method.input_type) if about.is_mutation else None
+    group = calls.commands if about.is_mutation else calls.queries
 
     async def handle(request: Message | Unreadable, context: Context) -> Response:
         call = Call(about, context)
@@ -56,7 +57,7 @@ def _unary(
             try:
                 if calls.draining:
                     await calls.refuse()
-                calls.enter()
+                calls.enter(group)
                 if not isinstance(request, Message):
                     raise request()
                 call.request = request

@@ -23,7 +23,7 @@ def limited(method: Method, streams: Calls) -> Callable[[Any, Context], Awaitabl
         try:
             if streams.draining:
                 await streams.refuse()
-            streams.enter()
+            streams.enter(streams.queries)
             await _run(method(request, context), context)
             return
         except asyncio.CancelledError:

@@ -454,6 +454,20 @@ MUTATIONS = (
         "            end = head.position\n",
         "tests/eventstore/test_sqlite.py",
     ),
+    Mutation(
+        "reads that wait take the places of other calls",
+        "openbank/queries/reader.py",
+        "    reader.about_to_wait()\n",
+        "    pass\n",
+        "tests/rpc/test_limits.py",
+    ),
+    Mutation(
+        "reads take the places of commands",
+        "openbank/rpc/handlers.py",
+        "    group = calls.commands if about.is_mutation else calls.queries\n",
+        "    group = calls.queries\n",
+        "tests/rpc/test_limits.py",
+    ),
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",
@@ -557,8 +571,8 @@ MUTATIONS = (
     Mutation(
         "health and reflection streams have no limit",
         "openbank/rpc/calls.py",
-        "        if len(self._tasks) >= self.maximum:\n",
-        "        if len(self._tasks) >= 1 << 20:\n",
+        "        if group.count >= self.maximum:\n",
+        "        if group.count >= 1 << 20:\n",
         "tests/rpc/test_limits.py",
     ),
     # Sinks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.config import Settings
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.server import OTHER_STREAMS_MAX
+from openbank.views.sqlite import SqliteViews
 from tests.callers import Caller, refused
 
 LIVE = accounts.WatchAccountEventsRequest(live=Empty())
@@ -46,6 +48,60 @@ async def test_one_call_too_many_is_told_so(bank: Caller, gate: asyncio.Event) -
     gate.set()
     await asyncio.gather(*waiting)
     assert (await bank.register()).person.revision == 1
+
+
+@pytest.fixture
+def views_stand_still(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
+    """Once a test says so, and until the event is set."""
+    go_on = asyncio.Event()
+    go_on.set()
+    project = SqliteViews.project
+
+    async def projected(views: SqliteViews, *arguments: Any) -> None:
+        await go_on.wait()
+        await project(views, *arguments)
+
+    monkeypatch.setattr(SqliteViews, "project", projected)
+    yield go_on
+    go_on.set()
+
+
+async def test_reads_that_wait_for_their_token_keep_out_neither_commands_nor_other_reads(
+    bank: Caller, views_stand_still: asyncio.Event
+) -> None:
+    account_id = (await bank.open()).account.account_id
+    assert await bank.balance(account_id)
+    views_stand_still.clear()
+    token = (await bank.deposit(account_id, "1")).consistency_token
+    waiting = [asyncio.create_task(bank.balance(account_id, token)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    assert (await bank.deposit(account_id, "1")).account.revision == 3
+    assert await bank.balance(account_id) == "0.00 USD"
+
+    told = await refused(bank.balance(account_id, token))
+    assert told.code is StatusCode.RESOURCE_EXHAUSTED
+    assert told.reason == "TOO_MANY_CALLS"
+    assert told.metadata == {"maxCount": "2"}
+
+    views_stand_still.set()
+    assert {await one for one in waiting} <= {"1.00 USD", "2.00 USD"}
+    assert await bank.balance(account_id, token)
+
+
+async def test_reads_keep_no_commands_out(bank: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    account_id = (await bank.open()).account.account_id
+    go_on = asyncio.Event()
+
+    async def account(*_: Any) -> None:
+        await go_on.wait()
+
+    monkeypatch.setattr(SqliteViews, "account", account)
+    reading = [asyncio.create_task(refused(bank.balance(account_id))) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    assert (await refused(bank.balance(account_id))).reason == "TOO_MANY_CALLS"
+    assert (await bank.deposit(account_id, "1")).account.revision == 2
+    go_on.set()
+    assert {(await one).reason for one in reading} == {"ACCOUNT_NOT_FOUND"}
 
 
 async def test_one_watch_too_many_is_told_so(bank: Caller) -> None:

@@ -26,12 +26,15 @@ from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, V
 from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
 from openbank.views.sqlite.schema import FILE, checkpoint, connect, is_damage, prepare, set_aside
 from openbank.views.sqlite.writer import clear, in_transaction, project
+from openbank.views.waiters import Waiters
 
 ACCOUNTS_MAX = 20_000
 """Accounts kept in memory, of some 600 bytes each; when there are as many, it begins anew."""
 BULK_CACHE_KIB = 4 * 1024
 LOOP_CHANGES_MAX = 256
 """A batch with more of them would hold up the event loop for too long."""
+NEAR_EVENTS = 1_000
+"""Who waits for a position further ahead than this has no use of a batch that comes a little sooner."""
 REST_SECONDS = 0.002
 """Between two small batches: a transaction costs as much as some ten changes in it."""
 CHECKPOINT_CHANGES = 4_000
@@ -71,23 +74,18 @@ class SqliteViews:
         except (sqlite3.Error, OSError) as error:
             raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error
         self._writing = ThreadPoolExecutor(1, "views-writer")
-        self._advanced = asyncio.Event()
         self._accounts: dict[str, Versioned[Account]] = {}
         """As they are, of those that were read lately."""
-        self._waiting = 0
-        """How many wait for the views to go on."""
+        self._waiters = Waiters()
         self._resting = Pause()
         self._changes = 0
         """Made on the loop since the last checkpoint."""
 
     async def wait_for(self, position: int) -> None:
-        self._waiting += 1
-        self._resting.end()
-        try:
-            while self.position.position < position:
-                await self._advanced.wait()
-        finally:
-            self._waiting -= 1
+        while self.position.position < position:
+            if self._is_near(position):
+                self._resting.end()
+            await self._waiters.wait(position)
 
     async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
         small = len(changes) <= LOOP_CHANGES_MAX
@@ -100,13 +98,14 @@ class SqliteViews:
                 self._accounts.pop(change.account_id, None)
         if through.position > self.position.position:
             self.position = through
-        advanced, self._advanced = self._advanced, asyncio.Event()
-        advanced.set()
+        awaited = self._waiters.any_up_to(self.position.position + NEAR_EVENTS)
+        self._waiters.reached(self.position.position)
         if self._changes >= CHECKPOINT_CHANGES:
             self._changes = 0
             await self._in_thread(self._bulk.execute, "PRAGMA wal_checkpoint(PASSIVE)")
-        if small:
-            await self._rest()
+        if small and not awaited:
+            # A little more comes together for the next batch.
+            await self._resting.wait(REST_SECONDS)
 
     async def clear(self, log: LogId) -> None:
         await self._write(clear, log)
@@ -173,10 +172,8 @@ class SqliteViews:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    async def _rest(self) -> None:
-        """Lets a little more come together for the next batch, unless somebody waits for it."""
-        if not self._waiting:
-            await self._resting.wait(REST_SECONDS)
+    def _is_near(self, position: int) -> bool:
+        return position <= self.position.position + NEAR_EVENTS
 
     def _project_here(self, changes: Sequence[Change], through: LogPosition) -> None:
         try:

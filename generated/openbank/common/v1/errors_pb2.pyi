@@ -185,7 +185,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 90
     """RESOURCE_EXHAUSTED. The server is at its limit of concurrent calls; nothing was done. Call again after growing
-    delays. Metadata: maxCount.
+    delays. Commands, queries, and queries that wait for a consistency_token are counted apart. Metadata: maxCount.
     """
     ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 91
     """RESOURCE_EXHAUSTED. The server is at its limit of concurrent watches. Call again after growing delays. Metadata:
@@ -391,7 +391,7 @@ request names one.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED. The server is at its limit of concurrent calls; nothing was done. Call again after growing
-delays. Metadata: maxCount.
+delays. Commands, queries, and queries that wait for a consistency_token are counted apart. Metadata: maxCount.
 """
 ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 91
 """RESOURCE_EXHAUSTED. The server is at its limit of concurrent watches. Call again after growing delays. Metadata:
