@@ -5,7 +5,7 @@ FROM python:3.11-slim-bookworm AS build
 RUN python -m venv /opt/openbank
 WORKDIR /src
 # What others made first: it changes less often, and stays cached.
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY generated generated
 COPY openbank openbank
 # By environment, not by option, so that the build's own requirements are pinned too.

@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench soak campaign feeds power hostile mutations generate release fmt clean stand-ins
+.PHONY: help run dev test check bench soak campaign feeds power hostile mutations generate protos release fmt clean stand-ins
 
 # The Python that .venv is made of: make run PYTHON=python3.12
 PYTHON ?= python3
@@ -44,6 +44,7 @@ help:
 	@echo 'make hostile   send a bank a million inputs that no client sends (INPUTS=20000 SEED=7)'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
+	@echo 'make protos    write the contract for other languages to dist/: proto files and a descriptor set'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
 	@echo 'make release   check, then take the protos as they are for the released contract'
 	@echo 'make clean     remove the virtual environment and all caches, never data'
@@ -126,6 +127,18 @@ INPUTS ?= 1000000
 hostile: $(DEV)
 	$(BIN)/python -m tests.hostile --inputs $(INPUTS) --seed $(SEED)
 
+# The contract for programs in other languages: the proto files with a licence, and the same as a descriptor set. What the
+# bank stores is not part of it.
+DIST ?= dist
+PUBLISHED := $(filter-out protos/openbank/storage/%,$(PROTOS))
+protos: $(DEV)
+	@rm -rf $(DIST)/openbank-protos && mkdir -p $(DIST)/openbank-protos
+	@tar --create --directory protos $(PUBLISHED:protos/%=%) | tar --extract --directory $(DIST)/openbank-protos
+	@cp LICENSE docs/clients.md $(DIST)/openbank-protos
+	@tar --create --gzip --file $(DIST)/openbank-protos.tar.gz --directory $(DIST) openbank-protos
+	@$(PROTOC) --include_imports --include_source_info --descriptor_set_out=$(DIST)/openbank.binpb $(PUBLISHED)
+	@echo 'The contract is in $(DIST): openbank-protos/, openbank-protos.tar.gz, openbank.binpb (a descriptor set)'
+
 generate: $(DEV)
 	$(call generate_into,generated)
 
@@ -135,7 +148,7 @@ define generate_into
 rm -rf $(1) && mkdir $(1)
 $(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
 $(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(filter %_service.proto,$(PROTOS))
-find $(1)/openbank -mindepth 1 -type d -exec touch {}/__init__.py \;
+find $(1)/openbank -mindepth 1 -type d -exec touch {}/__init__.py {}/py.typed \;
 endef
 
 # EventStoreDB's stand-in and, where Go is, FerretDB, each empty, to try the server back ends by hand.

@@ -17,7 +17,7 @@ from openbank.eventstore import codec
 from openbank.eventstore.ids import show_uuid
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
-from openbank.integration.v1 import account_events_pb2, person_events_pb2
+from openbank.integration.v1 import account_integration_events_pb2, person_integration_events_pb2
 from openbank.publishing.cloudevent import SEQUENCE_DIGITS, CloudEvent
 
 SOURCES = {PERSON: "openbank.persons", ACCOUNT: "openbank.accounts"}
@@ -59,7 +59,7 @@ def cloud_event(event: RecordedEvent) -> CloudEvent | None:
 
 def _registered(event: person.PersonRegistered, person_id: str) -> Message:
     registered = event.person
-    message = person_events_pb2.PersonRegistered()
+    message = person_integration_events_pb2.PersonRegistered()
     message.person_id = person_id
     message.email = registered.email
     message.full_name = f"{registered.first_name} {registered.last_name}".strip()
@@ -67,7 +67,7 @@ def _registered(event: person.PersonRegistered, person_id: str) -> Message:
 
 
 def _address_updated(event: person.PersonAddressUpdated, person_id: str) -> Message:
-    message = person_events_pb2.PersonAddressUpdated()
+    message = person_integration_events_pb2.PersonAddressUpdated()
     message.person_id = person_id
     address = message.address
     address.street = event.new_address.street
@@ -78,7 +78,7 @@ def _address_updated(event: person.PersonAddressUpdated, person_id: str) -> Mess
 
 
 def _opened(event: account.AccountOpened, account_id: str) -> Message:
-    message = account_events_pb2.AccountOpened()
+    message = account_integration_events_pb2.AccountOpened()
     message.account_id = account_id
     message.owner_id = event.owner_id
     message.account_number = event.account_number
@@ -88,7 +88,7 @@ def _opened(event: account.AccountOpened, account_id: str) -> Message:
 
 
 def _deposited(event: account.MoneyDeposited, account_id: str) -> Message:
-    message = account_events_pb2.MoneyDeposited()
+    message = account_integration_events_pb2.MoneyDeposited()
     message.account_id = account_id
     _fill_money(message.amount, event.amount)
     _fill_money(message.balance_after, event.balance_after)
@@ -96,7 +96,7 @@ def _deposited(event: account.MoneyDeposited, account_id: str) -> Message:
 
 
 def _withdrawn(event: account.MoneyWithdrawn, account_id: str) -> Message:
-    message = account_events_pb2.MoneyWithdrawn()
+    message = account_integration_events_pb2.MoneyWithdrawn()
     message.account_id = account_id
     _fill_money(message.amount, event.amount)
     _fill_money(message.balance_after, event.balance_after)

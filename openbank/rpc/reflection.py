@@ -6,19 +6,53 @@ grpcio-reflection has v1alpha only. v1 has the same messages under another name,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool, text_format
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as messages
 from grpc_reflection.v1alpha.reflection import aio
 
+from openbank.accounts.v1 import account_events_pb2, account_pb2, accounts_service_pb2
+from openbank.common.v1 import date_pb2, errors_pb2, feed_pb2, money_pb2
+from openbank.integration.v1 import (
+    account_integration_events_pb2,
+    cloud_event_pb2,
+    integration_events_service_pb2,
+    person_integration_events_pb2,
+)
+from openbank.operations.v1 import sink_pb2, sinks_service_pb2
+from openbank.persons.v1 import person_events_pb2, person_pb2, persons_service_pb2
 from openbank.rpc.calls import Calls
 from openbank.rpc.streams import limited
 
 REQUEST_BYTES_MAX = 16 << 10
 """Names of files and symbols are far shorter; an answer repeats its request."""
+
+CONTRACT = (
+    account_events_pb2,
+    account_pb2,
+    accounts_service_pb2,
+    date_pb2,
+    errors_pb2,
+    feed_pb2,
+    money_pb2,
+    account_integration_events_pb2,
+    cloud_event_pb2,
+    integration_events_service_pb2,
+    person_integration_events_pb2,
+    sink_pb2,
+    sinks_service_pb2,
+    person_events_pb2,
+    person_pb2,
+    persons_service_pb2,
+)
+"""All that callers may know of, whether a service refers to it or not. What the bank stores is not among it."""
 
 V1 = "grpc.reflection.v1.ServerReflection"
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
@@ -26,7 +60,9 @@ V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 
 def handlers(services: Iterable[str], streams: Calls) -> list[grpc.GenericRpcHandler]:
     """Handlers that tell of `services` and of reflection itself."""
-    servicer = aio.ReflectionServicer([*services, V1, V1ALPHA])
+    # The details of errors too, which grpcurl asks for to show them.
+    files = [module.DESCRIPTOR for module in (*CONTRACT, error_details_pb2, status_pb2, health_pb2, messages)]
+    servicer = aio.ReflectionServicer([*services, V1, V1ALPHA], _Pool([*files, _v1()]))
     method = grpc.stream_stream_rpc_method_handler(
         limited(servicer.ServerReflectionInfo, streams), _read, messages.ServerReflectionResponse.SerializeToString
     )
@@ -47,12 +83,53 @@ def _read(data: bytes) -> messages.ServerReflectionRequest:
     return request
 
 
-def _describe_v1() -> None:
-    """Makes v1 known to reflection itself: the file of v1alpha under the other name."""
+class _Pool:
+    """The symbols of some files and of what they import, as reflection asks for them. KeyError for all others."""
+
+    def __init__(self, files: Iterable[FileDescriptor | FileDescriptorProto]) -> None:
+        self._pool: Any = descriptor_pool.DescriptorPool()
+        added: set[str] = set()
+        for file in files:
+            self._add(file, added)
+        self.FindFileByName = self._pool.FindFileByName
+        self.FindMessageTypeByName = self._pool.FindMessageTypeByName
+        self.FindExtensionByNumber = self._pool.FindExtensionByNumber
+        self.FindAllExtensions = self._pool.FindAllExtensions
+
+    def _add(self, file: Any, added: set[str]) -> None:
+        if file.name in added:
+            return
+        added.add(file.name)
+        if isinstance(file, FileDescriptor):
+            for imported in file.dependencies:
+                self._add(imported, added)
+            self._pool.AddSerializedFile(file.serialized_pb)
+        else:
+            self._pool.AddSerializedFile(file.SerializeToString())
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            # The library knows no methods, which ghz asks for, and no values by the names of their enums.
+            parent, _, name = symbol.rpartition(".")
+            return self._holder(parent, name).file
+
+    def _holder(self, parent: str, name: str) -> Any:
+        """The service with this method, or the enum with this value."""
+        try:
+            service = self._pool.FindServiceByName(parent)
+            service.methods_by_name[name]
+            return service
+        except KeyError:
+            enum = self._pool.FindEnumTypeByName(parent)
+            enum.values_by_name[name]
+            return enum
+
+
+def _v1() -> FileDescriptorProto:
+    """The file of v1alpha under the other name."""
     v1alpha = FileDescriptorProto()
     messages.DESCRIPTOR.CopyToProto(v1alpha)
     text = text_format.MessageToString(v1alpha).replace("v1alpha", "v1")
-    descriptor_pool.Default().Add(text_format.Parse(text, FileDescriptorProto()))  # type: ignore[no-untyped-call]
-
-
-_describe_v1()
+    return text_format.Parse(text, FileDescriptorProto())

@@ -9,16 +9,16 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_fa
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from openbank.integration.v1 import account_events_pb2, cloud_event_pb2, person_events_pb2
+from openbank.integration.v1 import account_integration_events_pb2, cloud_event_pb2, person_integration_events_pb2
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsResponse
 from tests.publishing.golden import TYPES, protobuf_of
 
 MESSAGES: dict[str, type[Message]] = {
-    "person.registered.v1": person_events_pb2.PersonRegistered,
-    "person.address_updated.v1": person_events_pb2.PersonAddressUpdated,
-    "account.opened.v1": account_events_pb2.AccountOpened,
-    "money.deposited.v1": account_events_pb2.MoneyDeposited,
-    "money.withdrawn.v1": account_events_pb2.MoneyWithdrawn,
+    "person.registered.v1": person_integration_events_pb2.PersonRegistered,
+    "person.address_updated.v1": person_integration_events_pb2.PersonAddressUpdated,
+    "account.opened.v1": account_integration_events_pb2.AccountOpened,
+    "money.deposited.v1": account_integration_events_pb2.MoneyDeposited,
+    "money.withdrawn.v1": account_integration_events_pb2.MoneyWithdrawn,
 }
 STRING, BOOL, INT32, BYTES, MESSAGE = (
     descriptor_pb2.FieldDescriptorProto.TYPE_STRING,

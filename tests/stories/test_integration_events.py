@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from openbank.common.v1 import feed_pb2
-from openbank.integration.v1 import account_events_pb2, person_events_pb2
+from openbank.integration.v1 import account_integration_events_pb2, person_integration_events_pb2
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
@@ -36,13 +36,13 @@ async def test_a_first_day_is_told_in_the_order_it_happened(bank: Caller) -> Non
     assert [event.source for event in (registered, opening)] == ["openbank.persons", "openbank.accounts"]
     assert [_attribute(event, "sequence")[-1] for event in (registered, opening, moved, salary)] == list("1122")
 
-    person = _unpacked(registered, person_events_pb2.PersonRegistered)
+    person = _unpacked(registered, person_integration_events_pb2.PersonRegistered)
     assert (person.person_id, person.full_name, person.email) == (john.person_id, "John Doe", john.email)
     assert person.timestamp == john.create_time == registered.attributes["time"].ce_timestamp
-    account = _unpacked(opening, account_events_pb2.AccountOpened)
+    account = _unpacked(opening, account_integration_events_pb2.AccountOpened)
     assert (account.owner_id, account.account_number) == (john.person_id, "123456789")
-    assert _unpacked(moved, person_events_pb2.PersonAddressUpdated).address.city == "Boston"
-    deposit = _unpacked(salary, account_events_pb2.MoneyDeposited)
+    assert _unpacked(moved, person_integration_events_pb2.PersonAddressUpdated).address.city == "Boston"
+    deposit = _unpacked(salary, account_integration_events_pb2.MoneyDeposited)
     assert (deposit.account_id, show(deposit.amount), show(deposit.balance_after)) == (
         account_id,
         "500.00 USD",
