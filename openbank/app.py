@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbank.commands.bank import Bank
-from openbank.config import Settings, is_embedded
+from openbank.config import Settings, is_embedded, read_place
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
 from openbank.eventstore import sqlite
@@ -223,14 +223,18 @@ def accept_loss(data: Path) -> int:
         directory.close()
 
 
-async def copy(source: str | Path, target: str | Path, progress: Callable[[Copied], None]) -> Copied:
-    """Copies a bank's events from one place to another, each a data directory or, as text, an address of EventStoreDB.
+async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> Copied:
+    """Copies a bank's events from one place to another, each a data directory or an address of EventStoreDB.
 
     Raises one of CANNOT_COPY; the same call again then goes on where that one stopped.
     """
+    try:
+        source_place, target_place = read_place(source), read_place(target)
+    except ValueError as error:
+        raise CopyRefused(f"source and target {error}") from None
     async with AsyncExitStack() as stack:
-        origin = await _open_source(stack, source)
-        copy = await _open_target(stack, target, origin.bank_id)
+        origin = await _open_source(stack, source_place)
+        copy = await _open_target(stack, target_place, origin.bank_id)
         copied = await copy_log(origin, copy, progress)
         await copy.copied()
         return copied

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbank import address, config
@@ -43,9 +42,9 @@ def run(_: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.app import CANNOT_COPY, copy
 
-    source, target = (_read(flag, place) for flag, place in (("--from", flags.source), ("--to", flags.target)))
-    shown = address.shown(str(target))
-    print(f"copying the bank in {address.shown(str(source))} to {shown}", flush=True)
+    source, target = (_check(flag, place) for flag, place in (("--from", flags.source), ("--to", flags.target)))
+    shown = address.shown(target)
+    print(f"copying the bank in {address.shown(source)} to {shown}", flush=True)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             copied = runner.run(copy(source, target, _Progress()))
@@ -61,11 +60,12 @@ def run(_: Settings, flags: argparse.Namespace) -> int:
     return 0
 
 
-def _read(flag: str, place: str) -> str | Path:
+def _check(flag: str, place: str) -> str:
     try:
-        return config.read_place(place)
+        config.read_place(place)
     except ValueError as error:
         raise CommandFailed(f"{flag} {error}") from None
+    return place
 
 
 class _Progress:

@@ -96,6 +96,23 @@ def from_json(type_name: str, json: bytes) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def from_whole_json(type_name: str, json: bytes) -> bytes:
+    """As `from_json`, but a field or value that this version does not know is UndecodableEvent, and not left out."""
+    try:
+        message = json_format.Parse(json, _message(type_name)())
+    except (json_format.ParseError, ValueError) as error:
+        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from error
+    return message.SerializeToString(deterministic=True)
+
+
+def is_whole_as_json(type_name: str, data: bytes) -> bool:
+    """Whether the JSON mapping says all that a payload in binary holds: no field is unknown to this version."""
+    try:
+        return from_whole_json(type_name, to_json(type_name, data)) == data
+    except (UnknownEventType, UndecodableEvent, DecodeError):
+        return False
+
+
 def is_ours(type_name: str) -> bool:
     return type_name.startswith(PREFIX)
 

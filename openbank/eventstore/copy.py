@@ -4,6 +4,9 @@ What the target holds is always a beginning of the source's log. So there is not
 interrupted: what is there is compared, what is missing is appended, and read back. Appends are made one after the
 other. Of two that are under way at once nobody can promise which comes first, and the order of the log is what feeds
 and their tokens are made of.
+
+Payloads are kept byte for byte, with whatever this version does not know, if both stores have one format. From binary
+to JSON, what JSON would lose stays binary. From JSON to binary, what binary would lose is refused: nothing is dropped.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from openbank.eventstore.codec import is_ours
+from openbank.eventstore import codec
+from openbank.eventstore.codec import UndecodableEvent, UnknownEventType, is_ours
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     BEGINNING,
     EventStore,
+    KeepsPayloads,
     NewEvent,
     RecordedEvent,
+    StoredPayload,
     WrongExpectedRevision,
 )
 
@@ -55,9 +61,10 @@ async def copy_log(source: EventStore, target: EventStore, progress: Callable[[C
         raise CopyRefused("source and target are the same store")
     end = (await source.head()).position
     here, there = _Reading(source), _Reading(target)
+    convert = _kept if isinstance(target, KeepsPayloads) else _in_binary
     copied = Copied()
-    while events := await here.next(PAGE):
-        appended = await _bring(events, target, there)
+    while events := [convert(event) for event in await here.next(PAGE)]:
+        appended = await _bring(events, source, target, there)
         copied = Copied(copied.events + len(events), copied.appended + appended, min(1.0, events[-1].position / end))
         progress(copied)
     more = await there.next(1)
@@ -70,7 +77,7 @@ class _Reading:
     """A store's log from the beginning, without the events of other programs."""
 
     def __init__(self, store: EventStore) -> None:
-        self._store = store
+        self._read_log = store.read_log_as_stored if isinstance(store, KeepsPayloads) else store.read_log
         self._through = BEGINNING
         self._read: list[RecordedEvent] = []
         """And not yet taken."""
@@ -78,7 +85,7 @@ class _Reading:
     async def next(self, count: int) -> Sequence[RecordedEvent]:
         """The next events: as many as these, and the rest of the last one's command; fewer where the log ends."""
         while len(self._read) < count:
-            page = await self._store.read_log(self._through, PAGE)
+            page = await self._read_log(self._through, PAGE)
             self._read += [event for event in page.events if is_ours(event.type)]
             self._through = page.through
             if page.caught_up:
@@ -89,7 +96,34 @@ class _Reading:
         return taken
 
 
-async def _bring(events: Sequence[RecordedEvent], target: EventStore, there: _Reading) -> int:
+def _kept(event: RecordedEvent) -> RecordedEvent:
+    """For a target with a format of its own."""
+    if isinstance(event.data, StoredPayload) or codec.is_whole_as_json(event.type, event.data):
+        return event
+    return event._replace(data=StoredPayload.of(event.data, is_json=False))
+
+
+def _in_binary(event: RecordedEvent) -> RecordedEvent:
+    """For a target that has binary only. Raises CopyRefused for what would lose something."""
+    data = event.data
+    if not isinstance(data, StoredPayload):
+        return event
+    if data.says_more:
+        raise CopyRefused(_loses(event, "metadata"))
+    try:
+        return event._replace(data=_binary(event))
+    except (UndecodableEvent, UnknownEventType):
+        raise CopyRefused(_loses(event, "a payload")) from None
+
+
+def _loses(event: RecordedEvent, what: str) -> str:
+    return (
+        f"the source's {_name(event)} has {what} that this version does not know and the target could not keep:"
+        " copy with the version that wrote it, or to EventStoreDB"
+    )
+
+
+async def _bring(events: Sequence[RecordedEvent], source: EventStore, target: EventStore, there: _Reading) -> int:
     """Lets the target go on with these events. How many of them it did not have."""
     stored = await there.next(len(events))
     _compare(events, stored)
@@ -97,7 +131,7 @@ async def _bring(events: Sequence[RecordedEvent], target: EventStore, there: _Re
         return 0
     missing = events[len(stored) :]
     for batch in _batches(missing):
-        await _append(target, batch)
+        await _append(source, target, batch)
     stored = await there.next(len(missing))
     _compare(missing, stored)
     if len(stored) < len(missing):
@@ -105,26 +139,56 @@ async def _bring(events: Sequence[RecordedEvent], target: EventStore, there: _Re
     return len(missing)
 
 
-async def _append(target: EventStore, batch: Sequence[RecordedEvent]) -> None:
+async def _append(source: EventStore, target: EventStore, batch: Sequence[RecordedEvent]) -> None:
     stream, expected = batch[0].stream, batch[0].revision - 1
     try:
         await target.append(stream, expected, [NewEvent(*event[3:]) for event in batch])
     except WrongExpectedRevision as error:
-        raise CopyRefused(
-            f"{_name(batch[0])} does not fit the target: its stream {stream} has other events there, or is being"
-            " written to, or the source's has another program's events"
-        ) from error
+        raise CopyRefused(f"{_name(batch[0])} does not fit {await _fault(source, stream, expected)}") from error
+
+
+async def _fault(source: EventStore, stream: str, revision: int) -> str:
+    """Which side has what makes a stream that goes on after this revision not fit."""
+    before = await source.read_stream(stream, revision - 1, 1) if revision else []
+    if revision and not (before and is_ours(before[0].type)):
+        return f"the source: its revision {revision} of {stream} is another program's event, which is not copied"
+    return f"the target: its stream {stream} has other events there, or is being written to"
 
 
 def _compare(events: Sequence[RecordedEvent], stored: Sequence[RecordedEvent]) -> None:
     """That the target begins with these events; it may have fewer. Their positions are its own."""
     for event, other in zip(events, stored, strict=False):
-        if event[1:] == other[1:]:
-            continue
         if event[1:4] != other[1:4]:
             raise CopyRefused(f"where the source has {_name(event)}, the target has {_name(other)}")
-        fields = [name for name in RecordedEvent._fields[4:] if getattr(event, name) != getattr(other, name)]
-        raise CopyRefused(f"{_name(event)} is not the same in the target: {' and '.join(fields)} differ")
+        same = {
+            "type": event.type == other.type,
+            "data": _is_same_payload(event, other),
+            "metadata": event.metadata == other.metadata and _raw_metadata(event) == _raw_metadata(other),
+        }
+        if not all(same.values()):
+            fields = [name for name, is_same in same.items() if not is_same]
+            raise CopyRefused(f"{_name(event)} is not the same in the target: {' and '.join(fields)} differ")
+
+
+def _is_same_payload(event: RecordedEvent, other: RecordedEvent) -> bool:
+    """Byte for byte or, where the formats differ, in all that they say."""
+    if event.data == other.data:
+        return True
+    try:
+        return _binary(event) == _binary(other)
+    except (UndecodableEvent, UnknownEventType):
+        return False
+
+
+def _binary(event: RecordedEvent) -> bytes:
+    """Raises UndecodableEvent and UnknownEventType for JSON with more than this version knows."""
+    data = event.data
+    is_json = isinstance(data, StoredPayload) and data.is_json
+    return codec.from_whole_json(event.type, data) if is_json else bytes(data)
+
+
+def _raw_metadata(event: RecordedEvent) -> bytes:
+    return event.data.metadata if isinstance(event.data, StoredPayload) else b""
 
 
 def _batches(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
@@ -134,7 +198,7 @@ def _batches(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent
     for command in _commands(events):
         length = sum(len(event.data) for event in command)
         full = len(batch) + len(command) > BATCH_EVENTS_MAX or size + length > BATCH_BYTES_MAX
-        if batch and (full or command[0].stream != batch[0].stream):
+        if batch and (full or command[0][1:3] != (batch[-1].stream, batch[-1].revision + 1)):
             yield batch
             batch, size = [], 0
         batch += command

@@ -6,7 +6,7 @@ One conformance suite, `tests/eventstore/conformance.py`, holds each adapter to 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 NO_STREAM = 0
 """The revision of a stream that has no event: the first event of a stream has revision 1."""
@@ -86,6 +86,21 @@ class LogSlice(NamedTuple):
     through: LogPosition
     caught_up: bool = False
     """Whether nothing follows, as far as the store knew when it answered."""
+
+
+class StoredPayload(bytes):
+    """A payload exactly as it is stored, and its metadata where that is not what the event's `Metadata` becomes."""
+
+    is_json = False
+    metadata = b""
+    says_more = False
+    """Whether `metadata` holds what `Metadata` does not."""
+
+    @classmethod
+    def of(cls, data: bytes, *, is_json: bool, metadata: bytes = b"", says_more: bool = False) -> StoredPayload:
+        payload = cls(data)
+        payload.is_json, payload.metadata, payload.says_more = is_json, metadata, says_more
+        return payload
 
 
 class Snapshot(NamedTuple):
@@ -211,6 +226,15 @@ class EventStore(Protocol):
 
     async def close(self) -> None:
         """Ends subscriptions and waits for appends under way."""
+        ...
+
+
+@runtime_checkable
+class KeepsPayloads(Protocol):
+    """A store with payloads and metadata in formats of its own, which may hold more than this version knows."""
+
+    async def read_log_as_stored(self, after: LogPosition, limit: int) -> LogSlice:
+        """As `read_log`, with each of the bank's payloads as a StoredPayload. `append` keeps such as they are."""
         ...
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -27,6 +28,7 @@ from openbank.eventstore.port import (
     Metadata,
     NewEvent,
     RecordedEvent,
+    StoredPayload,
     StoreRefused,
     StoreUnavailable,
 )
@@ -203,6 +205,119 @@ class TestAppends:
             await source.append("account-1", number, [some_event(data)])
         await copy_log(source, target, quiet)
         await assert_same(source, target)
+
+
+class TestWhatThisVersionDoesNotKnow:
+    """A newer version may have written fields, values and types that this one has no names for."""
+
+    NEWER = b'{"amount": {"currency_code": "USD", "units": "1"},  "surprise": [1, {"x": null}]}'
+    ABOUT = b'{"recordTime": "2026-11-23T15:25:00.000000Z", "ownerId": "ann", "tenant": "x", "$schema": 1}'
+
+    @pytest.fixture
+    async def origin(self, server: EventStoreDB) -> AsyncIterator[EventStoreDBEventStore]:
+        store = await EventStoreDBEventStore.open(server.uri)
+        yield store
+        await store.close()
+
+    def newer(self, data: bytes = NEWER, metadata: bytes = b"", type: str = "") -> NewEvent:
+        event = some_event(StoredPayload.of(data, is_json=True, metadata=metadata))
+        return event._replace(type=type or event.type)
+
+    async def test_between_stores_of_one_format_every_byte_is_kept(self, origin: EventStoreDBEventStore) -> None:
+        await origin.append("account-1", 0, [some_event(), self.newer(), self.newer(metadata=self.ABOUT)])
+        await origin.append("account-2", 0, [self.newer(type="openbank.accounts.v2.Unheard")])
+        await origin.append("account-2", 1, [self.newer(b"not even json")])
+        async with eventstoredb() as other:
+            target = await EventStoreDBEventStore.open(other.uri, bank_id=origin.bank_id, copying=True)
+            copied = await copy_log(origin, target, quiet)
+            assert copied.appended == copied.events == 5
+            assert (await copy_log(origin, target, quiet)).appended == 0
+            here, there = [(await one.read_log_as_stored(BEGINNING, 100)).events for one in (origin, target)]
+            for event, other_event in zip(here, there, strict=True):
+                assert event[1:] == other_event[1:]
+                assert isinstance(event.data, StoredPayload)
+                assert isinstance(other_event.data, StoredPayload)
+                assert vars(event.data) == vars(other_event.data)
+            assert vars(here[2].data)["metadata"] == self.ABOUT
+            await target.close()
+
+    @pytest.mark.parametrize(
+        ("changes", "complaint"),
+        [
+            ({}, "a payload"),
+            ({"data": b'{"amount": {"currency_code": "USD", "units": "1", "new": ""}}'}, "a payload"),
+            ({"data": b'{"gender": "UNHEARD"}', "type": "openbank.persons.v1.PersonRegistered"}, "a payload"),
+            ({"data": b"{}", "type": "openbank.accounts.v2.Unheard"}, "a payload"),
+            ({"data": b"{", "type": "openbank.accounts.v1.MoneyDeposited"}, "a payload"),
+            ({"data": b"{}", "metadata": ABOUT}, "metadata"),
+            ({"data": b"{}", "metadata": b'["recordTime"]'}, "metadata"),
+            ({"data": b"{}", "metadata": b'{"recordTime":"yesterday"}'}, "metadata"),
+        ],
+    )
+    async def test_to_the_embedded_store_it_is_refused_and_not_dropped(
+        self, origin: EventStoreDBEventStore, changes: dict[str, Any], complaint: str, tmp_path: Path
+    ) -> None:
+        await origin.append("account-1", 0, [some_event()])
+        await origin.append("account-1", 1, [self.newer(**changes)])
+        target = SqliteEventStore(_made(tmp_path / "embedded"), bank_id=origin.bank_id, copying=True)
+        with pytest.raises(
+            CopyRefused, match=f"the source's revision 2 of account-1 .* has {complaint} that this version"
+        ):
+            await copy_log(origin, target, quiet)
+        await target.close()
+
+    async def test_what_is_written_otherwise_and_says_the_same_is_copied(
+        self, origin: EventStoreDBEventStore, tmp_path: Path
+    ) -> None:
+        """By hand, say, or by an importer: spaces, camel case, names of EventStoreDB's own in the metadata."""
+        data = b'{ "amount": {"currencyCode":"USD", "units": 1} }'
+        about = b'{ "recordTime": "2026-11-23T15:25:00.000000Z", "$schema": {} }'
+        await origin.append("account-1", 0, [self.newer(data, about)])
+        target = SqliteEventStore(_made(tmp_path / "embedded"), bank_id=origin.bank_id, copying=True)
+        assert (await copy_log(origin, target, quiet)).appended == 1
+        await assert_same(origin, target)
+        await target.close()
+
+    async def test_from_the_embedded_store_what_json_would_lose_stays_binary(
+        self, source: SqliteEventStore, server: EventStoreDB, tmp_path: Path
+    ) -> None:
+        unknown = payload("Salary") + b"\xfa\x3f\x01x"
+        await source.append("account-1", 0, [some_event(), some_event(unknown)])
+        target = await EventStoreDBEventStore.open(server.uri, bank_id=source.bank_id, copying=True)
+        await copy_log(source, target, quiet)
+        await assert_same(source, target)
+        assert (await target.read_stream("account-1"))[1].data == unknown
+        back = SqliteEventStore(_made(tmp_path / "back"), bank_id=source.bank_id, copying=True)
+        await copy_log(target, back, quiet)
+        await assert_same(source, back)
+        await target.close()
+        await back.close()
+
+    async def test_what_the_target_has_without_it_is_not_taken_for_the_same(
+        self, origin: EventStoreDBEventStore
+    ) -> None:
+        event = self.newer()
+        await origin.append("account-1", 0, [event])
+        async with eventstoredb() as other:
+            target = await EventStoreDBEventStore.open(other.uri, bank_id=origin.bank_id, copying=True)
+            known = codec.from_json(event.type, self.NEWER)
+            await target.append("account-1", 0, [event._replace(data=known)])
+            with pytest.raises(CopyRefused, match="not the same in the target: data differ"):
+                await copy_log(origin, target, quiet)
+            await target.close()
+
+    async def test_another_programs_event_in_a_stream_of_the_source_is_the_sources_fault(
+        self, origin: EventStoreDBEventStore, tmp_path: Path
+    ) -> None:
+        await origin.append("account-1", 0, [some_event()])
+        await origin.append("account-1", 1, [some_event()._replace(type="theirs")])
+        await origin.append("account-1", 2, [some_event()])
+        target = SqliteEventStore(_made(tmp_path / "embedded"), bank_id=origin.bank_id, copying=True)
+        with pytest.raises(
+            CopyRefused, match="does not fit the source: its revision 2 of account-1 is another program"
+        ):
+            await copy_log(origin, target, quiet)
+        await target.close()
 
 
 class TestInterrupted:

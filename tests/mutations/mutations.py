@@ -619,4 +619,12 @@ MUTATIONS = (
         "            trouble = Trouble(LOOKS_FOR_PLACE",
         "tests/sinks/test_sender.py",
     ),
+    # Copies
+    Mutation(
+        "a copy drops fields that this version does not know",
+        "openbank/eventstore/codec.py",
+        "        message = json_format.Parse(json, _message(type_name)())\n",
+        "        message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)\n",
+        "tests/eventstore/test_copy.py",
+    ),
 )

@@ -27,7 +27,7 @@ from esdbclient.protos.Grpc import code_pb2, streams_pb2
 from esdbclient.streams import AsyncStreamsService, StreamState
 from grpc.aio import AioRpcError
 
-from openbank.eventstore.eventstoredb.events import metadata, payload, uuid_text
+from openbank.eventstore.eventstoredb.events import metadata_of, payload, uuid_text
 from openbank.eventstore.eventstoredb.link import CONNECT_SECONDS, PROBED_STREAM, SUSPICIOUS_SECONDS, Link
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
@@ -275,7 +275,7 @@ def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int
     size = 0
     for event in events:
         content_type, data = payload(event.type, event.data)
-        about = metadata(event.metadata)
+        about = metadata_of(event)
         proposed = request.proposed_messages.add()
         proposed.id.string = uuid_text(event.id)
         proposed.data, proposed.custom_metadata = data, about

@@ -17,7 +17,7 @@ from esdbclient.events import ContentType
 from google.protobuf.message import DecodeError
 
 from openbank.eventstore import codec
-from openbank.eventstore.port import Metadata, RecordedEvent
+from openbank.eventstore.port import Metadata, NewEvent, RecordedEvent, StoredPayload
 
 JSON: ContentType = "application/json"
 BINARY: ContentType = "application/octet-stream"
@@ -29,6 +29,8 @@ _UNKNOWN = Metadata(0)
 
 def payload(type_name: str, data: bytes) -> tuple[ContentType, bytes]:
     """The content type of an event's payload, and the payload."""
+    if isinstance(data, StoredPayload):
+        return (JSON if data.is_json else BINARY), bytes(data)
     try:
         return JSON, codec.to_json(type_name, data)
     except (codec.UnknownEventType, DecodeError):
@@ -53,6 +55,11 @@ def metadata(event: Metadata) -> bytes:
     return (",".join(fields) + "}").encode()
 
 
+def metadata_of(event: NewEvent) -> bytes:
+    stored = event.data.metadata if isinstance(event.data, StoredPayload) else b""
+    return stored or metadata(event.metadata)
+
+
 def uuid_text(uuid: bytes) -> str:
     digits = uuid.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
@@ -75,6 +82,22 @@ def recorded(event: Stored, prefix: int = 0, *, payload: bool = True) -> Recorde
     return RecordedEvent(
         event.commit_position, stream, event.stream_position + 1, event.id.bytes, event.type, data, about
     )
+
+
+def without_payload(event: Stored, prefix: int = 0) -> RecordedEvent:
+    return recorded(event, prefix, payload=False)
+
+
+def as_stored(event: Stored, prefix: int = 0) -> RecordedEvent:
+    """The same, with the payload of one of ours, and its metadata, byte for byte."""
+    result = recorded(event, prefix, payload=False)
+    if not codec.is_ours(event.type):
+        return result
+    ours = metadata(result.metadata)
+    raw = b"" if event.metadata == ours else event.metadata
+    more = bool(raw) and _known(raw) != json.loads(ours)
+    stored = StoredPayload.of(event.data, is_json=event.content_type == JSON, metadata=raw, says_more=more)
+    return result._replace(data=stored)
 
 
 def is_system(event: RecordedEvent) -> bool:
@@ -120,6 +143,18 @@ def _metadata(raw: bytes) -> Metadata:
         part=_number(stored.get("part"), 0),
         parts=_number(stored.get("parts"), 1),
     )
+
+
+def _known(raw: bytes) -> object:
+    """What is to be told of metadata: all but EventStoreDB's own, of which only two names are ours."""
+    try:
+        stored = json.loads(raw)
+    except ValueError:
+        return None
+    if not isinstance(stored, dict):
+        return stored
+    ours = ("$correlationId", "$causationId")
+    return {name: value for name, value in stored.items() if name in ours or not name.startswith("$")}
 
 
 def _to_text(microseconds: int) -> str:

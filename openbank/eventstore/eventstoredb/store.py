@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
 from esdbclient import NewEvent as Proposed
@@ -22,7 +22,7 @@ from esdbclient.exceptions import NotFound
 
 from openbank.eventstore import codec
 from openbank.eventstore.eventstoredb.appends import Appends
-from openbank.eventstore.eventstoredb.events import is_system, missing, recorded
+from openbank.eventstore.eventstoredb.events import as_stored, is_system, missing, recorded, without_payload
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.requests import Requests
 from openbank.eventstore.eventstoredb.upstream import Upstream
@@ -55,6 +55,10 @@ CHECKPOINT_MULTIPLIER = 8
 """A checkpoint comes after the product of these, in events of anybody."""
 
 _log = logging.getLogger(__name__)
+
+
+_Convert = Callable[[Stored, int], RecordedEvent]
+"""From an event as esdbclient gives it, and how many characters of its stream's name are not the bank's."""
 
 
 class _Passed(NamedTuple):
@@ -167,10 +171,16 @@ class EventStoreDBEventStore:
         return await self._requests.find(stream, request_ids, through)
 
     async def read_log(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
-        events, caught_up = await self._read_log(after, limit)
+        return await self._slice(after, limit, recorded)
+
+    async def read_log_as_stored(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
+        return await self._slice(after, limit, as_stored)
+
+    async def _slice(self, after: LogPosition, limit: int, convert: _Convert) -> LogSlice:
+        events, caught_up = await self._read_log(after, limit, convert)
         rest = missing(events[-1]) if events else 0
         if rest:
-            more = await self._read_all(commit_position=events[-1].position, limit=rest + 1)
+            more = await self._read_all(convert, commit_position=events[-1].position, limit=rest + 1)
             events += more[1:]
         through = codec.place_after(events, after)
         return LogSlice([event for event in events if not is_system(event)], through, caught_up)
@@ -192,7 +202,7 @@ class EventStoreDBEventStore:
     async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         at = after
         while True:
-            events, caught_up = await self._read_log(at, PAGE, payloads=False)
+            events, caught_up = await self._read_log(at, PAGE, without_payload)
             for number, event in enumerate(events):
                 if codec.is_ours(event.type) and event.metadata.record_time >= time:
                     return codec.place_after(events[:number], at)
@@ -309,18 +319,16 @@ class EventStoreDBEventStore:
             raise StoreDamaged(f"{stream} was deleted for ever, by a tombstone") from error
         return [self._recorded(event) for event in events]
 
-    async def _read_all(self, *, payloads: bool = True, **options: Any) -> list[RecordedEvent]:
+    async def _read_all(self, convert: _Convert = recorded, **options: Any) -> list[RecordedEvent]:
         events = await self._link.read(**options, **self._filter)
-        return [self._recorded(event, payload=payloads) for event in events]
+        return [convert(event, len(self._prefix)) for event in events]
 
-    async def _read_log(
-        self, after: LogPosition, limit: int, *, payloads: bool = True
-    ) -> tuple[list[RecordedEvent], bool]:
+    async def _read_log(self, after: LogPosition, limit: int, convert: _Convert) -> tuple[list[RecordedEvent], bool]:
         """What follows a place, and whether that is all there is. The first event read may be the place itself."""
         start = self._resume(after)
         while True:
             try:
-                page = await self._read_all(commit_position=start, limit=limit + 1, payloads=payloads)
+                page = await self._read_all(convert, commit_position=start, limit=limit + 1)
             except PositionRefused:
                 start = await self._last_resort(after, start)
                 continue
@@ -371,5 +379,5 @@ class EventStoreDBEventStore:
         if up_to > self._passed.up_to:
             self._passed = _Passed(place, up_to)
 
-    def _recorded(self, event: Stored, *, payload: bool = True) -> RecordedEvent:
-        return recorded(event, len(self._prefix), payload=payload)
+    def _recorded(self, event: Stored) -> RecordedEvent:
+        return recorded(event, len(self._prefix))
