@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from openbank.cli import grpc_log
 from openbank.cli.errors import EXIT_NO
@@ -14,7 +15,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "health",
         help="ask whether a bank is serving",
-        description=f"Exits with 0 if a bank is serving, else with {EXIT_NO}.",
+        description=f"Exits with 0 if a bank is serving, else with {EXIT_NO}, and says why on standard error.",
     )
     parser.add_argument(
         "part",
@@ -32,6 +33,8 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.rpc.probe import SERVING, probe
 
-    status = probe(flags.target or settings.listen, flags.part)
-    print(status)
-    return 0 if status == SERVING else EXIT_NO
+    health = probe(flags.target or settings.listen, flags.part)
+    print(health.status)
+    if health.why:
+        print(f"openbank: {health.why}", file=sys.stderr)
+    return 0 if health.status == SERVING else EXIT_NO

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, NamedTuple
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest, WatchAccountEventsResponse
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
+from openbank.client.errors import BankError, bank_error
 from openbank.common.v1.feed_pb2 import FEED_SIGNAL_CONFIRMED
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest, WatchCloudEventsResponse
 from openbank.integration.v1.integration_events_service_pb2_grpc import IntegrationEventsServiceStub
@@ -29,8 +30,6 @@ SILENT_HEARTBEATS = 3
 BACKOFF_SECONDS_MIN = 0.2
 BACKOFF_SECONDS_MAX = 20.0
 
-# The same call would end in the same way. Of all others none is known to be for good: what is a bug in the bank today
-# may be mended tomorrow, and proxies answer for servers that are not there with a code of their choice.
 FINAL = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -40,10 +39,13 @@ FINAL = frozenset(
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.PERMISSION_DENIED,
         grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.UNIMPLEMENTED,
         grpc.StatusCode.DATA_LOSS,
     }
 )
+"""From the bank: the same call would end in the same way. From anybody else no code means that: a proxy answers for
+servers that are not there with a code of its choice, such as UNIMPLEMENTED for HTTP 404."""
+UNIMPLEMENTED_SECONDS_MAX = 300.0
+"""After this long with no other answer it is not a proxy that lacks its server, but a server that lacks the method."""
 
 _log = logging.getLogger("openbank.client")
 
@@ -77,7 +79,10 @@ class Ended(NamedTuple):
 
 
 def ended_with(error: Any) -> Ended:
-    return Ended(f"{error.code().name}: {error.details()}", error)
+    why = f"{error.code().name}: {error.details()}"
+    if error.code() in FINAL | {grpc.StatusCode.UNIMPLEMENTED} and bank_error(error) is None:
+        why += " (not said by the bank: is there a proxy in between, or an older server?)"
+    return Ended(why, error)
 
 
 class Resumption:
@@ -90,6 +95,7 @@ class Resumption:
         self._on_interruption = on_interruption
         self._failures = 0
         self._caught_up = False
+        self._unimplemented_since: float | None = None
 
     @property
     def silence_seconds_max(self) -> float:
@@ -115,6 +121,7 @@ class Resumption:
 
     def took(self, response: Response) -> None:
         self._request.resume_token = response.resume_token
+        self._unimplemented_since = None
         self._caught_up = response.caught_up
         # A server that confirms and then fails, again and again, is to be left alone for longer each time.
         if response.signal != FEED_SIGNAL_CONFIRMED:
@@ -122,20 +129,24 @@ class Resumption:
 
     def interrupted(self, end: Ended) -> float:
         """How many seconds to wait before the next call. Raises the error for which there is to be none."""
-        if end.error is not None and end.error.code() in FINAL:
+        decision = bank_error(end.error) if end.error is not None else None
+        if self._is_final(end.error, decision):
             raise end.error
         self._failures += 1
         longest = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2 ** min(self._failures, 32))
         # Half of it by chance: the watches that a server loses together are not to come back together.
-        seconds = max(random.uniform(longest / 2, longest), _retry_seconds(end.error))
+        asked = decision.retry_seconds if decision else None
+        seconds = max(random.uniform(longest / 2, longest), asked or 0.0)
         self._on_interruption(Interruption(end.why, self._failures, seconds))
         return seconds
 
-
-def _retry_seconds(error: Any) -> float:
-    """What the server asks to wait at least, if it does."""
-    retry = error_details_pb2.RetryInfo()
-    for key, value in (error.trailing_metadata() if error is not None else None) or ():
-        if key == "grpc-status-details-bin":
-            any(detail.Unpack(retry) for detail in status_pb2.Status.FromString(value).details)
-    return float(retry.retry_delay.ToNanoseconds() / 1e9)
+    def _is_final(self, error: Any, decision: BankError | None) -> bool:
+        if decision is not None:
+            return decision.code in FINAL
+        if error is None or error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            self._unimplemented_since = None
+            return False
+        now = time.monotonic()
+        if self._unimplemented_since is None:
+            self._unimplemented_since = now
+        return now - self._unimplemented_since >= UNIMPLEMENTED_SECONDS_MAX

@@ -1,6 +1,10 @@
-"""Asks a bank for its health, as a container's health check does."""
+"""Asks a bank for its health, as a container's health check does, and finds out why there is no answer."""
 
 from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any, NamedTuple
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -8,11 +12,19 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from openbank.rpc.health import SERVICE
 
 ANSWER_SECONDS = 3.0
+CONNECT_SECONDS = 1.0
 SERVING = "SERVING"
 
 
-def probe(address: str, part: str = "") -> str:
-    """SERVING, or what it is instead: NOT_SERVING, or the code that the call ended with, such as UNAVAILABLE."""
+class Health(NamedTuple):
+    status: str
+    """SERVING, NOT_SERVING, or the code that the call ended with, such as UNAVAILABLE."""
+    why: str = ""
+    """For people, in one line; empty for SERVING."""
+
+
+def probe(address: str, part: str = "") -> Health:
+    """`address` is HOST:PORT."""
     with grpc.insecure_channel(address) as channel:
         check: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
             f"/{SERVICE}/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
@@ -20,5 +32,47 @@ def probe(address: str, part: str = "") -> str:
         try:
             answer = check(HealthCheckRequest(service=part), timeout=ANSWER_SECONDS)
         except grpc.RpcError as error:
-            return str(error.code().name)
-    return HealthCheckResponse.ServingStatus.Name(answer.status)
+            return _failed(address, part, error)
+    if answer.status == HealthCheckResponse.SERVING:
+        return Health(SERVING)
+    why = f"the bank at {address} is starting or stopping, or cannot reach its stores"
+    return Health(HealthCheckResponse.ServingStatus.Name(answer.status), why)
+
+
+def _failed(address: str, part: str, error: Any) -> Health:
+    code = error.code()
+    if code is grpc.StatusCode.NOT_FOUND:
+        return Health(code.name, f"the bank at {address} has no part {part}")
+    why = _unreachable(address) if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) else ""
+    if not why and code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        why = f"{address} accepts connections, but no bank answers within {ANSWER_SECONDS:g} s"
+    return Health(code.name, why or f"no bank answers at {address}: {error.details()}")
+
+
+def _unreachable(address: str) -> str:
+    """Why there is no plain connection to an address, HOST:PORT; empty where there is one."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        connection = socket.create_connection((host, int(port)), CONNECT_SECONDS)
+    except ConnectionRefusedError:
+        return f"nothing listens on port {port} of {host}"
+    except (socket.gaierror, UnicodeError):
+        return f"the name {host} is unknown"
+    except TimeoutError:
+        return f"{address} does not accept connections: no answer within {CONNECT_SECONDS:g} s"
+    except OSError as error:
+        return f"cannot connect to {address}: {error.strerror}"
+    with connection:
+        return f"{address} expects TLS, and this is a connection without" if _speaks_tls(connection) else ""
+
+
+def _speaks_tls(connection: socket.socket) -> bool:
+    """Whatever its certificate is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with context.wrap_socket(connection):
+            return True
+    except (OSError, ValueError):
+        return False

@@ -57,6 +57,9 @@ class Tail:
     async def end(self, number: signal.Signals) -> int:
         """The exit code."""
         self._process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
         code = await asyncio.wait_for(self._process.wait(), PATIENCE_SECONDS)
         await asyncio.wait(self._reading)
         return code
@@ -116,6 +119,24 @@ async def test_a_bank_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> Non
         await tail.until(lambda: len(tail.errors) == 1)
         assert await tail.end(signal.SIGINT) == 0
         assert len(tail.errors) == 1
+
+
+async def test_a_tail_for_a_script_says_what_it_waits_for(server: Server) -> None:
+    async with proxy_of(server.address) as proxy:
+        proxy.mute()
+        script = ("accounts", "--target", proxy.address, "--from", "beginning", "--until-caught-up")
+        async with tailing(*script) as tail:
+            await tail.until(lambda: bool(tail.errors))
+            assert tail.errors == [f"openbank: waiting for an answer from {proxy.address}"]
+            proxy.unmute()
+            assert await tail.ended() == 0
+        proxy.answer(404)
+        async with tailing(*script) as tail:
+            await tail.until(lambda: bool(tail.errors))
+            assert tail.errors[0].startswith(f"openbank: no connection to {proxy.address}, trying again: UNIMPLEMENTED")
+            proxy.stop_answering()
+            assert await tail.ended() == 0
+            assert tail.errors[1:] == [f"openbank: connected to {proxy.address}"]
 
 
 async def test_with_a_file_each_event_is_printed_once_whatever_comes_between(

@@ -98,6 +98,19 @@ async def test_connections_that_are_cut_leave_nothing_out_and_bring_nothing_twic
         assert all(interruption.why.startswith("UNAVAILABLE: ") for interruption in follower.interruptions)
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502, 503])
+async def test_a_proxy_that_answers_for_the_bank_ends_no_watch(bank: Caller, proxy: Proxy, status: int) -> None:
+    account_id = (await bank.open()).account.account_id
+    async with following(proxy.address) as follower:
+        await follower.until_events(1)
+        proxy.answer(status)
+        await follower.until(lambda: proxy.answered >= 3)
+        await bank.deposit(account_id, "1")
+        proxy.stop_answering()
+        await follower.until_events(2)
+        assert follower.events == await bank.account_events()
+
+
 async def test_it_goes_on_after_a_server_that_is_stopped_and_one_that_is_killed(tmp_path: Path) -> None:
     process = ServerProcess(tmp_path / "data", listen=f"127.0.0.1:{_free_port()}")
     await process.start()

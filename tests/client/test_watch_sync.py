@@ -17,7 +17,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.account_events_pb2 import AccountEvent
-from openbank.client import Interruption, watch_sync
+from openbank.client import Interruption, resumption, watch_sync
+from openbank.client.errors import DETAILS_KEY
 from openbank.common.v1 import feed_pb2
 
 SERVICE = accounts.DESCRIPTOR.services_by_name["AccountsService"]
@@ -96,6 +97,12 @@ class Call:
         self._rpc.cancelled()
 
 
+def said_by(domain: str) -> Sequence[tuple[str, bytes]]:
+    status = status_pb2.Status()
+    status.details.add().Pack(error_details_pb2.ErrorInfo(domain=domain, reason="ERROR_REASON_ANY"))
+    return [(DETAILS_KEY, status.SerializeToString())]
+
+
 @pytest.fixture
 def watching() -> Iterator[Callable[..., Watching]]:
     made = Watching()
@@ -151,12 +158,39 @@ def test_a_start_that_was_never_confirmed_is_asked_for_again(watching: Start) ->
     assert watch.call().request.WhichOneof("start") == "live"
 
 
-@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "OUT_OF_RANGE", "UNAUTHENTICATED", "UNIMPLEMENTED"])
-def test_what_another_try_would_not_change_is_raised(watching: Start, code: str) -> None:
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "OUT_OF_RANGE", "UNAUTHENTICATED", "PERMISSION_DENIED"])
+def test_what_the_bank_refuses_for_good_is_raised(watching: Start, code: str) -> None:
     watch = watching()
-    watch.call().end(grpc.StatusCode[code], "never")
+    watch.call().end(grpc.StatusCode[code], "never", said_by("openbank"))
     error = watch.took()
     assert error.code() is grpc.StatusCode[code]
+    assert watch.took() is ENDED
+
+
+@pytest.mark.parametrize("trailing", [(), "another", "damaged"], ids=["no details", "another's", "damaged"])
+@pytest.mark.parametrize(
+    "code", ["INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"]
+)
+def test_the_same_from_anybody_else_is_no_end(watching: Start, code: str, trailing: Any) -> None:
+    said = {"another": said_by("proxy.example"), "damaged": [(DETAILS_KEY, b"\xff")]}.get(trailing, ())
+    watch = watching()
+    call = watch.call()
+    call.confirm("t1")
+    watch.took()
+    call.end(grpc.StatusCode[code], "404", said)
+    assert watch.call().request.resume_token == "t1"
+    [interruption] = watch.interruptions
+    assert interruption.why.startswith(f"{code}: 404 (not said by the bank")
+
+
+def test_a_server_that_lacks_the_method_is_not_asked_for_ever(watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumption, "UNIMPLEMENTED_SECONDS_MAX", 0.05)
+    watch = watching()
+    watch.call().end(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    call = watch.call()
+    time.sleep(0.1)
+    call.end(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    assert watch.took().code() is grpc.StatusCode.UNIMPLEMENTED
     assert watch.took() is ENDED
 
 
@@ -231,7 +265,7 @@ def test_a_stop_ends_a_wait_for_the_next_try(watching: Start) -> None:
     info = status_pb2.Status()
     retry = error_details_pb2.RetryInfo()
     retry.retry_delay.FromSeconds(3600)
-    info.details.add().Pack(error_details_pb2.ErrorInfo(reason="ERROR_REASON_SERVER_DRAINING"))
+    info.details.add().Pack(error_details_pb2.ErrorInfo(domain="openbank", reason="ERROR_REASON_SERVER_DRAINING"))
     info.details.add().Pack(retry)
     trailing = (("grpc-status-details-bin", info.SerializeToString()),)
     watch.call().end(grpc.StatusCode.UNAVAILABLE, "draining", trailing)

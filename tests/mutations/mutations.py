@@ -539,6 +539,21 @@ MUTATIONS = (
         "            if not await reader.head():\n",
         "tests/queries/test_reader.py",
     ),
+    # Clients
+    Mutation(
+        "what a proxy says ends a watch",
+        "openbank/client/errors.py",
+        "    if not any(detail.Unpack(info) and info.domain == DOMAIN for detail in details):\n",
+        "    if error.code() is grpc.StatusCode.UNAVAILABLE:\n",
+        "tests/client",
+    ),
+    Mutation(
+        "a call that is sent again is another request",
+        "openbank/client/call.py",
+        "            return await method(tries.request, timeout=tries.seconds)\n",
+        "            return await method(_Tries(request, 1, on_retry).request, timeout=tries.seconds)\n",
+        "tests/client/test_call.py",
+    ),
     # Stops
     Mutation(
         "calls that come during a stop are carried out",

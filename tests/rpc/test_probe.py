@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+
 from openbank.server import Server
+from tests.client.proxy import proxy_of
 from tests.servers import run_openbank
+
+SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
+"""Guards nothing: a key and a certificate for localhost."""
 
 
 async def test_it_says_whether_a_bank_is_serving_and_which_part_of_it(server: Server) -> None:
     assert await run_openbank("health", "--target", server.address) == (0, "SERVING\n", "")
     for part in ("openbank.commands", "openbank.persons.v1.PersonsService"):
         assert await run_openbank("health", part, "--target", server.address) == (0, "SERVING\n", "")
-    assert await run_openbank("health", "nothing", "--target", server.address) == (1, "NOT_FOUND\n", "")
+    why = f"openbank: the bank at {server.address} has no part nothing\n"
+    assert await run_openbank("health", "nothing", "--target", server.address) == (1, "NOT_FOUND\n", why)
 
 
 async def test_without_a_target_it_asks_where_the_bank_here_listens(server: Server) -> None:
@@ -19,5 +29,40 @@ async def test_without_a_target_it_asks_where_the_bank_here_listens(server: Serv
         assert await run_openbank("health", environment={"OPENBANK_LISTEN": listen}) == (0, "SERVING\n", "")
 
 
-async def test_where_there_is_none_it_fails() -> None:
-    assert await run_openbank("health", "--target", "127.0.0.1:1") == (1, "UNAVAILABLE\n", "")
+async def test_where_nothing_listens_it_says_so() -> None:
+    why = "openbank: nothing listens on port 1 of 127.0.0.1\n"
+    assert await run_openbank("health", "--target", "127.0.0.1:1") == (1, "UNAVAILABLE\n", why)
+
+
+async def test_a_name_that_nobody_knows_is_said() -> None:
+    code, out, why = await run_openbank("health", "--target", "no.such.name.invalid:50051")
+    assert (code, out) == (1, "UNAVAILABLE\n")
+    assert why == "openbank: the name no.such.name.invalid is unknown\n"
+
+
+async def test_a_server_that_says_nothing_is_said() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        why = f"openbank: {address} accepts connections, but no bank answers within 3 s\n"
+        assert await run_openbank("health", "--target", address) == (1, "DEADLINE_EXCEEDED\n", why)
+
+
+async def test_tls_on_the_other_side_is_said() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(SELF_SIGNED)
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        code, out, why = await run_openbank("health", "--target", address)
+    assert code == 1
+    assert out in {"UNAVAILABLE\n", "DEADLINE_EXCEEDED\n"}
+    assert why == f"openbank: {address} expects TLS, and this is a connection without\n"
+
+
+async def test_a_proxy_that_answers_for_the_bank_is_said(server: Server) -> None:
+    async with proxy_of(server.address) as proxy:
+        proxy.answer(404)
+        code, out, why = await run_openbank("health", "--target", proxy.address)
+    assert (code, out) == (1, "UNIMPLEMENTED\n")
+    assert why == f"openbank: no bank answers at {proxy.address}: Received http2 header with status: 404\n"

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from openbank.cli.errors import CommandFailed
+from openbank.client.errors import bank_error
 from openbank.operations.v1 import sinks_service_pb2 as messages
 from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
@@ -46,7 +47,8 @@ def ask(wanted: Wanted) -> Sequence[str]:
             return list(actions[wanted.action](SinksServiceStub(channel), wanted))
         except grpc.RpcError as error:
             status: Any = error
-            raise CommandFailed(f"{wanted.target} answers {status.code().name}: {status.details()}") from error
+            who = f"{wanted.target} answers" if bank_error(error) else f"no bank answers at {wanted.target}:"
+            raise CommandFailed(f"{who} {status.code().name}: {status.details()}") from error
 
 
 def _list(stub: SinksServiceStub, _: Wanted) -> Iterator[str]:

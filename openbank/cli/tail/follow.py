@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import grpc
 
@@ -23,6 +23,8 @@ from openbank.common.v1.feed_pb2 import FEED_SIGNAL_CONFIRMED
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 1.0
+WAIT_SECONDS = 2.0
+"""A wait that takes longer is said."""
 
 
 def follow(wanted: Wanted) -> None:
@@ -46,15 +48,14 @@ def follow(wanted: Wanted) -> None:
 
 
 def _print(wanted: Wanted, request: Any, lines: Lines, file: ResumeFile | None) -> None:
-    told = _Told(wanted)
     stop = _stop_at_signals()
     with (
+        _Told(wanted) as told,
         grpc.insecure_channel(wanted.target, options=CHANNEL_OPTIONS) as channel,
         Delivery(sys.stdout.fileno(), file.keep if file else None, stop) as delivery,
     ):
         for response in watch_sync(channel, request, stop, told.interrupted):
-            if response.signal == FEED_SIGNAL_CONFIRMED:
-                told.confirmed()
+            told.came(response)
             text = "".join(f"{line}\n" for line in lines(response.events))
             data = text.encode(sys.stdout.encoding, sys.stdout.errors or "strict")
             sys.stdout.buffer.write(data)
@@ -63,25 +64,53 @@ def _print(wanted: Wanted, request: Any, lines: Lines, file: ResumeFile | None) 
 
 
 class _Told:
-    """Says on standard error when there is a connection and when it is lost: once each, not at every try."""
+    """Says on standard error when there is a connection and when it is lost, once each, not at every try; and what is
+    waited for, where that takes longer than a moment: a tail that waits looks like one that hangs.
+    """
 
     def __init__(self, wanted: Wanted) -> None:
         self._target = wanted.target
-        self._waits = not wanted.until_caught_up
+        self._waits_for_events = not wanted.until_caught_up
+        self._connected = False
         self._lost = False
+        self._waits: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        self._wait("an answer")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_wait()
 
     def interrupted(self, interruption: Interruption) -> None:
+        self._end_wait()
         if not self._lost:
             _say(f"no connection to {self._target}, trying again: {interruption.why}")
         self._lost = True
 
-    def confirmed(self) -> None:
+    def came(self, response: Any) -> None:
+        self._end_wait()
+        if response.signal == FEED_SIGNAL_CONFIRMED:
+            self._confirmed()
+        if not self._waits_for_events and not response.caught_up:
+            self._wait("the rest of its events")
+
+    def _confirmed(self) -> None:
         # The first time too, as a live tail prints nothing until there is an event.
-        if self._waits:
+        if self._waits_for_events and not self._connected:
             _say(f"connected to {self._target}, waiting for events; Ctrl-C ends")
         elif self._lost:
             _say(f"connected to {self._target}")
-        self._waits = self._lost = False
+        self._connected, self._lost = True, False
+
+    def _wait(self, for_what: str) -> None:
+        self._waits = threading.Timer(WAIT_SECONDS, _say, [f"waiting for {for_what} from {self._target}"])
+        self._waits.daemon = True
+        self._waits.start()
+
+    def _end_wait(self) -> None:
+        if self._waits:
+            self._waits.cancel()
 
 
 def _say(what: str) -> None:

@@ -1,0 +1,108 @@
+"""A call that is sent again until the bank has decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import grpc
+
+from openbank.client.errors import BankError, bank_error
+
+TIMEOUT_SECONDS = 60.0
+TRY_SECONDS = 10.0
+"""One try may take this long: a connection that has gone silent must not use up all the time."""
+BACKOFF_SECONDS_MIN = 0.1
+BACKOFF_SECONDS_MAX = 5.0
+
+# The bank's way to say "later". All its other answers stay what they are.
+_LATER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+
+_log = logging.getLogger("openbank.client")
+
+
+class Retry(NamedTuple):
+    """A call that is about to be sent again."""
+
+    why: str
+    """ "UNAVAILABLE: failed to connect"."""
+    failures: int
+    retry_seconds: float
+
+
+OnRetry = Callable[[Retry], None]
+"""Called before each wait. To give up, raise."""
+
+
+def log_retry(retry: Retry) -> None:
+    _log.warning("call failed: %s; again in %.1f s", retry.why, retry.retry_seconds)
+
+
+async def call(
+    method: Any, request: Any, *, timeout_seconds: float = TIMEOUT_SECONDS, on_retry: OnRetry = log_retry
+) -> Any:
+    """Sends `request` by `method` of an asyncio stub, until there is an answer; returns the response.
+
+    A mutation without a request_id gets one, so that it is done once however often it is sent. An error that is not
+    the bank's decision, and "later" from the bank, are tried again; all tries together take `timeout_seconds`.
+    Raises BankError for what the bank refuses; grpc.RpcError where the time is over without the bank's decision.
+    """
+    tries = _Tries(request, timeout_seconds, on_retry)
+    while True:
+        try:
+            return await method(tries.request, timeout=tries.seconds)
+        except grpc.RpcError as error:
+            wait = tries.failed(error)
+        await asyncio.sleep(wait)
+
+
+def call_sync(
+    method: Any, request: Any, *, timeout_seconds: float = TIMEOUT_SECONDS, on_retry: OnRetry = log_retry
+) -> Any:
+    """`call`, without asyncio."""
+    tries = _Tries(request, timeout_seconds, on_retry)
+    while True:
+        try:
+            return method(tries.request, timeout=tries.seconds)
+        except grpc.RpcError as error:
+            wait = tries.failed(error)
+        time.sleep(wait)
+
+
+class _Tries:
+    def __init__(self, request: Any, timeout_seconds: float, on_retry: OnRetry) -> None:
+        self.request = deepcopy(request)
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            self.request.request_id = str(uuid4())
+        self._until = time.monotonic() + timeout_seconds
+        self._on_retry = on_retry
+        self._failures = 0
+
+    @property
+    def seconds(self) -> float:
+        """For the next try."""
+        return min(TRY_SECONDS, max(self._until - time.monotonic(), 0.0))
+
+    def failed(self, error: Any) -> float:
+        """How many seconds to wait before the next try. Raises the error that is the end of it."""
+        decision = bank_error(error)
+        if decision is not None and decision.code not in _LATER:
+            raise decision from error
+        self._failures += 1
+        seconds = self._wait_seconds(decision)
+        if time.monotonic() + seconds >= self._until:
+            raise decision or error
+        self._on_retry(Retry(f"{error.code().name}: {error.details()}", self._failures, seconds))
+        return seconds
+
+    def _wait_seconds(self, decision: BankError | None) -> float:
+        longest = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2 ** min(self._failures, 16))
+        # Half of it by chance: callers that fail together are not to come back together.
+        asked = decision.retry_seconds if decision else None
+        return max(random.uniform(longest / 2, longest), asked or 0.0)
