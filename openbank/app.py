@@ -97,7 +97,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
     async with AsyncExitStack() as stack:
         directory = _data_directory(settings)
         if directory:
-            stack.callback(directory.close)
+            stack.enter_context(directory)
         store, views = await _open_stores(stack, settings)
         await match_log(views, store)
 
@@ -134,6 +134,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await server.start()
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
+            directory.keep()
             directory.says(f"serves on {server.address}")
         parts = _Parts(health, store, tail, views, projecting, feeding, await store.head())
         await stack.enter_async_context(_background("health", parts.report))

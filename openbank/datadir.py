@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,44 +29,80 @@ class DataDirectoryInUse(Exception):
 
 
 class DataDirectory:
-    """Held from construction to `close`. Raises DataDirectoryInUse, and OSError when it cannot be made or written."""
+    """Held from construction to `close`, or as a context. Raises DataDirectoryInUse, and OSError when it cannot be made
+    or written.
+
+    Where no bank was before, an exception that ends the context removes what was made, unless it was to `keep`.
+    """
 
     def __init__(self, path: Path, doing: str) -> None:
         self.path = path.resolve()
-        _make(self.path)
+        self._made = _make(self.path)
+        """Directories that were not there, the innermost first."""
         _make_private(self.path)
-        # Not inherited by child processes (PEP 446), which would hold the lock beyond this one's end.
-        self._file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._file, 1000).decode(errors="replace").strip()
-            os.close(self._file)
-            raise DataDirectoryInUse(f"{self.path} is in use by {holder or 'another process'}") from None
+        self._new = not any(_is_ours(entry) for entry in self.path.iterdir())
+        self._file = self._lock()
         with suppress(PermissionError):
             os.fchmod(self._file, PRIVATE_FILE)
         self.says(doing)
+
+    def __enter__(self) -> DataDirectory:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None and self._new:
+            self._remove()
+        self.close()
 
     def says(self, doing: str) -> None:
         """Who holds it and what for ("serves on ..."), for the message to another process."""
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"process {os.getpid()}, which {doing}\n".encode(), 0)
 
+    def keep(self) -> None:
+        """There is a bank in it from here on, whatever happens."""
+        self._new = False
+
     def close(self) -> None:
         # The file stays: removing it could take it from under a process that has just opened it.
         os.close(self._file)
 
+    def _lock(self) -> int:
+        while True:
+            # Not inherited by child processes (PEP 446), which would hold the lock beyond this one's end.
+            file = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(file, 1000).decode(errors="replace").strip()
+                os.close(file)
+                raise DataDirectoryInUse(f"{self.path} is in use by {holder or 'another process'}") from None
+            # One whose start has failed may have removed it between the two calls.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), os.stat(self.path / LOCK)):
+                    return file
+            os.close(file)
 
-def _make(path: Path) -> None:
+    def _remove(self) -> None:
+        """What cannot be removed stays; it is in nobody's way."""
+        with suppress(OSError):
+            for entry in [entry for entry in self.path.iterdir() if _is_ours(entry)]:
+                entry.unlink()
+            for place in self._made:
+                place.rmdir()
+
+
+def _make(path: Path) -> Sequence[Path]:
     """With its entry on disk, and those of the directories above that were not there: what is synced in a directory is
-    lost with it."""
-    missing = [place for place in path.parents if not place.exists()]
+    lost with it. The directories that were not there."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
     path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     # Its own also when it is there: an earlier start may have ended right after it had made it.
-    for place in (path, *missing):
+    for place in dict.fromkeys((path, *missing)):
         # One that may not be read is not one that this process has made anything in.
         with suppress(PermissionError):
             sync(place.parent)
+    return missing
 
 
 def _make_private(path: Path) -> None:

@@ -44,10 +44,12 @@ def beside(path: Path, suffix: str) -> Path:
 
 def has_wal(path: Path) -> bool:
     """Whether there is a WAL with more than its header: SQLite replays it into whatever database is beside it."""
-    try:
-        return beside(path, "-wal").stat().st_size > WAL_HEADER_BYTES
-    except FileNotFoundError:
-        return False
+    return _size(beside(path, "-wal")) > WAL_HEADER_BYTES
+
+
+def has_journal(path: Path) -> bool:
+    """Whether there is a rollback journal with something in it, which SQLite would undo in the database beside it."""
+    return _size(beside(path, "-journal")) > 0
 
 
 def read_without_wal(path: Path) -> sqlite3.Connection:
@@ -88,6 +90,13 @@ def use_rollback_mode(path: Path) -> None:
 def use_wal_mode(path: Path) -> None:
     """Makes a database in rollback mode one in WAL mode, without a journal meanwhile. Nobody has it open."""
     _write(path, _WAL_MODE)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _write(path: Path, journal_mode: bytes) -> None:

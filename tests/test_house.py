@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queries": {"domain", "eventstore.port", "views.port"},
     "feeds": {"domain", "eventstore"},
     "publishing": {"domain", "eventstore"},
-    "sinks": {"domain", "address", "disk", "eventstore", "publishing"},
+    "sinks": {"domain", "sqlite_file", "address", "disk", "eventstore", "publishing"},
     "sinks.mongo": {"eventstore", "views.port", "views.mongo.link"},
     "rpc": {
         "logs",
@@ -62,7 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server",
     },
     "verify": {"domain", "eventstore", "views"},
-    "cli": {"address", "config", "logs", "disk", "app", "verify", "rpc.probe", "client"},
+    "restore": {"datadir", "eventstore", "views", "sinks", "sqlite_file"},
+    "cli": {"address", "config", "logs", "disk", "app", "verify", "restore", "rpc.probe", "client"},
     "__main__": {"cli"},
 }
 
@@ -76,7 +77,7 @@ ADAPTERS = {
     "sinks.http",
     "sinks.nats",
 }
-SEES_ADAPTERS = {"app", "verify"}
+SEES_ADAPTERS = {"app", "verify", "restore"}
 
 # Rooms and modules that may import generated code, and whose.
 MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from openbank.disk import create
 from openbank.eventstore.port import StoreRefused
 from openbank.sinks.documents import from_document, to_document
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
+from openbank.sqlite_file import read_only
 
 FILE = "sinks.db"
 APPLICATION_ID = 0x4F42736B
@@ -75,6 +77,22 @@ class SqliteSinkRecords:
         if self._connection is None:
             self._connection = _open(self._path)
         return work(self._connection)
+
+
+def banks(directory: Path) -> set[str]:
+    """Of which banks' sinks there are records; nothing is written. Raises RecordsUnavailable, StoreRefused."""
+    path = directory / FILE
+    if not path.exists():
+        return set()
+    try:
+        with closing(read_only(path)) as connection:
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return set()
+            _check_format(connection, path)
+            records = connection.execute("SELECT record FROM sinks").fetchall()
+    except sqlite3.Error as error:
+        raise RecordsUnavailable(f"{path}: {error}") from error
+    return {from_document(json.loads(record)).bank_id for (record,) in records}
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,26 +15,8 @@ import pytest
 from openbank.eventstore.port import NO_STREAM, StoreRefused
 from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, accept_loss, backup, check
 from openbank.verify import verify
-from tests.eventstore.conformance import some_event, some_events, whole_log
-
-WAL = f"{FILE}-wal"
-EPOCH = f"{FILE}-epoch"
-PAGE = 4_096
-
-
-async def write(directory: Path, events: int, *, clean: bool) -> None:
-    """Appends to the log in `directory`, which then is stopped, or is as a kill at that moment leaves it."""
-    os.makedirs(directory, exist_ok=True)
-    store = SqliteEventStore(directory)
-    begin = (await store.head()).position
-    for revision in range(begin, begin + events):
-        await store.append("account-1", revision, some_events(request_id=revision.to_bytes(16, "big")))
-    if clean:
-        await store.close()
-        return
-    left = contents(directory)
-    await store.close()
-    put_back(directory, left)
+from tests.eventstore.conformance import some_event, some_events
+from tests.eventstore.files import EPOCH, PAGE, WAL, contents, events_in, put_back, states_of, write
 
 
 @pytest.fixture
@@ -51,30 +33,11 @@ async def killed(stopped: Path) -> Path:
     return stopped
 
 
-def put_back(directory: Path, files: Mapping[str, bytes]) -> None:
-    for path in directory.iterdir():
-        path.unlink()
-    for name, content in files.items():
-        (directory / name).write_bytes(content)
-
-
-def contents(directory: Path) -> Mapping[str, bytes]:
-    """But for the memory that SQLite shares with other readers."""
-    return {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.endswith("-shm")}
-
-
 def assert_refused(directory: Path, why: str) -> None:
     before = contents(directory)
     with pytest.raises(StoreRefused, match=why):
         SqliteEventStore(directory)
     assert contents(directory) == before
-
-
-async def events_in(directory: Path) -> int:
-    store = SqliteEventStore(directory)
-    events = len(await whole_log(store))
-    await store.close()
-    return events
 
 
 # A WAL of another log
@@ -129,31 +92,12 @@ async def test_kills_and_checkpoints_between_them_are_no_cause_for_alarm(stopped
     assert await events_in(stopped) == 16
 
 
-async def test_a_kill_at_any_step_of_a_start_is_no_cause_for_alarm(
-    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kill_at_any_step_of_a_start_is_no_cause_for_alarm(killed: Path, tmp_path: Path) -> None:
     """Every state of the files that a start goes through, as each sync and rename leaves it."""
-    states: list[Path] = []
-
-    def keep() -> None:
-        states.append(tmp_path / f"state-{len(states)}")
-        shutil.copytree(killed, states[-1])
-
-    def kept(call: Callable[..., object]) -> Callable[..., object]:
-        def between(*arguments: object) -> object:
-            keep()
-            return call(*arguments)
-
-        return between
-
-    for name in ("fsync", "replace", "rename"):
-        monkeypatch.setattr(os, name, kept(getattr(os, name)))
-    monkeypatch.setattr(Path, "replace", lambda path, to: os.replace(path, to))
-    store = SqliteEventStore(killed)
-    keep()
+    with states_of(killed, tmp_path) as states:
+        store = SqliteEventStore(killed)
     await store.append("account-1", 15, some_events())
-    keep()
-    monkeypatch.undo()
+    states.append(shutil.copytree(killed, tmp_path / "later"))
     await store.close()
     assert len(states) > 7
     for state in states:
@@ -179,12 +123,14 @@ async def test_a_missing_log_is_not_replaced_by_a_new_one(killed: Path, traces: 
     (killed / "views.db").write_bytes(b"views")
     (killed / "sinks.db").write_bytes(b"sinks")
     put_back(killed, {name: content for name, content in contents(killed).items() if name in traces})
-    assert_refused(killed, rf"events\.db is missing, and {traces[0]} .* openbank restore --data {killed} FILE")
+    assert_refused(
+        killed, rf"events\.db is missing, but a bank's {traces[0]} is there: .*openbank restore --data {killed} FILE"
+    )
 
 
 async def test_a_log_cut_to_nothing_is_refused(killed: Path) -> None:
     (killed / FILE).write_bytes(b"")
-    assert_refused(killed, r"events\.db is empty: restore a backup: openbank restore")
+    assert_refused(killed, r"events\.db is empty; restore a backup: openbank restore")
 
 
 @pytest.mark.parametrize("size", [PAGE, 100, 50, 2 * PAGE, 12_000])

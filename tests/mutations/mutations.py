@@ -22,6 +22,7 @@ _ESDB = "openbank/eventstore/eventstoredb"
 _STORE = "tests/eventstore/test_sqlite.py"
 _FILES = "tests/eventstore/test_sqlite_files.py"
 _BACKUP = "tests/eventstore/test_sqlite_backup.py"
+_RESTORE = "tests/eventstore/test_sqlite_restore.py"
 _POWER = "tests/disk/test_power.py"
 
 MUTATIONS = (
@@ -265,7 +266,7 @@ MUTATIONS = (
     Mutation(
         "a backup is taken for the log that it was made of",
         f"{_SQLITE}/backup.py",
-        "        copy.execute(\"UPDATE meta SET value = ? WHERE name = 'store_id'\", (secrets.token_hex(16),))\n",
+        "    rename_log(path)\n",
         "",
         "tests/eventstore/test_sqlite_check.py",
     ),
@@ -324,6 +325,41 @@ MUTATIONS = (
         "            contents = examine(unfinished)\n",
         '            contents = Contents("", 0, None)\n',
         f"{_BACKUP}::test_of_a_damaged_log_there_is_no_backup",
+    ),
+    Mutation(
+        "a restore takes a backup that is not whole",
+        f"{_SQLITE}/restore.py",
+        "        contents = examine(ready)\n",
+        '        contents = Contents("", 0, None)\n',
+        f"{_RESTORE}::test_what_is_no_backup_is_refused_and_nothing_is_changed",
+    ),
+    Mutation(
+        "a restore replaces the log before the one before is kept",
+        f"{_SQLITE}/restore.py",
+        "            _keep(directory, directory / todo.kept, todo.moved, todo.copied)\n",
+        "            pass\n",
+        f"{_RESTORE}::test_a_crashed_log_is_replaced_and_kept",
+    ),
+    Mutation(
+        "a restore that was killed is not finished",
+        f"{_SQLITE}/store.py",
+        "        finish_restore(directory)\n",
+        "",
+        f"{_RESTORE}::test_a_kill_at_any_moment_leaves_the_log_before_or_the_backup",
+    ),
+    Mutation(
+        "the same backup restored twice is one log",
+        f"{_SQLITE}/restore.py",
+        "        rename_log(ready)\n",
+        "",
+        f"{_RESTORE}::test_each_restore_of_a_backup_is_a_log_of_its_own",
+    ),
+    Mutation(
+        "a start that fails leaves files in a new directory",
+        "openbank/datadir.py",
+        "            self._remove()\n",
+        "            pass\n",
+        "tests/rpc/test_start.py::test_a_start_that_fails_leaves_nothing_in_a_new_directory",
     ),
     Mutation(
         "a snapshot of another history is gone on with",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -52,13 +53,40 @@ async def test_a_busy_port_is_one_line(tmp_path: Path) -> None:
     assert err == f"openbank: cannot listen on {address}: Address already in use\n"
 
 
-async def test_a_busy_port_leaves_the_directory_free(server: Server, tmp_path: Path) -> None:
-    other = tmp_path / "other"
+@pytest.mark.parametrize("there", [None, [], ["notes"]])
+async def test_a_start_that_fails_leaves_nothing_in_a_new_directory(
+    server: Server, tmp_path: Path, there: list[str] | None
+) -> None:
+    other = tmp_path / "some" / "other"
+    if there is not None:
+        os.makedirs(other)
+    for name in there or ():
+        (other / name).touch()
     with pytest.raises(CannotListen, match=re.escape(server.address)):
         async with serving(Settings(listen=server.address, data=other)):
             pass
+    assert ("some" in os.listdir(tmp_path)) == (there is not None)
+    if there is not None:
+        assert os.listdir(other) == there
+
+
+async def test_a_start_that_fails_takes_nothing_from_a_bank(server: Server, tmp_path: Path) -> None:
+    other = tmp_path / "other"
     async with serving(Settings(listen="127.0.0.1:0", data=other)):
         pass
+    with pytest.raises(CannotListen, match=re.escape(server.address)):
+        async with serving(Settings(listen=server.address, data=other)):
+            pass
+    assert {"events.db", "views.db", "lock"} <= set(os.listdir(other))
+    async with serving(Settings(listen="127.0.0.1:0", data=other)):
+        pass
+
+
+async def test_a_bank_that_fails_while_it_serves_keeps_its_directory(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with serving(Settings(listen="127.0.0.1:0", data=tmp_path / "data")):
+            raise ZeroDivisionError
+    assert "events.db" in os.listdir(tmp_path / "data")
 
 
 async def test_a_second_bank_on_the_same_directory_is_told_who_has_it(server: Server, settings: Settings) -> None:

@@ -48,6 +48,45 @@ async def test_a_backup_made_under_writes_is_a_bank_of_its_own(process: ServerPr
         assert (await bank.deposit(account_id, "1")).account.revision == len(events) + 1
 
 
+async def test_a_backup_is_restored_over_a_bank_that_was_killed(process: ServerProcess, tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy.db"
+    async with Caller(process.address) as bank:
+        account_id = (await bank.open()).account.account_id
+        for _ in range(5):
+            paid = await bank.deposit(account_id, "10")
+        await run_openbank("backup", str(copy), "--data", str(data))
+        for _ in range(3):
+            await bank.deposit(account_id, "10")
+        code, _, err = await run_openbank("restore", str(copy), "--data", str(data))
+        assert (code, err.count("\n")) == (2, 1)
+        assert "is in use by process" in err
+    await process.kill()
+
+    # Moved over the log, it would get the log's WAL, and is saved from it.
+    moved = shutil.copy(copy, tmp_path / "moved.db")
+    os.rename(data / "events.db", tmp_path / "log.db")
+    os.rename(moved, data / "events.db")
+    code, _, err = await run_openbank("serve", "--data", str(data), "--listen", "127.0.0.1:0")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"restore from it or from a backup: openbank restore --data {data} FILE" in err
+
+    os.rename(tmp_path / "log.db", data / "events.db")
+    code, out, err = await run_openbank("restore", str(copy), "--data", str(data))
+    assert (code, err) == (0, "")
+    first, second = out.splitlines()
+    assert f"{data} has the 8 events of {copy}, the last of " in first
+    assert f"what was there before is in {data}/before-restore-" in second
+    await process.start()
+    async with Caller(process.address) as bank:
+        request = accounts.GetAccountRequest(account_id=account_id, consistency_token=paid.consistency_token)
+        assert (await bank.accounts.GetAccount(request)).account.revision == 6
+        assert (await bank.deposit(account_id, "10")).account.revision == 7
+    await process.stop()
+    for directory in (data, second.rpartition(" ")[2]):
+        code, out, _ = await run_openbank("verify", "--data", str(directory))
+        assert (code, out.splitlines()[-1]) == (0, "no fault")
+
+
 async def test_a_token_from_after_the_backup_is_out_of_range_in_the_restored_bank(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -1,14 +1,27 @@
 """The embedded event store: one SQLite file, one process.
 
 `store` is the port, `writer` and `reader` are the two uses of its one connection, `wal` makes durable what was
-committed, `check` tells at the start what was lost, `rows` is an event as the file has it, `schema` the file itself,
-`log_file` the log as `verify` reads it.
+committed, `rows` is an event as the file has it, `schema` the file itself. `location`, `epoch`, `check`, `indexes` and
+`mark` see to it that a start finds what the last one left. `backup`, `restore` and `whole` are for copies of the file,
+`log_file` is the log as `verify` reads it.
 """
 
 from openbank.eventstore.sqlite.backup import backup
 from openbank.eventstore.sqlite.check import accept_loss
 from openbank.eventstore.sqlite.log_file import LogFile
-from openbank.eventstore.sqlite.schema import FILE
+from openbank.eventstore.sqlite.restore import Prepared, prepare_restore
+from openbank.eventstore.sqlite.schema import FILE, lock
 from openbank.eventstore.sqlite.store import SqliteEventStore
+from openbank.eventstore.sqlite.whole import Contents
 
-__all__ = ["FILE", "LogFile", "SqliteEventStore", "accept_loss", "backup"]
+__all__ = [
+    "FILE",
+    "Contents",
+    "LogFile",
+    "Prepared",
+    "SqliteEventStore",
+    "accept_loss",
+    "backup",
+    "lock",
+    "prepare_restore",
+]

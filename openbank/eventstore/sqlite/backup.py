@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +13,7 @@ from openbank.disk import PRIVATE_FILE, sync
 from openbank.eventstore.port import StoreRefused
 from openbank.eventstore.sqlite.epoch import check_wal
 from openbank.eventstore.sqlite.location import find_log
-from openbank.eventstore.sqlite.schema import FILE
+from openbank.eventstore.sqlite.schema import FILE, rename_log
 from openbank.eventstore.sqlite.whole import Contents, examine
 from openbank.sqlite_file import SIDE_FILES, read_only, use_rollback_mode
 
@@ -98,23 +97,16 @@ def _remove_side_files(path: Path) -> None:
 
 
 def _copy(source_path: Path, path: Path) -> None:
-    with closing(read_only(source_path)) as source, closing(_unjournaled(path)) as copy:
+    with closing(read_only(source_path)) as source, closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        # What is not finished need not survive, and is synced as a whole in the end.
+        copy.execute("PRAGMA journal_mode = OFF")
+        copy.execute("PRAGMA synchronous = OFF")
         # One snapshot for all steps, or every commit between two of them would start the copy over.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
         source.backup(copy, pages=STEP_PAGES, progress=_let_signals_in)
     use_rollback_mode(path)
-    with closing(_unjournaled(path)) as copy:
-        # A log of its own from here on: put back, it is not the log whose views and mark may be further than it is.
-        copy.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
-
-
-def _unjournaled(path: Path) -> sqlite3.Connection:
-    """What is not finished need not survive, and is synced as a whole in the end."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    return connection
+    rename_log(path)
 
 
 def _let_signals_in(*_: int) -> None:

@@ -20,6 +20,7 @@ from openbank.eventstore.sqlite.indexes import fault_in_indexes, fault_in_tail
 from openbank.eventstore.sqlite.location import find_log, how_to_restore
 from openbank.eventstore.sqlite.mark import Mark, read_mark
 from openbank.eventstore.sqlite.reader import Reader
+from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.rows import checksum
 from openbank.eventstore.sqlite.schema import FILE, check_format, check_size, lock, open_log
 from openbank.sqlite_file import has_wal, read_only, read_without_wal
@@ -122,6 +123,7 @@ def accept_loss(directory: Path) -> int:
     Raises FileNotFoundError without a log; StoreRefused for one that is not this version's, and for one that is
     damaged: the next start would find that again.
     """
+    finish_restore(directory)
     path = find_log(directory)
     if path is None:
         raise FileNotFoundError(f"{directory / FILE} is not there")

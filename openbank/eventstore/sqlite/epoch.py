@@ -60,6 +60,11 @@ def settle(path: Path, epoch: str) -> None:
     _note(path, [epoch])
 
 
+def forget(connection: sqlite3.Connection) -> None:
+    """No WAL belongs to this database: it is a copy."""
+    connection.execute("DELETE FROM meta WHERE name = ?", (_ROW,))
+
+
 def epoch_of(path: Path) -> str | None:
     """That of the database at `path` without its WAL; None where it cannot be read, as in the middle of a checkpoint.
 

@@ -12,6 +12,8 @@ from openbank.eventstore.sqlite.schema import FILE
 
 TRACES = ("clean-stop", f"{FILE}-wal", f"{FILE}-journal", f"{FILE}{SUFFIX}", "views.db", "sinks.db")
 """Files of a bank that has been served from the directory."""
+PENDING = f"{FILE}.restore"
+"""What a restore has left to do, while there is something."""
 
 
 def find_log(directory: Path) -> Path | None:
@@ -20,16 +22,22 @@ def find_log(directory: Path) -> Path | None:
     Raises StoreRefused for anything else than a file that can be read, and where only the log is missing.
     """
     path = directory / FILE
+    if (directory / PENDING).exists():
+        raise StoreRefused(
+            f"a restore into {directory} has not finished: start the bank, or run openbank restore again"
+        )
     if not os.path.lexists(path):
         traces = [name for name in TRACES if _has_content(directory / name)]
         if traces:
             raise StoreRefused(
-                f"{path} is missing, and {', '.join(traces)} of the bank that was served from there"
-                f" {'is' if len(traces) == 1 else 'are'} not: {how_to_restore(directory)};"
-                " for a new bank, take another directory"
+                f"{path} is missing, but a bank's {', '.join(traces)} {'is' if len(traces) == 1 else 'are'} there:"
+                f" {how_to_restore(directory)}; for a new bank, use another directory"
             )
         return None
-    check_file(path)
+    try:
+        check_file(path)
+    except StoreRefused as error:
+        raise StoreRefused(f"{error}; {how_to_restore(directory)}") from error
     return path.resolve()
 
 
@@ -47,7 +55,7 @@ def check_file(path: Path) -> None:
     except OSError as error:
         raise StoreRefused(f"{path} can't be read: {error.strerror}") from error
     if not file.st_size:
-        raise StoreRefused(f"{path} is empty: {how_to_restore(path.parent)}; if the bank is a new one, remove the file")
+        raise StoreRefused(f"{path} is empty")
 
 
 def how_to_restore(directory: Path) -> str:

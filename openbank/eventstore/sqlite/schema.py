@@ -149,6 +149,17 @@ def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connecti
     return connection
 
 
+def rename_log(path: Path) -> None:
+    """Makes a copy of a log a log of its own, with a new store id: views, mark, epoch and tokens of the other are not
+    of this one. For a file in rollback mode that nobody else uses, and that is synced afterwards.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
+        epoch.forget(connection)
+
+
 def check_format(connection: sqlite3.Connection, path: Path) -> None:
     """Raises StoreRefused for what is not a log of this version's, and for a log without its tables."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]

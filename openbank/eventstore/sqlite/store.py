@@ -30,6 +30,7 @@ from openbank.eventstore.sqlite.check import check_start
 from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.mark import note_stop
 from openbank.eventstore.sqlite.reader import Reader
+from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.schema import UNFINISHED, create_log, lock, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
@@ -73,6 +74,7 @@ class SqliteEventStore:
         log. `sync_failed` is called where the disk fails to keep what it was given, and is not to return into a process
         that goes on. Raises StoreRefused for a file that is not this version's, is of another bank, or has lost events.
         """
+        finish_restore(directory)
         path = find_log(directory) or create_log(directory, bank_id, copying)
         self._lock = lock(path)
         try:
