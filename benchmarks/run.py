@@ -17,6 +17,7 @@ from benchmarks.feeds.rows import rows as feeds
 from benchmarks.measure import Measure
 from benchmarks.servers import ROOT
 from benchmarks.serving import Bench
+from benchmarks.stalls.rows import rows as stalls
 
 SERVING: Sequence[Callable[[Bench], Sequence[Measure]]] = (
     serving.deposits,
@@ -50,6 +51,7 @@ def _measure(scratch: Path, rounds: int, seconds: float) -> list[Measure]:
             measures += _told(rows(bench))
     measures += _told(long_log.rows(scratch, rounds, seconds))
     measures += _told(feeds(scratch, rounds, seconds))
+    measures += _told(stalls(scratch, rounds, seconds))
     measures += _told([soak.row()])
     return measures
 

@@ -1,0 +1,114 @@
+"""A row for each trouble. A bank with 1,000,000 events, started for each of them; a process beside it checks health."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+
+from benchmarks import history, servers
+from benchmarks.measure import Measure, median
+from benchmarks.seed import register
+from benchmarks.servers import ServerProcess
+from benchmarks.stalls import troubles
+from benchmarks.stalls.pulse import Pulse
+from benchmarks.stalls.troubles import Scene, Trouble
+from openbank.views.sqlite import FILE as VIEWS
+
+STALL_MS_MAX = 100
+PERSONS = 1_000
+UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+
+
+class Row(NamedTuple):
+    during: str
+    trouble: Trouble
+    rebuild: bool = False
+    """Whether the views are made anew meanwhile."""
+    unread: bool = False
+    """Whether nobody reads the server's log."""
+
+
+IDLE = Row("nothing happens", troubles.nothing)
+ROWS = (
+    Row("64 deposits are in flight", troubles.deposits),
+    Row("16 deposits with 1 MB of unknown fields are in flight", troubles.unknown_fields),
+    Row("16 deposits with 8,000 unknown fields are in flight", troubles.unknown_fields_within_the_limit),
+    Row("16 deposits with a description of 1 MB are in flight", troubles.long_descriptions),
+    Row("1,000 reads wait for views that are being rebuilt", troubles.waiting_reads, rebuild=True),
+    Row("100 replays at once ask for revision 100,001", troubles.replays),
+    Row("32 pages of 1,000 items are in flight", troubles.full_pages),
+    Row("16 watches with 2,000 ids are being opened", troubles.full_filters),
+    Row("8 watches are being opened at a time", troubles.starts_at_a_time),
+    Row("8 watches are being opened at a time, views being rebuilt", troubles.starts_at_a_time, rebuild=True),
+    Row("nobody reads standard error", troubles.reads, unread=True),
+    Row("another process holds the lock of events.db", troubles.locked_events),
+    Row("another process holds the lock of views.db", troubles.locked_views),
+)
+
+
+def rows(scratch: Path, rounds: int, seconds: float, only: str = "") -> list[Measure]:
+    data = scratch / "stalls"
+    if not data.exists():
+        history.write(data)
+        with servers.bank(data) as bank:
+            asyncio.run(_register(bank.address))
+    chosen = [row for row in ROWS if only in row.during]
+    found: dict[Row, list[Pulse]] = {row: [] for row in (IDLE, *chosen)}
+    for _ in range(rounds):
+        for row, pulses in found.items():
+            pulses.append(_pulse(data, row, seconds))
+    idle = median([pulse.stall_ms for pulse in found.pop(IDLE)])
+    return [_measure(row, pulses, idle) for row, pulses in found.items()]
+
+
+def _measure(row: Row, pulses: Sequence[Pulse], idle_ms: float) -> Measure:
+    worked = median([pulse.worked_ms for pulse in pulses])
+    note = f"of which the server worked {worked:.0f} ms; {idle_ms:.0f} ms while nothing happens"
+    stalls = [pulse.stall_ms for pulse in pulses]
+    name = f"worst stall of a health check while {row.during}"
+    return Measure(name, stalls, STALL_MS_MAX, note, at_most=True, unit="ms")
+
+
+async def _register(address: str) -> None:
+    """For pages of persons."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        for start in range(0, PERSONS, 100):
+            await asyncio.gather(*[register(channel, number) for number in range(start, start + 100)])
+
+
+def _pulse(data: Path, row: Row, seconds: float) -> Pulse:
+    if row.rebuild:
+        for file in data.glob(f"{VIEWS}*"):
+            file.unlink()
+    with _bank(data, row.unread) as bank, Pulse(bank) as pulse:
+        asyncio.run(_make(row.trouble, bank.address, data, seconds))
+    return pulse
+
+
+async def _make(trouble: Trouble, address: str, data: Path, seconds: float) -> None:
+    async with grpc.aio.insecure_channel(address, options=UNLIMITED) as channel:
+        await trouble(Scene(channel, data, seconds))
+
+
+@contextmanager
+def _bank(data: Path, unread: bool) -> Iterator[ServerProcess]:
+    log = data.with_name(f"{data.name}.log")
+    if not unread:
+        with servers.bank(data) as bank:
+            yield bank
+        return
+    log.unlink(missing_ok=True)
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with servers.bank(data) as bank:
+            yield bank
+    finally:
+        os.close(reader)
+        log.unlink()
