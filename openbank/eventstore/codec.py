@@ -79,7 +79,7 @@ def decode(type_name: str, data: bytes, aggregate_id: str) -> DomainEvent:
     try:
         return codec.decode(codec.message.FromString(data), aggregate_id)
     except (DecodeError, ValueError) as error:
-        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from error
+        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from None
 
 
 def to_json(type_name: str, data: bytes) -> bytes:
@@ -92,7 +92,7 @@ def from_json(type_name: str, json: bytes) -> bytes:
     try:
         message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError) as error:
-        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from error
+        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from None
     return message.SerializeToString(deterministic=True)
 
 
@@ -101,7 +101,7 @@ def from_whole_json(type_name: str, json: bytes) -> bytes:
     try:
         message = json_format.Parse(json, _message(type_name)())
     except (json_format.ParseError, ValueError) as error:
-        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from error
+        raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from None
     return message.SerializeToString(deterministic=True)
 
 

@@ -129,6 +129,7 @@ class Desk:
         StoreUnavailable.
         """
         self._address(name)
+        _held(name, (await self._load(name)).record, aggregate)
         last = await last_revision(self._store, aggregate)
 
         def skip_all(held: Parked) -> Parked:

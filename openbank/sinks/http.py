@@ -16,7 +16,7 @@ from importlib.metadata import version
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.address import BATCHED, SinkAddress
 from openbank.sinks.encoding import encode
-from openbank.sinks.http_client import HttpClient, NoAnswer
+from openbank.sinks.http_client import HttpClient, NoAnswer, NotConnected
 from openbank.sinks.transport import Accepted, Answer, Later, Refused, cannot_connect
 
 BATCH_EVENTS_MAX = 100
@@ -46,6 +46,8 @@ class HttpTransport:
             answer = await self._client.post(message.headers, message.body)
         except NoAnswer as error:
             return Later(str(error))
+        except NotConnected as error:
+            return Later(str(error), reached=False)
         except TimeoutError:
             return Later(f"no answer within {self._timeout_seconds:g} s")
         except OSError as error:

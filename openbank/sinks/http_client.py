@@ -35,6 +35,10 @@ class NoAnswer(Exception):
     """The request may have arrived; no answer did. The message says why, and holds nothing that the receiver sent."""
 
 
+class NotConnected(Exception):
+    """There was no connection in time, so that the receiver has seen nothing."""
+
+
 class Answer(NamedTuple):
     status: int
     retry_after: tuple[str, ...]
@@ -54,15 +58,14 @@ class HttpClient:
         self._kept: list[_Connection] = []
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Raises TimeoutError, OSError if it cannot connect, and NoAnswer."""
+        """Raises NotConnected, OSError if it cannot connect, NoAnswer, and TimeoutError if no answer came in time."""
         lines = {**self._headers, **headers, "content-length": str(len(body))}
         request = h11.Request(
             method="POST", target=self._target, headers=[(name.encode(), line.encode()) for name, line in lines.items()]
         )
         until = asyncio.get_running_loop().time() + self._timeout_seconds
         try:
-            async with asyncio.timeout_at(until):
-                connection, answer = await self._ask(request, body)
+            connection, answer = await self._ask(request, body, until)
         except TimeoutError:
             # What swallowed one connection may have swallowed them all.
             self._drop_kept()
@@ -75,16 +78,16 @@ class HttpClient:
     async def close(self) -> None:
         self._drop_kept()
 
-    async def _ask(self, request: h11.Request, body: bytes) -> tuple[_Connection, Answer]:
+    async def _ask(self, request: h11.Request, body: bytes, until: float) -> tuple[_Connection, Answer]:
         kept = self._take()
         if kept is not None:
             try:
-                return kept, await kept.ask(request, body)
+                return kept, await kept.ask(request, body, until)
             except NoAnswer:
                 # The receiver may have closed it before the request came, as it may any idle connection.
                 self._drop_kept()
-        new = await self._connect()
-        return new, await new.ask(request, body)
+        new = await self._connect(until)
+        return new, await new.ask(request, body, until)
 
     def _take(self) -> _Connection | None:
         while self._kept:
@@ -98,7 +101,14 @@ class HttpClient:
             connection.abort()
         self._kept.clear()
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self, until: float) -> _Connection:
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._open()
+        except TimeoutError:
+            raise NotConnected(f"cannot connect within {self._timeout_seconds:g} s") from None
+
+    async def _open(self) -> _Connection:
         loop = asyncio.get_running_loop()
         infos = await loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
         connected = await start_connection(infos, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=loop)
@@ -130,8 +140,8 @@ class _Connection(asyncio.Protocol):
         """Whether it can take a request, as far as is known here."""
         return self._transport is not None and not self._transport.is_closing() and self._end is None
 
-    async def ask(self, request: h11.Request, body: bytes) -> Answer:
-        """Raises NoAnswer. The connection is closed if it raises, or is cancelled."""
+    async def ask(self, request: h11.Request, body: bytes, until: float) -> Answer:
+        """Raises NoAnswer, TimeoutError. The connection is closed if it raises, or is cancelled."""
         loop = asyncio.get_running_loop()
         if self._closing is not None:
             self._closing.cancel()
@@ -141,7 +151,8 @@ class _Connection(asyncio.Protocol):
         parts = (request, h11.Data(data=body), h11.EndOfMessage())
         self._transport.write(b"".join(self._http.send(part) or b"" for part in parts))
         try:
-            return await self._answer
+            async with asyncio.timeout_at(until):
+                return await self._answer
         except BaseException:
             self.abort()
             raise

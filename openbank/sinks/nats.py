@@ -68,7 +68,8 @@ class NatsTransport:
         except TimeoutError:
             # The connection may be half open, which looks like a server that is slow: the next try has a new one.
             self._drop(connection)
-            return Later(f"no answer within {self._timeout_seconds:g} s", reached=connection is not None)
+            what = "cannot connect" if connection is None else "no answer"
+            return Later(f"{what} within {self._timeout_seconds:g} s", reached=connection is not None)
         except OSError as error:
             return cannot_connect(error, self._server.host)
         except nats.errors.Error as error:

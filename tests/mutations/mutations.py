@@ -637,8 +637,8 @@ MUTATIONS = (
     Mutation(
         "a NATS connection on which no answer came is used again",
         "openbank/sinks/nats.py",
-        "            self._drop(connection)\n            return Later(",
-        "            return Later(",
+        "            self._drop(connection)\n            what = ",
+        "            what = ",
         "tests/sinks/test_nats.py",
     ),
     Mutation(

@@ -240,6 +240,17 @@ async def test_what_is_wrong_with_tls_is_said(tmp_path: Path) -> None:
     assert answer == Later("cannot connect: the certificate is not trusted: self-signed certificate", reached=False)
 
 
+async def test_a_receiver_that_says_nothing_to_a_greeting_of_tls_is_given_up_in_time() -> None:
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with talking(silent) as at:
+        transport = HttpTransport(parse(f"https://{at}/"), TIMEOUT_SECONDS)
+        answer = await asyncio.wait_for(transport.send(await some_cloud_events(1)), 2)
+        assert answer == Later(f"cannot connect within {TIMEOUT_SECONDS:g} s", reached=False)
+        await transport.close()
+
+
 async def test_a_receiver_without_tls_at_https_is_said() -> None:
     async with talking(answering(OK)) as at:
         transport = HttpTransport(parse(f"https://{at}/"), TIMEOUT_SECONDS)
