@@ -23,6 +23,8 @@ ANSWERS_MAX = 3
 """Of a watch, which is left then."""
 QUIET_SECONDS = 0.02
 """A watch that has nothing more for so long is left."""
+LARGE_PART = 0.01
+"""Of the calls, how many have a request of up to 1 MiB that is refused: for its size, or for what is in it."""
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -84,6 +86,8 @@ class Calls:
         if kind < 0.182:
             filler = bytes(self._random.choice((2**20 - 10, 2**20, 2**20 + 1, 5 * 2**20)))
             return call._replace(requests=[call.requests[0] + b"\x7a" + filler])
+        if kind < 0.182 + LARGE_PART and not method.many_requests:
+            return call._replace(requests=[self._messages.large(method.descriptor)])
         return call
 
     def _metadata(self) -> Metadata:

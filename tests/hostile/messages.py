@@ -85,6 +85,22 @@ class Messages:
             raw = self._random.choice(self._damages)(raw, method.input_type)
         return raw
 
+    def large(self, method: MethodDescriptor) -> bytes:
+        """Too large for its method, or nearly: one long text, thousands of values, thousands of unknown fields."""
+        size = self._random.choice((15_000, 16 << 10, 100_000, 390_000, 1_000_000, (1 << 20) - 1_000))
+        numbers = [one.number for one in method.input_type.fields if one.message_type is None] or [1]
+        number = self._random.choice(numbers)
+        some = self._random.choice(
+            (
+                field(number, b"x" * size),
+                field(number, b"x" * 60) * (size // 62),
+                field(number, b"") * (size // 2),
+                (tag(15, VARINT) + varint(1)) * (size // 2),
+                b"".join(tag(1_000 + one, VARINT) + varint(1) for one in range(size // 4)),
+            )
+        )
+        return some[:size]
+
     def _message(self, descriptor: Descriptor, wrong: float, depth: int) -> bytes:
         chosen = [one for one in descriptor.fields if self._random.random() > wrong / 3]
         for oneof in descriptor.oneofs:

@@ -33,6 +33,8 @@ GROWTH_BYTES_MAX = 32 << 20
 """What the server has at its least in the last part of the inputs, above what it had at its most in the warm-up."""
 CONNECTION_BYTES = 20 << 10
 """More for each hostile connection, which is what gRPC's core does not give back: docs/hostile-input.md."""
+LARGE_BYTES = 15_000
+"""From this size on a request is large."""
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 FLAGS = ("--cached-aggregates", "200", "--ring-events", "1000")
 """Small, so that what is kept in memory on purpose is there before memory is first looked at."""
@@ -46,6 +48,8 @@ class Figures:
         self.memory: list[tuple[int, int]] = []
         """Resident bytes of the server, after so many inputs."""
         self.seconds = 0.0
+        self.large = self.large_bytes = 0
+        """Calls with a request that is large, and their bytes together."""
 
     def growth(self, inputs: int) -> tuple[int, int]:
         """The most that the server had in the warm-up, and the least that it had in the last part."""
@@ -58,7 +62,8 @@ class Figures:
         before, after = (size / (1 << 20) for size in self.growth(self.memory[-1][0]))
         lines = [f"{number:>9,}  {outcome}" for outcome, number in self.outcomes.most_common()]
         memory = f"memory of the server at most {before:.0f} MiB in the warm-up, and {after:.0f} MiB or more at the end"
-        return "\n".join([*lines, f"{sent:,} answers in {self.seconds:.0f} s; {memory}"])
+        large = f"{self.large:,} requests of {LARGE_BYTES:,} bytes or more, {self.large_bytes >> 20:,} MiB together"
+        return "\n".join([*lines, large, f"{sent:,} answers in {self.seconds:.0f} s; {memory}"])
 
 
 async def run(inputs: int, seed: int, directory: Path, say: Callable[[str], None]) -> Figures:
@@ -121,7 +126,11 @@ class _Run:
 
     async def _input(self, channel: Any) -> None:
         if self._random.random() >= CONNECTIONS_PART:
-            self._figures.outcomes[await self._calls.send(channel, self._calls.make())] += 1
+            call = self._calls.make()
+            self._figures.outcomes[await self._calls.send(channel, call)] += 1
+            if (size := sum(map(len, call.requests))) >= LARGE_BYTES:
+                self._figures.large += 1
+                self._figures.large_bytes += size
             return
         kind, sent = self._connections.make()
         self._played += 1

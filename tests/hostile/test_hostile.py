@@ -38,6 +38,9 @@ async def test_twenty_thousand_inputs_leave_no_mark(tmp_path: Path) -> None:
     # A run that came no further than the first check of each call would prove little.
     for far in ("OK", "REVISION_MISMATCH", "ACCOUNT_ALREADY_EXISTS", "UNKNOWN_FIELD", "MALFORMED_REQUEST"):
         assert figures.outcomes[far] > 50
+    # Nor would one whose requests were all small say much of the memory that refused ones leave.
+    assert figures.outcomes["REQUEST_TOO_LARGE"] > 50
+    assert figures.large_bytes > 50 << 20
 
 
 async def test_a_bank_serves_on_after_floods_of_streams(process: ServerProcess) -> None:
