@@ -160,17 +160,15 @@ async def _open_stores(
         return embedded, views
     views = await _open_views(settings)
     stack.push_async_callback(views.close)
-    # Of the views, only those that hold every event by its request id can serve as an index of them.
-    index = None if isinstance(views, SqliteViews) else views
     wait = settings.store_wait_seconds
-    store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, request_index=index)
+    store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, request_index=views)
     stack.push_async_callback(store.close)
     return store, views
 
 
 async def _open_views(settings: Settings) -> SqliteViews | MongoViews:
     if is_embedded(settings.views):
-        return SqliteViews(settings.data.resolve())
+        return SqliteViews(settings.data.resolve(), index_requests=not is_embedded(settings.event_store))
     # Late: its driver takes as long to load as nearly all of the bank, and 9 MB, which an embedded bank need not have.
     from openbank.views.mongo import MongoViews
 

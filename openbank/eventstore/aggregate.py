@@ -166,7 +166,8 @@ class Aggregate(Generic[State]):
             else:
                 # What is in the stream stays there. The rest is decided on what another process may have added.
                 _answer(*_replays(batch, decided))
-                self._tip, current = await self._history.onward(self._tip), True
+                if _still_there(batch):
+                    self._tip, current = await self._history.onward(self._tip), True
 
     async def _known(self, batch: Sequence[_Waiting[State]], tip: Tip[State]) -> dict[bytes, Known]:
         """Which requests of `batch` are in the stream."""

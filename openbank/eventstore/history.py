@@ -18,6 +18,8 @@ from openbank.eventstore.port import NO_STREAM, EventStore, RecordedEvent, Snaps
 SNAPSHOT_EVENTS = 16
 """Events between two snapshots of an aggregate. Fewer would take more room, more would take longer to fold: reading
 16 events takes about as long as a third of a deposit."""
+NEAR = SNAPSHOT_EVENTS + 1
+"""Events read beside a snapshot, or before one is asked for: the newest one lies among them, or a write is behind."""
 PAGE = 1_000
 
 State = TypeVar("State")
@@ -57,9 +59,14 @@ class History(Generic[State]):
         """The revision of the last snapshot before the tip."""
         self._rebuilding: asyncio.Lock | None = None
 
+    @property
+    def _is_far(self) -> bool:
+        """Whether a read is a round trip, which costs more than some events that nobody needs."""
+        return not self._store.sole_writer and self._subject.kind.snapshots is not None
+
     async def newest(self) -> Tip[State]:
         """The aggregate as it is."""
-        tip, self._kept_at, _ = await self._fold_from(await self._start(None), None)
+        tip, self._kept_at, _ = await (self._fold_end() if self._is_far else self._fold_from(await self._start(None)))
         return tip
 
     async def onward(self, tip: Tip[State]) -> Tip[State]:
@@ -69,7 +76,15 @@ class History(Generic[State]):
 
     async def at(self, revision: int) -> Moment[State]:
         """The aggregate right after its event with this revision, which the stream has."""
-        start = await self._start(revision)
+        if revision <= SNAPSHOT_EVENTS:
+            start: _Start[State] = _Start(BEFORE_FIRST)
+        elif self._is_far:
+            near = self._store.read_stream(self._subject.stream, max(NO_STREAM, revision - NEAR), min(revision, NEAR))
+            start, page = await asyncio.gather(self._start(revision), near)
+            if folded := self._fold_within(start, page):
+                return self._moment(folded, revision)
+        else:
+            start = await self._start(revision)
         if revision - start.tip.revision <= PAGE:
             return self._moment(await self._fold_from(start, revision), revision)
         # Written before all snapshots were kept. The first to come here makes the missing ones, for all who wait.
@@ -93,7 +108,23 @@ class History(Generic[State]):
                 return _Start(Tip(resource, found.revision), found.event_id)
         return _Start(BEFORE_FIRST)
 
-    async def _fold_from(self, start: _Start[State], through: int | None) -> _Folded[State]:
+    async def _fold_end(self) -> _Folded[State]:
+        """To the end of the stream, which is read first: most need no snapshot, or one that lies so near."""
+        end = await self._store.read_end(self._subject.stream, NEAR)
+        if not end or end[0].revision == 1:
+            return self._fold_page(_Folded(BEFORE_FIRST, NO_STREAM), end)
+        start = await self._start(None)
+        return self._fold_within(start, end) or await self._fold_from(start)
+
+    def _fold_within(self, start: _Start[State], page: Sequence[RecordedEvent]) -> _Folded[State] | None:
+        """Through `page`, if the event to start after is in it."""
+        tip, event_id = start
+        number = tip.revision - page[0].revision if page else -1
+        if not 0 <= number < len(page) or page[number].id != event_id:
+            return None
+        return self._fold_page(_Folded(tip, tip.revision, page[number]), page[number + 1 :])
+
+    async def _fold_from(self, start: _Start[State], through: int | None = None) -> _Folded[State]:
         tip, event_id = start
         if not event_id:
             return await self._fold_on(_Folded(tip, NO_STREAM), through)

@@ -171,6 +171,10 @@ class EventStore(Protocol):
         """Up to `limit` events of a stream after the revision `after`, in order; empty past the end or without one."""
         ...
 
+    async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
+        """The last `limit` events of a stream, in order; empty without one."""
+        ...
+
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         """The newest snapshot of a stream, up to the revision `through` where one is given; None without one.
 

@@ -16,6 +16,9 @@ class Indexed(NamedTuple):
 
 
 class RequestIndex(Protocol):
+    shared: bool
+    """Whether it is on a server, so that asking it takes round trips."""
+
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
         """Raises whatever it likes while it is away: the store then reads the stream instead."""
         ...

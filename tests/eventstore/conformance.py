@@ -29,6 +29,7 @@ from openbank.eventstore.port import (
     Metadata,
     NewEvent,
     RecordedEvent,
+    Snapshot,
     StoreUnavailable,
     WrongExpectedRevision,
 )
@@ -247,6 +248,26 @@ class EventStoreConformance:
             await store.append(name, NO_STREAM, some_events())
         for name in names:
             assert [event.stream for event in await store.read_stream(name)] == [name]
+
+    async def test_the_end_of_a_stream_is_read(self, store: EventStore) -> None:
+        assert list(await store.read_end("account-1", 3)) == []
+        await store.append("account-1", NO_STREAM, some_events(5))
+        assert [event.revision for event in await store.read_end("account-1", 3)] == [3, 4, 5]
+        assert await store.read_end("account-1", 10) == await store.read_stream("account-1")
+
+    # Snapshots
+
+    async def test_the_newest_snapshot_up_to_a_revision_is_found(self, store: EventStore) -> None:
+        await store.append("account-1", NO_STREAM, some_events(100))
+        kept = [Snapshot(revision, os.urandom(16), b"%d" % revision) for revision in (16, 32, 50, 66, 99)]
+        assert await store.snapshot("account-1") is None
+        for snapshot in kept:
+            store.keep_snapshot("account-1", snapshot)
+        for through, wanted in ((15, None), (16, 0), (49, 1), (50, 2), (65, 2), (66, 3), (98, 3), (99, 4), (100, 4)):
+            found = await store.snapshot("account-1", through)
+            assert found == (None if wanted is None else kept[wanted])
+        assert await store.snapshot("account-1") == kept[-1]
+        assert await store.snapshot("account-2") is None
 
     # Requests
 

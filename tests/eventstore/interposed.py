@@ -118,6 +118,11 @@ class InterposedStore:
         await self._read_gate.wait()
         return await self._store.read_stream(stream, after, limit)
 
+    async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
+        await self._live()
+        await self._read_gate.wait()
+        return await self._store.read_end(stream, limit)
+
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         await self._live()
         return await self._store.snapshot(stream, through)

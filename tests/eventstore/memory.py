@@ -86,6 +86,10 @@ class MemoryStore:
         self._check()
         return self._streams.get(stream, [])[after : after + limit]
 
+    async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
+        self._check()
+        return self._streams.get(stream, [])[-limit:]
+
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         kept = [one for one in self._snapshots.get(stream, []) if through is None or one.revision <= through]
         return max(kept, default=None)

@@ -666,6 +666,8 @@ async def deposit(instance: Repository[Account], cents: int, request: Request | 
 class SomeIndex:
     """Knows a stream up to a revision, as views that lag behind do."""
 
+    shared = True
+
     def __init__(self, revisions: dict[bytes, int], through: int) -> None:
         self.revisions = revisions
         self.through = through
@@ -771,6 +773,18 @@ async def test_an_index_spares_the_reading_of_what_it_has_seen(server: EventStor
         # What it says is believed only where the stream says the same.
         index.revisions = {requests[3]: 5}
         assert await store.find_requests("account-1", [requests[3]]) == []
+
+
+async def test_an_index_on_a_server_is_not_asked_forever(server: EventStoreDB) -> None:
+    async with opened(server.uri) as writer:
+        requests = await long_stream(writer, 1_500)
+    index = SomeIndex({one: revision for revision, one in enumerate(requests, 1)}, 1_500)
+    async with opened(server.uri, request_index=index) as store:
+        await store.read_stream("account-1", 1_490)
+        for number in (*range(100), 1_495):
+            assert [e.revision for e in await store.find_requests("account-1", [requests[number]])] == [number + 1]
+            assert await store.find_requests("account-1", [os.urandom(16)]) == []
+        assert index.asked < 100
 
 
 @pytest.mark.parametrize("trouble", ["away", "far behind"])

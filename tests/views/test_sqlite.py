@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from openbank.eventstore.port import BEGINNING
+from openbank.eventstore.request_index import Indexed
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.sqlite import FILE, SqliteViews, writer
 from tests.eventstore.memory import MemoryStore
@@ -45,6 +46,22 @@ async def history() -> History:
     for number in range(200):
         await history.deposit("1" if number % 3 else "2")
     return history
+
+
+async def test_as_an_index_they_know_an_accounts_requests_as_far_as_they_have_seen_it(
+    history: History, tmp_path: Path
+) -> None:
+    views = SqliteViews(tmp_path, index_requests=True)
+    await views.clear(LOG)
+    await project_log(views, history)
+    recorded = await history.events_of("1")
+    ids = [event.metadata.request_id for event in recorded]
+    assert await views.find_requests("account-1", [ids[3], ids[1]]) == Indexed([2, 4], len(recorded))
+    assert await views.find_requests("account-1", [b"unknown".ljust(16), b""]) == Indexed([], len(recorded))
+    assert await views.find_requests("account-2", ids) == Indexed([], len(await history.events_of("2")))
+    for stream in ("person-ann", "request-x", "number-x", "account-unknown"):
+        assert await views.find_requests(stream, [b"1" * 16]) == Indexed([], 0)
+    await views.close()
 
 
 async def test_a_batch_that_fails_half_way_leaves_nothing_behind(

@@ -21,10 +21,12 @@ class RequestIds:
     some thousands of ids that the stream does not have seems to be there: the reader looks at the event.
     """
 
-    __slots__ = ("_runs", "after", "through")
+    __slots__ = ("_runs", "after", "asked", "through")
 
     def __init__(self, after: int) -> None:
         self.after = self.through = after
+        self.asked = 0
+        """How often an index was asked for what lies before, since that was last extended."""
         self._runs = [array("Q")]
 
     def __len__(self) -> int:
@@ -32,11 +34,20 @@ class RequestIds:
 
     def add(self, request_ids: Sequence[bytes]) -> None:
         """Those of the events that follow; empty for an event without a request."""
+        self._insert(self.through, request_ids)
+        self.through += len(request_ids)
+
+    def add_before(self, request_ids: Sequence[bytes]) -> None:
+        """Those of the events before."""
+        self.after -= len(request_ids)
+        self.asked = 0
+        self._insert(self.after, request_ids)
+
+    def _insert(self, after: int, request_ids: Sequence[bytes]) -> None:
         newest = self._runs[-1]
-        for request_id in request_ids:
-            self.through += 1
+        for revision, request_id in enumerate(request_ids, after + 1):
             if request_id:
-                insort(newest, _key(request_id) | self.through)
+                insort(newest, _key(request_id) | revision)
         if len(newest) < RUN:
             return
         while len(self._runs) > 1 and len(self._runs[-2]) <= min(2 * len(self._runs[-1]), RUN_MAX // 2):

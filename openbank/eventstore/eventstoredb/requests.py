@@ -19,6 +19,8 @@ EVENT_BYTES = 8
 STREAM_BYTES = 600
 """What one stream takes in memory beside its events."""
 PAGE = 1_000
+ASK_EVENTS = 20
+"""Asking an index on a server takes about as long as reading so many events."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Requests:
         before, after = ids.after, ids.through
         revisions = {revision for one in wanted for revision in ids.find(one)}
         earlier = await self._before(stream, before, wanted) if before else ()
+        await self._extend(stream, ids)
         known = await self._at(stream, revisions, wanted)
         return [*earlier, *known, *await self._between(stream, after, through, wanted)]
 
@@ -89,7 +92,7 @@ class Requests:
     async def _before(self, stream: str, through: int | None, wanted: set[bytes]) -> Sequence[RecordedEvent]:
         """Events of these requests up to a revision, or all: those that are not in memory."""
         indexed = await self._ask_index(stream, wanted)
-        if indexed is None or (through or 0) - indexed.through > PAGE:
+        if indexed is None or not indexed.through or (through or 0) - indexed.through > PAGE:
             return await self._read_all(stream, through, wanted)
         revisions = {one for one in indexed.revisions if one <= min(indexed.through, through or indexed.through)}
         return [
@@ -110,6 +113,19 @@ class Requests:
             self._keep(stream, ids)
             self._forget()
         return [event for event in found if through is None or event.revision <= through]
+
+    async def _extend(self, stream: str, ids: RequestIds) -> None:
+        """Remembers some more events, once a server was asked so often that it costs no more than asking on."""
+        ids.asked += 1
+        events = min(ids.after, PAGE)
+        if not events or self._index is None or not self._index.shared or ids.asked * ASK_EVENTS < events:
+            return
+        after = ids.after - events
+        page = await self._read(stream, after, events)
+        if ids.after == after + len(page):
+            ids.add_before([event.metadata.request_id for event in page])
+            self._bytes += EVENT_BYTES * len(page) if self._streams.get(stream) is ids else 0
+            self._forget()
 
     async def _ask_index(self, stream: str, wanted: set[bytes]) -> Indexed | None:
         """None where there is no index, or it is away."""

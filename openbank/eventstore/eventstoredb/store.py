@@ -25,6 +25,7 @@ from openbank.eventstore.eventstoredb.appends import Appends
 from openbank.eventstore.eventstoredb.events import as_stored, is_system, missing, recorded, without_payload
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.requests import Requests
+from openbank.eventstore.eventstoredb.snapshots import Snapshots
 from openbank.eventstore.eventstoredb.upstream import Upstream
 from openbank.eventstore.port import (
     BEGINNING,
@@ -95,6 +96,7 @@ class EventStoreDBEventStore:
         self._prefix = prefix
         self._appends = Appends(link, settle_seconds)
         self._requests = Requests(self.read_stream, request_index)
+        self._snapshots = Snapshots(link, self._appends, prefix)
         self._passed = _Passed(BEGINNING, 0)
         self._closed = False
         # One pattern: esdbclient would put its ^ and $ around the first and the last of several.
@@ -151,19 +153,26 @@ class EventStoreDBEventStore:
         return position
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
-        events = await self._read_stream(stream, after, limit)
+        return self._checked(stream, after, await self._read_stream(stream, after, limit))
+
+    def _checked(self, stream: str, after: int, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         for revision, event in enumerate(events, after + 1):
             if event.revision != revision:
                 raise StoreDamaged(f"{stream} has no event with revision {revision}")
         self._requests.note(stream, after, [event.metadata.request_id for event in events])
         return events
 
+    async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
+        events = await self._read_stream(stream, None, limit, backwards=True)
+        events.reverse()
+        return self._checked(stream, events[0].revision - 1, events) if events else []
+
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
-        """It keeps none: an aggregate that is not in memory is made of its events."""
-        return None
+        return await self._snapshots.newest(stream, through)
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        return
+        if not self._closed:
+            self._snapshots.keep(stream, snapshot)
 
     async def find_requests(
         self, stream: str, request_ids: Sequence[bytes], through: int | None = None
@@ -242,6 +251,7 @@ class EventStoreDBEventStore:
 
     async def close(self) -> None:
         self._closed = True
+        await self._snapshots.close()
         await self._appends.close()
         await self._link.close()
 
@@ -308,11 +318,15 @@ class EventStoreDBEventStore:
             raise StoreRefused(f"the stream {self._prefix}{STORE_STREAM} was deleted") from error
         return events[0] if events else None
 
-    async def _read_stream(self, stream: str, after: int, limit: int) -> list[RecordedEvent]:
+    async def _read_stream(
+        self, stream: str, after: int | None, limit: int, *, backwards: bool = False
+    ) -> list[RecordedEvent]:
         if limit < 1:
             return []
         try:
-            events = await self._link.read(stream_name=self._prefix + stream, stream_position=after, limit=limit)
+            events = await self._link.read(
+                stream_name=self._prefix + stream, stream_position=after, limit=limit, backwards=backwards
+            )
         except NotFound:
             return []
         except StoreDamaged as error:

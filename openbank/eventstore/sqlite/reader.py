@@ -43,6 +43,10 @@ class Reader:
                 raise StoreDamaged(f"{stream} has no event with revision {revision}")
         return events
 
+    def end(self, stream: str, limit: int, durable: int) -> list[RecordedEvent]:
+        where = "WHERE streams.name = ? AND position <= ? ORDER BY revision DESC LIMIT ?"
+        return self._select(where, stream, durable, limit)[::-1]
+
     def requests(self, stream: str, request_ids: Sequence[bytes], durable: int) -> list[RecordedEvent]:
         # Nearly always there are none, and the index alone says so. As bytearrays, which Python's sqlite3 takes as they
         # are: of other bytes it first asks whether they should be adapted.

@@ -132,6 +132,10 @@ class SqliteEventStore:
             after = some[-1].revision
             await asyncio.sleep(0)
 
+    async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
+        self._check_open()
+        return self._reader.end(stream, limit, self._head.position)
+
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         self._check_open()
         return self._snapshots.newest(stream, through)

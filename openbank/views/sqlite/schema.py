@@ -85,6 +85,10 @@ CREATE TABLE minutes (
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 """
+INDEX_REQUESTS = """
+CREATE INDEX IF NOT EXISTS account_events_by_request ON account_events (account, request_id) WHERE request_id <> x''
+"""
+"""Not part of the schema, as only one of two event stores needs it."""
 PROJECTED = ("persons", "accounts", "account_events")
 TABLES = ("checkpoint", *PROJECTED, "minutes")
 

@@ -19,12 +19,14 @@ from pathlib import Path
 from openbank.domain.account import Account
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, RecordedEvent
+from openbank.eventstore.request_index import Indexed
+from openbank.eventstore.streams import ACCOUNT, split
 from openbank.pause import Pause
 from openbank.views.changes import BalanceSet, Change
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsDamaged, ViewsUnavailable
 from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
-from openbank.views.sqlite.schema import FILE, checkpoint, connect, is_damage, prepare, set_aside
+from openbank.views.sqlite.schema import FILE, INDEX_REQUESTS, checkpoint, connect, is_damage, prepare, set_aside
 from openbank.views.sqlite.writer import clear, in_transaction, project
 from openbank.views.waiters import Waiters
 
@@ -46,6 +48,9 @@ SELECT account_events.*, accounts.owner_id
 FROM accounts JOIN account_events ON account_events.account = accounts.position
 WHERE accounts.account_id = ? AND account_events.revision < ? ORDER BY account_events.revision DESC LIMIT ?
 """
+_FIND_REQUESTS = """
+SELECT revision FROM account_events WHERE account = ? AND request_id IN ({marks}) AND request_id <> x''
+"""
 
 
 class SqliteViews:
@@ -56,15 +61,18 @@ class SqliteViews:
     log: LogId | None
     position: LogPosition
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, index_requests: bool = False) -> None:
         """Opens the views, or makes empty ones where there are none that this version can read, with a line.
 
-        Raises ViewsUnavailable where no file can be made.
+        With `index_requests` they are a `RequestIndex` as well, for a store that has no index of its own. Raises
+        ViewsUnavailable where no file can be made.
         """
         self._path = (directory / FILE).resolve()
         try:
             prepare(self._path)
             self._connection = connect(self._path)
+            if index_requests:
+                self._connection.execute(INDEX_REQUESTS)
             # Checkpoints sync, which the loop must not wait for.
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             self._bulk = connect(self._path)
@@ -143,6 +151,18 @@ class SqliteViews:
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         rows = self._read(_SELECT_EVENTS, account_id, before, limit)
         return [event_of(account_id, row) for row in rows]
+
+    async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
+        """Exact for accounts. Nothing is known of other streams: they are short, and the store reads them itself."""
+        category, account_id = split(stream)
+        # The revision first: whatever is committed between the two, every event up to it is there.
+        rows = self._read("SELECT position, revision FROM accounts WHERE account_id = ?", account_id)
+        if category != ACCOUNT or not rows:
+            return Indexed([], NO_STREAM)
+        [(account, through)] = rows
+        marks = ", ".join("?" * len(request_ids))
+        found = self._read(_FIND_REQUESTS.format(marks=marks), account, *request_ids)
+        return Indexed([revision for (revision,) in found], through)
 
     async def place_before(self, time: int) -> LogPosition:
         rows = self._read(

@@ -1,0 +1,149 @@
+"""Snapshots on EventStoreDB: long streams are decided on, and replayed, from a few events, by every instance."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from openbank.commands import accounts
+from openbank.commands.bank import Bank
+from openbank.domain import account
+from openbank.domain.account import Account, Deposit, OpenAccount
+from openbank.domain.request import Request
+from openbank.eventstore.aggregate import Written
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.history import NEAR, SNAPSHOT_EVENTS
+from openbank.eventstore.port import Snapshot
+from openbank.eventstore.request_index import Indexed
+from tests.examples import NOON, usd
+from tests.stand_ins.eventstoredb.server import EventStoreDB
+from tests.stand_ins.process import eventstoredb
+
+STREAM = "account-a-1"
+EVENTS = 6 * SNAPSHOT_EVENTS
+
+
+class Index:
+    """Knows all requests at once, as local views that are up to date do."""
+
+    shared = False
+
+    def __init__(self, revisions: dict[bytes, int]) -> None:
+        self._revisions = revisions
+
+    async def find_requests(self, stream: str, request_ids: object) -> Indexed:
+        assert isinstance(request_ids, tuple)
+        found = [self._revisions[one] for one in request_ids if one in self._revisions]
+        return Indexed(found, max(self._revisions.values()))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[EventStoreDB]:
+    async with eventstoredb() as server:
+        yield server
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many events each read gave."""
+    counts: list[int] = []
+    original = Link.read
+
+    async def counting(self: Link, **options: object) -> object:
+        number = len(counts)
+        counts.append(0)
+        events = await original(self, **options)
+        counts[number] = len(events)
+        return events
+
+    monkeypatch.setattr(Link, "read", counting)
+    return counts
+
+
+async def open_store(server: EventStoreDB, revisions: dict[bytes, int] | None = None) -> EventStoreDBEventStore:
+    return await EventStoreDBEventStore.open(server.uri, request_index=Index(revisions) if revisions else None)
+
+
+async def a_long_account(store: EventStoreDBEventStore) -> dict[bytes, Written[Account]]:
+    """Its deposits by request id."""
+    bank = Bank(store, lambda: NOON, kept_max=10)
+    command = OpenAccount("a-1", "john", "1", usd(0))
+    await bank.accounts.execute("a-1", lambda state: (account.open_account(state, command),), Request())
+    ids = [uuid4().bytes for _ in range(EVENTS - 1)]
+    made = await asyncio.gather(*(deposit(bank, one) for one in ids))
+    async with asyncio.timeout(5):
+        while store._snapshots._writing:  # noqa: ASYNC110 - nobody is told when they are written
+            await asyncio.sleep(0.01)
+    return dict(zip(ids, made, strict=True))
+
+
+async def deposit(bank: Bank, request_id: bytes) -> Written[Account]:
+    return await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request(request_id))
+
+
+async def test_another_instance_decides_on_a_long_account_from_its_last_snapshot(
+    server: EventStoreDB, reads: list[int]
+) -> None:
+    store = await open_store(server)
+    made = await a_long_account(store)
+    other = await open_store(server, {one: written.resource.revision for one, written in made.items()})
+    reads.clear()
+    written = await deposit(Bank(other, lambda: NOON, kept_max=10), os.urandom(16))
+    assert (written.resource.revision, written.resource.state.balance) == (EVENTS + 1, usd(EVENTS))
+    # The end of the stream and a snapshot.
+    assert len(reads) == 2
+    assert sum(reads) <= NEAR + 1
+    await other.close()
+    await store.close()
+
+
+async def test_a_replay_takes_two_reads_at_any_revision(server: EventStoreDB, reads: list[int]) -> None:
+    store = await open_store(server)
+    made = await a_long_account(store)
+    bank = Bank(store, lambda: NOON, kept_max=10)
+    await bank.accounts.load("a-1")
+    await deposit(bank, next(iter(made)))
+    for request_id, was in made.items():
+        reads.clear()
+        assert (await deposit(bank, request_id))[:3] == was[:3]
+        # The event that the request is said to have, and then the two that the account is made of, at once.
+        assert len(reads) <= 3
+        assert sum(reads) <= NEAR + 3
+    await store.close()
+
+
+async def test_instances_that_write_the_same_snapshots_leave_them_in_order(server: EventStoreDB) -> None:
+    one, other = await open_store(server), await open_store(server)
+    kept = [Snapshot(revision, os.urandom(16), b"s") for revision in range(SNAPSHOT_EVENTS, 20 * SNAPSHOT_EVENTS, 17)]
+    for snapshot in kept:
+        for store in (one, other):
+            store.keep_snapshot(STREAM, snapshot)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while one._snapshots._writing or other._snapshots._writing:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    third = await open_store(server)
+    for snapshot in kept:
+        assert await third.snapshot(STREAM, snapshot.revision) == snapshot
+        assert (await third.snapshot(STREAM, snapshot.revision - 1) or kept[0]).revision <= snapshot.revision
+    for store in (one, other, third):
+        await store.close()
+
+
+async def test_where_snapshots_were_lost_the_one_before_is_found(server: EventStoreDB) -> None:
+    store = await open_store(server)
+    kept = [Snapshot(revision, os.urandom(16), b"s") for revision in (16, 32, 4_000, 4_016, 4_032, 9_000)]
+    for snapshot in kept:
+        store.keep_snapshot(STREAM, snapshot)
+    async with asyncio.timeout(5):
+        while store._snapshots._writing:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    for number, snapshot in enumerate(kept):
+        assert await store.snapshot(STREAM, snapshot.revision) == snapshot
+        assert await store.snapshot(STREAM, snapshot.revision - 1) == (kept[number - 1] if number else None)
+    await store.close()
