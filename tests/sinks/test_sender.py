@@ -592,10 +592,14 @@ class TestParkAfter:
         for stream, count in (("person-ann", 1), ("account-1", 6), ("account-2", 6)):
             assert first_deliveries(receiver.taken, stream) == list(range(1, count + 1))
 
-    async def test_all_that_the_sink_fails_on_is_parked_one_after_the_other(self, bench: Bench) -> None:
+    @pytest.mark.parametrize(("events_max", "messages_max"), [(1, 8), (1, 1), (100, 1)])
+    async def test_all_that_the_sink_fails_on_is_parked_one_after_the_other(
+        self, bench: Bench, events_max: int, messages_max: int
+    ) -> None:
         bad = poison(("account-1", 3), ("account-2", 2))
-        bench.receiver.judge = lambda events: Later("HTTP 500") if bad(events) else Accepted()
-        async with bench.sending(SOON):
+        receiver = Receiver(events_max, messages_max)
+        receiver.judge = lambda events: Later("HTTP 500") if bad(events) else Accepted()
+        async with bench.sending(SOON, receiver):
             await until(lambda: set(bench.record.parked) == {"account-1", "account-2"})
             await until(lambda: bench.caught_up)
 
