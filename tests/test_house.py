@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "config",
         "datadir",
         "logs",
+        "pause",
         "domain",
         "eventstore",
         "views",

@@ -504,6 +504,20 @@ MUTATIONS = (
         "    group = calls.queries\n",
         "tests/rpc/test_limits.py",
     ),
+    Mutation(
+        "a long page leaves out what comes between two slices",
+        "openbank/queries/paging.py",
+        "        after = key(some[-1])\n",
+        "        after = key(some[-1]) + 1\n",
+        "tests/queries/test_paging.py",
+    ),
+    Mutation(
+        "what became ready together goes on together",
+        "openbank/pause.py",
+        "            await asyncio.sleep(0)\n",
+        "            pass\n",
+        "tests/test_pause.py",
+    ),
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",
