@@ -24,29 +24,30 @@ _FILES = "tests/eventstore/test_sqlite_files.py"
 _BACKUP = "tests/eventstore/test_sqlite_backup.py"
 _RESTORE = "tests/eventstore/test_sqlite_restore.py"
 _POWER = "tests/disk/test_power.py"
+_READERS = "tests/disk/test_readers.py"
 
 MUTATIONS = (
     # Durable
     Mutation(
         "the WAL is not synced",
         f"{_SQLITE}/wal.py",
-        "        os.fdatasync(self._file)\n",
-        "        os.fstat(self._file)\n",
+        "        os.fdatasync(self._files.wal)\n",
+        "        os.fstat(self._files.wal)\n",
         _POWER,
     ),
     Mutation(
         "an append is acknowledged before it is synced",
         f"{_SQLITE}/store.py",
-        "        outcomes = self._writer.commit(batch)\n",
-        "        outcomes = self._writer.commit(batch)\n        _settle(batch, outcomes)\n"
+        "        outcomes = await self._write(batch)\n",
+        "        outcomes = await self._write(batch)\n        _settle(batch, outcomes)\n"
         "        batch = [append._replace(done=asyncio.Future()) for append in batch]\n",
         _POWER,
     ),
     Mutation(
         "what is committed is shown before it is synced",
         f"{_SQLITE}/store.py",
-        "        outcomes = self._writer.commit(batch)\n",
-        "        outcomes = self._writer.commit(batch)\n"
+        "        outcomes = await self._write(batch)\n",
+        "        outcomes = await self._write(batch)\n"
         "        for subscriber in self._subscribers:\n"
         "            subscriber.push([event for o in outcomes if isinstance(o, Written) for event in o.events])\n",
         _POWER,
@@ -75,9 +76,30 @@ MUTATIONS = (
     Mutation(
         "what was left in the WAL is not made durable at the start",
         f"{_SQLITE}/schema.py",
-        '        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()\n',
-        "        busy = True\n",
+        "        make_durable(connection, files)\n",
+        "",
         f"{_STORE}::test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown",
+    ),
+    Mutation(
+        "a start beside a reader takes what is in the WAL for durable",
+        "openbank/sqlite_wal.py",
+        "            files.write_again()\n",
+        "            files.index()\n",
+        _READERS,
+    ),
+    Mutation(
+        "a start takes what an earlier checkpoint has copied for durable",
+        "openbank/sqlite_wal.py",
+        "    if written or not emptied(connection):\n",
+        "    if not emptied(connection):\n",
+        _READERS,
+    ),
+    Mutation(
+        "a checkpoint whose sync has failed is tried again",
+        f"{_SQLITE}/wal.py",
+        "        if is_failed_sync(error):\n",
+        "        if not error:\n",
+        _READERS,
     ),
     Mutation(
         "the entry of a new data directory is not synced",
