@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbank.commands.bank import Bank
+from openbank.commands.old_numbers import adopt_old_numbers
 from openbank.config import Settings, is_embedded, read_place
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
@@ -30,7 +31,6 @@ from openbank.eventstore.tail import LogTail
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
-from openbank.pause import Turnstile
 from openbank.queries.reader import Reader
 from openbank.rpc import accounts, integration_events, persons, sinks
 from openbank.rpc.calls import Calls
@@ -106,8 +106,9 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         projector = Projector(tail, views)
         feed = Feed(store, views, tail, encode, _feed_limits(settings))
         bank = Bank(store, clock, settings.cached_aggregates)
+        await adopt_old_numbers(bank, store)
         calls = Calls(settings.concurrent_calls_max)
-        reader = Reader(views, store.head, settings.view_wait_seconds, calls.wait, Turnstile().take)
+        reader = Reader(views, store.head, settings.view_wait_seconds, calls.wait)
         tokens = Tokens(store)
         watches = Watches(feed, tokens)
 

@@ -31,10 +31,13 @@ class Bank:
         accounts = Kind(account_stream, account.apply, lambda account: account.owner_id, snapshots.ACCOUNTS)
         requests: Kind[RequestClaimed] = Kind(request_stream, _latest)
         numbers: Kind[AccountNumberReserved] = Kind(number_stream, _latest)
+        old_numbers: Kind[AccountNumberReserved] = Kind(lambda stream: stream, _latest)
         self.persons: Repository[Person] = Repository(store, persons, clock, kept_max)
         self.accounts: Repository[Account] = Repository(store, accounts, clock, kept_max)
         self.requests = Repository(store, requests, clock, kept_max)
         self.numbers = Repository(store, numbers, clock, kept_max)
+        self.old_numbers = Repository(store, old_numbers, clock, kept_max)
+        """By stream: see `commands.old_numbers`."""
 
 
 def _latest(_: State | None, event: State) -> State:

@@ -11,7 +11,9 @@ from openbank.domain.text import is_clean, is_plain, is_visible
 
 ID_LENGTH_MAX = 64
 ACCOUNT_NUMBER_LENGTH_MAX = 34
-"""The length of the longest IBAN. In code points, like every length here."""
+"""The length of the longest IBAN, without spaces and hyphens. In code points, like every length here."""
+ACCOUNT_NUMBER_WRITTEN_LENGTH_MAX = 136
+"""With spaces and hyphens: three of them after each of the others."""
 NAME_LENGTH_MAX = 100
 NATIONALITY_LENGTH_MAX = 100
 STREET_LENGTH_MAX = 200
@@ -25,6 +27,10 @@ VIOLATIONS_MAX = 100
 """Violations kept for one request; more are only counted."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SPACE = re.compile("[\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+"""A tab, and Unicode's space separators but for the space itself."""
+_HYPHEN = re.compile("[\u2010\u2011]")
+"""The hyphen, and the one at which no line breaks."""
 _ACCOUNT_NUMBER = re.compile(r"[ -]*[A-Za-z0-9][A-Za-z0-9 -]*")
 
 
@@ -94,11 +100,14 @@ class Fields:
         return value
 
     def account_number(self, field: str, value: str) -> str:
-        number = value.strip()
+        """As it came, trimmed at its ends; spaces and hyphens of every kind as those of ASCII."""
+        number = _HYPHEN.sub("-", _SPACE.sub(" ", value.strip()))
         if not number:
             self.refuse(field, "FIELD_REQUIRED", "is required")
-        elif len(number) > ACCOUNT_NUMBER_LENGTH_MAX:
-            self._too_long(field, number, ACCOUNT_NUMBER_LENGTH_MAX)
+        elif len(key := account_number_key(number)) > ACCOUNT_NUMBER_LENGTH_MAX:
+            self._too_long(field, key, ACCOUNT_NUMBER_LENGTH_MAX)
+        elif len(number) > ACCOUNT_NUMBER_WRITTEN_LENGTH_MAX:
+            self._too_long(field, number, ACCOUNT_NUMBER_WRITTEN_LENGTH_MAX)
         elif not _ACCOUNT_NUMBER.fullmatch(number):
             self.refuse(
                 field,
@@ -120,5 +129,10 @@ class Fields:
 
 
 def account_number_key(number: str) -> str:
-    """What account numbers are compared by: without spaces and without case. A hyphen counts."""
+    """What account numbers are compared by: without spaces, hyphens and case."""
+    return account_number_with_hyphens(number).replace("-", "")
+
+
+def account_number_with_hyphens(number: str) -> str:
+    """Without spaces and case. Earlier versions compared numbers by it, so two accounts may have one key."""
     return number.replace(" ", "").upper()

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
-from openbank.domain.fields import account_number_key
+from openbank.domain.fields import account_number_key, account_number_with_hyphens
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import PersonRegistered
 from openbank.eventstore.codec import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
 from openbank.eventstore.port import RecordedEvent
-from openbank.eventstore.streams import ACCOUNT, PERSON, person_stream, split
+from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, person_stream, split
 
 
 @dataclass(slots=True)
@@ -37,7 +37,8 @@ class Audit:
         self._fault = fault
         self._revisions: dict[str, int] = {}
         self._accounts: dict[str, _Account] = {}
-        self._numbers: dict[str, str] = {}
+        self._numbers: dict[str, tuple[str, str]] = {}
+        """By key: the account, and its number as it is written."""
         self._append: tuple[str, int] = ("", 0)
         """The stream of an append that is not complete, and how many of its events are to come."""
 
@@ -118,12 +119,18 @@ class Audit:
     def _open(self, event: RecordedEvent, account_id: str, opened: AccountOpened) -> None:
         if person_stream(opened.owner_id) not in self._revisions:
             self._fault(f"{_named(event)} is owned by nobody who is registered")
-        other = self._numbers.setdefault(account_number_key(opened.account_number), account_id)
-        if other != account_id:
+        number = opened.account_number
+        other, written = self._numbers.setdefault(account_number_key(number), (account_id, number))
+        if other != account_id and not self._differ_by_hyphens(number, written):
             self._fault(f"{_named(event)} has the number of account {other}")
         self.paid_in[opened.initial_deposit.currency] += opened.initial_deposit.minor
         self._accounts[account_id] = _Account(opened.owner_id, opened.initial_deposit)
         self._check_envelope(event, opened.owner_id)
+
+    def _differ_by_hyphens(self, *numbers: str) -> bool:
+        """Whether earlier versions, which reserved numbers with their hyphens, may have given both of these."""
+        keys = {account_number_with_hyphens(number) for number in numbers}
+        return len(keys) > 1 and any("-" in key and f"{NUMBER}-{key}" in self._revisions for key in keys)
 
     def _move(self, event: RecordedEvent, account: _Account, moved: MoneyDeposited | MoneyWithdrawn) -> None:
         currency, amount = moved.amount

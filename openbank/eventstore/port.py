@@ -242,6 +242,23 @@ class KeepsPayloads(Protocol):
         ...
 
 
+class OldNumbers(Protocol):
+    """What a store knows of account numbers that earlier versions reserved with hyphens in the streams' names."""
+
+    @property
+    def numbers_adopted(self) -> bool:
+        """Whether all of them have been reserved without: from the beginning in a store that this version made."""
+        ...
+
+    async def hyphenated_number_streams(self) -> Sequence[str]:
+        """All streams of account numbers that have a hyphen in the number. Costs time in proportion to the log."""
+        ...
+
+    async def note_numbers_adopted(self) -> None:
+        """Remembers it for ever, durably."""
+        ...
+
+
 async def holds(store: EventStore, at: LogPosition) -> bool:
     """Whether the log has come so far, and has the event there: one that was put back from a backup may not."""
     if at.position > (await store.head()).position:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openbank.domain.account import Account
 from openbank.domain.errors import AccountNotFound, OwnerNotFound
-from openbank.domain.fields import account_number_key
+from openbank.domain.fields import account_number_key, account_number_with_hyphens
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.queries.paging import Listing, read_page
@@ -24,11 +24,24 @@ async def get_account(reader: Reader, account_id: str, at: LogPosition | None = 
 async def get_account_by_number(
     reader: Reader, account_number: str, at: LogPosition | None = None
 ) -> Answer[Versioned[Account]]:
-    """By its number, whatever its spaces and case. Raises AccountNotFound, ViewBehind."""
-    key = account_number_key(account_number)
-    account, position = await answer(reader, at, lambda: reader.views.account_by_number(key))
+    """By its number, whatever its spaces, hyphens and case. Raises AccountNotFound, ViewBehind.
+
+    Of accounts that differ by hyphens only, which earlier versions opened, it is the one that has them in the same
+    places, else the one opened first.
+    """
+    views, key, wanted = reader.views, account_number_key(account_number), account_number_with_hyphens(account_number)
+
+    async def with_these_hyphens() -> Versioned[Account] | None:
+        accounts = await views.accounts_by_number(key)
+        return next((one for one in accounts if account_number_with_hyphens(one.state.account_number) == wanted), None)
+
+    account, position = await answer(reader, at, with_these_hyphens)
     if account is None:
-        raise AccountNotFound(account_number=account_number)
+        # The views have reached the head: nobody has the number in these words, or ever will.
+        others = await views.accounts_by_number(key)
+        if not others:
+            raise AccountNotFound(account_number=account_number)
+        account = others[0]
     return Answer(account, position)
 
 

@@ -19,7 +19,7 @@ from openbank.queries.accounts import (
     list_account_events,
     list_accounts_by_owner,
 )
-from openbank.queries.paging import check_page, in_slices
+from openbank.queries.paging import check_page
 from openbank.queries.reader import PageRequest, Reader
 from openbank.rpc.convert.accounts import (
     EVENTS,
@@ -99,8 +99,7 @@ class Accounts:
         rest = messages.ListAccountsByOwnerResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        slices = [b"".join(map(self._encoded.encode, some)) async for some in in_slices(self._reader, page.items)]
-        return b"".join(slices) + rest.SerializeToString()
+        return b"".join(map(self._encoded.encode, page.items)) + rest.SerializeToString()
 
     async def ListAccountEvents(
         self, request: messages.ListAccountEventsRequest, _: str
@@ -115,9 +114,8 @@ class Accounts:
         response = messages.ListAccountEventsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        async for some in in_slices(self._reader, page.items):
-            for event in some:
-                fill_account_event(response.events.add(), event)
+        for event in page.items:
+            fill_account_event(response.events.add(), event)
         return response
 
     async def WatchAccountEvents(

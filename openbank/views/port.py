@@ -92,8 +92,11 @@ class Views(Protocol):
 
     async def account(self, account_id: str) -> Versioned[Account] | None: ...
 
-    async def account_by_number(self, key: str) -> Versioned[Account] | None:
-        """`key` is what numbers are compared by: `domain.fields.account_number_key`."""
+    async def accounts_by_number(self, key: str) -> Sequence[Versioned[Account]]:
+        """`key` is what numbers are compared by: `domain.fields.account_number_key`. In the order of opening.
+
+        More than one only where earlier versions, which counted hyphens, opened them.
+        """
         ...
 
     async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:

@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,6 +51,20 @@ class EventStoreConformance:
         store = await open_store()
         yield store
         await store.close()
+
+    # Account numbers of earlier versions
+
+    async def test_it_knows_the_streams_of_numbers_with_hyphens(self, open_store: OpenStore) -> None:
+        store: Any = await open_store()
+        for stream in ("number-1-2", "number-12", "account-a-b", "number-A-B-C", "request-1-2"):
+            await store.append(stream, NO_STREAM, some_events(2))
+        assert sorted(await store.hyphenated_number_streams()) == ["number-1-2", "number-A-B-C"]
+
+    async def test_a_new_store_has_none_that_are_to_be_adopted(self, open_store: OpenStore) -> None:
+        for _ in range(2):
+            store: Any = await open_store()
+            assert store.numbers_adopted
+            await store.note_numbers_adopted()
 
     # Appending
 

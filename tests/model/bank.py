@@ -132,7 +132,7 @@ class Model:
         if self.by_number(request.account_number):
             raise Refused("ALREADY_EXISTS", "ACCOUNT_NUMBER_TAKEN")
         self._claim("OpenAccount", request)
-        number = request.account_number.strip()
+        number = _number_as_kept(request.account_number)
         made = self.accounts[account_id] = Account(request.owner_id, number, currency, balance)
         return False, made
 
@@ -168,7 +168,7 @@ class Model:
 
     def by_number(self, number: str) -> str | None:
         """The id of the account that has it."""
-        found = (id for id, account in self.accounts.items() if _same_number(account.number, number))
+        found = (id for id, account in self.accounts.items() if _compared(account.number) == _compared(number))
         return next(found, None)
 
     def _claimed(self, rpc: str, request: Any, made: Mapping[str, Person | Account]) -> Done | None:
@@ -250,7 +250,12 @@ def _check(wrong: Violations, order: Iterable[str]) -> None:
 def _request(request: Any) -> Violations:
     wrong = {}
     sizes = [len(part) for part in request.request_id.split("-")]
-    if request.request_id and (sizes != [8, 4, 4, 4, 12] or not set(request.request_id) <= HEXADECIMAL | {"-"}):
+    digits = set(request.request_id) - {"-"}
+    if request.request_id and (
+        digits in ({"0"}, {"f"}, {"F"}, {"f", "F"})
+        or sizes != [8, 4, 4, 4, 12]
+        or not set(request.request_id) <= HEXADECIMAL | {"-"}
+    ):
         wrong["request_id"] = "INVALID_REQUEST_ID"
     if getattr(request, "expected_revision", 1) < 1 and request.HasField("expected_revision"):
         wrong["expected_revision"] = "INVALID_EXPECTED_REVISION"
@@ -272,20 +277,26 @@ def _text(wrong: Violations, path: str, value: str, length_max: int) -> None:
         wrong[path] = "FIELD_TOO_LONG"
     elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text):
         wrong[path] = "INVALID_TEXT"
+    elif set(text) <= {"\u200b", "\u2800", "\u0301"}:
+        wrong[path] = "FIELD_REQUIRED"
 
 
 def _number(wrong: Violations, value: str) -> None:
-    number = value.strip()
+    number = _number_as_kept(value)
     if not number:
         wrong["account_number"] = "FIELD_REQUIRED"
-    elif len(number) > 34:
+    elif len(_compared(number)) > 34 or len(number) > 136:
         wrong["account_number"] = "FIELD_TOO_LONG"
     elif not (set(number) <= LETTERS - {"_"} | {" "} and number.strip("- ")):
         wrong["account_number"] = "INVALID_ACCOUNT_NUMBER"
 
 
-def _same_number(one: str, other: str) -> bool:
-    return one.replace(" ", "").upper() == other.replace(" ", "").upper()
+def _number_as_kept(value: str) -> str:
+    return value.strip().replace("\t", " ").replace("\u00a0", " ").replace("\u2011", "-")
+
+
+def _compared(number: str) -> str:
+    return _number_as_kept(number).replace(" ", "").replace("-", "").upper()
 
 
 def _initial_deposit(wrong: Violations, request: Any) -> tuple[str, int]:

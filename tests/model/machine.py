@@ -50,10 +50,15 @@ PERSON_IDS = _mostly(["p3", "p4", "", ""], ["p1", "no body", "x" * 65])
 ACCOUNT_IDS = _mostly(["a3", "a4", "", ""], ["a1", "é", "x" * 65])
 KNOWN = _mostly([0, 0, 1, 2], [9])
 """Which of the persons or accounts that there are, in turn; 9 is one that is not there."""
-NUMBERS = _mostly(["NL 1", "nl1", "n l-1", "DE 2", "de2", " 3 "], ["", "-", "a_b", "7" * 35])
-TEXTS = _mostly(["Springfield", " Zoë ", "李", "x" * 100, "\u202eab"], ["x" * 101, "", " ", "a\0b", "a\x85b"])
+NUMBERS = _mostly(
+    ["NL 1", "nl1", "n l-1", "DE 2", "de2", " 3 ", "d\u2011e\u00a02", "M \t" * 34], ["", "-", "a_b", "7" * 35, "3\n3"]
+)
+TEXTS = _mostly(
+    ["Springfield", " Zoë ", "李", "x" * 100, "\u202eab"], ["x" * 101, "", " ", "a\0b", "a\x85b", "\u200b\u2800"]
+)
 REQUEST_IDS = _mostly(
-    [str(UUID(int=0xA0 + number)) for number in range(8)] + [str(UUID(int=0xA0)).upper()], ["no UUID"]
+    [str(UUID(int=0xA0 + number)) for number in range(8)] + [str(UUID(int=0xA0)).upper()],
+    ["no UUID", str(UUID(int=0)), str(UUID(int=2**128 - 1))],
 )
 OPTIONAL_REQUEST_IDS = st.just("") | REQUEST_IDS
 REVISIONS = _mostly([None, None, "right"], ["next", 1, 0, -1])

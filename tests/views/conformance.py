@@ -74,9 +74,21 @@ class ViewsConformance:
     async def test_what_is_not_there_is_none_or_nothing(self, views: Views) -> None:
         assert await views.person("ann") is None
         assert await views.account("1") is None
-        assert await views.account_by_number("1") is None
+        assert await views.accounts_by_number("1") == []
         assert await views.accounts_by_owner("ann", 0, 10) == []
         assert await views.account_events("1", EVERYTHING, 10) == []
+
+    async def test_accounts_whose_numbers_differ_by_hyphens_only_are_there_in_the_order_of_opening(
+        self, views: Views, history: History
+    ) -> None:
+        """Earlier versions opened them."""
+        await history.register("ann")
+        for account_id, number in (("3", "12-34"), ("1", "1234"), ("2", "1-2 34"), ("4", "12345")):
+            await history.open(account_id, "ann", number)
+        await project_log(views, history)
+        await assert_holds(views, history)
+        found = await views.accounts_by_number("1234")
+        assert [account.state.account_id for account in found] == ["3", "1", "2"]
 
     async def test_they_hold_what_the_events_say(self, views: Views, history: History) -> None:
         await history.register("ann")

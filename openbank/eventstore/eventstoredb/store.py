@@ -16,6 +16,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
+from esdbclient import CaughtUp
 from esdbclient import NewEvent as Proposed
 from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
@@ -40,11 +41,13 @@ from openbank.eventstore.port import (
     StoreUnavailable,
 )
 from openbank.eventstore.request_index import RequestIndex
-from openbank.eventstore.streams import CATEGORIES
+from openbank.eventstore.streams import CATEGORIES, NUMBER
 
 STORE_STREAM = "openbank-store"
 """Says which bank's the store is. Its name has none of the log's prefixes: it is not part of the log."""
 STORE_CREATED = "openbank.StoreCreated"
+NUMBERS = "numbersWithoutHyphens"
+"""Said there once all account numbers are reserved so."""
 FORMAT = 1
 SETTLE_SECONDS = 5.0
 """How long the outcome of an append is asked for, when its answer is lost."""
@@ -92,6 +95,7 @@ class EventStoreDBEventStore:
         """See `open`."""
         self.bank_id = ""
         self.store_id = ""
+        self.numbers_adopted = False
         self._link = link
         self._prefix = prefix
         self._appends = Appends(link, settle_seconds)
@@ -260,8 +264,31 @@ class EventStoreDBEventStore:
         stored = await self._identity()
         identity = json.loads(stored.data) if stored else {}
         if stored and identity.pop("unfinished", False):
-            event = Proposed(STORE_CREATED, json.dumps(identity).encode())
-            await self._link.write(self._prefix + STORE_STREAM, event, stored.stream_position)
+            await self._identify_as(identity, stored)
+
+    async def hyphenated_number_streams(self) -> Sequence[str]:
+        names: dict[str, None] = {}
+        pattern = f"{re.escape(self._prefix)}{NUMBER}-[^-]*-.*"
+        # A subscription: the server looks through the log for as long as it takes, where a read has a deadline.
+        subscription = await self._link.subscribe(
+            include_caught_up=True, filter_include=[pattern], filter_by_stream_name=True
+        )
+        try:
+            with self._link.errors():
+                async for item in subscription:
+                    if isinstance(item, CaughtUp):
+                        return list(names)
+                    names[item.stream_name.removeprefix(self._prefix)] = None
+        finally:
+            await subscription.stop()
+        raise StoreUnavailable("the subscription has ended")
+
+    async def note_numbers_adopted(self) -> None:
+        stored = await self._identity()
+        if stored is not None:
+            # Where another instance was first, it has said the same.
+            await self._identify_as(json.loads(stored.data) | {NUMBERS: True}, stored)
+        self.numbers_adopted = True
 
     async def _begin(self, wait_seconds: float, wanted: _Wanted) -> None:
         loop = asyncio.get_running_loop()
@@ -288,8 +315,8 @@ class EventStoreDBEventStore:
                 raise StoreRefused("no bank has ever been in this store")
             bank_id, store_id = wanted.bank_id or secrets.token_hex(16), secrets.token_hex(16)
             made = {"format": FORMAT, "bankId": bank_id, "storeId": store_id}
-            if wanted.copying:
-                made["unfinished"] = True
+            # What a copy holds may be an earlier version's.
+            made |= {"unfinished": True} if wanted.copying else {NUMBERS: True}
             event = Proposed(STORE_CREATED, json.dumps(made).encode())
             await self._link.write(self._prefix + STORE_STREAM, event, None)
             stored = await self._identity()
@@ -299,6 +326,7 @@ class EventStoreDBEventStore:
             if len(bytes.fromhex(self.bank_id)) != 16 or len(bytes.fromhex(self.store_id)) != 16:
                 raise ValueError
             newer = version > FORMAT
+            self.numbers_adopted = bool(identity.get(NUMBERS))
         except (ValueError, TypeError, KeyError) as error:
             raise StoreRefused(f"the stream {self._prefix}{STORE_STREAM} is not this program's") from error
         if newer:
@@ -307,6 +335,10 @@ class EventStoreDBEventStore:
             raise StoreRefused(f"this store is of the bank {self.bank_id}, not of {wanted.bank_id}")
         if identity.get("unfinished") and not wanted.copying:
             raise StoreRefused("a copy into this store has not finished: run `openbank copy` again, as it was")
+
+    async def _identify_as(self, identity: dict[str, Any], instead_of: Stored) -> None:
+        event = Proposed(STORE_CREATED, json.dumps(identity).encode())
+        await self._link.write(self._prefix + STORE_STREAM, event, instead_of.stream_position)
 
     async def _identity(self) -> Stored | None:
         """What was written of it last."""

@@ -65,6 +65,10 @@ class Reader:
                 events += self._consecutive(last.position, rest, durable)
         return events
 
+    def streams(self, pattern: str) -> list[str]:
+        """Names of streams that match a GLOB pattern."""
+        return [row[0] for row in self._rows("SELECT name FROM streams WHERE name GLOB ? ORDER BY key", pattern)]
+
     def first_since(self, time: int, after: int, through: int) -> int | None:
         rows = self._rows(
             "SELECT position FROM events WHERE position > ? AND position <= ? AND record_time >= ?"

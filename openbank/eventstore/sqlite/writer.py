@@ -22,7 +22,6 @@ from openbank.eventstore.port import (
     WrongExpectedRevision,
 )
 from openbank.eventstore.sqlite.rows import VALUES, Row, to_row
-from openbank.sqlite_wal import is_locked
 
 STATEMENT_ROWS_MAX = 64
 """Rows in one INSERT. Each number of rows is a statement of its own, which is kept prepared."""
@@ -56,10 +55,6 @@ class _Head(NamedTuple):
     revision: int
 
 
-class Locked(Exception):
-    """Another process has the write lock; nothing was tried."""
-
-
 class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -69,7 +64,12 @@ class Writer:
         self._streams: int = connection.execute("SELECT coalesce(max(key), 0) FROM streams").fetchall()[0][0]
 
     def meta(self, name: str) -> str:
-        return str(self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchall()[0][0])
+        """Empty where there is none of this name."""
+        rows = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchall()
+        return str(rows[0][0]) if rows else ""
+
+    def set_meta(self, name: str, value: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def drop_meta(self, name: str) -> None:
         self._connection.execute("DELETE FROM meta WHERE name = ?", (name,))
@@ -85,7 +85,6 @@ class Writer:
         """Appends what can be appended of `batch`, in one transaction; each gets its own outcome, in order.
 
         What the writer remembers of the file changes only once the transaction is made. It is not durable yet.
-        Raises Locked.
         """
         commit = _Commit(self._position, self._streams)
         failed: type[Exception] = StoreUnavailable
@@ -99,9 +98,7 @@ class Writer:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            if is_locked(error):
-                raise Locked(str(error)) from error
-            full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            full = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
             kind = StoreUnavailable if full else failed
             return [kind(str(error)) for _ in batch]
         except Exception as error:

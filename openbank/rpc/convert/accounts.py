@@ -75,7 +75,7 @@ def _read_initial_deposit(fields: Fields, message: OpenAccountRequest) -> Money:
         return Money(read_currency(fields, "currency_code", message.currency_code or DEFAULT_CURRENCY), 0)
     chosen = read_currency(fields, "currency_code", message.currency_code) if message.currency_code else None
     deposit = read_money(fields, "initial_deposit", sent)
-    if deposit.minor < 0:
+    if deposit.minor < 0 and _has_decimals_of_table(deposit):
         _refuse_sign(fields, negative("initial_deposit", deposit), deposit)
     if chosen and chosen.code != deposit.currency.code:
         # The command has one currency, so it can't say all that was sent.
@@ -129,9 +129,14 @@ def _read_amount(fields: Fields, message: DepositRequest | WithdrawRequest) -> M
         fields.unreadable("amount", "FIELD_REQUIRED", "is required")
         return Money(Currency("", 0), 1)
     amount = read_money(fields, "amount", message.amount)
-    if amount.minor <= 0:
+    if amount.minor <= 0 and _has_decimals_of_table(amount):
         _refuse_sign(fields, not_positive("amount", amount), amount)
     return amount
+
+
+def _has_decimals_of_table(amount: Money) -> bool:
+    """One that is too precise is refused for that alone."""
+    return amount.currency == CURRENCIES.get(amount.currency.code, amount.currency)
 
 
 def _refuse_sign(fields: Fields, violation: Violation, amount: Money) -> None:

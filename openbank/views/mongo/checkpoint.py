@@ -24,7 +24,7 @@ from openbank.views.mongo.link import Document, Documents, Link
 from openbank.views.port import LogId, ViewsUnavailable
 
 COLLECTION = "openbank_views"
-FORMAT = 2
+FORMAT = 3
 """Of collections and projections together: views of an older format are rebuilt, those of a newer one refused."""
 NONE = 0
 """The generation before the first."""

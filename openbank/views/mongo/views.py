@@ -56,6 +56,8 @@ WRITE_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 """Between two tries to reach the database at start."""
 
+ACCOUNTS_OF_A_NUMBER_MAX = 1_000
+"""More than one are of earlier versions, which counted hyphens."""
 _OF_A_GENERATION = re.compile(rf"(?:{'|'.join(INDEXES)})_(\d+)")
 _DUPLICATE_KEY = 11000
 
@@ -143,9 +145,9 @@ class MongoViews:
         found = await self._read(ACCOUNTS, lambda accounts: accounts.find_one({"_id": account_id}))
         return documents.account(found).resource if found else None
 
-    async def account_by_number(self, key: str) -> Versioned[Account] | None:
-        found = await self._list(ACCOUNTS, {"number_key": key}, "position", ASCENDING, 1)
-        return documents.account(found[0]).resource if found else None
+    async def accounts_by_number(self, key: str) -> Sequence[Versioned[Account]]:
+        found = await self._list(ACCOUNTS, {"number_key": key}, "position", ASCENDING, ACCOUNTS_OF_A_NUMBER_MAX)
+        return [documents.account(document).resource for document in found]
 
     async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
         later = {"owner_id": owner_id, "position": {"$gt": Int64(after)}}

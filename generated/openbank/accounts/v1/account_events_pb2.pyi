@@ -146,7 +146,7 @@ class AccountOpened(google.protobuf.message.Message):
     owner_id: builtins.str
     """person_id of the owner; required on input."""
     account_number: builtins.str
-    """Account number as it was given, trimmed, at most 34 characters; required on input."""
+    """Account number as it was given, trimmed, at most 34 letters and digits and 136 characters; required on input."""
     currency_code: builtins.str
     """The account's currency for ever, ISO 4217."""
     currency_exponent: builtins.int

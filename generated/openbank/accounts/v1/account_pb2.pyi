@@ -67,8 +67,8 @@ class Account(google.protobuf.message.Message):
     owner_id: builtins.str
     """person_id of the owner."""
     account_number: builtins.str
-    """Account number as it was given at opening, trimmed: 1 to 34 ASCII letters, digits, spaces and hyphens. Unique in
-    the bank, compared without spaces and case.
+    """Account number as it was given at opening, trimmed: 1 to 34 ASCII letters and digits, with spaces and hyphens
+    between them, 136 characters in all. Unique in the bank, compared without spaces, hyphens and case.
     """
     state: Global___AccountState.ValueType
     """Whether money can move."""

@@ -51,8 +51,9 @@ class OpenAccountRequest(google.protobuf.message.Message):
     FIELD_REQUIRED, INVALID_ID, OWNER_NOT_FOUND.
     """
     account_number: builtins.str
-    """Account number, after trimming 1 to 34 ASCII letters, digits, spaces and hyphens, kept as it is given. Unique in
-    the bank, compared without spaces and case; a hyphen counts. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG,
+    """Account number: 1 to 34 ASCII letters and digits, with spaces and hyphens between them as printed, 136 characters in
+    all. Kept as given, but trimmed, with tabs and Unicode's other spaces as spaces, and U+2010 and U+2011 as hyphens.
+    Unique in the bank, compared without spaces, hyphens and case. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG,
     INVALID_ACCOUNT_NUMBER, ACCOUNT_NUMBER_TAKEN.
     """
     currency_code: builtins.str
@@ -366,8 +367,9 @@ class GetAccountByNumberRequest(google.protobuf.message.Message):
     ACCOUNT_NUMBER_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
     account_number: builtins.str
-    """The account's number in any spelling: after trimming 1 to 34 ASCII letters, digits, spaces and hyphens, compared
-    without spaces and case. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG, INVALID_ACCOUNT_NUMBER,
+    """The account's number as in OpenAccountRequest, compared without spaces, hyphens and case. Where earlier versions,
+    which counted hyphens, opened accounts that differ by hyphens only, the one with hyphens in the same places is
+    answered, else the one opened first. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG, INVALID_ACCOUNT_NUMBER,
     ACCOUNT_NOT_FOUND.
     """
     consistency_token: builtins.str

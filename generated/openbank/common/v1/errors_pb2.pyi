@@ -35,7 +35,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     such as one of zero-width spaces, fillers or combining marks alone.
     """
     ERROR_REASON_FIELD_TOO_LONG: _ErrorReason.ValueType  # 6
-    """Violation. A text has more code points than its field allows. Metadata: length, maxLength."""
+    """Violation. A text has more code points than its field allows. Spaces and hyphens of an account number do not count
+    towards its 34, but towards its 136. Metadata: length, maxLength.
+    """
     ERROR_REASON_INVALID_TEXT: _ErrorReason.ValueType  # 7
     """Violation. A text holds a control character, or an optional one has no visible character. (One that is not valid
     UTF-8 makes the request MALFORMED_REQUEST.)
@@ -241,7 +243,9 @@ ERROR_REASON_FIELD_REQUIRED: ErrorReason.ValueType  # 5
 such as one of zero-width spaces, fillers or combining marks alone.
 """
 ERROR_REASON_FIELD_TOO_LONG: ErrorReason.ValueType  # 6
-"""Violation. A text has more code points than its field allows. Metadata: length, maxLength."""
+"""Violation. A text has more code points than its field allows. Spaces and hyphens of an account number do not count
+towards its 34, but towards its 136. Metadata: length, maxLength.
+"""
 ERROR_REASON_INVALID_TEXT: ErrorReason.ValueType  # 7
 """Violation. A text holds a control character, or an optional one has no visible character. (One that is not valid
 UTF-8 makes the request MALFORMED_REQUEST.)

@@ -35,7 +35,7 @@ class AccountOpened(google.protobuf.message.Message):
     owner_id: builtins.str
     """person_id of the owner."""
     account_number: builtins.str
-    """Account number as it was given, trimmed, at most 34 characters."""
+    """Account number as it was given, trimmed, at most 34 letters and digits and 136 characters."""
     currency_code: builtins.str
     """The account's currency for ever, ISO 4217."""
     @property

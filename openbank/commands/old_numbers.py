@@ -1,0 +1,58 @@
+"""Account numbers that earlier versions reserved with their hyphens.
+
+Hyphens do not count in an account number; earlier versions counted them. So `1234-5678` was reserved in a stream of its
+own, where nobody looks who wants `12345678` today. Before a bank is served, each such reservation is written again into
+the stream that counts now, once. Accounts whose numbers differ only by hyphens stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from openbank.commands.bank import Bank
+from openbank.commands.numbers import took_its_number
+from openbank.domain.errors import RevisionMismatch
+from openbank.domain.request import Request
+from openbank.eventstore.port import OldNumbers
+
+TOGETHER = 64
+"""Reservations written at once, which share their commits."""
+
+_log = logging.getLogger(__name__)
+
+
+async def adopt_old_numbers(bank: Bank, store: OldNumbers) -> None:
+    """Does nothing where it was done. Raises StoreUnavailable."""
+    if store.numbers_adopted:
+        return
+    streams = await store.hyphenated_number_streams()
+    for start in range(0, len(streams), TOGETHER):
+        await asyncio.gather(*(_adopt(bank, stream) for stream in streams[start : start + TOGETHER]))
+    await store.note_numbers_adopted()
+    if streams:
+        values = {"with_hyphens": len(streams)}
+        _log.info("account numbers are compared without hyphens from now on", extra={"values": values})
+
+
+async def _adopt(bank: Bank, stream: str) -> None:
+    """An account that is open has the number already, or the reservation's account gets it; else it is void."""
+    old = await bank.old_numbers.load(stream)
+    if old is None:
+        return
+    reserved = old.state
+    number = reserved.command.account_number
+    while True:
+        current = await bank.numbers.load(number)
+        if current is not None and await took_its_number(bank, current.state):
+            return
+        if not await took_its_number(bank, reserved):
+            return
+        at = Request(
+            correlation_id=reserved.correlation_id, expected_revision=current.revision if current is not None else 0
+        )
+        try:
+            await bank.numbers.execute(number, lambda _: (reserved,), at)
+            return
+        except RevisionMismatch:
+            continue
