@@ -21,7 +21,7 @@ _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\[\]:]*)(?::([0-9]{
 HOST_LENGTH_MAX = 253
 PORT_MAX = 65_535
 
-ESCAPE = "must have %, /, ?, #, @ of a user or password written as %25, %2F, %3F, %23, %40"
+ESCAPE = "must have %, /, ?, #, @ of a user or password written as %25, %2F, %3F, %23, %40, and any other @ as %40"
 
 
 def scheme(text: str) -> str:
