@@ -31,6 +31,7 @@ from openbank.eventstore.tail import LogTail
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
+from openbank.pause import Turnstile
 from openbank.queries.reader import Reader
 from openbank.rpc import accounts, integration_events, persons, sinks
 from openbank.rpc.calls import Calls
@@ -108,7 +109,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         bank = Bank(store, clock, settings.cached_aggregates)
         await adopt_old_numbers(bank, store)
         calls = Calls(settings.concurrent_calls_max)
-        reader = Reader(views, store.head, settings.view_wait_seconds, calls.wait)
+        reader = Reader(views, store.head, settings.view_wait_seconds, calls.wait, Turnstile().take)
         tokens = Tokens(store)
         watches = Watches(feed, tokens)
 

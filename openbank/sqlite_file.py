@@ -62,15 +62,15 @@ def read_only(path: Path) -> sqlite3.Connection:
 
     A database that was closed cleanly can be read from a read-only medium. Raises Unreadable, sqlite3.Error.
     """
-    closed = not beside(path, "-wal").exists()
-    if closed and not os.access(path.resolve().parent, os.W_OK):
+    closed = not has_wal(path) and not beside(path, "-shm").exists()
+    if closed and not _may_write(path):
         return read_without_wal(path)
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
-        if has_wal(path) and not os.access(path.resolve().parent, os.W_OK):
+        if has_wal(path) and not _may_write(path):
             raise Unreadable(
                 f"{path} has a WAL, which can only be read with write permission for {path.resolve().parent}:"
                 " copy the whole directory to a place that can be written"
@@ -90,6 +90,10 @@ def use_rollback_mode(path: Path) -> None:
 def use_wal_mode(path: Path) -> None:
     """Makes a database in rollback mode one in WAL mode, without a journal meanwhile. Nobody has it open."""
     _write(path, _WAL_MODE)
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path.resolve().parent, os.W_OK, effective_ids=True)
 
 
 def _size(path: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from openbank.pause import Pause
+from openbank.pause import Pause, Turnstile
 
 SHORT, LONG = 0.001, 3_600.0
 PATIENCE_SECONDS = 10.0
@@ -50,3 +50,21 @@ async def begin(pause: Pause, seconds: float) -> asyncio.Task[None]:
     waiting = asyncio.create_task(pause.wait(seconds))
     await asyncio.sleep(0)
     return waiting
+
+
+async def test_a_turnstile_lets_one_through_in_a_turn_of_the_loop_and_all_in_their_order() -> None:
+    turnstile = Turnstile()
+    turn = 0
+    passed: list[tuple[int, int]] = []
+
+    async def go(number: int) -> None:
+        await turnstile.take()
+        passed.append((turn, number))
+
+    going = [asyncio.create_task(go(number)) for number in range(10)]
+    while len(passed) < len(going):
+        turn += 1
+        await asyncio.sleep(0)
+    turns, numbers = zip(*passed, strict=True)
+    assert len(set(turns)) == len(going)
+    assert list(numbers) == list(range(10))

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from openbank.datadir import DataDirectory
-from openbank.eventstore.port import StoreRefused
 from openbank.eventstore.sqlite import SqliteEventStore
 from tests.callers import Caller
 from tests.servers import ServerProcess, run_openbank
@@ -97,16 +96,18 @@ async def test_a_log_behind_a_link_is_served_from_where_it_is(process: ServerPro
         assert await bank.balance_in_the_end(account_id, paid.consistency_token) == "1.00 USD"
 
 
-async def test_of_two_data_directories_that_lead_to_one_log_one_is_served(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    for directory in (one, other):
-        directory.mkdir()
-    (other / "events.db").symlink_to(one / "events.db")
-    store = SqliteEventStore(one)
-    with pytest.raises(StoreRefused, match="in use by a bank with another data directory"):
-        SqliteEventStore(other)
-    await store.close()
-    await SqliteEventStore(other).close()
+async def test_of_two_data_directories_that_lead_to_one_log_one_is_served(
+    process: ServerProcess, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir(0o700)
+    (other / "events.db").symlink_to(tmp_path / "data" / "events.db")
+    async with Caller(process.address) as bank:
+        code, out, err = await run_openbank("serve", "--listen", "127.0.0.1:0", "--data", str(other))
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "in use by a bank with another data directory" in err
+        assert (await run_openbank("accept-loss", "--data", str(other)))[0] == 2
+        await bank.register()
 
 
 async def test_a_log_of_another_bank_than_the_views_is_refused(process: ServerProcess, tmp_path: Path) -> None:

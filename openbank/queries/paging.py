@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
@@ -21,12 +21,15 @@ from openbank.views.port import LogId
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1_000
+SLICE = 100
+"""Items that are read and encoded in one turn of the event loop: together they cost about as much as a few calls."""
 
 _FORMAT = 1
 _PLACE = struct.Struct(">Bqq")
 _HASH_BYTES = 8
 
 Row = TypeVar("Row")
+Value = TypeVar("Value")
 
 
 class Listing(NamedTuple):
@@ -64,13 +67,47 @@ async def read_page(
     fields.check()
     if at is None or at.position < place.position:
         at = BEGINNING._replace(position=place.position)
-    # With one more than the page holds, to know whether another page follows.
-    found = await answer(reader, at, lambda: rows(place.key, size + 1))
+
+    async def read() -> Sequence[Row]:
+        # One more than the page holds, to know whether another page follows.
+        return await _read_in_slices(reader, place.key, size + 1, rows, key)
+
+    found = await answer(reader, at, read)
     if len(found.value) <= size:
         return Page(found.value, "", found.position)
     items = found.value[:size]
     token = _encode(listing, Place(key(items[-1]), found.position.position))
     return Page(items, token, found.position)
+
+
+async def _read_in_slices(
+    reader: Reader,
+    after: int,
+    limit: int,
+    rows: Callable[[int, int], Awaitable[Sequence[Row]]],
+    key: Callable[[Row], int],
+) -> Sequence[Row]:
+    """A later slice may be of newer views than an earlier one; an item's place in a list never changes."""
+    if limit <= SLICE + 1:
+        return await rows(after, limit)
+    found: list[Row] = []
+    while len(found) < limit:
+        await reader.turn()
+        wanted = min(SLICE, limit - len(found))
+        some = await rows(after, wanted)
+        found += some
+        if len(some) < wanted:
+            break
+        after = key(some[-1])
+    return found
+
+
+async def in_slices(reader: Reader, items: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
+    """The items, SLICE at a time, with a pause for others between."""
+    for start in range(0, len(items), SLICE):
+        if start:
+            await reader.turn()
+        yield items[start : start + SLICE]
 
 
 def check_page(fields: Fields, listing: Listing, request: PageRequest, beginning: int = 0) -> tuple[int, Place]:

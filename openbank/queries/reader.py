@@ -61,6 +61,9 @@ class Page(NamedTuple, Generic[Value]):
     position: LogPosition
 
 
+async def _at_once() -> None: ...
+
+
 class Reader(NamedTuple):
     views: Views
     head: Callable[[], Awaitable[LogPosition]]
@@ -69,6 +72,9 @@ class Reader(NamedTuple):
     """How long one question may wait for the views, all its waits together; a caller that leaves ends it sooner."""
     about_to_wait: Callable[[], None] = lambda: None
     """Called before a question waits. What it raises is the answer."""
+    turn: Callable[[], Awaitable[None]] = _at_once
+    """Awaited before each slice of a long list, and after a wait that many may share: others have their turn between.
+    """
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
@@ -120,5 +126,10 @@ async def _read(
 async def _wait(reader: Reader, at: LogPosition, deadline: float) -> None:
     """Raises TimeoutError where the views do not reach the position by then."""
     reader.about_to_wait()
-    async with asyncio.timeout_at(deadline):
-        await reader.views.wait_for(at.position)
+    try:
+        async with asyncio.timeout_at(deadline):
+            await reader.views.wait_for(at.position)
+    except TimeoutError:
+        await reader.turn()
+        raise
+    await reader.turn()

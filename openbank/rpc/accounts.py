@@ -19,7 +19,7 @@ from openbank.queries.accounts import (
     list_account_events,
     list_accounts_by_owner,
 )
-from openbank.queries.paging import check_page
+from openbank.queries.paging import check_page, in_slices
 from openbank.queries.reader import PageRequest, Reader
 from openbank.rpc.convert.accounts import (
     EVENTS,
@@ -99,7 +99,8 @@ class Accounts:
         rest = messages.ListAccountsByOwnerResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        return b"".join(map(self._encoded.encode, page.items)) + rest.SerializeToString()
+        slices = [b"".join(map(self._encoded.encode, some)) async for some in in_slices(self._reader, page.items)]
+        return b"".join(slices) + rest.SerializeToString()
 
     async def ListAccountEvents(
         self, request: messages.ListAccountEventsRequest, _: str
@@ -114,8 +115,9 @@ class Accounts:
         response = messages.ListAccountEventsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        for event in page.items:
-            fill_account_event(response.events.add(), event)
+        async for some in in_slices(self._reader, page.items):
+            for event in some:
+                fill_account_event(response.events.add(), event)
         return response
 
     async def WatchAccountEvents(

@@ -8,6 +8,7 @@ import secrets
 from itertools import count
 from time import perf_counter
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
@@ -112,6 +113,7 @@ class Call:
             "code": code,
             "duration_ms": round((perf_counter() - self._started) * 1000, 2),
             "correlation_id": self.correlation_id,
+            "peer": _shown(self._context.peer()),
         }
         if self.request is not None:
             self._about.add_ids(values, self.request, response)
@@ -120,6 +122,12 @@ class Call:
             tell(_log, level, "call", values)
         else:
             _log.log(level, "call", exc_info=exception, extra={"values": values})
+
+
+def _shown(peer: str) -> str:
+    """gRPC's "ipv4:127.0.0.1:50051" and "ipv6:%5B::1%5D:50051" without what is no address."""
+    _, _, address = peer.partition(":")
+    return unquote(address) if "%" in address else address
 
 
 def _forget_frames(error: BaseException | None) -> None:

@@ -12,7 +12,7 @@ from openbank.eventstore.streams import PERSON
 from openbank.eventstore.token import Tokens
 from openbank.feeds.filter import Filter
 from openbank.persons.v1 import persons_service_pb2 as messages
-from openbank.queries.paging import check_page
+from openbank.queries.paging import check_page, in_slices
 from openbank.queries.persons import get_person, list_persons, persons_listing
 from openbank.queries.reader import PageRequest, Reader
 from openbank.rpc.convert.persons import EVENTS, fill_person, read_register_person, read_update_address
@@ -68,8 +68,9 @@ class Persons:
         response = messages.ListPersonsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        for person in page.items:
-            fill_person(response.persons.add(), person)
+        async for some in in_slices(self._reader, page.items):
+            for person in some:
+                fill_person(response.persons.add(), person)
         return response
 
     async def WatchPersonEvents(

@@ -6,7 +6,7 @@ is over, the sink accepts an event of another aggregate, and right after that fa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from openbank.sinks.delivery import Delivery, Outgoing
 from openbank.sinks.transport import Accepted, Answer, Later
@@ -52,9 +52,10 @@ class Overdue:
         return f"{later.reason}, for {self._seconds:g} s, while other events are accepted"
 
 
-async def is_to_blame(delivery: Delivery, outgoing: Outgoing, other: Outgoing | None) -> bool:
-    """Whether the sink accepts the other aggregate's event, and fails on this one again."""
-    if other is None or not isinstance(await delivery.try_one(other), Accepted):
-        return False
-    answer: Answer = await delivery.try_one(outgoing)
-    return isinstance(answer, Later) and answer.reached
+async def is_to_blame(delivery: Delivery, outgoing: Outgoing, others: Iterable[Outgoing]) -> bool:
+    """Whether the sink accepts one of the other aggregates' events, and fails on this one again."""
+    for other in others:
+        if isinstance(await delivery.try_one(other), Accepted):
+            answer: Answer = await delivery.try_one(outgoing)
+            return isinstance(answer, Later) and answer.reached
+    return False

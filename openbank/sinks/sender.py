@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from typing import NoReturn, Protocol
 
@@ -31,8 +32,10 @@ PARKED_MAX = 1_000
 POLL_SECONDS = 0.5
 """While nothing is appended: how soon an operator's wish is seen."""
 RETRY_SECONDS_MIN = 0.2
+OTHERS_MAX = 3
+"""Waiting events of other aggregates that are tried when one is overdue."""
 OTHER_PAGES_MAX = 50
-"""How far behind an overdue event another aggregate's is looked for, at each try."""
+"""How far behind the page one is looked for, if there is nothing else to try."""
 LAG_SECONDS = 60.0
 """Between two lines about a sink that is behind."""
 
@@ -191,36 +194,41 @@ class Sender:
         if overdue is None:
             return False
         reason = self._overdue.reason(delivery, overdue)
-        if not await is_to_blame(delivery, overdue, await self._other(base, page, delivery, overdue.stream)):
+        if not await is_to_blame(delivery, overdue, await self._others(base, page, delivery, overdue.stream)):
             return False
         delivery.park(overdue, reason)
         return True
 
-    async def _other(self, base: SinkRecord, page: Page, delivery: Delivery, stream: str) -> Outgoing | None:
-        """An event of another aggregate, for a try: the next on this page, or the next behind it, ahead of its time; or
-        where nothing waits the last that the sink accepted, once more."""
+    async def _others(self, base: SinkRecord, page: Page, delivery: Delivery, stream: str) -> Sequence[Outgoing]:
+        """Events of other aggregates, for a try: the next ones on this page; the last that the sink accepted, once
+        more; or, where it has accepted none, the next behind this page, ahead of its time."""
         held = {stream, *self._overdue.streams, *base.parked, *page.unreadable, *delivery.refused}
+        waiting: dict[str, Outgoing] = {}
         for outgoing in delivery.waiting():
             if outgoing.stream not in held:
-                return outgoing
+                waiting.setdefault(outgoing.stream, outgoing)
+        another = self._overdue.accepted(stream) or await self._behind(page, {*held, *waiting})
+        return [*islice(waiting.values(), OTHERS_MAX), *([another] if another else [])]
+
+    async def _behind(self, page: Page, held: Container[str]) -> Outgoing | None:
         after = page.through
         for _ in range(OTHER_PAGES_MAX):
             read = await self._log.read(after, PAGE_EVENTS_MAX)
             other = first_of_others(read.events, held, self._clock())
-            if other is not None:
+            if other is not None or read.caught_up or read.through == after:
                 return other
-            if read.caught_up or read.through == after:
-                break
             after = read.through
-        return self._overdue.accepted(stream)
+        return None
 
     async def _note(
         self, stored: Stored, record: SinkRecord, later: Later, seconds: float, delivery: Delivery | None = None
     ) -> Stored | None:
         """Keeps, for all to see, why nothing can be sent, and what was parked nonetheless."""
         known = stored.record.trouble
-        [event, _] = next(iter(delivery.failing.values()), (None, None)) if delivery else (None, None)
-        where = (event.stream, event.revision) if event else ("", 0)
+        failing = delivery.failing if delivery else {}
+        # The same one as before, while it fails: not another at each try.
+        stream = known.aggregate if known and known.aggregate in failing else next(iter(failing), "")
+        where = (stream, failing[stream][0].revision if stream else 0)
         trouble = Trouble(later.reason, known.since if known else self._clock(), *where)
         self._tell_trouble(later.reason, seconds, *where)
         record = record._replace(trouble=trouble)

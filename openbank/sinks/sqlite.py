@@ -14,11 +14,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from openbank.disk import create
+from openbank.disk import create, sync
 from openbank.eventstore.port import StoreRefused
 from openbank.sinks.documents import from_document, to_document
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
 from openbank.sqlite_file import read_only
+from openbank.sqlite_wal import (
+    OPEN_SECONDS_MAX,
+    SYNCHRONOUS_FULL,
+    WalFiles,
+    is_failed_sync,
+    make_durable,
+    set_pragma,
+    use_wal,
+)
 
 FILE = "sinks.db"
 APPLICATION_ID = 0x4F42736B
@@ -64,8 +73,7 @@ class SqliteSinkRecords:
     async def close(self) -> None:
         """Waits for a save under way."""
         self._thread.shutdown()
-        if self._connection is not None:
-            self._connection.close()
+        self._close()
 
     async def _run(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
         try:
@@ -75,8 +83,30 @@ class SqliteSinkRecords:
 
     def _connected(self, work: Callable[[sqlite3.Connection], Done]) -> Done:
         if self._connection is None:
-            self._connection = _open(self._path)
-        return work(self._connection)
+            self._open()
+        assert self._connection is not None
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            if is_failed_sync(error):
+                # No later sync makes up for it. What is there is made durable by opening it.
+                self._close()
+            raise
+
+    def _open(self) -> None:
+        create(self._path)
+        self._files = WalFiles(self._path)
+        try:
+            self._connection = _open(self._files)
+        except BaseException:
+            self._files.close()
+            raise
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._files.close()
+            self._connection = None
 
 
 def banks(directory: Path) -> set[str]:
@@ -95,16 +125,17 @@ def banks(directory: Path) -> set[str]:
     return {from_document(json.loads(record)).bank_id for (record,) in records}
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    create(path)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def _open(files: WalFiles) -> sqlite3.Connection:
+    connection = sqlite3.connect(files.path, timeout=OPEN_SECONDS_MAX, isolation_level=None, check_same_thread=False)
     try:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _check_format(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+            _check_format(connection, files.path)
+        use_wal(connection)
+        set_pragma(connection, "synchronous", SYNCHRONOUS_FULL)
+        make_durable(connection, files)
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+        sync(files.path.parent)
         return connection
     except BaseException:
         connection.close()

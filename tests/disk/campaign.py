@@ -26,12 +26,13 @@ from tests.disk.journal import Disk
 from tests.disk.layer import Layer
 from tests.disk.load import Load
 from tests.disk.promises import Promise
+from tests.disk.readers import Readers, Shell, reading
 from tests.faults.told import Broken
 from tests.servers import ServerProcess
 
 LAP_CUTS = 25
-LAP_TOLD = 400
-"""Promises after which a life ends."""
+LAP_TOLD = 300
+"""Promises after which the bank is killed or stopped."""
 LAP_SECONDS_MAX = 60.0
 
 
@@ -41,6 +42,9 @@ class Figures:
     cuts: int = 0
     faulty: int = 0
     """Lives in which writes or syncs were to fail."""
+    readers: int = 0
+    """Of the bank's files, while it was served, killed and started."""
+    starts: int = 0
     told: int = 0
     checked: int = 0
     """Promises, each at all the cuts that came after it."""
@@ -49,7 +53,8 @@ class Figures:
     def __str__(self) -> str:
         return (
             f"{self.cuts:,} losses of power in {self.lives:,} lives, {self.faulty:,} of them with writes or syncs that"
-            f" fail: {self.told:,} promises, held {self.checked:,} times against up to {self.events:,} events"
+            f" fail, {self.starts:,} starts beside {self.readers:,} readers: {self.told:,} promises, held"
+            f" {self.checked:,} times against up to {self.events:,} events"
         )
 
 
@@ -82,6 +87,7 @@ class Life:
         self._layer = layer
         self._random = random
         self._load = load
+        self._starts = 0
         self._process = ServerProcess(
             layer.root / "data",
             "--heartbeat-seconds",
@@ -96,9 +102,15 @@ class Life:
         What was told `before`, and in this life, is held against each cut; the latter is returned.
         """
         begin = self._layer.put(left)
-        faulty = self._random.random() < 0.4
-        await (self._live_with_faults() if faulty else self._live(may_end=False))
+        faulty = self._random.random() < 0.6
+        backups = left.with_name("backups")
+        backups.mkdir(exist_ok=True)
+        readers = Readers(self._layer.root / "data", backups, self._random, self._layer.environment)
+        async with reading(readers):
+            await self._live(faulty=faulty)
         self._layer.close()
+        figures.readers += readers.count
+        figures.starts += self._starts
         figures.faulty += faulty
         told: list[Promise] = []
         for disk in self._cut(begin, cuts, told):
@@ -111,16 +123,42 @@ class Life:
             figures.events = len(log)
         return told
 
-    async def _live_with_faults(self) -> None:
-        """Writes and syncs of one file fail, once or a few times, at the start or later."""
-        operations, error = self._random.choice((("s", errno.EIO), ("w", errno.EIO), ("hw", errno.ENOSPC)))
-        file = self._random.choice(("events.db-wal", "events.db-wal", "events.db", "views.db-wal"))
-        after, times = self._random.randint(0, 300), self._random.choice((1, 1, 5, 20))
-        with self._layer.failing(operations, error, file, after=after, times=times):
-            await self._live(may_end=True)
+    async def _live(self, *, faulty: bool) -> None:
+        """Starts the bank again and again beside the same readers, as a supervisor would."""
+        if faulty and self._random.random() < 0.6:
+            await self._live_past_a_failed_sync()
+            return
+        lives = self._random.choice((1, 2, 3))
+        # The disk may recover, and what has failed before is to be there all the same.
+        failing = self._random.randint(1, lives) if faulty else 0
+        for number in range(lives):
+            await (self._serve_with_faults() if number < failing else self._serve(may_end=False))
 
-    async def _live(self, *, may_end: bool) -> None:
+    async def _live_past_a_failed_sync(self) -> None:
+        """A reader keeps the WAL in use from before the sync that fails until the end."""
+        await self._serve(may_end=False)
+        log = self._layer.root / "data" / FILE
+        async with Shell(log, self._layer.environment) as shell:
+            if self._random.random() < 0.2:
+                await shell.rest()
+            file, after = self._random.choice((f"{FILE}-wal", f"{FILE}-wal", FILE)), self._random.randint(3, 20)
+            with self._layer.failing("s", errno.EIO, file, after=after, times=1):
+                await self._serve(may_end=True)
+            await self._serve(may_end=False)
+
+    async def _serve_with_faults(self) -> None:
+        """Writes and syncs of one file fail, once or a few times, at the start or later."""
+        faults = (("s", errno.EIO), ("s", errno.EIO), ("w", errno.EIO), ("hw", errno.ENOSPC))
+        operations, error = self._random.choice(faults)
+        file = self._random.choice(("events.db-wal", "events.db-wal", "events.db", "views.db-wal"))
+        after = self._random.randint(0, self._random.choice((20, 300)))
+        times = self._random.choice((1, 1, 5, 20))
+        with self._layer.failing(operations, error, file, after=after, times=times):
+            await self._serve(may_end=True)
+
+    async def _serve(self, *, may_end: bool) -> None:
         """Until a kill or a stop; where it `may_end` by itself, until that."""
+        self._starts += 1
         await self._process.launch()
         if self._random.random() < 0.2:
             await asyncio.sleep(self._random.uniform(0, 1.5))

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.disk.campaign import campaign
 
 CUTS = 150
-SEED = 7
+SEED = 8
 
 
 async def test_what_a_bank_has_told_is_there_when_the_power_is_lost(library: Path, tmp_path: Path) -> None:

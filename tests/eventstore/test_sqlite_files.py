@@ -233,8 +233,11 @@ async def test_an_index_that_is_further_than_its_table_is_found(killed: Path, in
     assert (await verify(killed)).fault_count > 0
 
 
-async def test_a_copy_with_pages_of_several_moments_is_refused(busy: Path, tmp_path: Path) -> None:
+async def test_a_copy_with_pages_of_several_moments_is_refused(
+    busy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each page of the copy is of the first or of the second moment, as a slow copy under load has them."""
+    monkeypatch.setattr(check, "TAIL_EVENTS_MAX", 100)
     first = (busy / FILE).read_bytes()
     store = SqliteEventStore(busy)
     for number in range(3_000, 4_000):

@@ -24,29 +24,30 @@ _FILES = "tests/eventstore/test_sqlite_files.py"
 _BACKUP = "tests/eventstore/test_sqlite_backup.py"
 _RESTORE = "tests/eventstore/test_sqlite_restore.py"
 _POWER = "tests/disk/test_power.py"
+_READERS = "tests/disk/test_readers.py"
 
 MUTATIONS = (
     # Durable
     Mutation(
         "the WAL is not synced",
         f"{_SQLITE}/wal.py",
-        "        os.fdatasync(self._file)\n",
-        "        os.fstat(self._file)\n",
+        "        os.fdatasync(self._files.wal)\n",
+        "        os.fstat(self._files.wal)\n",
         _POWER,
     ),
     Mutation(
         "an append is acknowledged before it is synced",
         f"{_SQLITE}/store.py",
-        "        outcomes = self._writer.commit(batch)\n",
-        "        outcomes = self._writer.commit(batch)\n        _settle(batch, outcomes)\n"
+        "        outcomes = await self._write(batch)\n",
+        "        outcomes = await self._write(batch)\n        _settle(batch, outcomes)\n"
         "        batch = [append._replace(done=asyncio.Future()) for append in batch]\n",
         _POWER,
     ),
     Mutation(
         "what is committed is shown before it is synced",
         f"{_SQLITE}/store.py",
-        "        outcomes = self._writer.commit(batch)\n",
-        "        outcomes = self._writer.commit(batch)\n"
+        "        outcomes = await self._write(batch)\n",
+        "        outcomes = await self._write(batch)\n"
         "        for subscriber in self._subscribers:\n"
         "            subscriber.push([event for o in outcomes if isinstance(o, Written) for event in o.events])\n",
         _POWER,
@@ -75,9 +76,30 @@ MUTATIONS = (
     Mutation(
         "what was left in the WAL is not made durable at the start",
         f"{_SQLITE}/schema.py",
-        '        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()\n',
-        "        busy = True\n",
+        "        make_durable(connection, files)\n",
+        "",
         f"{_STORE}::test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown",
+    ),
+    Mutation(
+        "a start beside a reader takes what is in the WAL for durable",
+        "openbank/sqlite_wal.py",
+        "            files.write_again()\n",
+        "            files.index()\n",
+        _READERS,
+    ),
+    Mutation(
+        "a start takes what an earlier checkpoint has copied for durable",
+        "openbank/sqlite_wal.py",
+        "    if written or not emptied(connection):\n",
+        "    if not emptied(connection):\n",
+        _READERS,
+    ),
+    Mutation(
+        "a checkpoint whose sync has failed is tried again",
+        f"{_SQLITE}/wal.py",
+        "        if is_failed_sync(error):\n",
+        "        if not error:\n",
+        _READERS,
     ),
     Mutation(
         "the entry of a new data directory is not synced",
@@ -504,6 +526,20 @@ MUTATIONS = (
         "    group = calls.queries\n",
         "tests/rpc/test_limits.py",
     ),
+    Mutation(
+        "a long page leaves out what comes between two slices",
+        "openbank/queries/paging.py",
+        "        after = key(some[-1])\n",
+        "        after = key(some[-1]) + 1\n",
+        "tests/queries/test_paging.py",
+    ),
+    Mutation(
+        "what became ready together goes on together",
+        "openbank/pause.py",
+        "            await asyncio.sleep(0)\n",
+        "            pass\n",
+        "tests/test_pause.py",
+    ),
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",
@@ -658,8 +694,8 @@ MUTATIONS = (
     Mutation(
         "a sink that is down has its events parked",
         "openbank/sinks/overdue.py",
-        "    if other is None or not isinstance(await delivery.try_one(other), Accepted):\n",
-        "    if other is None:\n",
+        "        if isinstance(await delivery.try_one(other), Accepted):\n",
+        "        if other:\n",
         "tests/sinks/test_sender.py",
     ),
     Mutation(
@@ -677,5 +713,55 @@ MUTATIONS = (
         "        message = json_format.Parse(json, _message(type_name)())\n",
         "        message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)\n",
         "tests/eventstore/test_copy.py",
+    ),
+    # The command line
+    Mutation(
+        "a tail keeps the place of what its reader left in the pipe",
+        "openbank/cli/tail/delivery.py",
+        "        read = written - self._unread()\n",
+        "        read = written\n",
+        "tests/cli/test_delivery.py",
+    ),
+    Mutation(
+        "a tail keeps the place of what its reader took and ended without",
+        "openbank/cli/tail/delivery.py",
+        "        delivered = self._read_before if self._is_pipe else read\n",
+        "        delivered = read\n",
+        "tests/cli/test_delivery.py",
+    ),
+    Mutation(
+        "two tails have one resume file",
+        "openbank/cli/tail/resume_file.py",
+        "            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "",
+        "tests/cli/test_resume_file.py",
+    ),
+    Mutation(
+        "output that is full is what faults are to verify",
+        "openbank/cli/process.py",
+        "        return EXIT_FAILED\n",
+        "        return 1\n",
+        "tests/cli/test_process.py",
+    ),
+    Mutation(
+        "files of the bank take the numbers of closed streams",
+        "openbank/cli/process.py",
+        "        if stream is None:\n",
+        "        if False:\n",
+        "tests/cli/test_process.py",
+    ),
+    Mutation(
+        "reflection offers what the bank stores",
+        "openbank/rpc/reflection.py",
+        "        self._pool: Any = descriptor_pool.DescriptorPool()\n",
+        "        self._pool: Any = descriptor_pool.Default()\n",
+        "tests/rpc/test_reflection.py",
+    ),
+    Mutation(
+        "a mistyped variable is ignored",
+        "openbank/config.py",
+        "    _refuse_mistyped(environment)\n",
+        "",
+        "tests/test_settings.py",
     ),
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from openbank.domain.errors import InvalidFields
 from openbank.queries.accounts import list_account_events, list_accounts_by_owner
-from openbank.queries.paging import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+from openbank.queries.paging import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, SLICE, in_slices
 from openbank.queries.persons import list_persons
 from openbank.queries.reader import Page, PageRequest, Reader, ViewBehind
 from openbank.views.port import LogId
@@ -186,3 +186,27 @@ async def refuses(query: Awaitable[Page[Any]]) -> None:
     with pytest.raises(InvalidFields) as refused:
         await query
     assert [v.reason for v in refused.value.violations] == ["INVALID_PAGE_TOKEN"]
+
+
+async def test_a_long_page_is_read_slice_by_slice_so_that_others_have_their_turn(reader: Reader) -> None:
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    reader = reader._replace(turn=turn)
+    short = await list_accounts_by_owner(reader, "ann", PageRequest(50))
+    assert (len(short.items), turns) == (50, 0)
+    long = await list_accounts_by_owner(reader, "ann", PageRequest(PAGE_SIZE_MAX))
+    assert (len(long.items), turns) == (130, 2)
+    pieces = [some async for some in in_slices(reader, long.items)]
+    assert ([len(some) for some in pieces], turns) == ([100, 30], 3)
+
+
+@pytest.mark.parametrize("size", [SLICE - 1, SLICE, SLICE + 1, 129, 130, 131])
+async def test_pages_around_the_size_of_a_slice_hold_every_item_once(reader: Reader, size: int) -> None:
+    accounts = await all_pages(lambda page: list_accounts_by_owner(reader, "ann", page), size)
+    assert [item.state.account_id for page in accounts for item in page.items] == [str(n) for n in range(130)]
+    events = await all_pages(lambda page: list_account_events(reader, "0", page), size)
+    assert [event.revision for page in events for event in page.items] == list(range(130, 0, -1))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +19,11 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.app import serving
 from openbank.eventstore.port import StoreDamaged
 from openbank.logs import ConsoleFormatter, JsonFormatter, configure, tell
 from openbank.persons.v1 import persons_service_pb2 as persons
+from tests.back_ends import BackEnd
 from tests.callers import Caller, john_doe, opening, refused, request_id, until, usd
 from tests.examples import NOON
 
@@ -39,12 +44,27 @@ async def test_a_call_is_one_line_with_method_code_duration_and_ids(
     [values] = lines(caplog)
     assert values.pop("duration_ms") >= 0
     assert values.pop("correlation_id")
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", values.pop("peer"))
     assert values == {
         "method": "openbank.accounts.v1.AccountsService/Deposit",
         "code": "OK",
         "request_id": named,
         "account_id": opened.account.account_id,
     }
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
+async def test_every_line_names_the_peer_refused_and_watching_ones_too(
+    back_end: BackEnd, tmp_path: Path, listen: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(back_end.settings(tmp_path / "data"), listen=listen)
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.open()
+        await refused(bank.deposit("nobody", "1"))
+        await bank.account_events()
+    host = re.escape(listen.removesuffix(":0"))
+    assert len(lines(caplog)) == 4
+    assert all(re.fullmatch(rf"{host}:\d+", values["peer"]) for values in lines(caplog))
 
 
 async def test_the_line_of_an_opening_has_the_id_that_the_bank_made(

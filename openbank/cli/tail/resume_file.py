@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from openbank.cli.errors import CommandFailed
-from openbank.disk import sync
+from openbank.disk import PRIVATE_FILE, create, sync
 
 KEPT_BY = "openbank tail"
 
@@ -96,7 +96,8 @@ class ResumeFile:
 def _hold(path: Path) -> int:
     """A descriptor with the lock on the file that has this name. Raises OSError, CommandFailed."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        create(path)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         with ExitStack() as failing:
             failing.callback(os.close, file)
             if not stat.S_ISREG(os.fstat(file).st_mode):

@@ -8,7 +8,6 @@ read, and looked up through each index.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import sqlite3
 from contextlib import closing
@@ -24,6 +23,7 @@ from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.rows import checksum
 from openbank.eventstore.sqlite.schema import FILE, check_format, check_size, lock, open_log
 from openbank.sqlite_file import has_wal, read_only, read_without_wal
+from openbank.sqlite_wal import SYNCHRONOUS_FULL, WalFiles, set_pragma
 
 TAIL_EVENTS_MAX = 10_000
 """Events at the end of the log that a start reads and checks, at the most: about a tenth of a second."""
@@ -127,12 +127,12 @@ def accept_loss(directory: Path) -> int:
     path = find_log(directory)
     if path is None:
         raise FileNotFoundError(f"{directory / FILE} is not there")
-    held = lock(path)
+    files = WalFiles(path, lock(path))
     try:
         check_start(directory, path, losses=False)
-        with closing(open_log(path, None, copying=False)) as connection:
-            connection.execute("PRAGMA synchronous = FULL")
+        with closing(open_log(files, None, copying=False)) as connection:
+            set_pragma(connection, "synchronous", SYNCHRONOUS_FULL)
             connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
             return int(connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
     finally:
-        os.close(held)
+        files.close()

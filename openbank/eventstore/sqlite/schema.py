@@ -13,6 +13,16 @@ from openbank.disk import create, sync
 from openbank.eventstore.port import StoreRefused
 from openbank.eventstore.sqlite import epoch
 from openbank.sqlite_file import SIDE_FILES, read_header, use_wal_mode
+from openbank.sqlite_wal import (
+    OPEN_SECONDS_MAX,
+    SYNCHRONOUS_FULL,
+    SYNCHRONOUS_NORMAL,
+    WalFiles,
+    emptied,
+    make_durable,
+    set_pragma,
+    use_wal,
+)
 
 FILE = "events.db"
 APPLICATION_ID = 0x4F426576
@@ -114,37 +124,38 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def open_log(path: Path, bank_id: str | None, copying: bool) -> sqlite3.Connection:
+def open_log(files: WalFiles, bank_id: str | None, copying: bool) -> sqlite3.Connection:
     """A connection to the log; all that it then holds is durable. The caller has the `lock`, and has checked the log.
 
-    Its commits are not synced: `wal.Wal` is what makes them durable. Raises StoreRefused.
+    Its commits are not synced: `wal.Wal` is what makes them durable. It waits for no lock, as it is used on the event
+    loop. Raises StoreRefused.
     """
+    path = files.path
     before = epoch.epoch_of(path)
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
+        connection = _connect(path)
     except sqlite3.Error as error:
         raise StoreRefused(f"{path} can't be opened: {error}") from error
     try:
         check_format(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        use_wal(connection)
+        set_pragma(connection, "synchronous", SYNCHRONOUS_FULL)
         _check_identity(connection, path, bank_id, copying)
+        # What a process left in the WAL counts as done from here on, whether or not it was synced.
+        make_durable(connection, files)
         begun = epoch.begin(connection, path, before)
-        # What a process left in the WAL counts as done from here on, whether or not it was synced, so it must be
-        # durable before anything rests on it. A checkpoint writes it anew, into the database, and syncs that: to sync
-        # the WAL would not do, as pages whose sync has failed once are taken for clean.
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
+        if emptied(connection):
             epoch.settle(path, begun)
         _prepare_snapshots(connection)
         # So that the files themselves are found again after a power cut.
         sync(path.parent)
         # NORMAL, not OFF: the WAL's header must be synced when the WAL begins anew, or what is left of the frames
         # before could be taken for later than what has been checkpointed.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    except sqlite3.DatabaseError as error:
+        set_pragma(connection, "synchronous", SYNCHRONOUS_NORMAL)
+        set_pragma(connection, "wal_autocheckpoint", 0)
+        set_pragma(connection, "cache_size", -CACHE_KIB)
+        set_pragma(connection, "busy_timeout", 0)
+    except (sqlite3.DatabaseError, OSError) as error:
         connection.close()
         raise StoreRefused(f"{path} can't be opened: {error}") from error
     except BaseException:
@@ -162,6 +173,16 @@ def rename_log(path: Path) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
         epoch.forget(connection)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        path,
+        timeout=OPEN_SECONDS_MAX,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS,
+    )
 
 
 def check_format(connection: sqlite3.Connection, path: Path) -> None:

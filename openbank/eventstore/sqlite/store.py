@@ -7,7 +7,7 @@ committed and not yet synced is acknowledged to nobody and shown to nobody.
 from __future__ import annotations
 
 import asyncio
-import os
+import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -34,9 +34,10 @@ from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.schema import NUMBERS, UNFINISHED, create_log, lock, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
-from openbank.eventstore.sqlite.writer import Append, Outcome, Writer, Written
+from openbank.eventstore.sqlite.writer import Append, Locked, Outcome, Writer, Written
 from openbank.eventstore.streams import NUMBER
 from openbank.pause import Pause
+from openbank.sqlite_wal import WalFiles
 
 BATCH_EVENTS_MAX = 2_000
 """Events in one commit."""
@@ -44,6 +45,9 @@ GATHER_APPENDS_MAX = 32
 GATHER_SECONDS_MAX = 0.01
 """How long a commit waits for as many appends as the one before it had, and how many it waits for at the most: so
 that of many callers some are being answered and ask again while the others' commit is being synced."""
+LOCK_SECONDS_MAX = 1.0
+"""How long a commit waits for another process that has the write lock."""
+LOCK_RETRY_SECONDS = 0.005
 CHECKPOINT_EVENTS = 2_000
 """Committed between two checkpoints."""
 BUFFER_EVENTS_MAX = 10_000
@@ -77,22 +81,22 @@ class SqliteEventStore:
         """
         finish_restore(directory)
         path = find_log(directory) or create_log(directory, bank_id, copying)
-        self._lock = lock(path)
+        self._files = WalFiles(path, lock(path))
         try:
             check_start(directory, path)
-            self._connection = open_log(path, bank_id, copying)
+            self._connection = open_log(self._files, bank_id, copying)
         except BaseException:
-            os.close(self._lock)
+            self._files.close()
             raise
         self._writer = Writer(self._connection)
         self._reader = Reader(self._connection)
         self._snapshots = Snapshots(self._connection)
-        self._wal = Wal(path, sync_failed)
         self._directory = directory
         self.bank_id = self._writer.meta("bank_id")
         self.store_id = self._writer.meta("store_id")
         self._head = self._writer.last()
         """The last event that is durable."""
+        self._wal = Wal(self._files, sync_failed)
         self._pending: deque[Append] = deque()
         self._committing: asyncio.Task[None] | None = None
         self._gathering = Pause()
@@ -211,7 +215,10 @@ class SqliteEventStore:
 
     async def copied(self) -> None:
         """The copy into this store is whole."""
-        self._writer.drop_meta(UNFINISHED)
+        try:
+            self._writer.drop_meta(UNFINISHED)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
         await self._wal.sync()
 
     @property
@@ -223,7 +230,10 @@ class SqliteEventStore:
         return self._reader.streams(f"{NUMBER}-*-*")
 
     async def note_numbers_adopted(self) -> None:
-        self._writer.set_meta(NUMBERS, "without hyphens")
+        try:
+            self._writer.set_meta(NUMBERS, "without hyphens")
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
         await self._wal.sync()
 
     async def close(self) -> None:
@@ -238,12 +248,12 @@ class SqliteEventStore:
         if not self._failed:
             self._snapshots.write()
             note_stop(self._directory, self.store_id, self._head, self._reader)
+        await self._wal.close()
         self._close_files()
 
     def _close_files(self) -> None:
-        self._wal.close()
         self._connection.close()
-        os.close(self._lock)
+        self._files.close()
 
     def _check_open(self) -> None:
         if self._closed or self._failed:
@@ -262,7 +272,7 @@ class SqliteEventStore:
         if self._failed:
             _settle(batch, [StoreUnavailable("the event store has failed") for _ in batch])
             return
-        outcomes = self._writer.commit(batch)
+        outcomes = await self._write(batch)
         # Also what is refused was decided on what is in the file, and that is durable: commits are one at a time, and
         # each is synced before the next.
         if any(isinstance(outcome, Written) and outcome.events for outcome in outcomes):
@@ -278,6 +288,18 @@ class SqliteEventStore:
         _settle(batch, outcomes)
         for subscriber in self._subscribers if events else ():
             subscriber.push(events)
+
+    async def _write(self, batch: Sequence[Append]) -> Sequence[Outcome]:
+        """Commits, unsynced. While another process has the write lock, others on the loop go on."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LOCK_SECONDS_MAX
+        while True:
+            try:
+                return self._writer.commit(batch)
+            except Locked as error:
+                if loop.time() > deadline:
+                    return [StoreUnavailable(str(error)) for _ in batch]
+            await asyncio.sleep(LOCK_RETRY_SECONDS)
 
     async def _gather(self) -> None:
         """Waits a little for as many appends as the last commit had.

@@ -14,7 +14,16 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+
+from openbank.sqlite_wal import (
+    SYNCHRONOUS_FULL,
+    Checkpointed,
+    WalBound,
+    WalFiles,
+    checkpoint,
+    is_failed_sync,
+    set_pragma,
+)
 
 FRAMES_MAX = 4_000
 """Pages in the WAL (4 KiB each) past which it is to begin anew: it is then rewritten in place, and grows no more."""
@@ -38,17 +47,18 @@ def end_process(reason: str) -> None:
 
 
 class Wal:
-    """The WAL of the database at `path`, which is open. `fail` is called when a sync fails, and is to end it all."""
+    """The WAL of `files`, whose database is open. `fail` is called when a sync fails, and is to end it all."""
 
-    def __init__(self, path: Path, fail: Callable[[str], None] = end_process) -> None:
+    def __init__(self, files: WalFiles, fail: Callable[[str], None] = end_process) -> None:
         self._fail = fail
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._file = os.open(f"{path}-wal", os.O_RDWR)
+        self._files = files
+        self._connection = sqlite3.connect(files.path, timeout=0, isolation_level=None, check_same_thread=False)
+        set_pragma(self._connection, "synchronous", SYNCHRONOUS_FULL)
         self._sync_seconds = 1.0
         """What a sync is expected to take."""
         self._syncing = ThreadPoolExecutor(1, "events-sync")
         self._checkpointing = ThreadPoolExecutor(1, "events-checkpoint")
+        self._bound = WalBound(self._connection, files, self._checkpointing, self._failed)
 
     async def sync(self) -> None:
         """Makes durable all that was committed before this call."""
@@ -67,27 +77,33 @@ class Wal:
         It does so with the first commit after a checkpoint of all there was. Commits may be made meanwhile, but then
         that one may never come: so when it is due, a second checkpoint, of what little is left, must be waited for.
         """
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._checkpointing, self._checkpoint) > FRAMES_MAX
+            done = await asyncio.get_running_loop().run_in_executor(self._checkpointing, self._checkpoint)
         except sqlite3.Error as error:
-            # The WAL has it all, and grows until the next try.
-            _log.warning("checkpoint failed", extra={"values": {"reason": str(error)}})
+            self._failed(error)
             return False
+        self._bound.look()
+        # One that a reader holds up does not get further if commits wait for it.
+        return done.is_whole and done.frames > FRAMES_MAX
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """To be called once, before the last other connection is closed, which checkpoints once more."""
+        await self._bound.close()
         self._syncing.shutdown()
         self._checkpointing.shutdown()
         self._connection.close()
-        os.close(self._file)
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        """Where only a write has failed, the WAL has it all, and grows until the next try."""
+        _log.warning("checkpoint failed", extra={"values": {"reason": str(error)}})
+        if is_failed_sync(error):
+            self._fail(str(error))
 
     def _sync(self) -> None:
         begin = time.perf_counter()
-        os.fdatasync(self._file)
+        os.fdatasync(self._files.wal)
         took = time.perf_counter() - begin
         self._sync_seconds = max(took, 0.8 * self._sync_seconds + 0.2 * took)
 
-    def _checkpoint(self) -> int:
-        _, frames, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return int(frames)
+    def _checkpoint(self) -> Checkpointed:
+        return checkpoint(self._connection, "PASSIVE")

@@ -22,6 +22,7 @@ from openbank.eventstore.port import (
     WrongExpectedRevision,
 )
 from openbank.eventstore.sqlite.rows import VALUES, Row, to_row
+from openbank.sqlite_wal import is_locked
 
 STATEMENT_ROWS_MAX = 64
 """Rows in one INSERT. Each number of rows is a statement of its own, which is kept prepared."""
@@ -55,6 +56,10 @@ class _Head(NamedTuple):
     revision: int
 
 
+class Locked(Exception):
+    """Another process has the write lock; nothing was tried."""
+
+
 class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -85,6 +90,7 @@ class Writer:
         """Appends what can be appended of `batch`, in one transaction; each gets its own outcome, in order.
 
         What the writer remembers of the file changes only once the transaction is made. It is not durable yet.
+        Raises Locked.
         """
         commit = _Commit(self._position, self._streams)
         failed: type[Exception] = StoreUnavailable
@@ -98,7 +104,9 @@ class Writer:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            full = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+            if is_locked(error):
+                raise Locked(str(error)) from error
+            full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
             kind = StoreUnavailable if full else failed
             return [kind(str(error)) for _ in batch]
         except Exception as error:

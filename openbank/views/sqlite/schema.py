@@ -7,8 +7,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from openbank.disk import create
+from openbank.disk import create, sync
 from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.sqlite_wal import SYNCHRONOUS_NORMAL, is_failed_sync, set_pragma, use_wal
 from openbank.views.port import LogId
 
 FILE = "views.db"
@@ -104,15 +105,15 @@ def prepare(path: Path) -> None:
         set_aside(path)
         create(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+        use_wal(connection)
         if _is_empty(connection):
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
 
 
 def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    set_pragma(connection, "synchronous", SYNCHRONOUS_NORMAL)
+    set_pragma(connection, "cache_size", -CACHE_KIB)
     return connection
 
 
@@ -146,6 +147,9 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
+    """A sync that failed is damage: what it was to keep may be gone, and no later one makes up for it."""
+    if is_failed_sync(error):
+        return True
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -155,6 +159,7 @@ def set_aside(path: Path) -> None:
     path.replace(_aside(path))
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def _aside(path: Path) -> Path:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from openbank import sqlite_wal
 from openbank.domain.account import Account
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
@@ -23,6 +24,7 @@ from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, Recorded
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.pause import Pause
+from openbank.sqlite_wal import WalBound, WalFiles, is_locked, set_pragma
 from openbank.views.changes import BalanceSet, Change
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsDamaged, ViewsUnavailable
 from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
@@ -73,15 +75,19 @@ class SqliteViews:
             self._connection = connect(self._path)
             if index_requests:
                 self._connection.execute(INDEX_REQUESTS)
-            # Checkpoints sync, which the loop must not wait for.
-            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            # The loop must wait neither for a sync, which checkpoints make, nor for a lock of another process.
+            set_pragma(self._connection, "wal_autocheckpoint", 0)
+            set_pragma(self._connection, "busy_timeout", 0)
             self._bulk = connect(self._path)
             """For the thread: what it has not committed yet must not be read."""
-            self._bulk.execute(f"PRAGMA cache_size = -{BULK_CACHE_KIB}")
+            set_pragma(self._bulk, "cache_size", -BULK_CACHE_KIB)
             self.log, self.position = checkpoint(self._connection)
+            self._files = WalFiles(self._path)
+            self._files.open_wal()
         except (sqlite3.Error, OSError) as error:
             raise ViewsUnavailable(f"{self._path} can't be opened: {error}") from error
         self._writing = ThreadPoolExecutor(1, "views-writer")
+        self._bound = WalBound(self._bulk, self._files, self._writing, self._failed)
         self._accounts: dict[str, Versioned[Account]] = {}
         """As they are, of those that were read lately."""
         self._waiters = Waiters()
@@ -97,9 +103,7 @@ class SqliteViews:
 
     async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
         small = len(changes) <= LOOP_CHANGES_MAX
-        if small:
-            self._project_here(changes, through)
-        else:
+        if not small or not self._project_here(changes, through):
             await self._write(project, changes, through)
         for change in changes:
             if isinstance(change, BalanceSet):
@@ -110,7 +114,8 @@ class SqliteViews:
         self._waiters.reached(self.position.position)
         if self._changes >= CHECKPOINT_CHANGES:
             self._changes = 0
-            await self._in_thread(self._bulk.execute, "PRAGMA wal_checkpoint(PASSIVE)")
+            await self._in_thread(sqlite_wal.checkpoint, self._bulk, "PASSIVE")
+            self._bound.look()
         if small and not awaited:
             # A little more comes together for the next batch.
             await self._resting.wait(REST_SECONDS)
@@ -176,9 +181,11 @@ class SqliteViews:
 
     async def close(self) -> None:
         """Waits for a batch under way."""
+        await self._bound.close()
         self._writing.shutdown()
         self._bulk.close()
         self._connection.close()
+        self._files.close()
 
     def _kept(self, account: Versioned[Account]) -> Versioned[Account]:
         if len(self._accounts) >= ACCOUNTS_MAX:
@@ -195,15 +202,20 @@ class SqliteViews:
     def _is_near(self, position: int) -> bool:
         return position <= self.position.position + NEAR_EVENTS
 
-    def _project_here(self, changes: Sequence[Change], through: LogPosition) -> None:
+    def _project_here(self, changes: Sequence[Change], through: LogPosition) -> bool:
+        """False, and nothing done, while another process has the write lock: the thread may wait for it."""
         try:
             in_transaction(self._connection, project, changes, through)
         except sqlite3.Error as error:
+            if is_locked(error):
+                return False
             raise self._failed(error) from error
         self._changes += len(changes)
+        return True
 
     async def _write(self, write: Callable[..., None], *arguments: object) -> None:
         await self._in_thread(in_transaction, self._bulk, write, *arguments)
+        self._bound.look()
 
     async def _in_thread(self, work: Callable[..., object], *arguments: object) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from openbank.sqlite_file import read_only
 from openbank.views.port import ViewsUnavailable
 from openbank.views.sqlite.schema import FILE, PROJECTED, checkpoint, strange_in
 
@@ -17,7 +18,10 @@ class SqliteViewsFile:
         this format's, or cannot be read.
         """
         path = (directory / FILE).resolve()
-        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            self._connection = read_only(path)
+        except (sqlite3.Error, OSError) as error:
+            raise ViewsUnavailable(f"{path} can't be read: {error}") from error
         try:
             strange = strange_in(self._connection)
             self._connection.execute("ATTACH ? AS rebuilt", (str(rebuilt / FILE),))

@@ -1,0 +1,109 @@
+"""What counts as delivered, on real pipes and files."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openbank.cli.tail import delivery
+from openbank.cli.tail.delivery import Delivery
+
+LOOK_SECONDS = 0.3
+PATIENCE_SECONDS = 20
+
+
+class Pipe:
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        self.stop = threading.Event()
+        self.kept: list[str] = []
+
+    def print(self, to: Delivery, data: bytes, token: str) -> None:
+        os.write(self.writing, data)
+        to.printed(len(data), token)
+
+    def until_kept(self, token: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while token not in self.kept:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
+    monkeypatch.setattr(delivery, "LOOK_SECONDS", LOOK_SECONDS)
+    pipe = Pipe()
+    yield pipe
+    os.close(pipe.writing)
+
+
+def test_what_has_been_read_is_delivered_and_what_is_in_the_pipe_is_not(pipe: Pipe) -> None:
+    with Delivery(pipe.writing, pipe.kept.append, pipe.stop) as printing:
+        pipe.print(printing, b"abc", "t1")
+        pipe.print(printing, b"de", "t2")
+        pipe.print(printing, b"", "t3")
+        assert os.read(pipe.reading, 4) == b"abcd"
+        pipe.until_kept("t1")
+        time.sleep(3 * LOOK_SECONDS)
+        os.close(pipe.reading)
+    assert pipe.kept == ["t1"]
+    assert pipe.stop.is_set()
+
+
+def test_a_reader_that_ends_with_what_it_has_read_has_not_had_it(pipe: Pipe) -> None:
+    with Delivery(pipe.writing, pipe.kept.append, pipe.stop) as printing:
+        pipe.print(printing, b"abc", "t1")
+        assert os.read(pipe.reading, 3) == b"abc"
+        # After the first look, before the second.
+        time.sleep(1.5 * LOOK_SECONDS)
+        os.close(pipe.reading)
+    assert pipe.kept == []
+
+
+def test_at_the_end_the_reader_is_waited_for(pipe: Pipe) -> None:
+    def read_late() -> None:
+        time.sleep(3 * LOOK_SECONDS)
+        os.read(pipe.reading, 3)
+
+    reader = threading.Thread(target=read_late)
+    with Delivery(pipe.writing, pipe.kept.append, pipe.stop) as printing:
+        pipe.print(printing, b"abc", "t1")
+        reader.start()
+    assert pipe.kept == ["t1"]
+    reader.join()
+    os.close(pipe.reading)
+
+
+def test_without_a_place_to_keep_nobody_is_waited_for(pipe: Pipe) -> None:
+    with Delivery(pipe.writing, None, pipe.stop) as printing:
+        pipe.print(printing, b"abc", "t1")
+    os.close(pipe.reading)
+    assert pipe.stop.wait(PATIENCE_SECONDS)
+
+
+def test_what_is_in_a_file_is_delivered(pipe: Pipe, tmp_path: Path) -> None:
+    os.close(pipe.reading)
+    with (tmp_path / "file").open("wb") as file, Delivery(file.fileno(), pipe.kept.append, pipe.stop) as printing:
+        file.write(b"abc")
+        file.flush()
+        printing.printed(3, "t1")
+    assert pipe.kept == ["t1"]
+
+
+def test_a_place_that_cannot_be_kept_ends_it(pipe: Pipe, tmp_path: Path) -> None:
+    def full(_: str) -> None:
+        raise OSError("No space left on device")
+
+    def prints() -> None:
+        with (tmp_path / "file").open("wb") as file, Delivery(file.fileno(), full, pipe.stop) as printing:
+            printing.printed(0, "t1")
+            assert pipe.stop.wait(PATIENCE_SECONDS)
+
+    os.close(pipe.reading)
+    with pytest.raises(OSError, match="No space left"):
+        prints()
