@@ -139,8 +139,8 @@ def test_a_signal_ends_a_command_without_a_traceback_or_a_file(
             process.send_signal(number)
             process.send_signal(number)
         _, errors = process.communicate(timeout=SECONDS_MAX)
-        # Before Python has come to its own code, a signal ends the process by itself.
-        if process.returncode in (-number, 1) and moment == MOMENTS[0]:
+        # Until Python has come to our code, which takes longer on a busy machine, a signal is Python's affair.
+        if "openbank/" not in errors and ((moment <= 0.15 and process.returncode == -number) or "runpy" in errors):
             continue
         assert process.returncode in (0, 1, 2, 128 + number), (moment, errors)
         assert errors.count("\n") <= 1, (moment, errors)
