@@ -17,10 +17,11 @@ from grpc import StatusCode
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.account_events_pb2 import ACCOUNT_EVENT_TYPE_MONEY_DEPOSITED
 from openbank.common.v1.money_pb2 import Money
+from openbank.domain.errors import InvalidFields
 from openbank.integration.v1 import integration_events_service_pb2 as integration
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.persons.v1.person_pb2 import Address
-from openbank.rpc.guards import request_bytes_max
+from openbank.rpc.guards import KnownFields, request_bytes_max
 from tests.callers import Caller, john_doe, refused, request_id, usd
 from tests.hostile.messages import VARINT, field, tag, varint
 from tests.hostile.run import resident_bytes
@@ -210,3 +211,14 @@ async def test_a_refused_call_is_freed_without_the_garbage_collector(bank: Calle
         gc.enable()
     # gRPC holds on to the last one until the next call.
     assert len(kept) <= 1
+
+
+def test_unknown_fields_are_found_in_values_of_repeated_fields() -> None:
+    """No mutation has such a field yet; any message that has one shows it."""
+    response = accounts.WatchAccountEventsResponse.FromString(
+        field(1, b"") + field(1, field(15, b"newer")) + field(1, field(4, b"")) + field(77, b"")
+    )
+    known = KnownFields(accounts.WatchAccountEventsResponse.DESCRIPTOR)
+    with pytest.raises(InvalidFields) as caught:
+        known.check(response)
+    assert {violation.field for violation in caught.value.violations} == {"77", "events[1].15"}
