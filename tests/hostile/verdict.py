@@ -51,7 +51,7 @@ CORE = (
     Row(_Code.UNIMPLEMENTED, r"Compression algorithm '\w+' is disabled\.", "a message that is compressed"),
     Row(_Code.DEADLINE_EXCEEDED, "Deadline Exceeded", "a deadline that has passed"),
     Row(_Code.INTERNAL, r"frame of size \d+ overflows local window of \d+", "data beyond the window that was given"),
-    Row(_Code.UNKNOWN, r"Missing :\w+ header", "a header of HTTP/2's own that is missing"),
+    Row(_Code.UNKNOWN, r"Missing :\w+ header|Bad method header", "a header of HTTP/2's own that is missing or wrong"),
     Row(_Code.UNAVAILABLE, "Too many pings|GOAWAY received; .*", "streams of a connection that is being ended"),
     Row(_Code.UNAVAILABLE, "Failed parsing HTTP/2", "header blocks that are none"),
 )
