@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,21 @@ def read_only(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def read_unused(path: Path) -> sqlite3.Connection:
+    """`read_only` for a database that nobody else uses: where there is nothing to replay, nothing is made beside it."""
+    return read_only(path) if has_wal(path) else read_without_wal(path)
+
+
+def has_rows(path: Path) -> bool:
+    """Whether there is something in any table of a database that nobody uses; also of one that cannot be read."""
+    try:
+        with closing(read_unused(path)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            return any(connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for (name,) in tables)
+    except (sqlite3.Error, OSError):
+        return True
 
 
 def use_rollback_mode(path: Path) -> None:

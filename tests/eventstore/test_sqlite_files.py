@@ -15,6 +15,8 @@ import pytest
 from openbank.eventstore.port import NO_STREAM, StoreRefused
 from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, accept_loss, backup, check
 from openbank.verify import verify
+from openbank.views.projector import match_log
+from openbank.views.sqlite import SqliteViews
 from tests.eventstore.conformance import some_event, some_events
 from tests.eventstore.files import EPOCH, PAGE, WAL, contents, events_in, put_back, states_of, write
 
@@ -126,6 +128,21 @@ async def test_a_missing_log_is_not_replaced_by_a_new_one(killed: Path, traces: 
     assert_refused(
         killed, rf"events\.db is missing, but a bank's {traces[0]} is there: .*openbank restore --data {killed} FILE"
     )
+
+
+async def test_views_that_have_seen_nothing_are_no_trace_of_a_bank(tmp_path: Path) -> None:
+    """An earlier version made them before the log, and was killed between the two."""
+    views = SqliteViews(tmp_path)
+    await views.close()
+    assert await events_in(tmp_path) == 0
+
+
+async def test_views_that_have_seen_a_log_are(stopped: Path, tmp_path: Path) -> None:
+    store, views = SqliteEventStore(stopped), SqliteViews(tmp_path)
+    await match_log(views, store)
+    await store.close()
+    await views.close()
+    assert_refused(tmp_path, r"events\.db is missing, but a bank's views\.db is there")
 
 
 async def test_a_log_cut_to_nothing_is_refused(killed: Path) -> None:

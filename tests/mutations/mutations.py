@@ -317,7 +317,7 @@ MUTATIONS = (
         "a missing log is replaced by a new one",
         f"{_SQLITE}/location.py",
         "        if traces:\n",
-        "        if len(traces) > len(TRACES):\n",
+        "        if len(traces) > len(TRACES) + len(DATABASES):\n",
         f"{_FILES}::test_a_missing_log_is_not_replaced_by_a_new_one",
     ),
     Mutation(

@@ -22,7 +22,7 @@ from openbank.eventstore.sqlite.reader import Reader
 from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.rows import checksum
 from openbank.eventstore.sqlite.schema import FILE, check_format, check_size, lock, open_log
-from openbank.sqlite_file import has_wal, read_only, read_without_wal
+from openbank.sqlite_file import has_wal, read_unused
 from openbank.sqlite_wal import SYNCHRONOUS_FULL, WalFiles, set_pragma
 
 TAIL_EVENTS_MAX = 10_000
@@ -42,7 +42,9 @@ def check_start(directory: Path, path: Path, *, losses: bool = True) -> None:
     restore = how_to_restore(directory)
     check_wal(path)
     try:
-        with closing(_read(path)) as connection:
+        if not has_wal(path):
+            check_size(path)
+        with closing(read_unused(path)) as connection:
             check_format(connection, path)
             _Check(connection, path).run(read_mark(directory), losses)
     except StoreDamaged as error:
@@ -51,14 +53,6 @@ def check_start(directory: Path, path: Path, *, losses: bool = True) -> None:
         raise StoreRefused(f"{path} can't be read: {error}; if the disk works, {restore}") from error
     except OSError as error:
         raise StoreRefused(f"{path} can't be read: {error}") from error
-
-
-def _read(path: Path) -> sqlite3.Connection:
-    """The caller has the lock, so that nobody writes. Without a WAL, SQLite would make an empty one."""
-    if has_wal(path):
-        return read_only(path)
-    check_size(path)
-    return read_without_wal(path)
 
 
 class _Check:

@@ -9,9 +9,12 @@ from pathlib import Path
 from openbank.eventstore.port import StoreRefused
 from openbank.eventstore.sqlite.epoch import SUFFIX
 from openbank.eventstore.sqlite.schema import FILE
+from openbank.sqlite_file import has_rows
 
-TRACES = ("clean-stop", f"{FILE}-wal", f"{FILE}-journal", f"{FILE}{SUFFIX}", "views.db", "sinks.db")
-"""Files of a bank that has been served from the directory."""
+TRACES = ("clean-stop", f"{FILE}-wal", f"{FILE}-journal", f"{FILE}{SUFFIX}")
+"""Files of a bank that has been served from the directory, unless they are empty."""
+DATABASES = ("views.db", "sinks.db")
+"""The same, unless they have no row: an earlier version made them first, and may have been killed then."""
 PENDING = f"{FILE}.restore"
 """What a restore has left to do, while there is something."""
 
@@ -28,6 +31,7 @@ def find_log(directory: Path) -> Path | None:
         )
     if not os.path.lexists(path):
         traces = [name for name in TRACES if _has_content(directory / name)]
+        traces += [name for name in DATABASES if _has_content(directory / name) and has_rows(directory / name)]
         if traces:
             raise StoreRefused(
                 f"{path} is missing, but a bank's {', '.join(traces)} {'is' if len(traces) == 1 else 'are'} there:"
