@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from uuid import UUID
 
 from benchmarks.messages import account_id, owner_id
-from openbank.domain.account import AccountOpened, MoneyDeposited
+from openbank.domain.account import Account, AccountOpened, Deposit, MoneyDeposited
 from openbank.domain.money import Currency, Money
-from openbank.eventstore import codec
-from openbank.eventstore.port import Metadata, NewEvent
+from openbank.domain.request import fingerprint
+from openbank.domain.versioned import Versioned
+from openbank.eventstore import codec, snapshots
+from openbank.eventstore.history import SNAPSHOT_EVENTS
+from openbank.eventstore.port import Metadata, NewEvent, Snapshot
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.streams import account_stream
 
@@ -32,22 +37,55 @@ _AT_A_TIME = 1_000
 
 def write(directory: Path) -> None:
     directory.mkdir()
-    asyncio.run(_write(directory))
+    asyncio.run(_write(directory, _turns(), ACCOUNTS))
 
 
-async def _write(directory: Path) -> None:
+def write_accounts(directory: Path, events: Sequence[int]) -> None:
+    """A bank with so many events of each account, in turn, and with the snapshots that a bank would have kept."""
+    directory.mkdir()
+    asyncio.run(_write(directory, _in_turn(events), len(events)))
+
+
+def request_id(account: int, revision: int) -> str:
+    """That of an event."""
+    return str(UUID(bytes=_request_id(account, revision)))
+
+
+async def _write(directory: Path, turns: Iterable[Sequence[tuple[int, int]]], accounts: int) -> None:
     store = SqliteEventStore(directory)
     try:
-        heads = [0] * ACCOUNTS
-        for turn in _turns():
-            appends = []
+        heads = [0] * accounts
+        for turn in turns:
+            written = []
             for account, count in turn:
                 events = [_event(account, heads[account] + number) for number in range(1, count + 1)]
-                appends.append(store.append(account_stream(account_id(account)), heads[account], events))
+                written.append((account, heads[account], events))
                 heads[account] += count
-            await asyncio.gather(*appends)
+            await asyncio.gather(*(store.append(account_stream(account_id(one)), *more) for one, *more in written))
+            for one in written:
+                _keep_snapshots(store, *one)
     finally:
         await store.close()
+
+
+def _keep_snapshots(store: SqliteEventStore, account: int, before: int, events: Sequence[NewEvent]) -> None:
+    for revision, event in enumerate(events, before + 1):
+        if revision % SNAPSHOT_EVENTS == 0:
+            balance = Money(_DOLLARS, _AMOUNT * revision)
+            state = Account(account_id(account), owner_id(account // 5), f"{account:012}", balance)
+            data = snapshots.ACCOUNTS.encode(Versioned(state, revision, _TIME, _TIME))
+            store.keep_snapshot(account_stream(account_id(account)), Snapshot(revision, event.id, data))
+
+
+def _in_turn(events: Sequence[int]) -> Iterator[Sequence[tuple[int, int]]]:
+    """An event of each account after another, or many at a time where there are few accounts."""
+    left = dict(enumerate(events))
+    while left:
+        share = max(1, _AT_A_TIME // len(left))
+        accounts = list(left)
+        for start in range(0, len(accounts), _AT_A_TIME):
+            yield [(account, min(left[account], share)) for account in accounts[start : start + _AT_A_TIME]]
+        left = {account: count - share for account, count in left.items() if count > share}
 
 
 def _turns() -> Iterator[Sequence[tuple[int, int]]]:
@@ -75,5 +113,15 @@ def _event(account: int, revision: int) -> NewEvent:
         else MoneyDeposited(paid, "Salary deposit", balance)
     )
     kind, data = codec.encode(event)
-    metadata = Metadata(_TIME, os.urandom(16), os.urandom(16), "benchmark", "", owner, 0, 1)
+    metadata = Metadata(_TIME, _request_id(account, revision), _hash(account), "benchmark", "", owner, 0, 1)
     return NewEvent(os.urandom(16), kind, data, metadata)
+
+
+def _request_id(account: int, revision: int) -> bytes:
+    return account.to_bytes(8) + revision.to_bytes(8)
+
+
+@lru_cache(maxsize=ACCOUNTS)
+def _hash(account: int) -> bytes:
+    """Of the deposit that `messages.deposit` asks for."""
+    return fingerprint("Deposit", Deposit(account_id(account), Money(_DOLLARS, _AMOUNT), "Salary deposit"))

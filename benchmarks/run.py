@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import load, long_log, report, serving, soak
+from benchmarks import grown, load, long_log, report, serving, soak
 from benchmarks.feeds.rows import rows as feeds
 from benchmarks.measure import Measure
 from benchmarks.servers import ROOT
@@ -50,6 +50,7 @@ def _measure(scratch: Path, rounds: int, seconds: float) -> list[Measure]:
         for rows in SERVING:
             measures += _told(rows(bench))
     measures += _told(long_log.rows(scratch, rounds, seconds))
+    measures += _told(grown.rows(scratch, rounds, seconds))
     measures += _told(feeds(scratch, rounds, seconds))
     measures += _told(stalls(scratch, rounds, seconds))
     measures += _told([soak.row()])

@@ -51,9 +51,9 @@ class ServerProcess:
         self.stop()
 
 
-def bank(data: Path, under: Sequence[str] = ()) -> ServerProcess:
+def bank(data: Path, under: Sequence[str] = (), flags: Sequence[str] = ()) -> ServerProcess:
     """The service as `make run` starts it, with its log in a file. `under`: a command to run it with."""
-    serve = ["-m", "openbank", "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+    serve = ["-m", "openbank", "serve", "--data", str(data), "--listen", "127.0.0.1:0", *flags]
     return ServerProcess([*under, sys.executable, *serve], data.with_name(f"{data.name}.log"))
 
 
