@@ -6,8 +6,9 @@ import os
 from dataclasses import replace
 
 from openbank.commands.bank import Bank
-from openbank.commands.claims import check_claim, claim
+from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, reserve
+from openbank.commands.together import nothing, together
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, OpenAccount, Withdraw
 from openbank.domain.errors import OwnerNotFound
@@ -50,20 +51,25 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
         # An id of our own, so that the opening is told from another's when somebody else finishes it. It has no
         # fingerprint, which tells it from a caller's.
         request = request._replace(id=os.urandom(16))
-    if known:
-        request = (await check_claim(bank, request)).request
-    current = await bank.accounts.load(account_id)
-    if replay := await bank.accounts.find(account_id, request):
+    claimed, opened, owner, reserved = await together(
+        load_claim(bank, request) if known else nothing(),
+        bank.accounts.rehearse(account_id, lambda state: (account.open_account(state, command),), request),
+        bank.persons.load(command.owner_id),
+        bank.numbers.load(command.account_number),
+    )
+    # Their refusals count in this order.
+    claimable = await check_claim(bank, request, claimed()) if known else Claimable(None, request)
+    request = claimable.request
+    replay: Written[Account] | None = opened()
+    if replay:
         return replay
-    account.open_account(current.state if current else None, command)
-    if await bank.persons.load(command.owner_id) is None:
+    if owner() is None:
         raise OwnerNotFound(command.owner_id)
-    await check_number(bank, command, request)
-    if known:
-        await claim(bank, request, RequestClaimed("OpenAccount", request.hash, account_id, command.account_number))
-    reserved = await reserve(bank, command, request)
+    revision = await check_number(bank, command, request, reserved())
+    await claim(bank, claimable, RequestClaimed("OpenAccount", request.hash, account_id, command.account_number))
+    reservation = await reserve(bank, command, request, revision)
     try:
-        written = await finish(bank, reserved)
+        written = await finish(bank, reservation)
     except StoreUnavailable as error:
         if known:
             raise

@@ -15,6 +15,7 @@ from openbank.commands.numbers import took_its_number
 from openbank.domain.errors import RequestIdReused, RevisionMismatch
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.request import Request
+from openbank.domain.versioned import Versioned
 
 
 class Claimable(NamedTuple):
@@ -24,9 +25,13 @@ class Claimable(NamedTuple):
     request: Request
 
 
-async def check_claim(bank: Bank, request: Request) -> Claimable:
+async def load_claim(bank: Bank, request: Request) -> Versioned[RequestClaimed] | None:
+    """The last claim of the request's id."""
+    return await bank.requests.load(_key(request))
+
+
+async def check_claim(bank: Bank, request: Request, current: Versioned[RequestClaimed] | None) -> Claimable:
     """Whether this request has claimed its id, or may. Raises InvalidFields, RequestIdReused."""
-    current = await bank.requests.load(_key(request))
     if current is None:
         return Claimable(0, request)
     claimed = current.state.request_hash
@@ -38,14 +43,16 @@ async def check_claim(bank: Bank, request: Request) -> Claimable:
     raise RequestIdReused
 
 
-async def claim(bank: Bank, request: Request, claimed: RequestClaimed) -> None:
+async def claim(bank: Bank, claimable: Claimable, claimed: RequestClaimed) -> None:
     """Claims the request's id for it, durably; does nothing where that was done. Raises RequestIdReused."""
-    while (revision := (await check_claim(bank, request)).revision) is not None:
-        at = Request(correlation_id=request.correlation_id, expected_revision=revision)
+    while claimable.revision is not None:
+        request = claimable.request
+        at = Request(correlation_id=request.correlation_id, expected_revision=claimable.revision)
         try:
             await bank.requests.execute(_key(request), lambda _: (claimed,), at)
+            return
         except RevisionMismatch:
-            continue
+            claimable = await check_claim(bank, request, await load_claim(bank, request))
 
 
 async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -> bool:

@@ -6,6 +6,8 @@ that whoever meets it can finish it: a crash in between leaves neither a lost nu
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from openbank.commands.bank import Bank
 from openbank.domain import account
 from openbank.domain.account import Account, OpenAccount
@@ -13,38 +15,38 @@ from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, Req
 from openbank.domain.fields import account_number_key
 from openbank.domain.internal import AccountNumberReserved
 from openbank.domain.request import Request
+from openbank.domain.versioned import Versioned
 from openbank.eventstore.aggregate import Written
 
 
-async def reserve(bank: Bank, command: OpenAccount, request: Request) -> AccountNumberReserved:
+async def reserve(bank: Bank, command: OpenAccount, request: Request, revision: int | None) -> AccountNumberReserved:
     """The number's reservation for this command, durable: made now, or by an earlier try of the same request.
 
-    Raises AccountNumberTaken.
+    `revision` is what `check_number` said. Raises AccountNumberTaken.
     """
     number = command.account_number
     while True:
-        revision = await check_number(bank, command, request)
         if revision is not None:
             reserved = AccountNumberReserved(
                 command, request.id, request.hash, request.correlation_id, reserve_time=bank.clock()
             )
             at = Request(correlation_id=request.correlation_id, expected_revision=revision)
-            try:
+            with suppress(RevisionMismatch):
                 return (await bank.numbers.execute(number, lambda _: (reserved,), at)).resource.state  # noqa: B023
-            except RevisionMismatch:
-                continue
         current = await bank.numbers.load(number)
         if current is not None and _is_ours(current.state, command, request):
             return current.state
+        revision = await check_number(bank, command, request, current)
 
 
-async def check_number(bank: Bank, command: OpenAccount, request: Request) -> int | None:
+async def check_number(
+    bank: Bank, command: OpenAccount, request: Request, current: Versioned[AccountNumberReserved] | None
+) -> int | None:
     """The revision at which the number may be reserved for this command; None when it has been.
 
-    Another's reservation is finished first: only an account that is open takes a number for good. A reservation whose
-    account was opened with another number is void. Raises AccountNumberTaken.
+    `current` is the number's last reservation. Another's is finished first: only an account that is open takes a number
+    for good. A reservation whose account was opened with another number is void. Raises AccountNumberTaken.
     """
-    current = await bank.numbers.load(command.account_number)
     if current is None:
         return 0
     if _is_ours(current.state, command, request):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from openbank.commands.bank import Bank
-from openbank.commands.claims import check_claim, claim
+from openbank.commands.claims import check_claim, claim, load_claim
+from openbank.commands.together import together
 from openbank.domain import person
 from openbank.domain.clock import day_of
 from openbank.domain.internal import RequestClaimed
-from openbank.domain.person import Person, RegisterPerson, UpdateAddress
+from openbank.domain.person import Person, PersonRegistered, RegisterPerson, UpdateAddress
 from openbank.domain.request import Request, fingerprint
 from openbank.eventstore import ids
 from openbank.eventstore.aggregate import Written
@@ -25,15 +27,18 @@ async def register_person(bank: Bank, command: RegisterPerson, request: Request)
     command = RegisterPerson(replace(command.person, person_id=person_id))
     today = day_of(bank.clock())
 
+    def register(state: Person | None) -> Sequence[PersonRegistered]:
+        return (person.register(state, command, today),)
+
     if request.id:
-        request = (await check_claim(bank, request)).request
-        # Looked for after the state was read: what the state already holds of this request is then found.
-        current = await bank.persons.load(person_id)
-        if replay := await bank.persons.find(person_id, request):
+        claimed, known = await together(load_claim(bank, request), bank.persons.rehearse(person_id, register, request))
+        claimable = await check_claim(bank, request, claimed())
+        replay: Written[Person] | None = known()
+        if replay:
             return replay
-        person.register(current.state if current else None, command, today)
-        await claim(bank, request, RequestClaimed("RegisterPerson", request.hash, person_id))
-    return await bank.persons.execute(person_id, lambda state: (person.register(state, command, today),), request)
+        request = claimable.request
+        await claim(bank, claimable, RequestClaimed("RegisterPerson", request.hash, person_id))
+    return await bank.persons.execute(person_id, register, request)
 
 
 async def update_address(bank: Bank, command: UpdateAddress, request: Request) -> Written[Person]:

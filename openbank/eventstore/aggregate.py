@@ -105,6 +105,19 @@ class Aggregate(Generic[State]):
             raise ValueError(f"a command on {self._subject.stream} made no event")
         return outcome
 
+    async def rehearse(self, decide: Decide[State], request: Request) -> Written[State] | None:
+        """The outcome of a request whose events are in the stream; None where `execute` would append some now.
+
+        Appends nothing. Raises what `execute` would refuse with.
+        """
+
+        def decide_only(state: State | None) -> Sequence[codec.DomainEvent]:
+            decide(state)
+            return ()
+
+        outcome = await self._enqueue(decide_only, request)
+        return await self._replay(outcome.revision) if isinstance(outcome, Replay) else None
+
     async def load(self) -> Versioned[State] | None:
         """The aggregate as it is, durable; None before its first event."""
         outcome = await self._enqueue(lambda _: (), Request())

@@ -33,6 +33,10 @@ class Repository(Generic[State]):
         """See `Aggregate.execute`."""
         return await self._aggregate(aggregate_id).execute(decide, request)
 
+    async def rehearse(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State] | None:
+        """See `Aggregate.rehearse`."""
+        return await self._aggregate(aggregate_id).rehearse(decide, request)
+
     async def load(self, aggregate_id: str) -> Versioned[State] | None:
         """See `Aggregate.load`."""
         return await self._aggregate(aggregate_id).load()

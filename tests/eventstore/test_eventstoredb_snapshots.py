@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from openbank.commands import accounts
+from openbank.commands import accounts, persons
 from openbank.commands.bank import Bank
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, OpenAccount
+from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request
 from openbank.eventstore.aggregate import Written
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
@@ -20,7 +22,7 @@ from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.history import NEAR, SNAPSHOT_EVENTS
 from openbank.eventstore.port import Snapshot
 from openbank.eventstore.request_index import Indexed
-from tests.examples import NOON, usd
+from tests.examples import JOHN, NOON, usd
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 from tests.stand_ins.process import eventstoredb
 
@@ -146,4 +148,30 @@ async def test_where_snapshots_were_lost_the_one_before_is_found(server: EventSt
     for number, snapshot in enumerate(kept):
         assert await store.snapshot(STREAM, snapshot.revision) == snapshot
         assert await store.snapshot(STREAM, snapshot.revision - 1) == (kept[number - 1] if number else None)
+    await store.close()
+
+
+# Round trips of the commands across streams
+
+
+async def test_a_person_is_registered_in_four_round_trips_and_an_account_opened_in_seven(
+    server: EventStoreDB, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that read are under way at once, so it takes no longer than three and four."""
+    store = await open_store(server)
+    bank = Bank(store, lambda: NOON, kept_max=10)
+    appends: list[str] = []
+    append = EventStoreDBEventStore.append
+
+    async def counting(self: EventStoreDBEventStore, stream: str, *more: Any) -> int:
+        appends.append(stream)
+        return await append(self, stream, *more)
+
+    monkeypatch.setattr(EventStoreDBEventStore, "append", counting)
+    reads.clear()
+    await persons.register_person(bank, RegisterPerson(JOHN), Request(uuid4().bytes, hash=b"h"))
+    assert (len(reads), len(appends)) == (2, 2)
+    reads.clear()
+    await accounts.open_account(bank, OpenAccount("", "john", "1", usd(0)), Request(uuid4().bytes))
+    assert (len(reads), len(appends)) == (4, 5)
     await store.close()

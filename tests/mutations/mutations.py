@@ -217,14 +217,14 @@ MUTATIONS = (
     Mutation(
         "the request is not claimed before the number",
         "openbank/commands/accounts.py",
-        "    if known:\n        await claim(bank, request,",
-        "    if not known:\n        await claim(bank, request,",
+        "    await claim(bank, claimable, ",
+        "    await claim(bank, claimable._replace(revision=None), ",
         "tests/commands",
     ),
     Mutation(
         "the owner is not asked for",
         "openbank/commands/accounts.py",
-        "    if await bank.persons.load(command.owner_id) is None:\n        raise OwnerNotFound(command.owner_id)\n",
+        "    if owner() is None:\n        raise OwnerNotFound(command.owner_id)\n",
         "",
         "tests/commands",
     ),
