@@ -98,6 +98,13 @@ def has_rows(path: Path) -> bool:
         return True
 
 
+def attach_read_only(connection: sqlite3.Connection, path: Path, name: str) -> None:
+    """Adds what `read_only` has opened to a connection that was made with `uri`."""
+    closed = not beside(path, "-wal").exists() and not os.access(path.resolve().parent, os.W_OK)
+    mode = "mode=ro&immutable=1" if closed else "mode=ro"
+    connection.execute(f"ATTACH ? AS {name}", (f"{path.resolve().as_uri()}?{mode}",))
+
+
 def use_rollback_mode(path: Path) -> None:
     """Makes a database in WAL mode one file that needs nothing beside it. It has no WAL, and nobody has it open."""
     _write(path, _ROLLBACK_MODE)

@@ -1,15 +1,15 @@
 """Whether what is on disk is what a bank has written, all of it: the log, and the views against it.
 
-Reads the embedded stores' files as they are at one moment and changes nothing, so that a bank may be served from them
+Reads the embedded stores' files in short transactions and changes nothing, so that a bank may be served from them
 meanwhile.
 """
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, closing, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from openbank.domain.money import Money
 from openbank.eventstore.audit import Audit
@@ -17,9 +17,9 @@ from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.sqlite import LogFile
 from openbank.views.changes import Change
-from openbank.views.port import ViewsUnavailable
+from openbank.views.port import LogId, ViewsUnavailable
 from openbank.views.projector import changes_of
-from openbank.views.sqlite import FILE, SqliteViews, SqliteViewsFile
+from openbank.views.sqlite import FILE, SLICE, SqliteViewsFile
 
 FAULTS_TOLD = 50
 BATCH_CHANGES = 8_000
@@ -42,84 +42,114 @@ class Report:
 async def verify(directory: Path) -> Report:
     """Raises FileNotFoundError where there is no log, StoreRefused for one that is none of this version's."""
     report = Report()
-    async with AsyncExitStack() as stack:
-        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="openbank-verify-")))
-        rebuilt = SqliteViews(scratch)
-        stack.push_async_callback(rebuilt.close)
-        views = _views(directory, scratch, report)
+    with ExitStack() as stack:
+        views = _views(directory, report)
         if views:
             stack.callback(views.close)
-        # After that of the views, which are never ahead of it.
         log = stack.enter_context(closing(LogFile(directory)))
-        # Those of another log are rebuilt at the next start.
-        compared = views if views and views.log == (log.bank_id, log.store_id) else None
-        audit = await _read(log, _Rebuild(rebuilt, compared.position if compared else BEGINNING), report)
-        for fault in log.faults(audit.position):
-            report.fault(fault)
-        _describe(audit, report)
-        if compared:
-            _compare(compared, audit, report)
+        _Verification(log, views, report).run()
     return report
 
 
-def _views(directory: Path, scratch: Path, report: Report) -> SqliteViewsFile | None:
+def _views(directory: Path, report: Report) -> SqliteViewsFile | None:
     if not (directory / FILE).exists():
         return None
     try:
-        return SqliteViewsFile(directory, scratch)
+        return SqliteViewsFile(directory)
     except ViewsUnavailable as error:
         report.fault(str(error))
         return None
 
 
-class _Rebuild:
-    """Views made anew, up to where those that are compared with them are."""
+class _Verification:
+    """Reads in short transactions, so that a bank that is served from the files is not held up.
 
-    def __init__(self, views: SqliteViews, through: LogPosition) -> None:
-        self._views = views
-        self._through = through
+    Views are rebuilt as far as those in the directory are: they may not have seen the end of the log yet.
+    """
+
+    def __init__(self, log: LogFile, views: SqliteViewsFile | None, report: Report) -> None:
+        self._log = log
+        # Those of another log are rebuilt at the next start.
+        self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
+        self._report = report
+        self._audit = Audit(report.fault)
+        self._rebuilt = BEGINNING
         self._changes: list[Change] = []
+        self._damaged: set[str] = set()
 
-    async def take(self, event: RecordedEvent) -> None:
-        if event.position <= self._through.position:
-            # What cannot be projected has stopped the bank's own projector there too, and the audit tells of it.
-            with suppress(UnknownEventType, UndecodableEvent, ValueError):
-                self._changes += changes_of(event)
+    def run(self) -> None:
+        self._read(self._place())
+        if self._views:
+            try:
+                self._compare(self._views)
+            except ViewsUnavailable as error:
+                self._report.fault(str(error))
+        self._audit.end()
+        for fault in self._log.faults(self._audit.position):
+            self._report.fault(fault)
+        self._report.lines[:0] = _described(self._audit)
+
+    def _place(self) -> LogPosition:
+        return self._views.place()[1] if self._views else BEGINNING
+
+    def _read(self, place: LogPosition) -> None:
+        """To the end of the log; views are rebuilt up to `place`."""
+        for event in self._log.events(self._rebuilt.position):
+            if isinstance(event, str):
+                self._note_damage(event)
+                continue
+            # What has been audited may have to be read once more, for the views.
+            if event.position > self._audit.position:
+                self._audit.take(event)
+            if event.position <= place.position:
+                self._rebuild(event)
+        self._write(place)
+
+    def _note_damage(self, damage: str) -> None:
+        if damage not in self._damaged:
+            self._damaged.add(damage)
+            self._report.fault(damage)
+
+    def _rebuild(self, event: RecordedEvent) -> None:
+        # What cannot be projected has stopped the bank's own projector there too, and the audit reports it.
+        with suppress(UnknownEventType, UndecodableEvent, ValueError):
+            self._changes += changes_of(event)
         if len(self._changes) >= BATCH_CHANGES:
-            await self.end()
+            self._write(event.place)
 
-    async def end(self) -> None:
+    def _write(self, through: LogPosition) -> None:
         changes, self._changes = self._changes, []
-        await self._views.project(changes, self._through)
+        if self._views:
+            self._views.rebuild(changes, through)
+        self._rebuilt = through
+
+    def _compare(self, views: SqliteViewsFile) -> None:
+        with views.held():
+            if views.place()[1].position < self._rebuilt.position:
+                self._report.lines.append("views: not compared, as the bank has begun to rebuild them meanwhile")
+                return
+            # What was written since.
+            self._read(self._place())
+            different = dict(views.differences())
+        place = self._rebuilt.position
+        self._report.lines.append(f"views: as of position {place:,}, compared with views made anew")
+        if place > self._audit.position:
+            self._report.fault(f"the log ends at position {self._audit.position}, and the views are of {place}")
+        # These rows never change, so that they need not be of one moment.
+        starts = range(0, place, SLICE)
+        different["account_events"] = sum(views.differing_events(at, min(at + SLICE, place)) for at in starts)
+        for table, rows in different.items():
+            if rows:
+                self._report.fault(f"views: {rows:,} rows of {table} are not those of the log")
 
 
-async def _read(log: LogFile, rebuild: _Rebuild, report: Report) -> Audit:
-    audit = Audit(report.fault)
-    for event in log.events():
-        if isinstance(event, str):
-            report.fault(event)
-        else:
-            audit.take(event)
-            await rebuild.take(event)
-    audit.end()
-    await rebuild.end()
-    return audit
-
-
-def _describe(audit: Audit, report: Report) -> None:
-    report.lines.append(
+def _described(audit: Audit) -> Sequence[str]:
+    lines = [
         f"log: {audit.events:,} events, {audit.persons:,} persons, {audit.accounts:,} accounts;"
         f" it ends at position {audit.position:,}"
-    )
+    ]
     for currency, paid_in in sorted(audit.paid_in.items()):
         paid_out, held = audit.paid_out[currency], audit.on_accounts[currency]
         shown = [str(Money(currency, minor)) for minor in (paid_in, paid_out, held)]
-        report.lines.append("money: {} paid in, {} paid out, {} on accounts".format(*shown))
-
-
-def _compare(views: SqliteViewsFile, audit: Audit, report: Report) -> None:
-    report.lines.append(f"views: as of position {views.position.position:,}, compared with views made anew")
-    if views.position.position > audit.position:
-        report.fault(f"the log ends at position {audit.position}, and the views are of {views.position.position}")
-    for table, rows in views.differences().items():
-        report.fault(f"views: {rows:,} rows of {table} are not those of the log")
+        lines.append("money: {} paid in, {} paid out, {} on accounts".format(*shown))
+    return lines

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,12 +14,13 @@ from uuid import uuid4
 
 import pytest
 
+from openbank import sqlite_wal
 from openbank.app import serving
 from openbank.config import Settings
 from openbank.domain.account import AccountOpened, MoneyDeposited
 from openbank.eventstore import codec
 from openbank.eventstore.port import Metadata, NewEvent
-from openbank.eventstore.sqlite import SqliteEventStore
+from openbank.eventstore.sqlite import LogFile, SqliteEventStore, log_file
 from openbank.verify import verify
 from tests.callers import Caller
 from tests.callers import usd as usd_message
@@ -208,3 +212,41 @@ async def test_a_loss_can_only_be_accepted_where_there_is_a_log_that_nobody_serv
         code, out, err = await run_openbank("accept-loss", "--data", str(directory))
         assert (code, out) == (2, "")
         assert told in err
+
+
+async def test_nothing_is_left_of_one_that_was_ended(bank: Path, tmp_path: Path) -> None:
+    store = SqliteEventStore(bank)
+    await store.append("account-a2", 1, [deposit(1, 501 + number) for number in range(5_000)])
+    await store.close()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch), "SQLITE_TMPDIR": str(scratch)}
+    for number, tenths in ((signal.SIGTERM, 4), (signal.SIGINT, 6), (signal.SIGKILL, 5), (signal.SIGKILL, 8)):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "openbank", "verify", "--data", str(bank)),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment,
+        )
+        await asyncio.sleep(tenths / 10)
+        assert not list(scratch.iterdir())
+        if process.returncode is None:
+            process.send_signal(number)
+        await process.wait()
+        assert not list(scratch.iterdir())
+
+
+async def test_reading_does_not_keep_the_wal_from_beginning_anew(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_file, "SLICE", 3)
+    store = SqliteEventStore(bank)
+    await store.append("account-a2", 1, [deposit(1, 501), deposit(1, 502)])
+    with closing(LogFile(bank)) as log, closing(sqlite3.connect(bank / "events.db", timeout=0)) as other:
+        events = log.events(0)
+        first = next(events)
+        assert not sqlite_wal.checkpoint(other, "TRUNCATE").is_whole
+        await store.append("account-a2", 3, [deposit(1, 503)])
+        read = [first, *events]
+        assert sqlite_wal.checkpoint(other, "TRUNCATE").is_whole
+    # What was written while it was read is in it: the first three were in a transaction of their own.
+    assert [event.position for event in read if not isinstance(event, str)] == list(range(1, 12))
+    await store.close()

@@ -1,4 +1,4 @@
-"""The log as it is at one moment, to be read by another process, also while a bank is served from it."""
+"""The log as another process reads it, also while a bank is served from it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from openbank.sqlite_file import has_wal, read_only
 
 _EVENTS = """
 SELECT events.*, streams.name, types.name FROM events
-LEFT JOIN streams ON streams.key = events.stream LEFT JOIN types ON types.key = events.type ORDER BY position
+LEFT JOIN streams ON streams.key = events.stream LEFT JOIN types ON types.key = events.type
+WHERE position > ? ORDER BY position LIMIT ?
 """
+SLICE = 2_000
+"""Events read in one transaction: a longer one would keep the WAL from beginning anew."""
 # An index entry for each row, and none without, is what the integrity check sees to: here it is what they say.
 _TORN_REQUESTS = """
 SELECT streams.name, hex(request_id), count(*) FROM events JOIN streams ON streams.key = events.stream
@@ -33,7 +36,8 @@ class LogFile:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        # Before the events: a stop meanwhile leaves a mark beyond those that are read.
+        self._mark = read_mark(directory)
         found = find_log(directory)
         if found is None:
             raise FileNotFoundError(f"{directory / FILE} is not there")
@@ -45,7 +49,6 @@ class LogFile:
             raise StoreRefused(f"{self._path} can't be read: {error}") from error
         try:
             check_format(self._connection, self._path)
-            self._connection.execute("BEGIN")
             meta = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
         except sqlite3.Error as error:
             self._connection.close()
@@ -55,8 +58,9 @@ class LogFile:
             raise
         self.bank_id, self.store_id = str(meta["bank_id"]), str(meta["store_id"])
 
-    def events(self) -> Iterator[RecordedEvent | str]:
-        return read_events(self._connection)
+    def events(self, after: int) -> Iterator[RecordedEvent | str]:
+        """Those after the position `after`, up to the end at a moment when it has read all the others."""
+        return read_events(self._connection, after)
 
     def faults(self, end: int) -> Iterator[str]:
         """What is wrong with the file, whose events end at the position `end`: its pages, its indexes, its end."""
@@ -75,7 +79,7 @@ class LogFile:
                 # Not for a bank that has begun to write meanwhile.
                 if not has_wal(self._path):
                     yield str(error)
-        mark = read_mark(self._directory)
+        mark = self._mark
         if mark is not None and mark.store_id == self.store_id and mark.position > end:
             yield f"the log ends at position {end}, and had come to {mark.position} when it was last stopped"
 
@@ -83,13 +87,17 @@ class LogFile:
         self._connection.close()
 
 
-def read_events(connection: sqlite3.Connection) -> Iterator[RecordedEvent | str]:
-    """All of them in order; for one that is damaged, what is wrong with it."""
+def read_events(connection: sqlite3.Connection, after: int = 0) -> Iterator[RecordedEvent | str]:
+    """All after a position, in order; for one that is damaged, what is wrong with it."""
     try:
-        for *row, stream, type_name in connection.execute(_EVENTS):
-            try:
-                yield from_row(tuple(row), stream or "", type_name or "")
-            except StoreDamaged as error:
-                yield str(error)
+        count = SLICE
+        while count == SLICE:
+            count = 0
+            for *row, stream, type_name in connection.execute(_EVENTS, (after, SLICE)):
+                count, after = count + 1, row[0]
+                try:
+                    yield from_row(tuple(row), stream or "", type_name or "")
+                except StoreDamaged as error:
+                    yield str(error)
     except sqlite3.Error as error:
         yield f"the events can't be read any further: {error}"

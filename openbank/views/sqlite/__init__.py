@@ -6,6 +6,6 @@
 
 from openbank.views.sqlite.schema import FILE
 from openbank.views.sqlite.views import SqliteViews
-from openbank.views.sqlite.views_file import SqliteViewsFile
+from openbank.views.sqlite.views_file import SLICE, SqliteViewsFile
 
-__all__ = ["FILE", "SqliteViews", "SqliteViewsFile"]
+__all__ = ["FILE", "SLICE", "SqliteViews", "SqliteViewsFile"]

@@ -19,7 +19,7 @@ FORMAT = 3
 """Of tables and projections together: views of another format, older or newer, are rebuilt."""
 CACHE_KIB = 16 * 1024
 
-_SCHEMA = f"""
+SCHEMA = f"""
 CREATE TABLE checkpoint (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     bank_id TEXT NOT NULL,
@@ -107,7 +107,7 @@ def prepare(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         use_wal(connection)
         if _is_empty(connection):
-            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -166,8 +166,9 @@ def _aside(path: Path) -> Path:
     return path.with_name(f"{path.name}.set-aside")
 
 
-def checkpoint(connection: sqlite3.Connection) -> tuple[LogId | None, LogPosition]:
-    row = connection.execute("SELECT bank_id, store_id, position, stream, revision FROM checkpoint").fetchone()
+def checkpoint(connection: sqlite3.Connection, database: str = "main") -> tuple[LogId | None, LogPosition]:
+    columns = "bank_id, store_id, position, stream, revision"
+    row = connection.execute(f"SELECT {columns} FROM {database}.checkpoint").fetchone()
     if row is None:
         return None, BEGINNING
     return LogId(*row[:2]), LogPosition(*row[2:])

@@ -3,47 +3,89 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from openbank.sqlite_file import read_only
-from openbank.views.port import ViewsUnavailable
-from openbank.views.sqlite.schema import FILE, PROJECTED, checkpoint, strange_in
+from openbank.eventstore.port import LogPosition
+from openbank.sqlite_file import attach_read_only, read_only
+from openbank.views.changes import Change
+from openbank.views.port import LogId, ViewsUnavailable
+from openbank.views.sqlite.schema import FILE, SCHEMA, checkpoint, strange_in
+from openbank.views.sqlite.writer import in_transaction, project
+
+_CHANGING = ("persons", "accounts")
+"""Tables whose rows change, so that they are compared as of one moment; those of events never do."""
+_EVENTS = "account_events"
+SLICE = 20_000
+"""Positions compared in one transaction: a longer one would keep the WAL from beginning anew."""
 
 
 class SqliteViewsFile:
-    """The views as they are at one moment, for another process to compare; nothing of them is written."""
+    """The views that another process may be changing, beside views rebuilt from the log; nothing of them is written.
 
-    def __init__(self, directory: Path, rebuilt: Path) -> None:
-        """`rebuilt` is the directory of those to compare them with. Raises ViewsUnavailable for a file that is none of
-        this format's, or cannot be read.
-        """
-        path = (directory / FILE).resolve()
+    What is rebuilt is in a temporary database, which SQLite removes from its directory as soon as it is open: nothing
+    is left, however the process ends.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Raises ViewsUnavailable for a file that is none of this format's, or cannot be read."""
+        self._path = (directory / FILE).resolve()
         try:
-            self._connection = read_only(path)
+            with closing(read_only(self._path)) as connection:
+                strange = strange_in(connection)
+                checkpoint(connection)
         except (sqlite3.Error, OSError) as error:
-            raise ViewsUnavailable(f"{path} can't be read: {error}") from error
-        try:
-            strange = strange_in(self._connection)
-            self._connection.execute("ATTACH ? AS rebuilt", (str(rebuilt / FILE),))
-            self._connection.execute("BEGIN")
-            self.log, self.position = checkpoint(self._connection)
-        except sqlite3.Error as error:
             strange = str(error)
         if strange:
-            self._connection.close()
-            raise ViewsUnavailable(f"{path} can't be read: {strange}")
+            raise self._unreadable(strange)
+        self._connection = sqlite3.connect("", uri=True, isolation_level=None)
+        self._connection.executescript(SCHEMA)
+        attach_read_only(self._connection, self._path, "found")
 
-    def differences(self) -> dict[str, int]:
-        """How many rows of each table are in one and not in the other; of those that have any."""
-        both = "SELECT count(*) FROM (SELECT * FROM {0}.{2} EXCEPT SELECT * FROM {1}.{2})"
-        found = {
-            table: sum(
-                self._connection.execute(both.format(*sides, table)).fetchone()[0]
-                for sides in (("main", "rebuilt"), ("rebuilt", "main"))
-            )
-            for table in PROJECTED
-        }
-        return {table: count for table, count in found.items() if count}
+    def place(self) -> tuple[LogId | None, LogPosition]:
+        """Of which log they are, and up to where. Raises ViewsUnavailable."""
+        try:
+            return checkpoint(self._connection, "found")
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """They are as at one moment while the block runs."""
+        self._connection.execute("BEGIN")
+        try:
+            self.place()
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
+    def rebuild(self, changes: Sequence[Change], through: LogPosition) -> None:
+        if self._connection.in_transaction:
+            project(self._connection, changes, through)
+        else:
+            in_transaction(self._connection, project, changes, through)
+
+    def differences(self) -> Iterator[tuple[str, int]]:
+        """How many rows of each table of what changes are in one and not in the other."""
+        for table in _CHANGING:
+            yield table, self._differing(table, "true")
+
+    def differing_events(self, after: int, through: int) -> int:
+        """The same of events past one position, up to another. To be asked for a SLICE at a time."""
+        return self._differing(_EVENTS, f"position > {after} AND position <= {through}")
+
+    def _differing(self, table: str, where: str) -> int:
+        rows = f"SELECT * FROM {{}}.{table} WHERE {where}"
+        both = f"SELECT count(*) FROM ({rows} EXCEPT {rows})"
+        sides = ("main", "found"), ("found", "main")
+        try:
+            return sum(int(self._connection.execute(both.format(*pair)).fetchone()[0]) for pair in sides)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, why: object) -> ViewsUnavailable:
+        return ViewsUnavailable(f"{self._path} can't be read: {why}")
 
     def close(self) -> None:
         self._connection.close()
