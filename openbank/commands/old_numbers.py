@@ -14,7 +14,7 @@ from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
 from openbank.domain.errors import RevisionMismatch
 from openbank.domain.request import Request
-from openbank.eventstore.port import OldNumbers
+from openbank.eventstore.port import OldNumbers, OutcomeUnknown, StoreUnavailable
 
 TOGETHER = 64
 """Reservations written at once, which share their commits."""
@@ -27,8 +27,12 @@ async def adopt_old_numbers(bank: Bank, store: OldNumbers) -> None:
     if store.numbers_adopted:
         return
     streams = await store.hyphenated_number_streams()
-    for start in range(0, len(streams), TOGETHER):
-        await asyncio.gather(*(_adopt(bank, stream) for stream in streams[start : start + TOGETHER]))
+    try:
+        for start in range(0, len(streams), TOGETHER):
+            await asyncio.gather(*(_adopt(bank, stream) for stream in streams[start : start + TOGETHER]))
+    except OutcomeUnknown as error:
+        # The next start finds out.
+        raise StoreUnavailable(str(error)) from error
     await store.note_numbers_adopted()
     if streams:
         values = {"with_hyphens": len(streams)}
