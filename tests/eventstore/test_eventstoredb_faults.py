@@ -775,6 +775,19 @@ async def test_an_index_spares_the_reading_of_what_it_has_seen(server: EventStor
         assert await store.find_requests("account-1", [requests[3]]) == []
 
 
+async def test_reading_an_old_stretch_does_not_make_the_rest_be_read(server: EventStoreDB, read: list[int]) -> None:
+    async with opened(server.uri) as writer:
+        requests = await long_stream(writer, 3_000)
+    index = SomeIndex({one: revision for revision, one in enumerate(requests, 1)}, 3_000)
+    async with opened(server.uri, request_index=index) as store:
+        await store.read_stream("account-1", 83, 17)
+        read.clear()
+        assert await store.find_requests("account-1", [os.urandom(16)], through=3_000) == []
+        found = await store.find_requests("account-1", [requests[90]], through=3_000)
+        assert [event.revision for event in found] == [91]
+        assert sum(read) == 1
+
+
 async def test_an_index_on_a_server_is_not_asked_forever(server: EventStoreDB) -> None:
     async with opened(server.uri) as writer:
         requests = await long_stream(writer, 1_500)

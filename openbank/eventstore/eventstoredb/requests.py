@@ -42,7 +42,8 @@ class Requests:
         """The events of these requests in a stream, in order; through a revision, or all."""
         wanted = set(request_ids) - {b""}
         ids = self._streams.get(stream)
-        if ids is None:
+        if ids is None or (through or 0) - ids.through > PAGE:
+            # Of an old stretch, as a replay reads, nothing follows for what is asked now.
             return await self._before(stream, through, wanted)
         before, after = ids.after, ids.through
         revisions = {revision for one in wanted for revision in ids.find(one)}

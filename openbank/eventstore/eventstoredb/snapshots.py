@@ -95,7 +95,7 @@ class Snapshots:
             while some := self._unwritten[stream][:WRITTEN_TOGETHER]:
                 await self._append(stream, some)
                 del self._unwritten[stream][: len(some)]
-        except (StoreUnavailable, OutcomeUnknown, StoreDamaged):
+        except (StoreUnavailable, OutcomeUnknown, StoreDamaged, ValueError):
             self._ends.pop(stream, None)
         finally:
             del self._unwritten[stream], self._writing[stream]
