@@ -425,6 +425,28 @@ MUTATIONS = (
         "AND ?2 ORDER BY",
         "tests/eventstore/test_snapshots.py",
     ),
+    # Beside other processes
+    Mutation(
+        "a lock of another process on the log is waited for on the event loop",
+        f"{_SQLITE}/schema.py",
+        '        set_pragma(connection, "busy_timeout", 0)\n',
+        '        set_pragma(connection, "busy_timeout", 20_000)\n',
+        "tests/test_locks.py",
+    ),
+    Mutation(
+        "a lock of another process on the views is waited for on the event loop",
+        f"{_VIEWS}/views.py",
+        '            set_pragma(self._connection, "busy_timeout", 0)\n',
+        '            set_pragma(self._connection, "busy_timeout", 20_000)\n',
+        "tests/test_locks.py",
+    ),
+    Mutation(
+        "a WAL that a reader has let grow stays as long",
+        f"{_SQLITE}/wal.py",
+        "        self._bound.look()\n",
+        "",
+        "tests/test_locks.py",
+    ),
     # Private, and one bank's
     Mutation(
         "files are made as open as the umask has them",
