@@ -75,6 +75,20 @@ async def test_another_banks_log_is_not_ruined_either(killed: Path, tmp_path: Pa
     assert_refused(killed, "belongs to another log")
 
 
+async def test_a_wal_from_elsewhere_is_refused(killed: Path, tmp_path: Path) -> None:
+    """Beside a log that was stopped, and in the place of its own. It has the epoch of the database that it is beside
+    now, so that it is what SQLite would make of the two that is refused."""
+    for events in (3, 12, 40):
+        other = tmp_path / f"other-{events}"
+        await write(other, events, clean=False)
+        shutil.copy(other / WAL, killed / WAL)
+        assert_refused(killed, "is damaged|are lost|can't be read")
+    old = (other / WAL).read_bytes()
+    await write(other, 10, clean=True)
+    (other / WAL).write_bytes(old)
+    assert_refused(other, "is damaged|are lost|can't be read")
+
+
 async def test_a_backup_beside_an_empty_wal_starts(stopped: Path, tmp_path: Path) -> None:
     backup(stopped, tmp_path / "backup.db")
     await write(stopped, 5, clean=True)
