@@ -63,8 +63,7 @@ def read_only(path: Path) -> sqlite3.Connection:
 
     A database that was closed cleanly can be read from a read-only medium. Raises Unreadable, sqlite3.Error.
     """
-    closed = not has_wal(path) and not beside(path, "-shm").exists()
-    if closed and not _may_write(path):
+    if _is_on_read_only_medium(path):
         return read_without_wal(path)
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
@@ -100,8 +99,7 @@ def has_rows(path: Path) -> bool:
 
 def attach_read_only(connection: sqlite3.Connection, path: Path, name: str) -> None:
     """Adds what `read_only` has opened to a connection that was made with `uri`."""
-    closed = not beside(path, "-wal").exists() and not os.access(path.resolve().parent, os.W_OK)
-    mode = "mode=ro&immutable=1" if closed else "mode=ro"
+    mode = "mode=ro&immutable=1" if _is_on_read_only_medium(path) else "mode=ro"
     connection.execute(f"ATTACH ? AS {name}", (f"{path.resolve().as_uri()}?{mode}",))
 
 
@@ -113,6 +111,11 @@ def use_rollback_mode(path: Path) -> None:
 def use_wal_mode(path: Path) -> None:
     """Makes a database in rollback mode one in WAL mode, without a journal meanwhile. Nobody has it open."""
     _write(path, _WAL_MODE)
+
+
+def _is_on_read_only_medium(path: Path) -> bool:
+    """Whether it was closed cleanly, and SQLite can make nothing beside it."""
+    return not has_wal(path) and not beside(path, "-shm").exists() and not _may_write(path)
 
 
 def _may_write(path: Path) -> bool:
