@@ -7,7 +7,7 @@ from datetime import date
 
 from openbank.domain.errors import InvalidFields, Violation
 from openbank.domain.request import Request
-from openbank.domain.text import is_clean, is_plain, is_visible
+from openbank.domain.text import PLAIN, is_clean, is_visible
 
 ID_LENGTH_MAX = 64
 ACCOUNT_NUMBER_LENGTH_MAX = 34
@@ -85,9 +85,11 @@ class Fields:
             return ""
         if len(text) > length_max:
             self._too_long(field, text, length_max)
+        elif PLAIN.fullmatch(text):
+            return text
         elif not is_clean(text, lines=lines):
             self.refuse(field, "INVALID_TEXT", "has a control character")
-        elif not (is_plain(text) or is_visible(text)):
+        elif not is_visible(text):
             self.refuse(field, "FIELD_REQUIRED" if required else "INVALID_TEXT", "has no visible character")
         return text
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_PLAIN = re.compile(r"[ -~]*")
+PLAIN = re.compile(r"[ -~]*")
+"""Printable ASCII is clean and, unless it is only spaces, visible: most texts need no other look."""
 _LINE_BREAK_OR_TAB = re.compile(r"\r\n|[\n\t]")
 _CONTROL_OR_SURROGATE = frozenset({"Cc", "Cs"})
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Mc", "Me", "Mn", "Zl", "Zp", "Zs"})
@@ -23,18 +24,11 @@ _BLANK_SYMBOLS = frozenset("\u2800\U0001d159\U00013441\U00013442")
 """Blank by design, which no property says: Braille blank, null notehead, full and half blank of hieroglyphs."""
 
 
-def is_plain(text: str) -> bool:
-    """Whether it is printable ASCII: clean and, unless it is only spaces, visible."""
-    return _PLAIN.fullmatch(text) is not None
-
-
 def is_clean(text: str, *, lines: bool = False) -> bool:
     """Whether text may be stored: no control characters, no lone surrogates. Characters newer than our tables may.
 
     With `lines` it may have line breaks (LF, CR LF) and tabs.
     """
-    if is_plain(text):
-        return True
     if lines:
         text = _LINE_BREAK_OR_TAB.sub("", text)
     return not any(unicodedata.category(character) in _CONTROL_OR_SURROGATE for character in text)

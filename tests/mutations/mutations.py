@@ -175,8 +175,8 @@ MUTATIONS = (
     Mutation(
         "an uninitialised request id is taken",
         "openbank/rpc/convert/values.py",
-        "    elif request_id.lower() in _NO_REQUEST_IDS:\n",
-        "    elif request_id.lower() in ():\n",
+        "    if id in _NO_REQUEST_IDS:\n",
+        "    if id in ():\n",
         "tests/rpc/test_fields.py",
     ),
     Mutation(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 import iso4217
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,7 +24,7 @@ from openbank.eventstore.token import InvalidToken, Tokens
 CURRENCIES = {c.code: Currency(c.code, c.exponent) for c in iso4217.Currency if c.exponent is not None}
 """ISO 4217's, by code, but for those that have no minor unit: metals, test codes, "no currency"."""
 
-_NO_REQUEST_IDS = frozenset(str(UUID(bytes=bytes([byte]) * 16)) for byte in (0, 255))
+_NO_REQUEST_IDS = (bytes(16), b"\xff" * 16)
 """The nil and the max UUID: an uninitialised field, which would make one request of many."""
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
@@ -34,13 +33,14 @@ def read_request(fields: Fields, request_id: str, correlation_id: str, expected_
     if request_id and not _UUID.fullmatch(request_id):
         fields.unreadable("request_id", "INVALID_REQUEST_ID", "must be a UUID: 8-4-4-4-12 hexadecimal digits")
         request_id = ""
-    elif request_id.lower() in _NO_REQUEST_IDS:
+    id = bytes.fromhex(request_id.replace("-", ""))
+    if id in _NO_REQUEST_IDS:
         # Also where an older version took it: whether this is a repetition or another request, nobody can tell.
         fields.unreadable("request_id", "INVALID_REQUEST_ID", "must not be the nil or the max UUID: make a new one")
-        request_id = ""
+        id = b""
     if expected_revision is not None and expected_revision < 1:
         fields.unreadable("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more: revisions start at 1")
-    return Request(bytes.fromhex(request_id.replace("-", "")), correlation_id, expected_revision)
+    return Request(id, correlation_id, expected_revision)
 
 
 async def read_place(fields: Fields, path: str, token: str, tokens: Tokens) -> LogPosition | None:
