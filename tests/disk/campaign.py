@@ -26,8 +26,8 @@ from tests.disk.journal import Disk
 from tests.disk.layer import Layer
 from tests.disk.load import Load
 from tests.disk.promises import Promise
-from tests.disk.readers import Readers, Shell, reading
 from tests.faults.told import Broken
+from tests.readers import Readers, Shell, reading
 from tests.servers import ServerProcess
 
 LAP_CUTS = 25

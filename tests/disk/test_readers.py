@@ -16,7 +16,7 @@ from tests.disk import journal
 from tests.disk.campaign import log_of
 from tests.disk.journal import Disk
 from tests.disk.layer import Layer
-from tests.disk.readers import Shell
+from tests.readers import Shell
 from tests.servers import ServerProcess
 
 EVENTS, EVENTS_WAL = "/events.db", "/events.db-wal"

@@ -20,6 +20,7 @@ from tests.faults.check import Ledger, check_feed, check_told, check_views
 from tests.faults.driver import Driver
 from tests.faults.parts import Bank, Part
 from tests.faults.recorder import AccountEvents, PersonEvents
+from tests.readers import Readers, reading
 from tests.stand_ins.eventstoredb.faults import Kind
 
 LAP_KILLS = 12
@@ -82,6 +83,7 @@ class Siege:
         self._turn = 0
         self._down: set[Part] = set()
         self._events = 0
+        self._readers: Readers | None = None
 
     @property
     def killed(self) -> int:
@@ -92,7 +94,7 @@ class Siege:
         began = time.monotonic()
         try:
             await self._bank.start()
-            async with self._driver, self._recording():
+            async with self._driver, self._recording(), self._reading():
                 await self._driver.begin()
                 while self.killed < self._kills:
                     await self._lap(min(self._kills, self.killed + LAP_KILLS))
@@ -173,6 +175,19 @@ class Siege:
             for task in running:
                 task.cancel()
 
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[None]:
+        """Of the embedded bank's files, by other processes."""
+        data = self._bank.embedded_data
+        if data is None:
+            yield
+            return
+        backups = data.with_name("backups")
+        backups.mkdir()
+        self._readers = Readers(data, backups, Random(f"{self._name}.readers"), pause_seconds=1)
+        async with reading(self._readers):
+            yield
+
     def _figures(self, seconds: float) -> Figures:
         asked, done = self._driver.asked, self._driver.done
         counts = {
@@ -181,6 +196,7 @@ class Siege:
             "uncertain, without a request id": sum(one.written == (0, 1) for one in asked),
             "calls": sum(one.sent for one in asked),
             "faults on the way of appends": self._cuts,
+            "readers of its files": self._readers.count if self._readers else 0,
             "feeds resumed": sum(recorder.resumed for recorder in self._feeds),
             "events": self._events,
         }

@@ -104,6 +104,11 @@ class Bank:
         return [process.address for process in self.instances if process.address]
 
     @property
+    def embedded_data(self) -> Path | None:
+        """The data directory of the embedded bank."""
+        return self._directory / "instance-1" if self._back_end == "embedded" else None
+
+    @property
     def event_store_uri(self) -> str:
         return self._event_store.uri if self._event_store else ""
 

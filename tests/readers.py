@@ -69,11 +69,20 @@ class Readers:
     Raises Broken where `verify` finds a fault, or where a backup is not whole.
     """
 
-    def __init__(self, data: Path, backups: Path, random: Random, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        backups: Path,
+        random: Random,
+        environment: Mapping[str, str] | None = None,
+        pause_seconds: float = 0.3,
+    ) -> None:
+        """`backups` is the directory for theirs; `pause_seconds` pass between two of them at the most."""
         self._data = data
         self._backups = backups
         self._random = random
         self._environment = environment or {}
+        self._pause_seconds = pause_seconds
         self._patience = random.choice((0.2, 2, 20))
         """Seconds for which a shell stays at the most."""
         self.count = 0
@@ -82,7 +91,7 @@ class Readers:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await asyncio.sleep(self._random.uniform(0, 0.3))
+                await asyncio.sleep(self._random.uniform(0, self._pause_seconds))
                 if not (self._data / "events.db").exists():
                     continue
                 self.count += 1
