@@ -55,7 +55,8 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
         load_claim(bank, request) if known else nothing(),
         bank.accounts.rehearse(account_id, lambda state: (account.open_account(state, command),), request),
         bank.persons.load(command.owner_id),
-        bank.numbers.load(command.account_number),
+        # An invalid number may be long, and is nobody's: nothing of it is to stay in memory.
+        nothing() if request.violations else bank.numbers.load(command.account_number),
     )
     # Their refusals count in this order.
     claimable = await check_claim(bank, request, claimed()) if known else Claimable(None, request)
