@@ -215,14 +215,10 @@ def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
 
 
 def accept_loss(data: Path) -> int:
-    """A log that has lost events is to be served as it is; the position where it ends. Raises one of CANNOT_START."""
-    if not (data / FILE).exists():
-        raise FileNotFoundError(f"{data / FILE} is not there")
-    directory = DataDirectory(data, "accepts a loss")
-    try:
+    """Makes a log that has lost events one that is served as it is; the position where it ends. Raises one of
+    CANNOT_START."""
+    with DataDirectory(data, "accepts a loss") as directory:
         return sqlite.accept_loss(directory.path)
-    finally:
-        directory.close()
 
 
 async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> Copied:

@@ -99,7 +99,7 @@ async def test_a_directory_that_is_missing_is_named(data: Path, tmp_path: Path) 
         backup(data, tmp_path / "missing" / "copy")
 
 
-@pytest.mark.parametrize("name", ["events.db-journal", "events.db.restoring", "views.db-wal", "sinks.db"])
+@pytest.mark.parametrize("name", ["events.db-journal", "events.db-restoring", "views.db-wal", "sinks.db", "clean-stop"])
 async def test_a_backup_takes_no_name_that_the_bank_uses(data: Path, name: str) -> None:
     before = names(data)
     with pytest.raises(FileExistsError, match=r"is a name that the bank itself uses"):

@@ -158,7 +158,7 @@ async def test_a_kill_at_any_moment_leaves_the_log_before_or_the_backup(data: Pa
     for state in states:
         again = Path(shutil.copytree(state, tmp_path / "again"))
         found.append(await events_in(state))
-        assert not [name for name in os.listdir(state) if name.startswith("events.db.rest")]
+        assert not [name for name in os.listdir(state) if name.startswith("events.db-rest")]
         if found[-1] == 10:
             [kept] = kept_in(state)
             assert await events_in(kept) == 15
@@ -174,11 +174,21 @@ async def test_a_kill_at_any_moment_leaves_the_log_before_or_the_backup(data: Pa
 async def test_who_only_reads_says_that_a_restore_has_not_finished(data: Path, file: Path, tmp_path: Path) -> None:
     with states_of(data, tmp_path) as states:
         restore(data, file)
-    pending = [state for state in states if (state / f"{FILE}.restore").exists()]
+    pending = [state for state in states if (state / f"{FILE}-restore.json").exists()]
     assert pending
     for state in pending:
         with pytest.raises(StoreRefused, match="has not finished: start the bank, or run openbank restore again"):
             LogFile(state)
+
+
+async def test_a_backup_beside_the_log_is_left_alone(data: Path, file: Path) -> None:
+    """Under whatever name."""
+    whole = contents(file.parent)[file.name]
+    for name in ("events.db.restored", "events.db.restore", "events.db.backup", "backup.db"):
+        shutil.copy(file, data / name)
+        restore(data, data / name)
+        assert await events_in(data) == 10
+        assert contents(data)[name] == whole
 
 
 # What is no backup

@@ -13,10 +13,13 @@ from openbank.disk import PRIVATE_FILE, sync
 from openbank.eventstore.port import StoreRefused
 from openbank.eventstore.sqlite.epoch import check_wal
 from openbank.eventstore.sqlite.location import find_log
+from openbank.eventstore.sqlite.mark import MARK
 from openbank.eventstore.sqlite.schema import FILE, rename_log
 from openbank.eventstore.sqlite.whole import Contents, examine
 from openbank.sqlite_file import SIDE_FILES, read_only, use_rollback_mode
 
+OURS = (FILE, "views.db", "sinks.db", MARK)
+"""How the names of a bank's files begin."""
 STEP_PAGES = 1_000
 """Copied at a time: between two steps, a signal can end the backup."""
 
@@ -34,7 +37,7 @@ def backup(directory: Path, file: Path) -> Contents:
     check_wal(source)
     if not file.parent.is_dir():
         raise FileNotFoundError(f"there is no directory {file.parent}")
-    if directory.resolve() == file.parent.resolve() and file.name.startswith((FILE, "views.db", "sinks.db")):
+    if directory.resolve() == file.parent.resolve() and file.name.startswith(OURS):
         raise FileExistsError(f"{file} is a name that the bank itself uses")
     with _unfinished(file) as unfinished:
         try:

@@ -15,7 +15,7 @@ TRACES = ("clean-stop", f"{FILE}-wal", f"{FILE}-journal", f"{FILE}{SUFFIX}")
 """Files of a bank that has been served from the directory, unless they are empty."""
 DATABASES = ("views.db", "sinks.db")
 """The same, unless they have no row: an earlier version made them first, and may have been killed then."""
-PENDING = f"{FILE}.restore"
+PENDING = f"{FILE}-restore.json"
 """What a restore has left to do, while there is something."""
 
 

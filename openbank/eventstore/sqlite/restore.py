@@ -26,8 +26,8 @@ from openbank.eventstore.sqlite.schema import FILE, rename_log
 from openbank.eventstore.sqlite.whole import Contents, examine
 from openbank.sqlite_file import SIDE_FILES, has_journal, has_wal, use_rollback_mode, use_wal_mode
 
-READY = f"{FILE}.restored"
-"""The new log, until it has its name."""
+READY = f"{FILE}-restoring"
+"""The new log, until it has its name. One that is left over is removed, so nobody else may choose such a name."""
 KEPT = "before-restore-"
 """How the name of the directory begins in which the log before is kept; the time of the restore follows."""
 _OF_THE_LOG = (FILE, *(f"{FILE}{suffix}" for suffix in (*SIDE_FILES, SUFFIX)), MARK)
