@@ -136,7 +136,9 @@ async def test_waves_of_health_and_reflection_streams_are_refused_with_a_reason_
         assert await stream.read()
     for _ in range(2):
         wave = [health(b"") for _ in range(600)] + [reflection() for _ in range(600)]
-        for told in await asyncio.gather(*(refused(stream.read()) for stream in wave)):
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            ends = [tasks.create_task(refused(stream.read())) for stream in wave]
+        for told in (end.result() for end in ends):
             assert told.code is StatusCode.RESOURCE_EXHAUSTED
             assert told.reason == "TOO_MANY_CALLS"
             assert told.metadata == {"maxCount": str(OTHER_STREAMS_MAX)}
