@@ -33,7 +33,8 @@ _FRAMES_AT_ONCE = 256
 _INDEX = struct.Struct("=14xHI76xI")
 """Page size, last frame that is committed, and frames that are in the database."""
 _CHECKPOINT_LOCK = 121
-_READ_LOCKS = 123, 5
+_READ_LOCKS, _OPEN_LOCK = (123, 5), (128, 1)
+"""First byte and length: of those who read, and of all that have the database open."""
 _FLOCK = struct.Struct("hhqqi4x")
 
 _log = logging.getLogger(__name__)
@@ -134,14 +135,17 @@ class WalFiles:
         return True
 
     def reader(self) -> str:
-        """Which other process reads, as far as it can be told."""
-        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, *_READ_LOCKS, 0)
-        kind, *_, process = _FLOCK.unpack(fcntl.fcntl(self._shared, fcntl.F_GETLK, asked))
-        if kind == fcntl.F_UNLCK:
-            return "a reader that is gone"
+        """Which other process reads, or at least has it open."""
+        process = self._holder(_READ_LOCKS) or self._holder(_OPEN_LOCK)
         with suppress(OSError):
             return f"process {process} ({Path(f'/proc/{process}/comm').read_text().strip()})"
-        return f"process {process}"
+        return f"process {process}" if process else "a process that is gone"
+
+    def _holder(self, bytes_: tuple[int, int]) -> int:
+        """0 where no other process has a lock there."""
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, *bytes_, 0)
+        kind, *_, process = _FLOCK.unpack(fcntl.fcntl(self._shared, fcntl.F_GETLK, asked))
+        return 0 if kind == fcntl.F_UNLCK else process
 
 
 class WalBound:

@@ -44,6 +44,10 @@ class Shell:
         await self._process.stdout.readline()
         return self
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def rest(self) -> None:
         """It stays open, without a transaction."""
         assert self._process.stdin is not None

@@ -82,6 +82,8 @@ async def test_after_a_failed_sync_a_start_beside_a_reader_loses_nothing(
             acknowledged |= await deposits_until_gone(process, account_id)
             assert await process.ended() == EXIT_SYNC_FAILED
         await process.start()
+        [told] = [line for line in process.lines if "written again" in line["message"]][-1:]
+        assert told["held_by"].startswith(f"process {shell.pid} ")
         acknowledged |= await deposits(process, account_id, 10)
         await process.kill()
     await assert_there_after_a_loss_of_power(layer, acknowledged, tmp_path)

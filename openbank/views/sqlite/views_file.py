@@ -9,9 +9,10 @@ from pathlib import Path
 
 from openbank.eventstore.port import LogPosition
 from openbank.sqlite_file import attach_read_only, read_only
+from openbank.sqlite_wal import set_pragma
 from openbank.views.changes import Change
 from openbank.views.port import LogId, ViewsUnavailable
-from openbank.views.sqlite.schema import FILE, SCHEMA, checkpoint, strange_in
+from openbank.views.sqlite.schema import CACHE_KIB, FILE, SCHEMA, checkpoint, strange_in
 from openbank.views.sqlite.writer import in_transaction, project
 
 _CHANGING = ("persons", "accounts")
@@ -40,6 +41,7 @@ class SqliteViewsFile:
         if strange:
             raise self._unreadable(strange)
         self._connection = sqlite3.connect("", uri=True, isolation_level=None)
+        set_pragma(self._connection, "cache_size", -CACHE_KIB)
         self._connection.executescript(SCHEMA)
         attach_read_only(self._connection, self._path, "found")
 
