@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from openbank import sqlite_wal
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from tests.eventstore.conformance import some_events, whole_log
 
@@ -57,8 +58,8 @@ def put_back(directory: Path, files: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def states_of(directory: Path, into: Path) -> Iterator[list[Path]]:
-    """Copies of the directory as it is before and after each sync, rename and removal that the block makes: what a kill
-    at that moment leaves."""
+    """Copies of the directory as it is before and after each sync, rename, removal and checkpoint that the block makes:
+    what a kill at that moment leaves."""
     states: list[Path] = []
     copying = False
 
@@ -82,4 +83,5 @@ def states_of(directory: Path, into: Path) -> Iterator[list[Path]]:
     with pytest.MonkeyPatch.context() as patched:
         for name in ("fsync", "replace", "rename", "unlink", "mkdir"):
             patched.setattr(os, name, kept(getattr(os, name)))
+        patched.setattr(sqlite_wal, "checkpoint", kept(sqlite_wal.checkpoint))
         yield states
