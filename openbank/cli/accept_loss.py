@@ -13,9 +13,9 @@ from openbank.config import Settings
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "accept-loss",
-        help="go on with a log that has lost events",
-        description="For a bank that refuses to start as its log has lost events, where no backup has more: makes what"
-        " is left a log of its own. Views are rebuilt from it at the next start.",
+        help="continue with a log that has lost events",
+        description="For a bank that refuses to start because its log has lost events, where no backup has more: makes"
+        " what is left a log of its own. Views are rebuilt from it at the next start. A damaged log is refused.",
     )
     config.add_flags(parser, "data")
     parser.set_defaults(run=run)

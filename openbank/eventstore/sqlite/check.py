@@ -23,7 +23,7 @@ from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.rows import checksum
 from openbank.eventstore.sqlite.schema import FILE, check_format, check_size, lock, open_log
 from openbank.sqlite_file import has_wal, read_unused
-from openbank.sqlite_wal import SYNCHRONOUS_FULL, WalFiles, set_pragma
+from openbank.sqlite_wal import SYNCHRONOUS_FULL, WalFiles, is_locked, set_pragma
 
 TAIL_EVENTS_MAX = 10_000
 """Events at the end of the log that a start reads and checks, at the most: about a tenth of a second."""
@@ -50,6 +50,8 @@ def check_start(directory: Path, path: Path, *, losses: bool = True) -> None:
     except StoreDamaged as error:
         raise StoreRefused(f"{path} is damaged: {error}; {restore}") from error
     except (sqlite3.Error, StoreUnavailable) as error:
+        if isinstance(error, sqlite3.Error) and is_locked(error):
+            raise StoreRefused(f"{path} can't be read: another program has locked it") from error
         raise StoreRefused(f"{path} can't be read: {error}; if the disk works, {restore}") from error
     except OSError as error:
         raise StoreRefused(f"{path} can't be read: {error}") from error
