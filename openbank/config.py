@@ -211,7 +211,7 @@ class Settings:
     )
     cached_aggregates: int = field(
         default=20_000,
-        metadata=_as(_whole(1), "persons, accounts and numbers each, kept in memory to decide on, about 1 KB each"),
+        metadata=_as(_whole(1), "persons, accounts and numbers each, kept in memory to decide on, about 1.3 KB each"),
     )
 
     @property
