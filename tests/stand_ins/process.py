@@ -105,6 +105,10 @@ class RemoteFaults:
     def forget(self) -> None:
         self._control({"forget": True})
 
+    def turn_on_modes(self, seed: int) -> None:
+        """Until the process ends."""
+        self._control({"modes": seed})
+
     def send_behind(self, how: How = "fell_behind", *, prefix: str = "", seconds: float = 0.0) -> int:
         answer = self._control({"behind": {"how": how, "prefix": prefix, "seconds": seconds}})
         return cast(int, answer["behind"])

@@ -2,23 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 import grpc
 from esdbclient.protos.Grpc import code_pb2, shared_pb2, status_pb2, streams_pb2
+from google.protobuf import empty_pb2
 
 from tests.stand_ins.eventstoredb.fate import Cut, Silence, abort_cut, never, under_faults
 from tests.stand_ins.eventstoredb.faults import Faults
 from tests.stand_ins.eventstoredb.log import Appended, Log, Proposed, StreamDeleted, WrongExpectedVersion
 from tests.stand_ins.eventstoredb.messages import (
     EXPECTED,
+    NOT_READY,
     BadRequest,
     Context,
     abort,
     abort_deleted,
     abort_invalid,
+    abort_not_leader,
+    abort_not_ready,
     abort_unexpected,
     append_wrong_version,
     fill_success,
@@ -31,6 +35,8 @@ from tests.stand_ins.eventstoredb.messages import (
     uuid_of,
     wrong_version,
 )
+from tests.stand_ins.eventstoredb.modes import Modes
+from tests.stand_ins.eventstoredb.node import Node
 
 MAX_APPEND_BYTES = 1 << 20
 WRITE_TIMEOUT_SECONDS = 2.0
@@ -62,26 +68,49 @@ class Pending:
 
 
 class Writer:
-    """The log, written under faults."""
+    """The log, written under faults and in the modes that are on."""
 
-    def __init__(self, log: Log, faults: Faults) -> None:
-        self._log = log
+    def __init__(self, log: Log, faults: Faults, modes: Modes, node: Node) -> None:
+        self.log = log
         self.faults = faults
+        self.node = node
+        self._modes = modes
+        self._uncommitted: set[tuple[str, int, tuple[str, ...]]] = set()
 
-    async def append(self, stream: str, expected: int, events: list[Proposed]) -> Appended:
-        if not self.faults.active:
-            return self._log.append(stream, expected, events)
+    async def append(self, stream: str, expected: int, events: list[Proposed]) -> tuple[Appended, Awaitable[None]]:
+        """The answer, and when to give it."""
+        append = (stream, expected, tuple(event.id for event in events))
+        if append in self._uncommitted:
+            raise Silence
+        delay = self._modes.commit_delay()
+        end = self.log.head
         remembering = not self.faults.forgets(stream)
-        return await under_faults(
+        appended = await under_faults(
             self.faults,
             "append",
             stream,
-            lambda: self._log.append(stream, expected, events, remembering=remembering),
+            lambda: self.log.append(stream, expected, events, remembering=remembering, committing=not delay),
         )
+        if not delay or self.log.head == end:
+            return appended, never_late()
+        self._uncommitted.add(append)
+        log, end = self.log, self.log.head
+
+        def commit() -> None:
+            self._uncommitted.discard(append)
+            log.commit(end)
+
+        # Whoever asked may be gone by then: it is committed all the same.
+        asyncio.get_running_loop().call_later(delay, commit)
+        return appended, log.until_committed(end)
 
     async def remove(self, stream: str, expected: int, *, for_ever: bool) -> int:
-        act = self._log.tombstone if for_ever else self._log.delete
+        act = self.log.tombstone if for_ever else self.log.delete
         return await under_faults(self.faults, "delete", stream, lambda: act(stream, expected))
+
+
+async def never_late() -> None:
+    pass
 
 
 class BatchAppendCall:
@@ -93,6 +122,7 @@ class BatchAppendCall:
         self._pending: dict[str, Pending] = {}
         self._answers: asyncio.Queue[streams_pb2.BatchAppendResp] = asyncio.Queue()
         self._timers: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[None]] = set()
         self._silent = False
 
     async def run(self, requests: AsyncIterator[streams_pb2.BatchAppendReq]) -> None:
@@ -100,11 +130,12 @@ class BatchAppendCall:
         try:
             async for request in requests:
                 await self._take(request)
+            await asyncio.gather(*self._late)
             await self._answers.join()
             if self._silent:
                 await never()  # a call with an append that is not answered does not end
         finally:
-            tasks = (sending, *self._timers)
+            tasks = (sending, *self._timers, *self._late)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -124,7 +155,13 @@ class BatchAppendCall:
             if pending is None:
                 return
             response.stream_identifier.stream_name = pending.stream.encode()
-            await self._write(pending, response)
+            await self._take_place(response)
+            if not response.HasField("error"):
+                committed = await self._write(pending, response)
+                late = asyncio.create_task(self._answer(response, committed))
+                self._late.add(late)
+                late.add_done_callback(self._late.discard)
+                return
         except BadRequest as error:
             detail = shared_pb2.BadRequest(message=str(error))
             response.error.CopyFrom(refused(code_pb2.INVALID_ARGUMENT, "BadRequest", detail))
@@ -141,16 +178,33 @@ class BatchAppendCall:
             await abort_cut(self._context)
         self._answers.put_nowait(response)
 
-    async def _write(self, pending: Pending, response: streams_pb2.BatchAppendResp) -> None:
+    async def _answer(self, response: streams_pb2.BatchAppendResp, committed: Awaitable[None]) -> None:
+        await committed
+        self._answers.put_nowait(response)
+
+    async def _take_place(self, response: streams_pb2.BatchAppendResp) -> None:
+        """What a node that does not lead answers."""
+        leader = self._writer.node.leader
+        if self._writer.node.leads:
+            return
+        if leader is None:
+            response.error.message = NOT_READY
+            response.error.details.Pack(empty_pb2.Empty())
+        else:
+            await abort_not_leader(self._context, leader)
+
+    async def _write(self, pending: Pending, response: streams_pb2.BatchAppendResp) -> Awaitable[None]:
         try:
-            appended = await self._writer.append(pending.stream, pending.expected, pending.events)
+            appended, committed = await self._writer.append(pending.stream, pending.expected, pending.events)
             fill_success(response.success, appended)
+            return committed
         except WrongExpectedVersion as error:
             response.error.CopyFrom(wrong_version(error, pending.expected))
         except StreamDeleted:
             deleted = shared_pb2.StreamDeleted()
             deleted.stream_identifier.stream_name = pending.stream.encode()
             response.error.CopyFrom(refused(code_pb2.NOT_FOUND, "StreamDeleted", deleted))
+        return never_late()
 
     def _collect(self, request: streams_pb2.BatchAppendReq) -> Pending | None:
         """The append that this request completes, if it does."""
@@ -228,8 +282,11 @@ class Writes:
 
     async def _write(self, pending: Pending, context: Context) -> streams_pb2.AppendResp:
         response = streams_pb2.AppendResp()
+        if not self._writer.node.leads:
+            await abort_elsewhere(context, self._writer.node)
         try:
-            appended = await self._writer.append(pending.stream, pending.expected, pending.events)
+            appended, committed = await self._writer.append(pending.stream, pending.expected, pending.events)
+            await committed
             fill_success(response.success, appended)
             return response
         except WrongExpectedVersion as error:
@@ -270,6 +327,12 @@ class Writes:
             await abort_deleted(context, stream)
         except WrongExpectedVersion as error:
             await abort_wrong_version(context, stream, expected, error.current)
+
+
+async def abort_elsewhere(context: Context, node: Node) -> NoReturn:
+    if node.leader is None:
+        await abort_not_ready(context)
+    await abort_not_leader(context, node.leader)
 
 
 def batch_expected(options: BatchOptions) -> int:

@@ -79,6 +79,24 @@ class InvalidPosition(Exception):
 class Store(Protocol):
     def load(self) -> Iterable[Record]: ...
     def save(self, records: Sequence[Record]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Copy:
+    """What a log held at some moment: a backup of it."""
+
+    def __init__(self, log: "Log", records: int | None = None) -> None:
+        """`records` is how many of its first ones there are, all by default."""
+        self._records = log.records[:records]
+
+    def load(self) -> Iterable[Record]:
+        return self._records
+
+    def save(self, records: Sequence[Record]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +174,15 @@ class Log:
         self.remembered = RememberedIds()
         self.changed = WakeUp()
         self.head = 0
+        self.committed = 0
+        """Readers see what lies before this position."""
+        self.scavenges = 0
         self._positions: list[int] = []
         self._gaps: set[int] = set()
         self._store = store
         for record in store.load() if store else ():
             self._add(record)  # remembers no ids: the real server has forgotten them after a restart
+        self.committed = self.head
         if not self.head:
             self._begin()
 
@@ -171,7 +193,16 @@ class Log:
 
     # Writing
 
-    def append(self, name: str, expected: int, events: Sequence[Proposed], *, remembering: bool = True) -> Appended:
+    def append(
+        self,
+        name: str,
+        expected: int,
+        events: Sequence[Proposed],
+        *,
+        remembering: bool = True,
+        committing: bool = True,
+    ) -> Appended:
+        """Without `committing` the events count for writers, and readers do not see them before `commit`."""
         known = self._check(name, expected, [event.id for event in events], remembering)
         if known:
             return known
@@ -182,8 +213,13 @@ class Log:
         answer = Appended(current + len(events), written[-1].position)
         if hidden is not None:
             written += self._undelete(revived, hidden)
-        self._finish(written)
+        self._finish(written, committing=committing)
         return answer
+
+    def commit(self, end: int) -> None:
+        """In the order of the log: what lies before `end` is readable."""
+        self.committed = max(self.committed, end)
+        self.changed.set()
 
     def delete(self, name: str, expected: int) -> int:
         """Soft: hide all that is there now."""
@@ -273,14 +309,19 @@ class Log:
             written.append(record)
         return written
 
-    def _finish(self, written: list[Record]) -> None:
+    async def until_committed(self, end: int) -> None:
+        while self.committed < end:
+            await self.changed.wait()
+
+    def _finish(self, written: list[Record], *, committing: bool = True) -> None:
         """All that one call wrote is kept, or nothing of it."""
         if self._store:
             self._store.save(written)
         for record in written:
             if record.number != NO_EVENT:
                 self.remembered.put(record)
-        self.changed.set()
+        if committing:
+            self.commit(self.head)
 
     def _add(self, record: Record) -> None:
         self.head = record.end
@@ -305,6 +346,26 @@ class Log:
             stream = self.streams[name] = Stream()
         return stream
 
+    def scavenge(self) -> int:
+        """Removes what readers of its stream do not get any more, as the real server's tool does; how many it was."""
+        hidden = {record.position for record in self.records if self._is_hidden(record)}
+        self.records = [record for record in self.records if record.position not in hidden]
+        self._positions = [record.position for record in self.records]
+        self.scavenges += 1
+        return len(hidden)
+
+    def index_after(self, position: int) -> int:
+        """Of the first record after any position."""
+        return bisect.bisect_right(self._positions, position)
+
+    def _is_hidden(self, record: Record) -> bool:
+        try:
+            return record.number < self.first_readable(record.stream)
+        except StreamDeleted:
+            return record.number != DELETED
+        except StreamNotFound:
+            return True
+
     # Looking
 
     def _version_for_writer(self, name: str) -> int:
@@ -326,12 +387,25 @@ class Log:
             return stream.tombstone
         return self.tombstone_of(original_of(name)) if is_metadata(name) else None
 
+    def length(self, name: str) -> int:
+        """How many events of a stream are committed, hidden ones among them."""
+        stream = self.streams.get(name)
+        count = len(stream.records) if stream else 0
+        while stream and count and stream.records[count - 1].position >= self.committed:
+            count -= 1
+        return count
+
+    @property
+    def readable(self) -> int:
+        """How many of `records` are committed."""
+        return bisect.bisect_left(self._positions, self.committed)
+
     def first_readable(self, name: str) -> int:
         """The first revision that a reader gets; past the last one if all is hidden but the stream exists."""
         if self.tombstone_of(name):
             raise StreamDeleted
         stream = self.streams.get(name)
-        if not stream or not stream.records or self.is_soft_deleted(name):
+        if not stream or not self.length(name) or self.is_soft_deleted(name):
             raise StreamNotFound
         limits = METADATA_LIMITS if is_metadata(name) else stream.limits
         first = limits.truncate_before
@@ -344,22 +418,22 @@ class Log:
 
     def read_stream(self, name: str, start: int | None, count: int, *, backwards: bool) -> Iterator[Record]:
         first = self.first_readable(name)
-        records = self.streams[name].records
+        records, length = self.streams[name].records, self.length(name)
         if backwards:
-            last = len(records) - 1 if start is None else min(start, len(records) - 1)
+            last = length - 1 if start is None else min(start, length - 1)
             return iter(records[max(first, last + 1 - count) : last + 1][::-1])
         begin = max(first, start or 0)
-        return iter(records[begin : begin + count])
+        return iter(records[begin : min(begin + count, length)])
 
     def read_all(self, position: int | None, *, backwards: bool) -> Iterator[Record]:
         """Forwards the record at the position is the first, backwards the one before it."""
         if backwards:
             if position is not None and position > self.head:
                 raise InvalidPosition
-            index = len(self.records) if position is None else self.index_of(position)
+            index = self.readable if position is None else min(self.index_of(position), self.readable)
             return (self.records[i] for i in range(index - 1, -1, -1))
         index = 0 if position is None else self.index_of(position)
-        return (self.records[i] for i in range(index, len(self.records)))
+        return (self.records[i] for i in range(index, self.readable))
 
     def index_of(self, position: int) -> int:
         """Of the first record at or after a position where a record begins, or past the end."""

@@ -28,6 +28,7 @@ T = TypeVar("T")
 CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+NOT_READY = "Server Is Not Ready"
 EXPECTED = {"any": ANY, "no_stream": NO_STREAM, "stream_exists": STREAM_EXISTS}
 EXPECTED_NAMES = {number: name for name, number in EXPECTED.items()}
 
@@ -188,6 +189,21 @@ async def abort_unexpected(context: Context) -> NoReturn:
 
 async def abort_invalid(context: Context, details: str) -> NoReturn:
     await abort(context, grpc.StatusCode.INVALID_ARGUMENT, details)
+
+
+async def abort_not_leader(context: Context, leader: str) -> NoReturn:
+    host, _, port = leader.rpartition(":")
+    details = "Leader info available"
+    trailing = {"leader_endpoint_host": host, "leader_endpoint_port": port}
+    await abort(context, grpc.StatusCode.NOT_FOUND, details, exception="not-leader", **trailing)
+
+
+async def abort_not_ready(context: Context) -> NoReturn:
+    await abort(context, grpc.StatusCode.UNAVAILABLE, NOT_READY)
+
+
+def requires_leader(context: Context) -> bool:
+    return ("requires-leader", "true") in [tuple(pair) for pair in context.invocation_metadata() or ()]
 
 
 async def abort_deleted(context: Context, stream: str) -> NoReturn:

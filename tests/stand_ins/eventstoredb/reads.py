@@ -1,5 +1,6 @@
 """Read, in its many forms, as named by the parts of its options."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
@@ -22,12 +23,17 @@ from tests.stand_ins.eventstoredb.messages import (
     abort,
     abort_deleted,
     abort_invalid,
+    abort_not_leader,
+    abort_not_ready,
     abort_unexpected,
     not_one_of,
     only,
     read_event,
+    requires_leader,
     stream_of,
 )
+from tests.stand_ins.eventstoredb.modes import Modes
+from tests.stand_ins.eventstoredb.node import Node
 from tests.stand_ins.eventstoredb.subscriptions import (
     AllSubscription,
     ConsumerTooSlow,
@@ -50,10 +56,12 @@ FILTER_NAMES = {None: "None", "filter": "Filter", "no_filter": "NoFilter"}
 class Reads:
     """The servicer."""
 
-    def __init__(self, log: Log, subscriptions: Subscriptions, faults: Faults) -> None:
-        self._log = log
+    def __init__(self, log: Log, subscriptions: Subscriptions, faults: Faults, modes: Modes, node: Node) -> None:
+        self.log = log
         self._subscriptions = subscriptions
         self._faults = faults
+        self._modes = modes
+        self._node = node
 
     async def read(self, requests: AsyncIterator[streams_pb2.ReadReq], context: Context) -> None:
         options = (await only(requests)).options
@@ -65,6 +73,10 @@ class Reads:
             name = stream_of(options.stream.stream_identifier) if options.HasField("stream") else "$all"
             operation: Literal["subscribe", "read"] = "subscribe" if options.HasField("subscription") else "read"
             await under_faults(self._faults, operation, name, lambda: None)
+            if pause := self._modes.pause():
+                await asyncio.sleep(pause)
+            if requires_leader(context):
+                await self._refuse_elsewhere(context)
             await self._answer(options, name, context)
         except StreamNotFound:
             response = ReadResp()
@@ -83,6 +95,13 @@ class Reads:
             await never()
         except Cut:
             await abort_cut(context)
+
+    async def _refuse_elsewhere(self, context: Context) -> None:
+        if self._node.leads:
+            return
+        if self._node.leader is None:
+            await abort_not_ready(context)
+        await abort_not_leader(context, self._node.leader)
 
     async def _refuse_invalid(self, options: Options, context: Context) -> None:
         what, count = options.WhichOneof("stream_option"), options.WhichOneof("count_option")
@@ -126,16 +145,18 @@ class Reads:
     def _subscription(self, options: Options, name: str) -> Subscription:
         if options.HasField("stream"):
             after = options.stream.revision if options.stream.WhichOneof("revision_option") == "revision" else None
-            return StreamSubscription(self._log, name, after, live=options.stream.HasField("end"))
+            return StreamSubscription(self.log, name, after, live=options.stream.HasField("end"))
         position = options.all.position.commit_position if options.all.HasField("position") else None
         live = options.all.HasField("end")
         if not options.HasField("filter"):
-            return AllSubscription(self._log, position, everything, 0, live=live)
+            return AllSubscription(self.log, position, everything, 0, live=live)
         chosen = options.filter
         interval = (chosen.max or DEFAULT_WINDOW) * chosen.checkpointIntervalMultiplier
         if not interval:
             raise BadRequest("checkpointIntervalMultiplier")
-        return AllSubscription(self._log, position, wanted_by(chosen), interval, live=live)
+        window, ahead = chosen.max or DEFAULT_WINDOW, self._modes.checkpoints_ahead
+        wanted = wanted_by(chosen)
+        return AllSubscription(self.log, position, wanted, interval, live=live, window=window, ahead=ahead)
 
     def _once(self, options: Options, name: str) -> Iterator[Record]:
         backwards = options.read_direction == Options.Backwards
@@ -144,7 +165,7 @@ class Reads:
             start = 0 if form == "start" else options.stream.revision if form == "revision" else None
             if start is None and not backwards:
                 raise BadRequest("there is nothing after the end")
-            return self._log.read_stream(name, start, options.count, backwards=backwards)
+            return self.log.read_stream(name, start, options.count, backwards=backwards)
         return self._of_all(options, backwards=backwards)
 
     def _of_all(self, options: Options, *, backwards: bool) -> Iterator[Record]:
@@ -153,7 +174,7 @@ class Reads:
             return iter(())  # before the first, or after the last
         position = options.all.position.commit_position if form == "position" else None
         wanted = wanted_by(options.filter) if options.HasField("filter") else everything
-        found = filter(wanted, self._log.read_all(position, backwards=backwards))
+        found = filter(wanted, self.log.read_all(position, backwards=backwards))
         return (record for record, _ in zip(found, range(options.count), strict=False))
 
     def _resolve(self, record: Record) -> Record | None:
@@ -162,8 +183,8 @@ class Reads:
             return record
         number, _, stream = record.data.decode(errors="replace").partition("@")
         try:
-            first = self._log.first_readable(stream)
+            first = self.log.first_readable(stream)
         except (StreamNotFound, StreamDeleted):
             return None
-        records = self._log.streams[stream].records
-        return records[int(number)] if number.isdigit() and first <= int(number) < len(records) else None
+        records = self.log.streams[stream].records
+        return records[int(number)] if number.isdigit() and first <= int(number) < self.log.length(stream) else None

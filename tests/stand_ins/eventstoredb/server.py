@@ -13,8 +13,10 @@ from esdbclient.protos.Grpc import gossip_pb2, shared_pb2, streams_pb2
 from tests.stand_ins.eventstoredb.appends import Writer, Writes
 from tests.stand_ins.eventstoredb.fate import Cut, Silence, abort_cut, never, under_faults
 from tests.stand_ins.eventstoredb.faults import Faults, fault_from
-from tests.stand_ins.eventstoredb.log import Log
+from tests.stand_ins.eventstoredb.log import Copy, Log, Store
 from tests.stand_ins.eventstoredb.messages import Context, only, structured
+from tests.stand_ins.eventstoredb.modes import Modes
+from tests.stand_ins.eventstoredb.node import Node
 from tests.stand_ins.eventstoredb.reads import Reads
 from tests.stand_ins.eventstoredb.store import SQLiteStore
 from tests.stand_ins.eventstoredb.subscriptions import Subscriptions
@@ -28,14 +30,22 @@ INSTANCE_ID = "e5db0000-0000-4000-8000-000000000001"
 class EventStoreDB:
     """Everything lives on the event loop that starts it, so no two writers are ever at work at once."""
 
-    def __init__(self, data: Path | None = None) -> None:
-        self._store = SQLiteStore(data) if data else None
-        self.log = Log(self._store)
+    def __init__(self, data: Path | None = None, log: Log | None = None) -> None:
+        """`log` is that of a cluster, where it is one of its nodes."""
+        self._store: Store | None = SQLiteStore(data) if data else None
         self.faults = Faults()
-        self.subscriptions = Subscriptions(self.log)
+        self.modes = Modes()
+        self.node = Node()
         self._host = "127.0.0.1"
         self._port = 0
         self._server: grpc.aio.Server | None = None
+        self._begin(log or Log(self._store))
+
+    def _begin(self, log: Log) -> None:
+        self.log = log
+        self.subscriptions = Subscriptions(log, self.modes)
+        self._writer = Writer(log, self.faults, self.modes, self.node)
+        self._reads = Reads(log, self.subscriptions, self.faults, self.modes, self.node)
 
     @property
     def address(self) -> str:
@@ -59,6 +69,7 @@ class EventStoreDB:
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers(self._handlers())
         self._port = self._server.add_insecure_port(f"{self._host}:{port}")
+        self.node.address = self.address
         await self._server.start()
 
     async def stop(self) -> None:
@@ -67,6 +78,22 @@ class EventStoreDB:
             await self._server.stop(None)
         if self._store:
             self._store.close()
+
+    async def restart(self, log: Log | None = None) -> None:
+        """The same address; the same log, or another: `Log()` is an empty directory, `Log(Copy(...))` a backup."""
+        if self._server:
+            await self._server.stop(None)
+        if log is None:
+            self.log.remembered.forget()
+            self.log.commit(self.log.head)
+        self._begin(log or self.log)
+        await self.start(self.address)
+
+    def freeze(self) -> None:
+        """Cut off from its cluster: readers get what it has, and nothing comes any more."""
+        frozen = Log(Copy(self.log))
+        self.subscriptions.freeze(frozen)
+        self.log = self._writer.log = self._reads.log = frozen
 
     async def wait(self) -> None:
         if self._server:
@@ -84,12 +111,13 @@ class EventStoreDB:
             self.faults.clear()
         if message.get("forget"):
             self.forget()
+        if "modes" in message:
+            self.modes.turn_on(message["modes"])
         behind = self.subscriptions.send_behind(**message["behind"]) if "behind" in message else 0
         return {"faults": self.faults.described(), "behind": behind, "events": len(self.log.records)}
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
-        writes = Writes(Writer(self.log, self.faults))
-        reads = Reads(self.log, self.subscriptions, self.faults)
+        writes, reads = Writes(self._writer), self._reads
         pb = streams_pb2
         streams: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "BatchAppend": grpc.stream_stream_rpc_method_handler(
@@ -131,11 +159,27 @@ class EventStoreDB:
         except Cut:
             await abort_cut(context)
         answer = gossip_pb2.ClusterInfo()
-        member = answer.members.add(state=gossip_pb2.MemberInfo.Leader, is_alive=True, time_stamp=time.time_ns() // 100)
-        member.instance_id.structured.CopyFrom(structured(INSTANCE_ID))
-        member.http_end_point.address = self._host
-        member.http_end_point.port = self._port
+        for number, peer in enumerate(self.node.peers or [self.node], 1):
+            member = answer.members.add(state=self._state_of(peer), is_alive=self._is_alive(peer))
+            member.time_stamp = time.time_ns() // 100
+            member.instance_id.structured.CopyFrom(structured(f"{INSTANCE_ID[:-1]}{number}"))
+            member.http_end_point.address, _, port = peer.address.rpartition(":")
+            member.http_end_point.port = int(port)
         return answer
+
+    def _state_of(self, peer: Node) -> gossip_pb2.MemberInfo.VNodeState.ValueType:
+        if self.node.state == "cut off":
+            claims = peer is self.node and self.node.claims_to_lead
+            return gossip_pb2.MemberInfo.Leader if claims else gossip_pb2.MemberInfo.Unknown
+        return gossip_pb2.MemberInfo.Leader if peer.address == self._leader() else gossip_pb2.MemberInfo.Follower
+
+    def _is_alive(self, peer: Node) -> bool:
+        if self.node.state == "cut off":
+            return peer is self.node and not self.node.claims_to_lead
+        return peer.state != "cut off"
+
+    def _leader(self) -> str | None:
+        return self.node.address if self.node.leads else self.node.leader
 
     async def _control(self, request: bytes, context: Context) -> bytes:
         return json.dumps(self.control(json.loads(request))).encode()

@@ -14,6 +14,7 @@ from esdbclient.protos.Grpc import streams_pb2
 
 from tests.stand_ins.eventstoredb.filters import Wanted
 from tests.stand_ins.eventstoredb.log import Log, Record, StreamDeleted, StreamNotFound
+from tests.stand_ins.eventstoredb.modes import Modes
 
 TURN = 500  # records passed before others get the loop
 
@@ -50,7 +51,15 @@ class Subscription:
     def answers(self, record: Record) -> Iterator[Record | ReadResp]:
         yield record
 
-    async def run(self) -> AsyncIterator[Record | ReadResp]:
+    def last_checkpoint(self) -> Iterator[ReadResp]:
+        """What is sent when the end of the history is reached."""
+        yield from ()
+
+    def waiting(self) -> int:
+        """How many events the client has not been given."""
+        return 0
+
+    async def run(self, modes: Modes) -> AsyncIterator[Record | ReadResp]:
         yield ReadResp(confirmation=ReadResp.SubscriptionConfirmation(subscription_id=str(uuid.uuid4())))
         if self.live:
             yield ReadResp(caught_up=ReadResp.CaughtUp())
@@ -59,6 +68,8 @@ class Subscription:
             if self.behind:
                 await self._fall_behind(self.behind)
                 yield ReadResp(fell_behind=ReadResp.FellBehind())
+            if self.live and modes.cuts(self.waiting()):
+                raise ConsumerTooSlow
             if record := self.next():
                 for answer in self.answers(record):
                     yield answer
@@ -67,6 +78,8 @@ class Subscription:
                     await asyncio.sleep(0)
             elif not self.live and self.at_end():
                 self.live = True
+                for checkpoint in self.last_checkpoint():
+                    yield checkpoint
                 yield ReadResp(caught_up=ReadResp.CaughtUp())
             else:
                 await self.log.changed.wait()
@@ -110,32 +123,54 @@ class StreamSubscription(Subscription):
         return self._length() > 0 and not self.log.is_soft_deleted(self.stream)
 
     def _length(self) -> int:
-        stream = self.log.streams.get(self.stream)
-        return len(stream.records) if stream else 0
+        return self.log.length(self.stream)
 
 
 class AllSubscription(Subscription):
     stream = "$all"
 
-    def __init__(self, log: Log, after: int | None, wanted: Wanted, checkpoint_interval: int, *, live: bool) -> None:
+    def __init__(
+        self,
+        log: Log,
+        after: int | None,
+        wanted: Wanted,
+        checkpoint_interval: int,
+        *,
+        live: bool,
+        window: int = 0,
+        ahead: bool = False,
+    ) -> None:
+        """A `checkpoint_interval` of 0 is none. `ahead` is a mode: see there."""
         super().__init__(log, live=live)
         self._wanted = wanted
         self._interval = checkpoint_interval
+        self._window = window
+        self._ahead = ahead
         self._considered = 0
+        self._after = -1 if after is None else after
+        """Exclusive, and perhaps past the end of the log: then what is written up to there is not sent."""
         if live:
-            self._following = len(log.records)
+            self._following = log.readable
         elif after is None:
             self._following = 0
         else:
             self._following = log.index_of(after)
-            if self._following < len(log.records) and log.records[self._following].position == after:
-                self._following += 1
+        self._scavenges = log.scavenges
+        self._last = log.records[self._following - 1].position if self._following else -1
 
     def next(self) -> Record | None:
-        if self._following == len(self.log.records):
-            return None
-        self._following += 1
-        return self.log.records[self._following - 1]
+        if self._scavenges != self.log.scavenges:
+            self._scavenges, self._following = self.log.scavenges, self.log.index_after(self._last)
+        while self._following < self.log.readable:
+            self._following += 1
+            record = self.log.records[self._following - 1]
+            self._last = record.position
+            if record.position > self._after:
+                return record
+        return None
+
+    def waiting(self) -> int:
+        return self.log.readable - self._following
 
     def answers(self, record: Record) -> Iterator[Record | ReadResp]:
         """Checkpoints also when nothing matches, so that a reader of few events need not read the log again."""
@@ -143,24 +178,40 @@ class AllSubscription(Subscription):
             yield record
         self._considered += 1
         if self._interval and self._considered % self._interval == 0:
-            position = record.position
-            yield ReadResp(checkpoint=ReadResp.Checkpoint(commit_position=position, prepare_position=position))
+            at_end = self._ahead and not self.waiting()
+            yield checkpoint_at(record.end if at_end else record.position)
+
+    def last_checkpoint(self) -> Iterator[ReadResp]:
+        if self._ahead and self._window and self._considered and self._considered % self._window == 0:
+            yield checkpoint_at(self.log.records[self._following - 1].end)
+
+
+def checkpoint_at(position: int) -> ReadResp:
+    return ReadResp(checkpoint=ReadResp.Checkpoint(commit_position=position, prepare_position=position))
 
 
 class Subscriptions:
     """Those running now."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, modes: Modes) -> None:
         self._log = log
+        self._modes = modes
         self._running: set[Subscription] = set()
 
     async def run(self, subscription: Subscription) -> AsyncIterator[Record | ReadResp]:
         self._running.add(subscription)
         try:
-            async for answer in subscription.run():
+            async for answer in subscription.run(self._modes):
                 yield answer
         finally:
             self._running.discard(subscription)
+
+    def freeze(self, log: Log) -> None:
+        """They go on in `log`, a copy of theirs, where nothing comes any more."""
+        for subscription in self._running:
+            subscription.log = log
+        self._log.changed.set()
+        self._log = log
 
     def send_behind(self, how: How = "fell_behind", *, prefix: str = "", seconds: float = 0.0) -> int:
         """How many it was: those of a stream, or "$all", with this prefix send nothing for a while, and then either
