@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
 import pytest
 from grpc.aio import AioRpcError
 
+from openbank import sqlite_wal
 from openbank.eventstore.sqlite.wal import EXIT_SYNC_FAILED
 from tests.callers import Caller, refused
 from tests.disk import journal
@@ -104,3 +107,21 @@ async def test_after_a_kill_a_start_beside_a_reader_loses_nothing(
             acknowledged |= await deposits(process, account_id, 4)
             await process.kill()
     await assert_there_after_a_loss_of_power(layer, acknowledged, tmp_path)
+
+
+async def test_a_start_beside_a_reader_needs_no_page_that_no_checkpoint_has_written(tmp_path: Path) -> None:
+    """A page that is new in what the reader lets a checkpoint copy, and has changed since, is not in the database."""
+    with closing(sqlite3.connect(tmp_path / "file", isolation_level=None)) as writer:
+        sqlite_wal.use_wal(writer)
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("CREATE TABLE things (value BLOB)")
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        writer.execute("INSERT INTO things VALUES (zeroblob(40000))")
+        async with Shell(tmp_path / "file"):
+            for _ in range(3):
+                writer.execute("UPDATE things SET value = randomblob(40000)")
+            assert not sqlite_wal.checkpoint(writer, "PASSIVE").is_whole
+            files = sqlite_wal.WalFiles(tmp_path / "file")
+            sqlite_wal.make_durable(writer, files)
+            writer.close()
+            files.close()
