@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from openbank.config import Settings, is_embedded, read_place
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
 from openbank.eventstore import sqlite
+from openbank.eventstore.checking import Checker
 from openbank.eventstore.copy import Copied, CopyRefused, copy_log
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import (
@@ -26,6 +28,7 @@ from openbank.eventstore.port import (
     StoreRefused,
     StoreUnavailable,
 )
+from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup
 from openbank.eventstore.tail import LogTail
 from openbank.eventstore.token import Tokens
@@ -34,11 +37,12 @@ from openbank.feeds.limits import FeedLimits
 from openbank.pause import Turnstile
 from openbank.queries.reader import Reader
 from openbank.rpc import accounts, integration_events, persons, sinks
+from openbank.rpc import quarantine as quarantine_service
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.handlers import handlers
 from openbank.rpc.health import Health
-from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUERIES, CannotListen, Server
+from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, CannotListen, Server
 from openbank.sinks.address import NATS, SinkAddress
 from openbank.sinks.desk import Desk
 from openbank.sinks.port import RecordsUnavailable, SinkRecords
@@ -55,7 +59,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "accept_loss", "backup", "copy", "serving"]
 
-SERVICES = (persons.SERVICE, accounts.SERVICE, integration_events.SERVICE, sinks.SERVICE)
+SERVICES = (
+    persons.SERVICE,
+    accounts.SERVICE,
+    integration_events.SERVICE,
+    sinks.SERVICE,
+    quarantine_service.SERVICE,
+)
 HEALTH_SECONDS = 0.1
 """How often health looks at what it reports."""
 
@@ -103,35 +113,44 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         store, views = await _open_stores(stack, settings)
         await match_log(views, store)
 
-        tail = LogTail(store, settings.ring_events)
-        projector = Projector(tail, views)
+        quarantine = Quarantine(store, clock)
+        await quarantine.load(views.position.position)
+        tail = LogTail(store, settings.ring_events, quarantine=quarantine)
+        projector = Projector(tail.reader(), views, Checker(store, quarantine, thorough=True), quarantine)
         feed = Feed(store, views, tail, encode, _feed_limits(settings))
-        bank = Bank(store, clock, settings.cached_aggregates)
+        bank = Bank(store, clock, settings.cached_aggregates, quarantine)
         await adopt_old_numbers(bank, store)
         calls = Calls(settings.concurrent_calls_max)
-        reader = Reader(views, store.head, settings.view_wait_seconds, calls.wait, Turnstile().take)
+        take_turn = Turnstile().take
+        reader = Reader(views, store.head, settings.view_wait_seconds, quarantine.check, calls.wait, take_turn)
         tokens = Tokens(store)
         watches = Watches(feed, tokens)
 
-        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, *(service.full_name for service in SERVICES))
+        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, *(service.full_name for service in SERVICES))
         server = Server(settings, [service.full_name for service in SERVICES], health, calls)
         server.add(handlers(persons.SERVICE, persons.Persons(bank, reader, watches, tokens), calls))
         server.add(handlers(accounts.SERVICE, accounts.Accounts(bank, reader, watches, tokens), calls))
         server.add(handlers(integration_events.SERVICE, integration_events.IntegrationEvents(watches), calls))
         records = _open_records(settings, views)
         stack.push_async_callback(records.close)
-        server.add(
-            handlers(sinks.SERVICE, sinks.Sinks(Desk(settings.sink, tail, store, records, clock), tokens), calls)
-        )
+        desk = Desk(settings.sink, tail.reader(), store, records, clock)
+        server.add(handlers(sinks.SERVICE, sinks.Sinks(desk, tokens), calls))
+        quarantined = quarantine_service.QuarantineDesk(quarantine)
+        server.add(handlers(quarantine_service.SERVICE, quarantined, calls))
 
         await stack.enter_async_context(_background("log", tail.run))
+        if not store.sole_writer:
+            follow = partial(quarantine.follow, lambda: views.position.position)
+            await stack.enter_async_context(_background("quarantine", follow))
         project = _of_one_instance(projector.run, views, "projector", "projects")
         projecting = await stack.enter_async_context(_background("projector", project))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
         for address in settings.sink:
             transport = _open_transport(address, settings.sink_timeout_seconds)
             stack.push_async_callback(transport.close)
-            sender = Sender(address, tail, store, records, transport, clock, settings.sink_retry_seconds_max)
+            sender = Sender(
+                address, tail.reader(), store, quarantine, records, transport, clock, settings.sink_retry_seconds_max
+            )
             await sender.prepare()
             await stack.enter_async_context(_sending(address, sender, views))
         await server.start()
@@ -139,7 +158,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         if directory:
             directory.keep()
             directory.says(f"serves on {server.address}")
-        parts = _Parts(health, store, tail, views, projecting, feeding, await store.head())
+        parts = _Parts(health, store, quarantine, tail, views, projecting, feeding, await store.head())
         await stack.enter_async_context(_background("health", parts.report))
         yield server
 
@@ -275,6 +294,7 @@ class _Parts:
         self,
         health: Health,
         store: EventStore,
+        quarantine: Quarantine,
         tail: LogTail,
         views: Views,
         projecting: asyncio.Task[None],
@@ -283,6 +303,7 @@ class _Parts:
     ) -> None:
         self._health = health
         self._store = store
+        self._quarantine = quarantine
         self._tail = tail
         self._views = views
         self._projecting = projecting
@@ -297,6 +318,7 @@ class _Parts:
             self._health.set(COMMANDS, commands)
             self._health.set(QUERIES, queries)
             self._health.set(FEEDS, self._tail.available and not self._feeding.done())
+            self._health.set(QUARANTINE, not self._quarantine.aside)
             # A proxy drops an instance that is NOT_SERVING whole: only where neither half works.
             for whole in (EVERYTHING, *(service.full_name for service in SERVICES)):
                 self._health.set(whole, commands or queries)

@@ -18,6 +18,8 @@ EVERYTHING = ""
 COMMANDS = "openbank.commands"
 QUERIES = "openbank.queries"
 FEEDS = "openbank.feeds"
+QUARANTINE = "openbank.quarantine"
+"""NOT_SERVING while an aggregate is quarantined, which stops nothing else."""
 """What health tells of beside each service: the whole, and its three sides."""
 
 OTHER_STREAMS_MAX = 1000

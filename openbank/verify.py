@@ -7,14 +7,15 @@ meanwhile.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openbank.domain.money import Money
 from openbank.eventstore.audit import Audit
-from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.eventstore.checking import Checked
+from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.eventstore.quarantine import QuarantineRecord
 from openbank.eventstore.sqlite import LogFile
 from openbank.views.changes import Change
 from openbank.views.port import LogId, ViewsUnavailable
@@ -72,7 +73,8 @@ class _Verification:
         # Those of another log are rebuilt at the next start.
         self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
         self._report = report
-        self._audit = Audit(report.fault)
+        self._quarantine = log.quarantine()
+        self._audit = Audit(report.fault, self._quarantine.skipped)
         self._rebuilt = BEGINNING
         self._changes: list[Change] = []
         self._damaged: set[str] = set()
@@ -87,7 +89,7 @@ class _Verification:
         self._audit.end()
         for fault in self._log.faults(self._audit.position):
             self._report.fault(fault)
-        self._report.lines[:0] = _described(self._audit)
+        self._report.lines[:0] = _described(self._audit, self._quarantine)
 
     def _place(self) -> LogPosition:
         return self._views.place()[1] if self._views else BEGINNING
@@ -99,10 +101,10 @@ class _Verification:
                 self._note_damage(event)
                 continue
             # What has been audited may have to be read once more, for the views.
-            if event.position > self._audit.position:
-                self._audit.take(event)
+            new = event.position > self._audit.position
+            checked = self._audit.take(event) if new else self._audit.look_up(event)
             if event.position <= place.position:
-                self._rebuild(event)
+                self._rebuild(checked)
         self._write(place)
 
     def _note_damage(self, damage: str) -> None:
@@ -110,12 +112,10 @@ class _Verification:
             self._damaged.add(damage)
             self._report.fault(damage)
 
-    def _rebuild(self, event: RecordedEvent) -> None:
-        # What cannot be projected has stopped the bank's own projector there too, and the audit reports it.
-        with suppress(UnknownEventType, UndecodableEvent, ValueError):
-            self._changes += changes_of(event)
+    def _rebuild(self, checked: Checked) -> None:
+        self._changes += changes_of(checked)
         if len(self._changes) >= BATCH_CHANGES:
-            self._write(event.place)
+            self._write(checked.event.place)
 
     def _write(self, through: LogPosition) -> None:
         changes, self._changes = self._changes, []
@@ -143,7 +143,7 @@ class _Verification:
                 self._report.fault(f"views: {rows:,} rows of {table} are not those of the log")
 
 
-def _described(audit: Audit) -> Sequence[str]:
+def _described(audit: Audit, quarantine: QuarantineRecord) -> Sequence[str]:
     lines = [
         f"log: {audit.events:,} events, {audit.persons:,} persons, {audit.accounts:,} accounts;"
         f" it ends at position {audit.position:,}"
@@ -152,4 +152,8 @@ def _described(audit: Audit) -> Sequence[str]:
         paid_out, held = audit.paid_out[currency], audit.on_accounts[currency]
         shown = [str(Money(currency, minor)) for minor in (paid_in, paid_out, held)]
         lines.append("money: {} paid in, {} paid out, {} on accounts".format(*shown))
+    for stream, aside in sorted(quarantine.aside.items()):
+        lines.append(f"quarantine: {stream} from revision {aside.revision} on: {aside.reason}")
+    if audit.skipped:
+        lines.append(f"quarantine: {audit.skipped:,} events were skipped by an operator, and count for nothing")
     return lines

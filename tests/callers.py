@@ -21,6 +21,7 @@ from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money
 from openbank.integration.v1.integration_events_service_pb2_grpc import IntegrationEventsServiceStub
+from openbank.operations.v1.quarantine_service_pb2_grpc import QuarantineServiceStub
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.persons.v1.persons_service_pb2_grpc import PersonsServiceStub
@@ -41,6 +42,7 @@ class Caller:
         self.channel = grpc.aio.insecure_channel(address, options=SOON)
         self.persons: Any = PersonsServiceStub(self.channel)
         self.accounts: Any = AccountsServiceStub(self.channel)
+        self.quarantine: Any = QuarantineServiceStub(self.channel)
         self.integration_events: Any = IntegrationEventsServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "eventstore": {"domain", "address", "disk", "pause", "sqlite_file", "sqlite_wal"},
     "views": {"domain", "address", "disk", "eventstore", "pause", "sqlite_file", "sqlite_wal"},
     "commands": {"domain", "eventstore"},
-    "queries": {"domain", "eventstore.port", "views.port"},
+    "queries": {"domain", "eventstore.port", "eventstore.streams", "views.port"},
     "feeds": {"domain", "eventstore"},
     "publishing": {"domain", "eventstore"},
     "sinks": {"domain", "sqlite_file", "address", "disk", "eventstore", "publishing", "sqlite_wal"},

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from openbank import config
-from openbank.cli import accept_loss, backup, copy, health, restore, serve, sinks, tail, verify
+from openbank.cli import accept_loss, backup, copy, health, quarantine, restore, serve, sinks, tail, verify
 from openbank.cli.errors import EXIT_FAILED, CommandFailed
 from openbank.cli.parsers import Parser
 from openbank.config import BadSetting
 
-COMMANDS = (serve, backup, restore, accept_loss, verify, copy, tail, sinks, health)
+COMMANDS = (serve, backup, restore, accept_loss, verify, copy, tail, sinks, quarantine, health)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

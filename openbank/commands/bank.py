@@ -12,6 +12,7 @@ from openbank.domain.person import Person
 from openbank.eventstore import snapshots
 from openbank.eventstore.folding import Kind
 from openbank.eventstore.port import EventStore
+from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.repository import Repository
 from openbank.eventstore.streams import account_stream, number_stream, person_stream, request_stream
 
@@ -24,19 +25,26 @@ class Bank:
     `kept_max` bounds how many of each kind are kept in memory. `clock` gives every record time.
     """
 
-    def __init__(self, store: EventStore, clock: Clock, kept_max: int) -> None:
+    def __init__(self, store: EventStore, clock: Clock, kept_max: int, quarantine: Quarantine | None = None) -> None:
+        quarantine = quarantine or Quarantine(store, clock)
         self.id = store.bank_id
         self.clock = clock
         persons = Kind(person_stream, person.apply, snapshots=snapshots.PERSONS)
-        accounts = Kind(account_stream, account.apply, lambda account: account.owner_id, snapshots.ACCOUNTS)
+        accounts = Kind(
+            account_stream,
+            account.apply,
+            lambda account: account.owner_id,
+            lambda account: account.balance,
+            snapshots.ACCOUNTS,
+        )
         requests: Kind[RequestClaimed] = Kind(request_stream, _latest)
         numbers: Kind[AccountNumberReserved] = Kind(number_stream, _latest)
         old_numbers: Kind[AccountNumberReserved] = Kind(lambda stream: stream, _latest)
-        self.persons: Repository[Person] = Repository(store, persons, clock, kept_max)
-        self.accounts: Repository[Account] = Repository(store, accounts, clock, kept_max)
-        self.requests = Repository(store, requests, clock, kept_max)
-        self.numbers = Repository(store, numbers, clock, kept_max)
-        self.old_numbers = Repository(store, old_numbers, clock, kept_max)
+        self.persons: Repository[Person] = Repository(store, persons, clock, kept_max, quarantine)
+        self.accounts: Repository[Account] = Repository(store, accounts, clock, kept_max, quarantine)
+        self.requests = Repository(store, requests, clock, kept_max, quarantine)
+        self.numbers = Repository(store, numbers, clock, kept_max, quarantine)
+        self.old_numbers = Repository(store, old_numbers, clock, kept_max, quarantine)
         """By stream: see `commands.old_numbers`."""
 
 

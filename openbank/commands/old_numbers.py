@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
 from openbank.domain.errors import RevisionMismatch
 from openbank.domain.request import Request
 from openbank.eventstore.port import OldNumbers, OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.quarantine import AggregateQuarantined
 
 TOGETHER = 64
 """Reservations written at once, which share their commits."""
@@ -41,6 +43,12 @@ async def adopt_old_numbers(bank: Bank, store: OldNumbers) -> None:
 
 async def _adopt(bank: Bank, stream: str) -> None:
     """An account that is open has the number already, or the reservation's account gets it; else it is void."""
+    with suppress(AggregateQuarantined):
+        # What is quarantined stays as it is, and refuses whoever wants the number.
+        await _adopt_reservation(bank, stream)
+
+
+async def _adopt_reservation(bank: Bank, stream: str) -> None:
     old = await bank.old_numbers.load(stream)
     if old is None:
         return

@@ -12,6 +12,7 @@ from openbank.domain.errors import (
     AccountNotActive,
     AccountNotFound,
     BalanceLimitExceeded,
+    DoesNotFollow,
     InsufficientFunds,
     InvalidFields,
     Violation,
@@ -140,6 +141,33 @@ def apply(account: Account | None, event: AccountEvent) -> Account:
         raise ValueError("money moved before its account was opened")
     # The event states the result; adding up again could only disagree with what the bank has told the world.
     return Account(account.account_id, account.owner_id, account.account_number, event.balance_after, account.state)
+
+
+def check_follows(balance: Money | None, event: AccountEvent) -> None:
+    """Whether `event` can come right after an event that left `balance`, or be an account's first (None).
+
+    The bank writes no other events, so one that does not follow was not written by it, or is not what it wrote. Raises
+    DoesNotFollow.
+    """
+    after = event.balance_after
+    if isinstance(event, AccountOpened):
+        if balance is not None:
+            raise DoesNotFollow("it opens an account that is open")
+        if not (event.owner_id and event.account_number and event.initial_deposit.currency.code):
+            raise DoesNotFollow("it opens an account without an owner, a number or a currency")
+    elif balance is None:
+        raise DoesNotFollow("it moves money before the account was opened")
+    else:
+        amount = event.amount
+        if not amount.currency == after.currency == balance.currency:
+            raise DoesNotFollow("it is in another currency than the account")
+        if amount.minor <= 0:
+            raise DoesNotFollow("it moves nothing, or less")
+        moved = amount.minor if isinstance(event, MoneyDeposited) else -amount.minor
+        if after.minor != balance.minor + moved:
+            raise DoesNotFollow("the balance that it states is not the balance before it and its amount")
+    if not 0 <= after.minor <= MAX_MINOR:
+        raise DoesNotFollow("the balance that it states is one that no account can have")
 
 
 def in_other_decimals(command: OpenAccount | Deposit | Withdraw) -> Iterator[OpenAccount | Deposit | Withdraw]:

@@ -149,3 +149,7 @@ class RequestIdReused(InvalidFields):
 
     def __init__(self) -> None:
         super().__init__([Violation("request_id", "REQUEST_ID_REUSED", "was used for another request")])
+
+
+class DoesNotFollow(ValueError):
+    """A stored event cannot come after the ones before it. The text says why, without figures and personal data."""

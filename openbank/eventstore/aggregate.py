@@ -34,8 +34,10 @@ from openbank.eventstore.port import (
     OutcomeUnknown,
     StoreDamaged,
     StoreUnavailable,
+    StreamDamaged,
     WrongExpectedRevision,
 )
+from openbank.eventstore.quarantine import Quarantine
 from openbank.pause import Pause
 
 GATHER_COMMANDS_MAX = 32
@@ -72,12 +74,26 @@ class Aggregate(Generic[State]):
     It remembers no request: whether a request id is known is asked of the store, which has an index of them.
     """
 
-    __slots__ = ("_clock", "_company", "_gathering", "_history", "_queue", "_store", "_subject", "_tip", "_working")
+    __slots__ = (
+        "_clock",
+        "_company",
+        "_gathering",
+        "_history",
+        "_quarantine",
+        "_queue",
+        "_store",
+        "_subject",
+        "_tip",
+        "_working",
+    )
 
-    def __init__(self, store: EventStore, kind: Kind[State], aggregate_id: str, clock: Clock) -> None:
+    def __init__(
+        self, store: EventStore, quarantine: Quarantine, kind: Kind[State], aggregate_id: str, clock: Clock
+    ) -> None:
         self._store = store
+        self._quarantine = quarantine
         self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
-        self._history = History(store, self._subject)
+        self._history = History(store, quarantine, self._subject)
         self._clock = clock
         self._tip: Tip[State] | None = None
         """None until the stream has been read, and after an append whose outcome is unknown."""
@@ -135,6 +151,7 @@ class Aggregate(Generic[State]):
             return None
 
     async def _enqueue(self, decide: Decide[State], request: Request) -> object:
+        self._quarantine.check(self._subject.stream)
         waiting: _Waiting[State] = _Waiting(Command(decide, request), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._working is None:
@@ -155,10 +172,19 @@ class Aggregate(Generic[State]):
             self._company = min(len(batch), GATHER_COMMANDS_MAX)
             try:
                 await self._settle(batch)
+            except StreamDamaged as error:
+                self._tip = None
+                _fail(batch, await self._quarantined(error))
             except Exception as error:
                 self._tip = None
                 _fail(batch, error)
         self._working = None
+
+    async def _quarantined(self, error: StreamDamaged) -> Exception:
+        try:
+            return await self._history.damaged(error)
+        except (StoreUnavailable, StoreDamaged) as failed:
+            return failed
 
     async def _settle(self, batch: Sequence[_Waiting[State]]) -> None:
         """Until each command of `batch` has its answer, or nobody waits for one."""

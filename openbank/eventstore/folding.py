@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from openbank.domain.money import Money
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import codec
-from openbank.eventstore.port import NO_STREAM, RecordedEvent, StoreDamaged
+from openbank.eventstore.port import NO_STREAM, RecordedEvent
+from openbank.eventstore.trail import Trail, follow
 
 State = TypeVar("State")
 
@@ -23,7 +25,8 @@ class SnapshotCodec(NamedTuple, Generic[State]):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[State]):
-    """A kind of aggregate: the stream of an id, the fold, the owner of one (for accounts), and its snapshots.
+    """A kind of aggregate: the stream of an id, the fold, the owner and the balance of one (for accounts), and its
+    snapshots.
 
     Kinds whose streams can grow long have snapshots.
     """
@@ -31,6 +34,7 @@ class Kind(Generic[State]):
     stream: Callable[[str], str]
     apply: Callable[[State | None, Any], State]
     owner: Callable[[State], str] = lambda _: ""
+    balance: Callable[[State], Money | None] = lambda _: None
     snapshots: SnapshotCodec[State] | None = None
 
 
@@ -48,16 +52,15 @@ class Tip(NamedTuple, Generic[State]):
 BEFORE_FIRST: Tip[Any] = Tip(None, NO_STREAM)
 
 
-def fold(kind: Kind[State], aggregate_id: str, tip: Tip[State], event: RecordedEvent) -> Tip[State]:
+def fold(kind: Kind[State], tip: Tip[State], event: RecordedEvent) -> Tip[State]:
     """The aggregate after a recorded event: the one place where what is stored becomes state.
 
-    Raises StoreDamaged, UnknownEventType and UndecodableEvent.
+    Raises DoesNotFollow.
     """
-    if event.revision != tip.revision + 1:
-        raise StoreDamaged(f"{event.stream} has a gap before revision {event.revision}")
-    if not codec.is_ours(event.type):
+    _, happened = follow(trail_at(kind, tip), event)
+    if happened is None:
         return Tip(tip.resource, event.revision)
-    return advance(kind, tip, codec.decode(event.type, event.data, aggregate_id), event.metadata.record_time)
+    return advance(kind, tip, happened, event.metadata.record_time)
 
 
 def advance(kind: Kind[State], tip: Tip[State], event: codec.DomainEvent, time: int) -> Tip[State]:
@@ -65,3 +68,11 @@ def advance(kind: Kind[State], tip: Tip[State], event: codec.DomainEvent, time: 
     resource, revision = tip
     state, create_time = (resource.state, resource.create_time) if resource else (None, time)
     return Tip(Versioned(kind.apply(state, event), revision + 1, create_time, time), revision + 1)
+
+
+def trail_at(kind: Kind[State], tip: Tip[State]) -> Trail:
+    """What the next event must follow."""
+    if tip.resource is None:
+        return Trail(tip.revision)
+    state = tip.resource.state
+    return Trail(tip.revision, True, kind.owner(state), kind.balance(state))

@@ -7,13 +7,24 @@ not grow with the stream. A snapshot is used only if the stream has the event th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from openbank.domain.errors import DoesNotFollow
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.deciding import Decided, Subject
-from openbank.eventstore.folding import BEFORE_FIRST, Tip, fold
-from openbank.eventstore.port import NO_STREAM, EventStore, RecordedEvent, Snapshot, StoreDamaged
+from openbank.eventstore.folding import BEFORE_FIRST, Tip, fold, trail_at
+from openbank.eventstore.port import (
+    NO_STREAM,
+    EventStore,
+    LogPosition,
+    RecordedEvent,
+    Snapshot,
+    StoreDamaged,
+    StreamDamaged,
+)
+from openbank.eventstore.quarantine import AggregateQuarantined, Quarantine
+from openbank.eventstore.trail import trail_after
 
 SNAPSHOT_EVENTS = 16
 """Events between two snapshots of an aggregate. Fewer would take more room, more would take longer to fold: reading
@@ -23,6 +34,13 @@ NEAR = SNAPSHOT_EVENTS + 1
 PAGE = 1_000
 
 State = TypeVar("State")
+Result = TypeVar("Result")
+
+
+class _NotBelieved(Exception):
+    def __init__(self, at: LogPosition, reason: str) -> None:
+        self.at = at
+        self.reason = reason
 
 
 class Moment(NamedTuple, Generic[State]):
@@ -48,12 +66,16 @@ class _Folded(NamedTuple, Generic[State]):
 
 
 class History(Generic[State]):
-    """The past of one aggregate. Methods raise StoreDamaged, and what reading the store raises."""
+    """The past of one aggregate.
 
-    __slots__ = ("_kept_at", "_rebuilding", "_store", "_subject")
+    Methods raise AggregateQuarantined where an event does not follow, StoreDamaged, and what reading the store raises.
+    """
 
-    def __init__(self, store: EventStore, subject: Subject[State]) -> None:
+    __slots__ = ("_kept_at", "_quarantine", "_rebuilding", "_store", "_subject")
+
+    def __init__(self, store: EventStore, quarantine: Quarantine, subject: Subject[State]) -> None:
         self._store = store
+        self._quarantine = quarantine
         self._subject = subject
         self._kept_at = NO_STREAM
         """The revision of the last snapshot before the tip."""
@@ -66,16 +88,19 @@ class History(Generic[State]):
 
     async def newest(self) -> Tip[State]:
         """The aggregate as it is."""
-        tip, self._kept_at, _ = await (self._fold_end() if self._is_far else self._fold_from(await self._start(None)))
+        tip, self._kept_at, _ = await self._believed(self._fold_newest())
         return tip
 
     async def onward(self, tip: Tip[State]) -> Tip[State]:
         """The aggregate after what the stream has beyond `tip`."""
-        tip, self._kept_at, _ = await self._fold_on(_Folded(tip, self._kept_at), None)
+        tip, self._kept_at, _ = await self._believed(self._fold_on(_Folded(tip, self._kept_at), None))
         return tip
 
     async def at(self, revision: int) -> Moment[State]:
         """The aggregate right after its event with this revision, which the stream has."""
+        return await self._believed(self._at(revision))
+
+    async def _at(self, revision: int) -> Moment[State]:
         if revision <= SNAPSHOT_EVENTS:
             start: _Start[State] = _Start(BEFORE_FIRST)
         elif self._is_far:
@@ -108,6 +133,9 @@ class History(Generic[State]):
                 return _Start(Tip(resource, found.revision), found.event_id)
         return _Start(BEFORE_FIRST)
 
+    async def _fold_newest(self) -> _Folded[State]:
+        return await (self._fold_end() if self._is_far else self._fold_from(await self._start(None)))
+
     async def _fold_end(self) -> _Folded[State]:
         """To the end of the stream, which is read first: most need no snapshot, or one that lies so near."""
         end = await self._store.read_end(self._subject.stream, NEAR)
@@ -118,11 +146,15 @@ class History(Generic[State]):
 
     def _fold_within(self, start: _Start[State], page: Sequence[RecordedEvent]) -> _Folded[State] | None:
         """Through `page`, if the event to start after is in it."""
-        tip, event_id = start
+        tip = start.tip
         number = tip.revision - page[0].revision if page else -1
-        if not 0 <= number < len(page) or page[number].id != event_id:
+        if not 0 <= number < len(page) or not self._is_of(start, page[number]):
             return None
         return self._fold_page(_Folded(tip, tip.revision, page[number]), page[number + 1 :])
+
+    def _is_of(self, start: _Start[State], event: RecordedEvent) -> bool:
+        """Whether a snapshot was taken after this event, and says what the event says."""
+        return event.id == start.event_id and trail_after(event) == trail_at(self._subject.kind, start.tip)
 
     async def _fold_from(self, start: _Start[State], through: int | None = None) -> _Folded[State]:
         tip, event_id = start
@@ -130,7 +162,7 @@ class History(Generic[State]):
             return await self._fold_on(_Folded(tip, NO_STREAM), through)
         limit = PAGE if through is None else through - tip.revision + 1
         page = await self._store.read_stream(self._subject.stream, tip.revision - 1, min(PAGE, limit))
-        if not page or page[0].id != event_id:
+        if not page or not self._is_of(start, page[0]):
             # A snapshot of another history.
             return await self._fold_on(_Folded(BEFORE_FIRST, NO_STREAM), through)
         folded = self._fold_page(_Folded(tip, tip.revision, page[0]), page[1:])
@@ -148,11 +180,33 @@ class History(Generic[State]):
     def _fold_page(self, folded: _Folded[State], page: Sequence[RecordedEvent]) -> _Folded[State]:
         tip, kept_at, event = folded
         for event in page:
-            tip = fold(self._subject.kind, self._subject.id, tip, event)
+            if self._quarantine.is_skipped(event.stream, event.revision):
+                tip = Tip(tip.resource, event.revision)
+                continue
+            try:
+                tip = fold(self._subject.kind, tip, event)
+            except DoesNotFollow as error:
+                raise _NotBelieved(event.place, str(error)) from None
             # Never after an event of another program: the aggregate is not of that revision.
             if tip.revision - kept_at >= SNAPSHOT_EVENTS and tip.resource and tip.resource.revision == tip.revision:
                 kept_at = self._keep(tip.resource, event.id)
         return _Folded(tip, kept_at, event)
+
+    async def _believed(self, reading: Awaitable[Result]) -> Result:
+        """What is read; raises AggregateQuarantined where some of it is not believed, durably."""
+        try:
+            return await reading
+        except _NotBelieved as found:
+            raise await self._set_aside(found.at, found.reason) from None
+        except StreamDamaged as error:
+            raise await self.damaged(error) from error
+
+    async def damaged(self, error: StreamDamaged) -> AggregateQuarantined:
+        """Sets the aggregate aside for what the store says of its stream."""
+        return await self._set_aside(LogPosition(0, self._subject.stream, error.revision), str(error))
+
+    async def _set_aside(self, at: LogPosition, reason: str) -> AggregateQuarantined:
+        return AggregateQuarantined(at.stream, await self._quarantine.set_aside(at, reason))
 
     def _keep(self, resource: Versioned[State], event_id: bytes) -> int:
         subject = self._subject

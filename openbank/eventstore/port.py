@@ -76,6 +76,13 @@ BEGINNING = LogPosition(0)
 """Before the first event."""
 
 
+class Aside(NamedTuple):
+    """An event that is not believed, and why."""
+
+    event: RecordedEvent
+    reason: str
+
+
 class LogSlice(NamedTuple):
     """Consecutive events of the log, and how far it has been read: at least to the last of them.
 
@@ -86,6 +93,8 @@ class LogSlice(NamedTuple):
     through: LogPosition
     caught_up: bool = False
     """Whether nothing follows, as far as the store knew when it answered."""
+    aside: Sequence[Aside] = ()
+    """Of a log that is checked: the events that are not believed, which `events` then leaves out."""
 
 
 class StoredPayload(bytes):
@@ -111,6 +120,13 @@ class Snapshot(NamedTuple):
     data: bytes
 
 
+class KeptRecord(NamedTuple):
+    """A small record that the store keeps beside the log, and its version, which every change raises; 0 for none."""
+
+    data: bytes = b""
+    version: int = 0
+
+
 class WrongExpectedRevision(Exception):
     """The stream was not at the expected revision; nothing was written. Where it is now, the reader must ask."""
 
@@ -129,6 +145,14 @@ class AppendTooLarge(Exception):
 
 class StoreDamaged(Exception):
     """What is stored is not what was written: a checksum differs, or a stream has a gap."""
+
+
+class StreamDamaged(StoreDamaged):
+    """One stream has lost its events from `revision` on, or was deleted: all others are what they were."""
+
+    def __init__(self, message: str, revision: int = 1) -> None:
+        super().__init__(message)
+        self.revision = revision
 
 
 class StoreRefused(Exception):
@@ -193,6 +217,17 @@ class EventStore(Protocol):
 
         Events after the revision `through`, where one is given, may be left out. The price does not grow with the
         stream: an index is asked.
+        """
+        ...
+
+    async def quarantine(self) -> KeptRecord:
+        """The record of what is quarantined, as `eventstore.quarantine` encodes it."""
+        ...
+
+    async def save_quarantine(self, data: bytes, version: int) -> int | None:
+        """Replaces the record if it is still at `version`, durably; the new version, or None if it is not.
+
+        Raises OutcomeUnknown where that is not known: load it again.
         """
         ...
 

@@ -12,6 +12,7 @@ from openbank.eventstore.aggregate import Aggregate, Written
 from openbank.eventstore.deciding import Decide
 from openbank.eventstore.folding import Kind
 from openbank.eventstore.port import EventStore
+from openbank.eventstore.quarantine import Quarantine
 
 State = TypeVar("State")
 
@@ -22,8 +23,16 @@ class Repository(Generic[State]):
     An aggregate is dropped only while nothing is under way on it: there is never a second one for the same stream.
     """
 
-    def __init__(self, store: EventStore, kind: Kind[State], clock: Clock, kept_max: int) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        kind: Kind[State],
+        clock: Clock,
+        kept_max: int,
+        quarantine: Quarantine | None = None,
+    ) -> None:
         self._store = store
+        self._quarantine = quarantine or Quarantine(store, clock)
         self._kind = kind
         self._clock = clock
         self._kept_max = kept_max
@@ -52,7 +61,9 @@ class Repository(Generic[State]):
         aggregate = self._kept.get(stream)
         if aggregate is None:
             self._drop()
-            aggregate = self._kept[stream] = Aggregate(self._store, self._kind, aggregate_id, self._clock)
+            aggregate = self._kept[stream] = Aggregate(
+                self._store, self._quarantine, self._kind, aggregate_id, self._clock
+            )
         else:
             self._kept.move_to_end(stream)
         return aggregate

@@ -13,8 +13,18 @@ import random
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from openbank.eventstore.checking import Checker
 from openbank.eventstore.codec import is_ours
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, RecordedEvent, StoreUnavailable
+from openbank.eventstore.port import (
+    BEGINNING,
+    Aside,
+    EventStore,
+    LogPosition,
+    LogSlice,
+    RecordedEvent,
+    StoreUnavailable,
+)
+from openbank.eventstore.quarantine import Quarantine, SetAside
 from openbank.eventstore.streams import split
 
 RING_EVENTS = 10_000
@@ -31,12 +41,17 @@ _log = logging.getLogger(__name__)
 class Entry:
     """An event of the log, with what its many readers would else each find out for themselves."""
 
-    __slots__ = ("category", "encoded", "encoded_as_cloud_event", "event", "id")
+    __slots__ = ("aside", "category", "encoded", "encoded_as_cloud_event", "event", "id", "notice")
 
-    def __init__(self, event: RecordedEvent) -> None:
+    def __init__(self, event: RecordedEvent, aside: SetAside | None = None, skipped: bool = False) -> None:
+        """An event that is `aside` is not believed. One that is `skipped` is taken for another program's."""
         self.event = event
-        self.category, self.id = split(event.stream) if is_ours(event.type) else ("", "")
-        """The stream's category and the id behind it; empty for an event of another program."""
+        self.aside = aside
+        self.notice = aside is not None and aside.revision == event.revision
+        """Whether feeds say at this place that the aggregate is quarantined."""
+        meant = self.notice or (is_ours(event.type) and not aside and not skipped)
+        self.category, self.id = split(event.stream) if meant else ("", "")
+        """The stream's category and the id behind it; empty for an event that is not the bank's."""
         self.encoded = b""
         """For the feeds: the event as it goes on the wire, once the first watch has needed it."""
         self.encoded_as_cloud_event = b""
@@ -52,12 +67,23 @@ class Entry:
 
 
 class LogTail:
-    def __init__(self, store: EventStore, ring_events: int = RING_EVENTS, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        ring_events: int = RING_EVENTS,
+        ring_bytes: int = RING_BYTES,
+        quarantine: Quarantine | None = None,
+    ) -> None:
+        """With a quarantine, events are checked. What arrives live in a store of one writer was decided here."""
         self.head = BEGINNING
         """How far the log has been followed."""
         self.available = False
         """Whether the subscription stands."""
         self._store = store
+        self._quarantine = quarantine
+        self._checker = None if store.sole_writer else self._new_checker()
+        self._releases = 0
+        """How many the ring knows of."""
         self._ring: list[Entry] = []
         self._ring_events = ring_events
         self._ring_bytes_max = ring_bytes
@@ -79,7 +105,7 @@ class LogTail:
                     self.head = await self._store.head()
                     self._floor = self.head.position
                 async for page in self._store.subscribe(self.head):
-                    self._take(page)
+                    self._take(page, await _entries(page.events, self._checker))
                     delay = BACKOFF_SECONDS_MIN
                 return
             except StoreUnavailable as error:
@@ -96,6 +122,7 @@ class LogTail:
 
         Up to about `limit`: an append is never split.
         """
+        self._forget_if_released()
         if self._floor is None or after.position < self._floor:
             return None
         if after.position >= self.head.position:
@@ -108,21 +135,12 @@ class LogTail:
         entries = ring[start:end]
         return entries, self.head if end == len(ring) else _through(entries, after)
 
-    async def read(self, after: LogPosition, limit: int = 1000) -> LogSlice:
-        """What follows `after`: from memory, or from the store. Raises StoreUnavailable.
+    def reader(self) -> LogReader:
+        """A follower of its own."""
+        return LogReader(self, self._store, self._new_checker())
 
-        Where it says `caught_up`, the next thing to do is to `wait`.
-        """
-        recent = self.recent(after, limit)
-        if recent is not None:
-            entries, through = recent
-            return LogSlice([entry.event for entry in entries], through, through.position >= self.head.position)
-        followed = self.head
-        page = await self._store.read_log(after, limit)
-        if page.caught_up and page.through.position < followed.position:
-            # What lies between is none of ours: nothing that was followed before this read can be missing in it.
-            page = page._replace(through=followed)
-        return page
+    def _new_checker(self) -> Checker | None:
+        return Checker(self._store, self._quarantine) if self._quarantine else None
 
     async def wait(self, after: int) -> None:
         """Until the head is past the position `after`."""
@@ -133,11 +151,11 @@ class LogTail:
         """Until the head moves, or the subscription breaks or stands again."""
         await self._change.wait()
 
-    def _take(self, page: LogSlice) -> None:
+    def _take(self, page: LogSlice, entries: Sequence[Entry]) -> None:
         moved = page.through.position > self.head.position
-        for event in page.events:
-            self._ring.append(Entry(event))
-            self._ring_bytes += _size(event)
+        for entry in entries:
+            self._ring.append(entry)
+            self._ring_bytes += _size(entry.event)
         self._trim()
         self.head = page.through
         if moved or not self.available:
@@ -155,10 +173,62 @@ class LogTail:
             del self._ring[:drop]
             self._ring_bytes = size
 
+    def _forget_if_released(self) -> None:
+        """What was released is believed now: the store is read again."""
+        if self._quarantine and self._quarantine.releases != self._releases:
+            self._releases = self._quarantine.releases
+            self._ring, self._ring_bytes = [], 0
+            self._floor = self.head.position
+
     def _announce(self) -> None:
         # A new event each time: who waits for the next change must not see this one.
         self._change.set()
         self._change = asyncio.Event()
+
+
+class LogReader:
+    """One follower of the log, at its own pace: from memory, or from the store."""
+
+    def __init__(self, tail: LogTail, store: EventStore, checker: Checker | None) -> None:
+        self._tail = tail
+        self._store = store
+        self._checker = checker
+
+    async def read(self, after: LogPosition, limit: int = 1000) -> LogSlice:
+        """What follows `after`, without what is not believed, which stands beside it. Raises StoreUnavailable.
+
+        Where it says `caught_up`, the next thing to do is to `wait`.
+        """
+        entries, through, caught_up = await self.entries(after, limit)
+        events = [
+            entry.event for entry in entries if not entry.aside and (entry.category or not is_ours(entry.event.type))
+        ]
+        aside = [Aside(entry.event, entry.aside.reason) for entry in entries if entry.aside]
+        return LogSlice(events, through, caught_up, aside or ())
+
+    async def entries(self, after: LogPosition, limit: int = 1000) -> tuple[Sequence[Entry], LogPosition, bool]:
+        """The same with all entries in order, how far that is, and whether that is all there is."""
+        recent = self._tail.recent(after, limit)
+        if recent is not None:
+            entries, through = recent
+            return entries, through, through.position >= self._tail.head.position
+        followed = self._tail.head
+        page = await self._store.read_log(after, limit)
+        through = page.through
+        if page.caught_up and through.position < followed.position:
+            # What lies between is none of ours: nothing that was followed before this read can be missing in it.
+            through = followed
+        return await _entries(page.events, self._checker), through, page.caught_up
+
+    async def wait(self, after: int) -> None:
+        """Until the head is past the position `after`."""
+        await self._tail.wait(after)
+
+
+async def _entries(events: Sequence[RecordedEvent], checker: Checker | None) -> list[Entry]:
+    if checker is None:
+        return [Entry(event) for event in events]
+    return [Entry(event, aside, skipped) for event, _, aside, skipped in await checker.check(events)]
 
 
 def _position(entry: Entry) -> int:

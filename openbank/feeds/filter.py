@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -25,11 +25,15 @@ class About(NamedTuple):
     persons: frozenset[str]
     accounts: frozenset[str]
     types: frozenset[str]
+    notices: bool
+    """Whether there is word among them of an aggregate that is quarantined."""
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> About:
+    def of(cls, entries: Sequence[Entry]) -> About:
         seen = {(entry.category, _person(entry), entry.id, entry.event.type) for entry in entries}
-        return cls(*map(frozenset, zip(*seen, strict=True))) if seen else cls(*[frozenset()] * 4)
+        parts = map(frozenset, zip(*seen, strict=True)) if seen else [frozenset[str]()] * 4
+        categories, persons, accounts, types = parts
+        return cls(categories, persons, accounts, types, any(entry.notice for entry in entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Filter:
             entry.category in self.categories
             and (not self.persons or _person(entry) in self.persons)
             and (not self.accounts or (entry.category == ACCOUNT and entry.id in self.accounts))
-            and (not self.types or entry.event.type in self.types)
+            and (not self.types or entry.event.type in self.types or entry.notice)
         )
 
     def may_pass(self, about: About) -> bool:
@@ -62,7 +66,7 @@ class Filter:
             not self.categories.isdisjoint(about.categories)
             and not (self.persons and self.persons.isdisjoint(about.persons))
             and not (self.accounts and self.accounts.isdisjoint(about.accounts))
-            and not (self.types and self.types.isdisjoint(about.types))
+            and not (self.types and self.types.isdisjoint(about.types) and not about.notices)
         )
 
 

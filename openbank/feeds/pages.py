@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from typing import NamedTuple, TypeVar
 
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreUnavailable
+from openbank.eventstore.port import BEGINNING, LogPosition, StoreUnavailable
 from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
 from openbank.feeds.filter import About, Filter, Form
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.turns import Turns
 
-Encode = Callable[[RecordedEvent, Form], bytes]
+Encode = Callable[[Entry, Form], bytes]
 
 RECENT_PAGES = 16
 HISTORY_PAGES = 64
@@ -80,6 +80,7 @@ class Page:
 class Pages:
     def __init__(self, tail: LogTail, encode: Encode, limits: FeedLimits) -> None:
         self._tail = tail
+        self._reader = tail.reader()
         self._encode = encode
         self._limits = limits
         self.turns = Turns(limits.sends_at_once)
@@ -189,7 +190,7 @@ class Pages:
         for entry in entries:
             encoded: bytes = getattr(entry, kept_as)
             if not encoded:
-                encoded = self._encode(entry.event, form)
+                encoded = self._encode(entry, form)
                 setattr(entry, kept_as, encoded)
             size += len(encoded)
         return size
@@ -248,10 +249,10 @@ class Pages:
                 _resolve_all(self._wanted.pop(at, ()), page)
 
     async def _read(self, at: LogPosition) -> Page:
-        events, through, _ = await self._tail.read(at, self._limits.message_events_max)
+        entries, through, _ = await self._reader.entries(at, self._limits.message_events_max)
         if through.position <= at.position:
             raise StoreUnavailable(f"nothing after {at.position}, though the log goes on")
-        page = Page(at.position, [Entry(event) for event in events], through)
+        page = Page(at.position, entries, through)
         self._history_bytes += page.size - self._forget(page.start)
         self._history[page.start] = page
         while len(self._history) > HISTORY_PAGES or self._history_bytes > self._limits.history_bytes_max:

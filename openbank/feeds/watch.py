@@ -71,7 +71,7 @@ class FeedMessage(NamedTuple):
 
     @property
     def events(self) -> Sequence[RecordedEvent]:
-        return [entry.event for entry in self.entries]
+        return [entry.event for entry in self.entries if not entry.notice]
 
     @property
     def encoded(self) -> bytes:

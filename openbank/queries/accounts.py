@@ -7,6 +7,7 @@ from openbank.domain.errors import AccountNotFound, OwnerNotFound
 from openbank.domain.fields import account_number_key, account_number_with_hyphens
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.streams import account_stream
 from openbank.queries.paging import Listing, read_page
 from openbank.queries.reader import Answer, Page, PageRequest, Reader, answer
 
@@ -14,8 +15,9 @@ _AFTER_THE_LAST_REVISION = 2**63 - 1
 
 
 async def get_account(reader: Reader, account_id: str, at: LogPosition | None = None) -> Answer[Versioned[Account]]:
-    """Raises AccountNotFound, ViewBehind."""
+    """Raises AccountNotFound, AggregateQuarantined, ViewBehind."""
     account, position = await answer(reader, at, lambda: reader.views.account(account_id))
+    reader.check_aggregate(account_stream(account_id))
     if account is None:
         raise AccountNotFound(account_id)
     return Answer(account, position)
@@ -24,7 +26,8 @@ async def get_account(reader: Reader, account_id: str, at: LogPosition | None = 
 async def get_account_by_number(
     reader: Reader, account_number: str, at: LogPosition | None = None
 ) -> Answer[Versioned[Account]]:
-    """By its number, whatever its spaces, hyphens and case. Raises AccountNotFound, ViewBehind.
+    """By its number, whatever its spaces, hyphens and case. Raises AccountNotFound,
+    AggregateQuarantined, ViewBehind.
 
     Of accounts that differ by hyphens only, which earlier versions opened, it is the one that has them in the same
     places, else the one opened first.
@@ -42,6 +45,7 @@ async def get_account_by_number(
         if not others:
             raise AccountNotFound(account_number=account_number)
         account = others[0]
+    reader.check_aggregate(account_stream(account.state.account_id))
     return Answer(account, position)
 
 
@@ -79,7 +83,7 @@ async def list_accounts_by_owner(
 async def list_account_events(
     reader: Reader, account_id: str, page: PageRequest, at: LogPosition | None = None
 ) -> Page[RecordedEvent]:
-    """Newest first. Raises AccountNotFound, InvalidFields of the page, ViewBehind."""
+    """Newest first. Raises AccountNotFound, AggregateQuarantined, InvalidFields of the page, ViewBehind."""
     views = reader.views
     found = await read_page(
         reader,
@@ -90,6 +94,7 @@ async def list_account_events(
         lambda before, limit: views.account_events(account_id, before, limit),
         lambda event: event.revision,
     )
+    reader.check_aggregate(account_stream(account_id))
     # Every account has the event of its opening.
     if not found.items:
         raise AccountNotFound(account_id)

@@ -6,13 +6,15 @@ from openbank.domain.errors import PersonNotFound
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition
+from openbank.eventstore.streams import person_stream
 from openbank.queries.paging import Listing, read_page
 from openbank.queries.reader import Answer, Page, PageRequest, Reader, answer
 
 
 async def get_person(reader: Reader, person_id: str, at: LogPosition | None = None) -> Answer[Versioned[Person]]:
-    """Raises PersonNotFound, ViewBehind."""
+    """Raises PersonNotFound, AggregateQuarantined, ViewBehind, PositionOutOfRange."""
     person, position = await answer(reader, at, lambda: reader.views.person(person_id))
+    reader.check_aggregate(person_stream(person_id))
     if person is None:
         raise PersonNotFound(person_id)
     return Answer(person, position)

@@ -70,6 +70,8 @@ class Reader(NamedTuple):
     """The end of the log, asked of the store at that moment."""
     wait_seconds: float = WAIT_SECONDS
     """How long one question may wait for the views, all its waits together; a caller that leaves ends it sooner."""
+    check_aggregate: Callable[[str], None] = lambda _: None
+    """Raises what a read of an aggregate, by the name of its stream, is refused with: it may be quarantined."""
     about_to_wait: Callable[[], None] = lambda: None
     """Called before a question waits. What it raises is the answer."""
     turn: Callable[[], Awaitable[None]] = _at_once

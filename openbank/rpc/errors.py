@@ -106,8 +106,9 @@ def _resource(type: str, key: str, *other_keys: str) -> Callable[[str, Mapping[s
 
 def _precondition(reason: str) -> Callable[[str, Mapping[str, str]], Message]:
     def detail(message: str, metadata: Mapping[str, str]) -> Message:
+        subject = metadata.get("aggregate") or f"accounts/{metadata.get('accountId', '')}"
         violation = error_details_pb2.PreconditionFailure.Violation(
-            type=REASON + reason, subject=f"accounts/{metadata.get('accountId', '')}", description=message
+            type=REASON + reason, subject=subject, description=message
         )
         return error_details_pb2.PreconditionFailure(violations=[violation])
 
@@ -127,6 +128,7 @@ _Code = grpc.StatusCode
 _PERSON = "openbank.persons.v1.Person"
 _ACCOUNT = "openbank.accounts.v1.Account"
 _SINK = "openbank.operations.v1.Sink"
+_QUARANTINED = "openbank.operations.v1.QuarantinedAggregate"
 _PARKED = "openbank.operations.v1.ParkedAggregate"
 
 # INVALID_ARGUMENT is not in here: its reasons are those of the violations. Nor is INTERNAL, which has none to tell.
@@ -139,12 +141,14 @@ TABLE: dict[str, Row] = {
     "SINK_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_SINK, "sink")),
     "AGGREGATE_NOT_PARKED": Row(_Code.NOT_FOUND, _resource(_PARKED, "aggregate")),
     "AGGREGATE_NOT_WAITING": Row(_Code.NOT_FOUND, _resource(_PARKED, "aggregate")),
+    "AGGREGATE_NOT_QUARANTINED": Row(_Code.NOT_FOUND, _resource(_QUARANTINED, "aggregate")),
     "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_PERSON, "personId")),
     "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountId")),
     "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountNumber")),
     "INSUFFICIENT_FUNDS": Row(_Code.FAILED_PRECONDITION, _precondition("INSUFFICIENT_FUNDS")),
     "ACCOUNT_NOT_ACTIVE": Row(_Code.FAILED_PRECONDITION, _precondition("ACCOUNT_NOT_ACTIVE")),
     "BALANCE_LIMIT_EXCEEDED": Row(_Code.FAILED_PRECONDITION, _precondition("BALANCE_LIMIT_EXCEEDED")),
+    "AGGREGATE_QUARANTINED": Row(_Code.FAILED_PRECONDITION, _precondition("AGGREGATE_QUARANTINED")),
     "REVISION_MISMATCH": Row(_Code.ABORTED),
     "POSITION_OUT_OF_RANGE": Row(_Code.OUT_OF_RANGE),
     "STORE_UNAVAILABLE": Row(_Code.UNAVAILABLE, _retry(1000)),

@@ -10,6 +10,7 @@ from openbank.common.v1 import feed_pb2
 from openbank.domain.fields import Fields
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, split
+from openbank.eventstore.tail import Entry
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Draining, Feed, TooManyWatches
 from openbank.feeds.filter import Filter, Form
@@ -128,11 +129,14 @@ def read_filter_ids(fields: Fields, path: str, ids: Sequence[str]) -> frozenset[
     return frozenset(fields.identifier(f"{path}[{index}]", id) for index, id in enumerate(some))
 
 
-def encode(event: RecordedEvent, form: Form) -> bytes:
-    """An event as it stands in a response: a response that has nothing else.
+def encode(entry: Entry, form: Form) -> bytes:
+    """An event, or the word that an aggregate is quarantined, as it stands in a response that has nothing else.
 
     Encoded messages that follow one another are one message, so a response is its events' bytes and an envelope.
     """
+    event = entry.event
+    if entry.notice:
+        return _encode_notice(entry)
     if form is Form.CLOUD_EVENT:
         return _encode_cloud_event(event)
     if split(event.stream)[0] == ACCOUNT:
@@ -142,6 +146,14 @@ def encode(event: RecordedEvent, form: Form) -> bytes:
     of_person = WatchPersonEventsResponse()
     fill_person_event(of_person.events.add(), event)
     return of_person.SerializeToString()
+
+
+def _encode_notice(entry: Entry) -> bytes:
+    """The field has one number in the responses of all feeds."""
+    response = WatchAccountEventsResponse()
+    if entry.aside:
+        response.quarantined.add(aggregate=entry.event.stream, revision=entry.aside.revision, reason=entry.aside.reason)
+    return response.SerializeToString()
 
 
 def _encode_cloud_event(event: RecordedEvent) -> bytes:

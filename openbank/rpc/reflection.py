@@ -26,7 +26,7 @@ from openbank.integration.v1 import (
     integration_events_service_pb2,
     person_integration_events_pb2,
 )
-from openbank.operations.v1 import sink_pb2, sinks_service_pb2
+from openbank.operations.v1 import quarantine_pb2, quarantine_service_pb2, sink_pb2, sinks_service_pb2
 from openbank.persons.v1 import person_events_pb2, person_pb2, persons_service_pb2
 from openbank.rpc.calls import Calls
 from openbank.rpc.streams import limited
@@ -47,6 +47,8 @@ CONTRACT = (
     integration_events_service_pb2,
     person_integration_events_pb2,
     sink_pb2,
+    quarantine_pb2,
+    quarantine_service_pb2,
     sinks_service_pb2,
     person_events_pb2,
     person_pb2,

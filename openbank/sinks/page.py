@@ -7,13 +7,17 @@ from typing import NamedTuple
 
 from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
 from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent
-from openbank.publishing.events import cloud_event
+from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.streams import split
+from openbank.publishing.events import SOURCES, cloud_event
 from openbank.sinks.delivery import Delivery, Outgoing
 from openbank.sinks.port import Parked
 
 AGAIN_EVENTS_MAX = 50
 AGAIN_AGGREGATES_MAX = 10
 """Events of an aggregate, and aggregates, that are sent again in one page: all of it is in memory."""
+QUARANTINED = "its events are quarantined: "
+"""Begins the reason of what is parked because nobody believes it, until the quarantine has released it."""
 UNREADABLE = "this version of the bank cannot read the event: "
 """Begins the reason of what is parked by the sender itself, for another version to send."""
 
@@ -46,17 +50,27 @@ class Page(NamedTuple):
         return {**result, **self.unreadable, **delivery.refused}
 
 
-async def next_page(store: EventStore, read: LogSlice, parked: Mapping[str, Parked], now: int) -> Page:
+async def next_page(
+    store: EventStore, read: LogSlice, parked: Mapping[str, Parked], now: int, quarantine: Quarantine
+) -> Page:
     """From what was read of the log, where parked aggregates are passed over. Raises StoreUnavailable."""
     page = Page(read.through, [], {}, {})
     unreadable: dict[str, Parked] = {}
+    for event, reason in read.aside:
+        if event.stream not in parked and split(event.stream)[0] in SOURCES:
+            unreadable.setdefault(event.stream, Parked(event.revision, QUARANTINED + reason, now))
     _add([event for event in read.events if event.stream not in parked], page.outgoing, unreadable, now)
     again: dict[str, tuple[int, bool]] = {}
     for stream in [stream for stream, held in parked.items() if held.retrying][:AGAIN_AGGREGATES_MAX]:
         after = parked[stream].revision - 1
         there = await store.read_stream(stream, after, AGAIN_EVENTS_MAX)
         events = [event for event in there if event.position <= read.through.position]
-        _add(events, page.outgoing, unreadable, now)
+        aside = quarantine.of(stream)
+        if aside and events and events[-1].revision >= aside.revision:
+            unreadable[stream] = Parked(max(aside.revision, after + 1), QUARANTINED + aside.reason, now)
+            events = [event for event in events if event.revision < aside.revision]
+        believed = [event for event in events if not quarantine.is_skipped(stream, event.revision)]
+        _add(believed, page.outgoing, unreadable, now)
         complete = len(events) < len(there) or len(there) < AGAIN_EVENTS_MAX
         again[stream] = (events[-1].revision if events else after), complete
     return page._replace(unreadable=unreadable, again=again)

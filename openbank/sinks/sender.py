@@ -18,12 +18,13 @@ from typing import NoReturn, Protocol
 
 from openbank.domain.clock import Clock
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, StoreUnavailable
+from openbank.eventstore.quarantine import Quarantine
 from openbank.sinks.address import LIVE, SinkAddress
 from openbank.sinks.delivery import Delivery, Outgoing
 from openbank.sinks.overdue import Overdue, is_to_blame
-from openbank.sinks.page import UNREADABLE, Page, first_of_others, next_page
+from openbank.sinks.page import QUARANTINED, UNREADABLE, Page, first_of_others, next_page
 from openbank.sinks.place import LOOKS_FOR_PLACE, check_bank, in_this_log, is_in_this_log, new_record
-from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, SinkRecords, Stored, Trouble
+from openbank.sinks.port import NEW, Parked, RecordsUnavailable, SinkRecord, SinkRecords, Stored, Trouble
 from openbank.sinks.transport import Later, Transport
 
 PAGE_EVENTS_MAX = 200
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Log(Protocol):
-    """The log as this process follows it: `eventstore.tail.LogTail`."""
+    """The log as this process follows it: `eventstore.tail.LogReader`."""
 
     async def read(self, after: LogPosition, limit: int) -> LogSlice: ...
 
@@ -56,6 +57,7 @@ class Sender:
         address: SinkAddress,
         log: Log,
         store: EventStore,
+        quarantine: Quarantine,
         records: SinkRecords,
         transport: Transport,
         clock: Clock,
@@ -66,6 +68,7 @@ class Sender:
         self._name = address.name
         self._log = log
         self._store = store
+        self._quarantine = quarantine
         self._records = records
         self._transport = transport
         self._clock = clock
@@ -134,6 +137,8 @@ class Sender:
     async def _advance(self, stored: Stored) -> Stored | None:
         """A page. The record as it is then; None where it has to be looked at again."""
         record = stored.record
+        if released := self._released(record):
+            return await self._save(stored, record._replace(parked={**record.parked, **released}))
         page = await self._read(record)
         if page is None:
             await self._halt(stored)
@@ -146,6 +151,14 @@ class Sender:
             await asyncio.wait_for(self._log.wait(record.position.position), POLL_SECONDS)
         return None
 
+    def _released(self, record: SinkRecord) -> dict[str, Parked]:
+        """What was parked because it was quarantined, and is believed now."""
+        return {
+            stream: held._replace(retrying=True)
+            for stream, held in record.parked.items()
+            if held.reason.startswith(QUARANTINED) and not held.retrying and not self._quarantine.of(stream)
+        }
+
     async def _read(self, record: SinkRecord) -> Page | None:
         """None where so much is parked that it is not gone on."""
         read = LogSlice([], record.position)
@@ -153,7 +166,7 @@ class Sender:
             read = await self._log.read(record.position, PAGE_EVENTS_MAX)
         elif not any(held.retrying for held in record.parked.values()):
             return None
-        return await next_page(self._store, read, record.parked, self._clock())
+        return await next_page(self._store, read, record.parked, self._clock(), self._quarantine)
 
     async def _halt(self, stored: Stored) -> None:
         reason = f"{len(stored.record.parked)} aggregates are parked: retry or skip some"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from itertools import chain
+from contextlib import suppress
 from typing import Protocol
 
-from openbank.eventstore.codec import UndecodableEvent, UnknownEventType, decode, is_ours, place_after
+from openbank.eventstore.checking import Checked, Checker
+from openbank.eventstore.codec import is_ours, place_after
 from openbank.eventstore.port import (
     EventStore,
     LogPosition,
@@ -19,6 +20,7 @@ from openbank.eventstore.port import (
     StoreUnavailable,
     holds,
 )
+from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.streams import NUMBER, REQUEST, split
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached
@@ -28,6 +30,8 @@ READ_EVENTS_MAX = 500
 """Events read and decoded at a time, on the event loop, which more would hold up for too long."""
 BATCH_EVENTS_MAX = 4_000
 """Events in one transaction, when there are as many: a page that several of them change is then written once."""
+POLL_SECONDS = 0.5
+"""How soon an operator's wish is seen while nothing is appended."""
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
 _INTERNAL = frozenset({REQUEST, NUMBER})
@@ -36,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Log(Protocol):
-    """The log as this process follows it: `eventstore.tail.LogTail`."""
+    """The log as this process follows it: `eventstore.tail.LogReader`."""
 
     async def read(self, after: LogPosition, limit: int) -> LogSlice: ...
 
@@ -87,11 +91,19 @@ def _rebuild(reason: str, views: Views) -> None:
 class Projector:
     """Follows the log from where the views are, batch by batch.
 
-    An event that cannot be projected stops it for good, right before that event's command: to go on would leave views
-    that are wrong and do not say so. A store that is away only makes it wait.
+    Every event is checked before it is projected. One that does not follow stops its own aggregate, from that event on:
+    the views keep what came before. A store that is away only makes it wait; damage stops it for good.
     """
 
-    def __init__(self, log: Log, views: Views, batch_events_max: int = BATCH_EVENTS_MAX) -> None:
+    def __init__(
+        self,
+        log: Log,
+        views: Views,
+        checker: Checker,
+        quarantine: Quarantine,
+        batch_events_max: int = BATCH_EVENTS_MAX,
+    ) -> None:
+        """`checker` is to be thorough, and this projector's own."""
         self.failure: str | None = None
         """Why it has stopped, for health and for people: without personal data."""
         self.available = True
@@ -100,6 +112,8 @@ class Projector:
         """How many events of other programs it has passed."""
         self._log = log
         self._views = views
+        self._checker = checker
+        self._quarantine = quarantine
         self._batch_events_max = batch_events_max
         self._batch_events = batch_events_max
         """Less, after a batch that did not get through: views so slow that it never will must still come on."""
@@ -110,8 +124,12 @@ class Projector:
     async def run(self) -> None:
         """Until cancelled, or until there is a `failure`."""
         retry_seconds = RETRY_SECONDS_MIN
+        started = False
         while self.failure is None:
             try:
+                if not started:
+                    await self._quarantine.retry_unknown()
+                    started = True
                 await self._advance()
                 retry_seconds = RETRY_SECONDS_MIN
             except (ViewsDamaged, StoreDamaged) as error:
@@ -125,17 +143,25 @@ class Projector:
     async def _advance(self) -> None:
         """One batch from where the views say that they are, so that what failed half-way is done again."""
         at = self._views.position
+        for stream in [stream for stream, aside in self._quarantine.aside.items() if aside.retrying]:
+            await self._project_again(stream, at)
         batch = await self._read(at)
         if batch.through.position > at.position:
             await self._views.project(batch.changes, batch.through)
             self._batch_events = min(2 * self._batch_events, self._batch_events_max)
             self._minute, self._minute_at = batch.minute, batch.through.position
             self.skipped += batch.skipped
+            self._quarantine.checked = max(self._quarantine.checked, batch.through.position)
         self._note_available()
-        if batch.failure is not None:
-            self._stop(batch.failure)
-        elif batch.through.position == at.position:
-            await self._log.wait(at.position)
+        if batch.through.position == at.position:
+            # An operator may want an aggregate to be tried again.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._log.wait(at.position), POLL_SECONDS)
+
+    async def _project_again(self, stream: str, at: LogPosition) -> None:
+        """What was set aside of a stream, as far as it follows now; the views are at `at` and stay there."""
+        async for page in self._checker.again(stream, at.position):
+            await self._views.project([change for one in page for change in changes_of(one)], at)
 
     async def _read(self, after: LogPosition) -> _Batch:
         """What follows `after`: all there is, or what one transaction is to hold."""
@@ -144,9 +170,9 @@ class Projector:
             self._minute = await self._views.last_minute()
         batch = _Batch(after, self._minute)
         caught_up = False
-        while not caught_up and batch.failure is None and batch.events < self._batch_events:
+        while not caught_up and batch.events < self._batch_events:
             read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events))
-            batch.add(read)
+            batch.add(read, await self._checker.check(read.events))
             caught_up = read.caught_up
         return batch
 
@@ -175,26 +201,15 @@ class _Batch:
         self.changes: list[Change] = []
         self.events = 0
         self.skipped = 0
-        self.failure: str | None = None
-        """Why it ends at `through`, although the log goes on."""
 
-    def add(self, read: LogSlice) -> None:
-        """What comes next. An event that cannot be projected ends the batch before the first event of its command."""
-        events, through, _ = read
-        projected: list[Sequence[Change]] = []
-        for event in events:
-            try:
-                projected.append(changes_of(event))
-            except (UnknownEventType, UndecodableEvent, ValueError) as error:
-                self.failure = _failure(event, error)
-                events = events[: max(0, len(projected) - event.metadata.part)]
-                through = place_after(events, self.through)
-                break
-        self.changes += chain.from_iterable(projected[: len(events)])
-        self._note_minutes(events)
-        self.events += len(events)
-        self.skipped += sum(not is_ours(event.type) for event in events)
-        self.through = through
+    def add(self, read: LogSlice, checked: Sequence[Checked]) -> None:
+        """What comes next, as it was read, and the same checked."""
+        for one in checked:
+            self.changes += changes_of(one)
+        self._note_minutes([one.event for one in checked if not (one.aside or one.skipped)])
+        self.events += len(checked) + len(read.aside)
+        self.skipped += sum(not is_ours(one.event.type) for one in checked)
+        self.through = read.through
 
     def _note_minutes(self, events: Sequence[RecordedEvent]) -> None:
         for number, event in enumerate(events):
@@ -204,19 +219,9 @@ class _Batch:
                 self.minute = minute
 
 
-def _failure(event: RecordedEvent, error: Exception) -> str:
-    """Without the error's own words: they may hold what people entrusted to the bank."""
-    return (
-        f"the {event.type} at position {event.position}, revision {event.revision} of {event.stream},"
-        f" cannot be projected: {type(error).__name__}"
-    )
-
-
-def changes_of(event: RecordedEvent) -> Sequence[Change]:
-    """Nothing for the events of other programs and for what the bank keeps for itself."""
-    if not is_ours(event.type):
+def changes_of(checked: Checked) -> Sequence[Change]:
+    """Nothing for what is not believed, for the events of other programs and for what the bank keeps for itself."""
+    event, happened, _, _ = checked
+    if happened is None or split(event.stream)[0] in _INTERNAL:
         return ()
-    category, aggregate_id = split(event.stream)
-    if category in _INTERNAL:
-        return ()
-    return projections.project(event, decode(event.type, event.data, aggregate_id))
+    return projections.project(event, happened)

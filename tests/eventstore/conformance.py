@@ -25,6 +25,7 @@ from openbank.eventstore.port import (
     NO_STREAM,
     AppendTooLarge,
     EventStore,
+    KeptRecord,
     LogPosition,
     LogSlice,
     Metadata,
@@ -65,6 +66,34 @@ class EventStoreConformance:
             store: Any = await open_store()
             assert store.numbers_adopted
             await store.note_numbers_adopted()
+
+    # The record of what is quarantined
+
+    async def test_there_is_no_quarantine_record_at_first(self, store: EventStore) -> None:
+        assert await store.quarantine() == KeptRecord(b"", 0)
+
+    async def test_a_quarantine_record_is_replaced_only_at_its_version(self, store: EventStore) -> None:
+        first = await store.save_quarantine(b"one", 0)
+        assert first
+        assert await store.save_quarantine(b"another", 0) is None
+        assert await store.quarantine() == KeptRecord(b"one", first)
+        second = await store.save_quarantine(b"two", first)
+        assert second
+        assert second > first
+        assert await store.quarantine() == KeptRecord(b"two", second)
+
+    async def test_of_many_who_change_the_quarantine_record_at_once_one_succeeds(self, store: EventStore) -> None:
+        saved = await asyncio.gather(*(store.save_quarantine(b"%d" % number, 0) for number in range(5)))
+        assert sum(version is not None for version in saved) == 1
+
+    async def test_a_quarantine_record_outlives_a_restart_and_is_none_of_the_log(self, open_store: OpenStore) -> None:
+        store = await open_store()
+        version = await store.save_quarantine(b"kept", 0)
+        await store.close()
+        store = await open_store()
+        assert await store.quarantine() == KeptRecord(b"kept", version or 0)
+        assert not (await store.read_log(BEGINNING)).events
+        await store.close()
 
     # Appending
 

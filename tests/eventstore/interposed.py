@@ -11,6 +11,7 @@ from openbank.eventstore.port import (
     BEGINNING,
     NO_STREAM,
     EventStore,
+    KeptRecord,
     LogPosition,
     LogSlice,
     NewEvent,
@@ -129,6 +130,12 @@ class InterposedStore:
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         self._store.keep_snapshot(stream, snapshot)
+
+    async def quarantine(self) -> KeptRecord:
+        return await self._store.quarantine()
+
+    async def save_quarantine(self, data: bytes, version: int) -> int | None:
+        return await self._store.save_quarantine(data, version)
 
     async def find_requests(
         self, stream: str, request_ids: Sequence[bytes], through: int | None = None

@@ -12,6 +12,7 @@ from openbank.eventstore.port import (
     BEGINNING,
     NO_STREAM,
     AppendTooLarge,
+    KeptRecord,
     LogPosition,
     LogSlice,
     Metadata,
@@ -42,6 +43,7 @@ class MemoryStore:
         self._step = step
         self.events: list[RecordedEvent] = []
         self._snapshots: dict[str, list[Snapshot]] = {}
+        self._quarantine = KeptRecord()
         self._streams: dict[str, list[RecordedEvent]] = {}
         self._head = BEGINNING
         self._down = False
@@ -96,6 +98,15 @@ class MemoryStore:
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         self._snapshots.setdefault(stream, []).append(snapshot)
+
+    async def quarantine(self) -> KeptRecord:
+        return self._quarantine
+
+    async def save_quarantine(self, data: bytes, version: int) -> int | None:
+        if version != self._quarantine.version:
+            return None
+        self._quarantine = KeptRecord(data, version + 1)
+        return version + 1
 
     async def find_requests(
         self, stream: str, request_ids: Sequence[bytes], through: int | None = None

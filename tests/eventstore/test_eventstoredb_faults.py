@@ -611,7 +611,7 @@ async def write(client: AsyncEventStoreDBClient, stream: str, events: int) -> No
 
 # On top of it: one aggregate, two instances
 
-ACCOUNTS: Kind[Account] = Kind(account_stream, account.apply, lambda state: state.owner_id)
+ACCOUNTS: Kind[Account] = Kind(account_stream, account.apply, lambda state: state.owner_id, lambda state: state.balance)
 
 
 async def test_another_writer_wins_exactly_the_middle_of_a_chain(
@@ -619,7 +619,9 @@ async def test_another_writer_wins_exactly_the_middle_of_a_chain(
 ) -> None:
     """Deposits queue up behind one whose answer is lost; another instance writes before it is tried again."""
     opened_ = AccountOpened("1", "john", "123", usd(0))
-    await store.append("account-1", NO_STREAM, [NewEvent(os.urandom(16), *codec.encode(opened_), Metadata(TIME))])
+    await store.append(
+        "account-1", NO_STREAM, [NewEvent(os.urandom(16), *codec.encode(opened_), Metadata(TIME, owner_id="john"))]
+    )
     ours, theirs = Repository(store, ACCOUNTS, system_clock, 10), Repository(other, ACCOUNTS, system_clock, 10)
     for fault in ("cut_before", "cut_after", "hang", "hang_after") * 3:
         lost = server.faults.add(fault, times=1)
@@ -642,7 +644,9 @@ async def test_one_request_on_two_instances_at_once_is_done_once(
     server: EventStoreDB, store: EventStoreDBEventStore, other: EventStoreDBEventStore
 ) -> None:
     opened_ = AccountOpened("1", "john", "123", usd(0))
-    await store.append("account-1", NO_STREAM, [NewEvent(os.urandom(16), *codec.encode(opened_), Metadata(TIME))])
+    await store.append(
+        "account-1", NO_STREAM, [NewEvent(os.urandom(16), *codec.encode(opened_), Metadata(TIME, owner_id="john"))]
+    )
     instances = [Repository(one, ACCOUNTS, system_clock, 10) for one in (store, other)]
     for fault in ("cut_before", "cut_after", "hang_after"):
         request = Request(uuid4().bytes, hash=b"h" * 16)

@@ -45,7 +45,7 @@ async def test_it_leaves_history_in_the_store(store: MemoryStore) -> None:
 async def test_recent_events_are_read_from_memory(store: MemoryStore) -> None:
     async with running(store) as tail:
         await tail.wait(await deposit(store, 5) - 1)
-        assert len((await tail.read(BEGINNING)).events) == 5
+        assert len((await tail.reader().read(BEGINNING)).events) == 5
         assert store.reads == 0
 
 
@@ -66,7 +66,7 @@ async def test_the_ring_is_bounded_in_bytes_too(store: MemoryStore) -> None:
 async def test_an_event_larger_than_the_ring_is_read_from_the_store(store: MemoryStore) -> None:
     async with running(store, ring_bytes=2000) as tail:
         await tail.wait(await deposit(store, 1, size=5000) - 1)
-        page = await tail.read(BEGINNING)
+        page = await tail.reader().read(BEGINNING)
         assert len(page.events) == 1
         assert page.caught_up
 
@@ -76,7 +76,7 @@ async def test_an_append_is_never_split_by_a_limit(store: MemoryStore) -> None:
         for _ in range(3):
             await append(store, new_events(4))
         await tail.wait((await store.head()).position - 1)
-        page = await tail.read(BEGINNING, limit=5)
+        page = await tail.reader().read(BEGINNING, limit=5)
         assert len(page.events) == 8
         assert not page.caught_up
 
@@ -85,7 +85,7 @@ async def test_a_reader_at_the_head_is_caught_up_and_is_told_when_it_moves(store
     async with running(store) as tail:
         position = await deposit(store)
         await tail.wait(position - 1)
-        page = await tail.read(LogPosition(position))
+        page = await tail.reader().read(LogPosition(position))
         assert page == LogSlice([], LogPosition(position), caught_up=True)
 
         waiting = asyncio.create_task(tail.wait(position))
@@ -100,7 +100,7 @@ async def test_the_events_of_others_are_passed(store: MemoryStore) -> None:
         position = await deposit(store)
         store.pass_others()
         await tail.wait(position)
-        page = await tail.read(LogPosition(position))
+        page = await tail.reader().read(LogPosition(position))
         assert not page.events
         assert page.through == tail.head
         assert page.caught_up
@@ -109,7 +109,7 @@ async def test_the_events_of_others_are_passed(store: MemoryStore) -> None:
 async def test_a_history_of_others_is_passed_too(store: MemoryStore) -> None:
     store.pass_others()
     async with running(store) as tail:
-        page = await tail.read(BEGINNING)
+        page = await tail.reader().read(BEGINNING)
         assert page.through == tail.head
         assert page.caught_up
 
@@ -126,7 +126,7 @@ async def test_a_read_passes_what_was_followed_before_it_and_nothing_that_came_m
     async with running(store) as tail:
         followed = tail.head
         store.read_log = read_log  # type: ignore[method-assign,assignment]
-        assert (await tail.read(BEGINNING)).through == followed
+        assert (await tail.reader().read(BEGINNING)).through == followed
 
 
 async def test_a_place_is_named_by_the_last_event_that_is_the_banks(store: MemoryStore) -> None:
@@ -135,7 +135,7 @@ async def test_a_place_is_named_by_the_last_event_that_is_the_banks(store: Memor
         await append(store, new_events(type="$metadata"), "$others-1")
         await append(store, new_events(), "account-2")
         await tail.wait((await store.head()).position - 1)
-        assert (await tail.read(BEGINNING, limit=2)).through == LogPosition(20, "account-1", 1)
+        assert (await tail.reader().read(BEGINNING, limit=2)).through == LogPosition(20, "account-1", 1)
 
 
 async def test_before_it_runs_everything_is_read_from_the_store(store: MemoryStore) -> None:
@@ -179,7 +179,7 @@ async def test_it_ends_with_the_store(store: MemoryStore) -> None:
 
 @asynccontextmanager
 async def running(store: MemoryStore, **ring: int) -> AsyncIterator[LogTail]:
-    tail = LogTail(store, **ring)
+    tail = LogTail(store, ring_events=ring.get("ring_events", 10_000), ring_bytes=ring.get("ring_bytes", 16 << 20))
     task = asyncio.create_task(tail.run())
     await until(lambda: tail.available)
     yield tail
@@ -199,7 +199,7 @@ async def deposit(store: MemoryStore, how_many: int = 1, size: int = 16) -> int:
 
 
 async def read_all(log: LogTail | MemoryStore, limit: int = 1000) -> list[RecordedEvent]:
-    read = log.read_log if isinstance(log, MemoryStore) else log.read
+    read = log.read_log if isinstance(log, MemoryStore) else log.reader().read
     events: list[RecordedEvent] = []
     page = LogSlice((), BEGINNING)
     while not page.caught_up:

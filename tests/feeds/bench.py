@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, NewEvent, RecordedEvent
-from openbank.eventstore.tail import LogTail
+from openbank.eventstore.tail import Entry, LogTail
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
@@ -122,7 +122,8 @@ class Bench:
         self.feed = Feed(store, self.times, self.tail, self.encode, limits)
         self.clients: list[Client] = []
 
-    def encode(self, event: RecordedEvent, form: Form) -> bytes:
+    def encode(self, entry: Entry, form: Form) -> bytes:
+        event = entry.event
         if event.type == self.unknown_type:
             raise LookupError(event.type)
         self.encoded += 1

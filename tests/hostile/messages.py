@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from openbank.accounts.v1 import accounts_service_pb2
 from openbank.integration.v1 import integration_events_service_pb2
-from openbank.operations.v1 import sinks_service_pb2
+from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2
 from openbank.persons.v1 import persons_service_pb2
 from tests.hostile.values import Values
 
@@ -19,6 +19,7 @@ FILES = (
     persons_service_pb2,
     accounts_service_pb2,
     integration_events_service_pb2,
+    quarantine_service_pb2,
     sinks_service_pb2,
     health_pb2,
     reflection_pb2,

@@ -13,6 +13,7 @@ import pytest
 
 from openbank.domain.errors import RevisionMismatch
 from openbank.eventstore.port import BEGINNING, LogPosition, StoreRefused
+from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.tail import LogTail
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.publishing.events import cloud_event
@@ -46,11 +47,21 @@ class Bench:
         self.tail = LogTail(self.store, ring_events=20)
         self.records = MemoryRecords()
         self.receiver = Receiver()
-        self.desk = Desk([CRM], self.tail, self.store, self.records, lambda: NOW)
+        self.desk = Desk([CRM], self.tail.reader(), self.store, self.records, lambda: NOW)
 
     def sender(self, address: SinkAddress = CRM, transport: Transport | None = None, sleep: Sleep = sleep) -> Sender:
         to = transport or self.receiver
-        return Sender(address, self.tail, self.store, self.records, to, lambda: NOW, 0.01, sleep)
+        return Sender(
+            address,
+            self.tail.reader(),
+            self.store,
+            Quarantine(self.store, lambda: NOW),
+            self.records,
+            to,
+            lambda: NOW,
+            0.01,
+            sleep,
+        )
 
     @asynccontextmanager
     async def sending(
@@ -650,7 +661,7 @@ class TestOtherLogs:
             await until(lambda: bench.caught_up)
         restored = Bench()
         restored.records = bench.records
-        restored.desk = Desk([CRM], restored.tail, restored.store, restored.records, lambda: NOW)
+        restored.desk = Desk([CRM], restored.tail.reader(), restored.store, restored.records, lambda: NOW)
         asked = 0
 
         async def position_at(*_: object) -> LogPosition:

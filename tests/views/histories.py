@@ -16,12 +16,15 @@ from openbank.domain.internal import RequestClaimed
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonEvent, PersonRegistered
 from openbank.domain.versioned import Versioned
+from openbank.eventstore.checking import Checker
 from openbank.eventstore.codec import DomainEvent, decode, encode, is_ours
 from openbank.eventstore.port import EventStore, LogPosition, Metadata, NewEvent, RecordedEvent
+from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.streams import account_stream, person_stream, request_stream, split
 from openbank.views.changes import Change
 from openbank.views.port import Listed, LogId, Views
 from openbank.views.projections import project
+from openbank.views.projector import Log, Projector
 
 USD = Currency("USD", 2)
 JPY = Currency("JPY", 0)
@@ -49,6 +52,8 @@ class History:
         self.store = store
         self.persons: dict[str, Listed[Person]] = {}
         self.accounts: dict[str, Listed[Account]] = {}
+        self.noted: set[bytes] = set()
+        """The ids of events that the bank did not write."""
         self._numbers = count(1)
 
     async def register(self, person_id: str) -> None:
@@ -70,6 +75,12 @@ class History:
             account_id, account.owner_id, MoneyDeposited(amount, "salary", account.balance.plus(amount))
         )
 
+    async def deposit_at(self, account_id: str, revision_before: int, minor: int = 100) -> None:
+        """A deposit right after an event that is not the bank's."""
+        listed = self.accounts[account_id]
+        self.accounts[account_id] = listed._replace(resource=listed.resource._replace(revision=revision_before))
+        await self.deposit(account_id, minor)
+
     async def withdraw(self, account_id: str, minor: int = 100) -> None:
         account = self.accounts[account_id].resource.state
         amount = Money(account.currency, minor)
@@ -84,6 +95,7 @@ class History:
         """An event of any type, as another program or another version would write it."""
         number = next(self._numbers)
         metadata = Metadata(START + number, part=part, parts=parts)
+        self.noted.add(number.to_bytes(16))
         revision = len(await self.store.read_stream(stream))
         await self.store.append(stream, revision, [NewEvent(number.to_bytes(16), type_name, data, metadata)])
 
@@ -91,7 +103,8 @@ class History:
         return (await self.store.read_log(LogPosition(0), EVERYTHING)).events
 
     async def events_of(self, account_id: str) -> Sequence[RecordedEvent]:
-        return [event for event in await self.store.read_stream(account_stream(account_id)) if is_ours(event.type)]
+        events = await self.store.read_stream(account_stream(account_id))
+        return [event for event in events if is_ours(event.type) and event.id not in self.noted]
 
     async def _person(self, person_id: str, event: PersonEvent) -> None:
         known = self.persons.get(person_id)
@@ -119,6 +132,14 @@ class History:
         metadata = Metadata(time, UUID(int=number).bytes, b"hash", f"call-{number}", "cause", owner_id)
         new = NewEvent(number.to_bytes(16), type_name, data, metadata)
         return await self.store.append(stream, revision, [new]), time
+
+
+def new_projector(
+    store: EventStore, log: Log, views: Views, batch_events_max: int = 4_000, quarantine: Quarantine | None = None
+) -> Projector:
+    """One that follows the log of `store`."""
+    quarantine = quarantine or Quarantine(store, lambda: START)
+    return Projector(log, views, Checker(store, quarantine, thorough=True), quarantine, batch_events_max)
 
 
 def changes_of(events: Sequence[RecordedEvent]) -> list[Change]:

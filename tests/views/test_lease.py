@@ -17,9 +17,8 @@ from openbank.views import lease as leasing
 from openbank.views.lease import FREE, STANDSTILL_SECONDS, Lease, Leased, LeaseRecord, Term
 from openbank.views.mongo import MongoViews
 from openbank.views.port import ViewsUnavailable
-from openbank.views.projector import Projector
 from tests.eventstore.memory import MemoryStore
-from tests.views.histories import LOG, History, assert_holds
+from tests.views.histories import LOG, History, assert_holds, new_projector
 
 ROOT = Path(__file__).parents[2]
 TAKEOVER_SECONDS = 10.0
@@ -316,7 +315,7 @@ class TestTakeover:
             assert holder.stdout is not None
             assert await holder.stdout.readline() == b"held\n"
             tail = LogTail(store)
-            leased = Leased(Lease(views.lease()), Projector(tail, views).run)
+            leased = Leased(Lease(views.lease()), new_projector(store, tail.reader(), views).run)
             running = [asyncio.create_task(tail.run()), asyncio.create_task(leased.run())]
             await asyncio.sleep(1)
             assert not leased.held

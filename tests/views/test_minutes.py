@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.tail import LogTail
 from openbank.views.port import MINUTE_MICROSECONDS
-from openbank.views.projector import Projector
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore, new_events
-from tests.views.histories import LOG, START
+from tests.views.histories import LOG, START, new_projector
 
 PATIENCE_SECONDS = 10.0
 CLAIMED = "openbank.storage.v1.RequestClaimed"
@@ -40,7 +39,8 @@ def test_they_lead_to_the_first_event_of_any_time(
 async def _tell(views: SqliteViews, seconds: Sequence[int], batch_events_max: int, back_to: Sequence[int]) -> None:
     store = MemoryStore(step=7)
     for number, second in enumerate(seconds):
-        await store.append(f"request-{number}", 0, new_events(time=START + second * SECOND, type=CLAIMED))
+        claimed = new_events(time=START + second * SECOND, type=CLAIMED)[0]._replace(data=b"")
+        await store.append(f"request-{number}", 0, [claimed])
     await views.clear(LOG)
     await _project(store, views, batch_events_max)
     for number in back_to:
@@ -75,7 +75,10 @@ def _reached(events: Sequence[RecordedEvent]) -> dict[int, LogPosition]:
 
 async def _project(store: MemoryStore, views: SqliteViews, batch_events_max: int) -> None:
     tail = LogTail(store)
-    tasks = [asyncio.create_task(tail.run()), asyncio.create_task(Projector(tail, views, batch_events_max).run())]
+    tasks = [
+        asyncio.create_task(tail.run()),
+        asyncio.create_task(new_projector(store, tail.reader(), views, batch_events_max).run()),
+    ]
     await asyncio.wait_for(views.wait_for((await store.head()).position), PATIENCE_SECONDS)
     for task in tasks:
         task.cancel()

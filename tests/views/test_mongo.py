@@ -38,6 +38,7 @@ from tests.views.histories import (
     History,
     assert_holds,
     changes_of,
+    new_projector,
     project_events,
     project_log,
 )
@@ -588,7 +589,7 @@ async def seconds_to_refuse(views: MongoViews, calls: int) -> float:
 @asynccontextmanager
 async def projected(store: MemoryStore, views: Views) -> AsyncIterator[Projector]:
     tail = LogTail(store)
-    projector = Projector(tail, views, batch_events_max=7)
+    projector = new_projector(store, tail.reader(), views, batch_events_max=7)
     tasks = [asyncio.create_task(tail.run()), asyncio.create_task(projector.run())]
     try:
         yield projector

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from openbank.cli.errors import CommandFailed
-from openbank.client.errors import bank_error
+from openbank.cli.asking import ANSWER_SECONDS, asking, table, time_text
 from openbank.operations.v1 import sinks_service_pb2 as messages
 from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
 
-ANSWER_SECONDS = 10.0
 LAG_EVENTS_MAX = 1_000
 """Events are counted no further by the bank."""
 
@@ -42,13 +37,8 @@ class Wanted:
 def ask(wanted: Wanted) -> Sequence[str]:
     """The lines to print. Raises CommandFailed."""
     actions = {LIST: _list, SHOW: _show, RETRY: _retry, SKIP: _skip, PARK: _park}
-    with grpc.insecure_channel(wanted.target) as channel:
-        try:
-            return list(actions[wanted.action](SinksServiceStub(channel), wanted))
-        except grpc.RpcError as error:
-            status: Any = error
-            who = f"{wanted.target} answers" if bank_error(error) else f"no bank answers at {wanted.target}:"
-            raise CommandFailed(f"{who} {status.code().name}: {status.details()}") from error
+    with asking(wanted.target), grpc.insecure_channel(wanted.target) as channel:
+        return list(actions[wanted.action](SinksServiceStub(channel), wanted))
 
 
 def _list(stub: SinksServiceStub, _: Wanted) -> Iterator[str]:
@@ -58,9 +48,7 @@ def _list(stub: SinksServiceStub, _: Wanted) -> Iterator[str]:
         return
     rows = [("NAME", "STATE", "BEHIND", "PARKED", "ADDRESS")]
     rows += [(sink.name, _state(sink), _behind(sink), str(sink.parked_count), sink.address) for sink in sinks]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    yield from table(rows)
 
 
 def _show(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
@@ -68,13 +56,13 @@ def _show(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
     sink = response.sink
     yield f"{sink.name} is {_state(sink)}"
     if sink.trouble:
-        yield f"  because   {sink.trouble}, since {_time(sink.trouble_time)}"
+        yield f"  because   {sink.trouble}, since {time_text(sink.trouble_time)}"
         if sink.trouble_aggregate:
             yield f"            at revision {sink.trouble_revision} of {sink.trouble_aggregate}"
     yield f"  address   {sink.address}"
     yield f"  behind    {_behind(sink)}"
     yield f"  position  {sink.position}"
-    yield f"            reached {_time(sink.position_time)}"
+    yield f"            reached {time_text(sink.position_time)}"
     yield f"  parked    {sink.parked_count}"
     for parked in response.parked_aggregates:
         yield f"            {_parked(parked)}"
@@ -116,9 +104,5 @@ def _behind(sink: Sink) -> str:
 
 
 def _parked(parked: ParkedAggregate) -> str:
-    doing = "is sent again" if parked.retrying else f"{parked.reason}, {_time(parked.park_time)}"
+    doing = "is sent again" if parked.retrying else f"{parked.reason}, {time_text(parked.park_time)}"
     return f"{parked.aggregate} from revision {parked.revision}: {doing}"
-
-
-def _time(time: Timestamp) -> str:
-    return datetime.fromtimestamp(time.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -92,6 +92,10 @@ class _Told:
         self._end_wait()
         if response.signal == FEED_SIGNAL_CONFIRMED:
             self._confirmed()
+        for one in response.quarantined:
+            _say(
+                f"{one.aggregate} is quarantined, its events from revision {one.revision} on are left out: {one.reason}"
+            )
         if not self._waits_for_events and not response.caught_up:
             self._wait("the rest of its events")
 

@@ -37,6 +37,7 @@ from openbank.eventstore.port import (
     OutcomeUnknown,
     StoreDamaged,
     StoreUnavailable,
+    StreamDamaged,
     WrongExpectedRevision,
 )
 
@@ -301,7 +302,7 @@ async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.B
             raise WrongExpectedRevision(f"{stream}: {error}") from None
         return position
     except StreamIsDeleted as error:
-        raise StoreDamaged(f"{stream} was deleted for ever, by a tombstone") from error
+        raise StreamDamaged(f"{stream} was deleted for ever, by a tombstone") from error
     except MaximumAppendSizeExceededError as error:
         raise AppendTooLarge(stream) from error
     except BadRequestError as error:
@@ -318,7 +319,7 @@ async def _written(request: streams_pb2.BatchAppendReq, response: streams_pb2.Ba
     before = request.options.stream_position + 1 if request.options.HasField("stream_position") else NO_STREAM
     if success.current_revision + 1 != before + len(request.proposed_messages):
         stream = request.options.stream_identifier.stream_name.decode()
-        raise StoreDamaged(f"{stream} was deleted in EventStoreDB, and goes on at {success.current_revision + 1}")
+        raise StreamDamaged(f"{stream} was deleted in EventStoreDB, and continues at {success.current_revision + 1}")
     if success.HasField("position"):
         return int(success.position.commit_position)
     position = await find()

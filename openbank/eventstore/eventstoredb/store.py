@@ -9,12 +9,14 @@ kept aside, to go on from.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from esdbclient import CaughtUp
 from esdbclient import NewEvent as Proposed
@@ -31,14 +33,17 @@ from openbank.eventstore.eventstoredb.upstream import Upstream
 from openbank.eventstore.port import (
     BEGINNING,
     NO_STREAM,
+    KeptRecord,
     LogPosition,
     LogSlice,
     NewEvent,
+    OutcomeUnknown,
     RecordedEvent,
     Snapshot,
     StoreDamaged,
     StoreRefused,
     StoreUnavailable,
+    StreamDamaged,
 )
 from openbank.eventstore.request_index import RequestIndex
 from openbank.eventstore.streams import CATEGORIES, NUMBER
@@ -48,6 +53,9 @@ STORE_STREAM = "openbank-store"
 STORE_CREATED = "openbank.StoreCreated"
 NUMBERS = "numbersWithoutHyphens"
 """Said there once all account numbers are reserved so."""
+QUARANTINE_STREAM = "openbank-quarantine"
+"""Its last event holds the record of what is quarantined. Not part of the log either."""
+QUARANTINE_CHANGED = "openbank.QuarantineChanged"
 FORMAT = 1
 SETTLE_SECONDS = 5.0
 """How long the outcome of an append is asked for, when its answer is lost."""
@@ -162,7 +170,7 @@ class EventStoreDBEventStore:
     def _checked(self, stream: str, after: int, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         for revision, event in enumerate(events, after + 1):
             if event.revision != revision:
-                raise StoreDamaged(f"{stream} has no event with revision {revision}")
+                raise StreamDamaged(f"{stream} has no event with revision {revision} any more", revision)
         self._requests.note(stream, after, [event.metadata.request_id for event in events])
         return events
 
@@ -177,6 +185,24 @@ class EventStoreDBEventStore:
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         if not self._closed:
             self._snapshots.keep(stream, snapshot)
+
+    async def quarantine(self) -> KeptRecord:
+        try:
+            name = self._prefix + QUARANTINE_STREAM
+            events = await self._link.read(stream_name=name, backwards=True, limit=1)
+        except NotFound:
+            return KeptRecord()
+        return KeptRecord(events[0].data, events[0].stream_position + 1) if events else KeptRecord()
+
+    async def save_quarantine(self, data: bytes, version: int) -> int | None:
+        # The same record again is the same event, so an append whose answer was lost may be tried again.
+        digest = hashlib.blake2b(b"%d\0%b" % (version, data), digest_size=16).digest()
+        event = Proposed(QUARANTINE_CHANGED, data, id=UUID(bytes=digest))
+        try:
+            written = await self._link.write(self._prefix + QUARANTINE_STREAM, event, version - 1 if version else None)
+        except StoreUnavailable as error:
+            raise OutcomeUnknown(str(error)) from error
+        return version + 1 if written else None
 
     async def find_requests(
         self, stream: str, request_ids: Sequence[bytes], through: int | None = None
@@ -362,7 +388,7 @@ class EventStoreDBEventStore:
         except NotFound:
             return []
         except StoreDamaged as error:
-            raise StoreDamaged(f"{stream} was deleted for ever, by a tombstone") from error
+            raise StreamDamaged(f"{stream} was deleted for ever, by a tombstone") from error
         return [self._recorded(event) for event in events]
 
     async def _read_all(self, convert: _Convert = recorded, **options: Any) -> list[RecordedEvent]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openbank.eventstore.port import RecordedEvent, StoreDamaged, StoreRefused
+from openbank.eventstore.quarantine import QuarantineRecord, decode_record
+from openbank.eventstore.sqlite import quarantine
 from openbank.eventstore.sqlite.epoch import check_wal
 from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.mark import read_mark
@@ -61,6 +63,10 @@ class LogFile:
     def events(self, after: int) -> Iterator[RecordedEvent | str]:
         """Those after the position `after`, up to the end at a moment when it has read all the others."""
         return read_events(self._connection, after)
+
+    def quarantine(self) -> QuarantineRecord:
+        """Raises StoreUnavailable, StoreDamaged."""
+        return decode_record(quarantine.load(self._connection).data)
 
     def faults(self, end: int) -> Iterator[str]:
         """What is wrong with the file, whose events end at the position `end`: its pages, its indexes, its end."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from openbank.disk import create, sync
 from openbank.eventstore.port import StoreRefused
-from openbank.eventstore.sqlite import epoch
+from openbank.eventstore.sqlite import epoch, quarantine
 from openbank.sqlite_file import SIDE_FILES, read_header, use_wal_mode
 from openbank.sqlite_wal import (
     OPEN_SECONDS_MAX,
@@ -147,6 +147,7 @@ def open_log(files: WalFiles, bank_id: str | None, copying: bool) -> sqlite3.Con
         if emptied(connection):
             epoch.settle(path, begun)
         _prepare_snapshots(connection)
+        connection.execute(quarantine.TABLE)
         # So that the files themselves are found again after a power cut.
         sync(path.parent)
         # NORMAL, not OFF: the WAL's header must be synced when the WAL begins anew, or what is left of the frames

@@ -17,6 +17,7 @@ from openbank.eventstore.port import (
     BEGINNING,
     NO_STREAM,
     AppendTooLarge,
+    KeptRecord,
     LogPosition,
     LogSlice,
     NewEvent,
@@ -26,6 +27,7 @@ from openbank.eventstore.port import (
     StoreDamaged,
     StoreUnavailable,
 )
+from openbank.eventstore.sqlite import quarantine
 from openbank.eventstore.sqlite.check import check_start
 from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.mark import note_stop
@@ -148,6 +150,21 @@ class SqliteEventStore:
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         if not (self._closed or self._failed):
             self._snapshots.keep(stream, snapshot)
+
+    async def quarantine(self) -> KeptRecord:
+        self._check_open()
+        return quarantine.load(self._connection)
+
+    async def save_quarantine(self, data: bytes, version: int) -> int | None:
+        self._check_open()
+        saved = quarantine.save(self._connection, data, version)
+        if saved is not None:
+            try:
+                await self._wal.sync()
+            except OSError as error:
+                self._failed = True
+                raise OutcomeUnknown(str(error)) from error
+        return saved
 
     async def find_requests(
         self, stream: str, request_ids: Sequence[bytes], through: int | None = None

@@ -134,6 +134,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, so there is nothing to park.
     Metadata: sink, aggregate.
     """
+    ERROR_REASON_AGGREGATE_NOT_QUARANTINED: _ErrorReason.ValueType  # 46
+    """NOT_FOUND, with google.rpc.ResourceInfo. The aggregate is not quarantined. Metadata: aggregate."""
     ERROR_REASON_PERSON_ALREADY_EXISTS: _ErrorReason.ValueType  # 50
     """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
     Metadata: personId.
@@ -157,6 +159,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_BALANCE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 62
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
     units of its currency. Metadata: accountId, balance, amount, maxBalance.
+    """
+    ERROR_REASON_AGGREGATE_QUARANTINED: _ErrorReason.ValueType  # 63
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The stored events of this person or account do not follow
+    from one another: something other than the bank has changed them. Its commands and reads are refused until an
+    operator has decided; all others continue. Metadata: aggregate ("account-1234"), revision and position of the first
+    event that is not believed, quarantineReason.
     """
     ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 70
     """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
@@ -342,6 +350,8 @@ ERROR_REASON_AGGREGATE_NOT_WAITING: ErrorReason.ValueType  # 45
 """NOT_FOUND, with google.rpc.ResourceInfo. The sink has all events of the aggregate, so there is nothing to park.
 Metadata: sink, aggregate.
 """
+ERROR_REASON_AGGREGATE_NOT_QUARANTINED: ErrorReason.ValueType  # 46
+"""NOT_FOUND, with google.rpc.ResourceInfo. The aggregate is not quarantined. Metadata: aggregate."""
 ERROR_REASON_PERSON_ALREADY_EXISTS: ErrorReason.ValueType  # 50
 """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
 Metadata: personId.
@@ -365,6 +375,12 @@ accountId, state (the enum value's name, "ACCOUNT_STATE_FROZEN").
 ERROR_REASON_BALANCE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 62
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
 units of its currency. Metadata: accountId, balance, amount, maxBalance.
+"""
+ERROR_REASON_AGGREGATE_QUARANTINED: ErrorReason.ValueType  # 63
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The stored events of this person or account do not follow
+from one another: something other than the bank has changed them. Its commands and reads are refused until an
+operator has decided; all others continue. Metadata: aggregate ("account-1234"), revision and position of the first
+event that is not believed, quarantineReason.
 """
 ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 70
 """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dopenbank/common/v1/feed.proto\x12\x12openbank.common.v1*\x90\x01\n\nFeedSignal\x12\x1b\n\x17\x46\x45\x45\x44_SIGNAL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46\x45\x45\x44_SIGNAL_EVENTS\x10\x01\x12\x19\n\x15\x46\x45\x45\x44_SIGNAL_CONFIRMED\x10\x02\x12\x19\n\x15\x46\x45\x45\x44_SIGNAL_HEARTBEAT\x10\x03\x12\x17\n\x13\x46\x45\x45\x44_SIGNAL_CLOSING\x10\x04\x42o\n\x15io.openbank.common.v1P\x01Z?github.com/openbank/openbank/gen/go/openbank/common/v1;commonv1\xaa\x02\x12OpenBank.Common.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dopenbank/common/v1/feed.proto\x12\x12openbank.common.v1\"B\n\x0bQuarantined\x12\x11\n\taggregate\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t*\x90\x01\n\nFeedSignal\x12\x1b\n\x17\x46\x45\x45\x44_SIGNAL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46\x45\x45\x44_SIGNAL_EVENTS\x10\x01\x12\x19\n\x15\x46\x45\x45\x44_SIGNAL_CONFIRMED\x10\x02\x12\x19\n\x15\x46\x45\x45\x44_SIGNAL_HEARTBEAT\x10\x03\x12\x17\n\x13\x46\x45\x45\x44_SIGNAL_CLOSING\x10\x04\x42o\n\x15io.openbank.common.v1P\x01Z?github.com/openbank/openbank/gen/go/openbank/common/v1;commonv1\xaa\x02\x12OpenBank.Common.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,6 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.common.v1.feed_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.openbank.common.v1P\001Z?github.com/openbank/openbank/gen/go/openbank/common/v1;commonv1\252\002\022OpenBank.Common.V1'
-  _globals['_FEEDSIGNAL']._serialized_start=54
-  _globals['_FEEDSIGNAL']._serialized_end=198
+  _globals['_FEEDSIGNAL']._serialized_start=122
+  _globals['_FEEDSIGNAL']._serialized_end=266
+  _globals['_QUARANTINED']._serialized_start=53
+  _globals['_QUARANTINED']._serialized_end=119
 # @@protoc_insertion_point(module_scope)

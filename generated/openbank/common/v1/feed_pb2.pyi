@@ -6,6 +6,7 @@ isort:skip_file
 import builtins
 import google.protobuf.descriptor
 import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
 import sys
 import typing
 
@@ -25,7 +26,7 @@ class _FeedSignalEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     FEED_SIGNAL_UNSPECIFIED: _FeedSignal.ValueType  # 0
     """Never sent."""
     FEED_SIGNAL_EVENTS: _FeedSignal.ValueType  # 1
-    """The response carries events, one or more."""
+    """The response carries events, or says that aggregates are quarantined."""
     FEED_SIGNAL_CONFIRMED: _FeedSignal.ValueType  # 2
     """The first response of every watch, sent at once and without events: the watch stands, and resume_token is where it
     starts.
@@ -47,7 +48,7 @@ class FeedSignal(_FeedSignal, metaclass=_FeedSignalEnumTypeWrapper):
 FEED_SIGNAL_UNSPECIFIED: FeedSignal.ValueType  # 0
 """Never sent."""
 FEED_SIGNAL_EVENTS: FeedSignal.ValueType  # 1
-"""The response carries events, one or more."""
+"""The response carries events, or says that aggregates are quarantined."""
 FEED_SIGNAL_CONFIRMED: FeedSignal.ValueType  # 2
 """The first response of every watch, sent at once and without events: the watch stands, and resume_token is where it
 starts.
@@ -61,3 +62,33 @@ FEED_SIGNAL_CLOSING: FeedSignal.ValueType  # 4
 go on. A watch that was asked to stop when caught up ends with OK after the response that says caught_up.
 """
 Global___FeedSignal: typing_extensions.TypeAlias = FeedSignal
+
+@typing.final
+class Quarantined(google.protobuf.message.Message):
+    """Says, at its place in the log's order, that the events of a person or account are not believed from here on: the feed
+    continues without them. They come once an operator has released the aggregate; a watch that is past this place does
+    not get them. To fill the gap, start another watch, filtered to this aggregate, with the token of a response before
+    this one.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AGGREGATE_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    aggregate: builtins.str
+    """Name of the aggregate: "account-" or "person-" and the id."""
+    revision: builtins.int
+    """Revision of the first event that the feed leaves out."""
+    reason: builtins.str
+    """Why it is not believed, in a few words without figures or personal data."""
+    def __init__(
+        self,
+        *,
+        aggregate: builtins.str = ...,
+        revision: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "reason", b"reason", "revision", b"revision"]) -> None: ...
+
+Global___Quarantined: typing_extensions.TypeAlias = Quarantined

@@ -120,6 +120,7 @@ class WatchCloudEventsResponse(google.protobuf.message.Message):
     SIGNAL_FIELD_NUMBER: builtins.int
     CAUGHT_UP_FIELD_NUMBER: builtins.int
     AS_OF_TIME_FIELD_NUMBER: builtins.int
+    QUARANTINED_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
     """Opaque: the log up to here, this response's events included. On every response; start the next watch with it."""
     signal: openbank.common.v1.feed_pb2.FeedSignal.ValueType
@@ -138,6 +139,12 @@ class WatchCloudEventsResponse(google.protobuf.message.Message):
         whether or not the filter let it through. Unset before the first one.
         """
 
+    @property
+    def quarantined(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.feed_pb2.Quarantined]:
+        """Aggregates, passed by the filter, whose events are quarantined from this place of the log on: those of them in this
+        response came before. Usually empty.
+        """
+
     def __init__(
         self,
         *,
@@ -146,8 +153,9 @@ class WatchCloudEventsResponse(google.protobuf.message.Message):
         signal: openbank.common.v1.feed_pb2.FeedSignal.ValueType = ...,
         caught_up: builtins.bool = ...,
         as_of_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        quarantined: collections.abc.Iterable[openbank.common.v1.feed_pb2.Quarantined] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["as_of_time", b"as_of_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["as_of_time", b"as_of_time", "caught_up", b"caught_up", "events", b"events", "resume_token", b"resume_token", "signal", b"signal"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["as_of_time", b"as_of_time", "caught_up", b"caught_up", "events", b"events", "quarantined", b"quarantined", "resume_token", b"resume_token", "signal", b"signal"]) -> None: ...
 
 Global___WatchCloudEventsResponse: typing_extensions.TypeAlias = WatchCloudEventsResponse

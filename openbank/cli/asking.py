@@ -1,0 +1,38 @@
+"""What the commands share that ask a running bank and print its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from openbank.cli.errors import CommandFailed
+from openbank.client.errors import bank_error
+
+ANSWER_SECONDS = 10.0
+
+
+@contextmanager
+def asking(target: str) -> Iterator[None]:
+    """Raises CommandFailed for what a call ends with."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        status: Any = error
+        who = f"{target} answers" if bank_error(error) else f"no bank answers at {target}:"
+        raise CommandFailed(f"{who} {status.code().name}: {status.details()}") from error
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns, the first row their headings."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def time_text(time: Timestamp) -> str:
+    return datetime.fromtimestamp(time.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,150 @@
+"""Followers of the log believe an event only once it is checked: here they have it checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+from openbank.domain.errors import DoesNotFollow
+from openbank.eventstore.codec import DomainEvent, is_ours
+from openbank.eventstore.port import EventStore, LogPosition, RecordedEvent, StreamDamaged
+from openbank.eventstore.quarantine import Quarantine, SetAside
+from openbank.eventstore.trail import START, Trail, follow, trail_after
+
+TRAILS_MAX = 20_000
+"""Trails kept, of some 250 bytes each. One that is not kept costs a read of one event."""
+STEP = 100
+"""Events read at a time to find the last one of the bank's, where other programs have written into its stream."""
+
+
+class Checked(NamedTuple):
+    """An event, and what happened: None where it means nothing to the bank, or is believed without being decoded.
+
+    An event that is `aside` is not believed. One that is `skipped` an operator has declared not to be the bank's.
+    """
+
+    event: RecordedEvent
+    happened: DomainEvent | None = None
+    aside: SetAside | None = None
+    skipped: bool = False
+
+
+class Checker:
+    """The checks of one follower, which passes the log from anywhere on, in order.
+
+    What does not follow is set aside, durably, before anybody is told of it. Unless it is `thorough`, what has been
+    checked before is only looked up.
+    """
+
+    def __init__(self, store: EventStore, quarantine: Quarantine, *, thorough: bool = False) -> None:
+        self._store = store
+        self._quarantine = quarantine
+        self._thorough = thorough
+        self._trails: OrderedDict[str, Trail] = OrderedDict()
+
+    async def check(self, events: Sequence[RecordedEvent]) -> list[Checked]:
+        """Consecutive events of the log, in order. Raises StoreUnavailable; StoreDamaged with too many set aside."""
+        fresh = [event for event in events if self._thorough or event.position > self._quarantine.checked]
+        await self._find_trails(fresh)
+        known = len(events) - len(fresh)
+        checked = [self._look_up(event) for event in events[:known]]
+        for event in fresh:
+            checked.append(await self._check(event))
+        return checked
+
+    async def again(self, stream: str, through: int) -> AsyncIterator[list[Checked]]:
+        """Checks what is set aside of a stream once more, up to the position `through`; the last page may end with an
+        event that is set aside anew. Where all follows, the aggregate is released after the last page.
+        """
+        aside = self._quarantine.aside[stream]
+        after = aside.revision - 1
+        self._trails.pop(stream, None)
+        while True:
+            try:
+                events = await self._store.read_stream(stream, after, STEP)
+            except StreamDamaged as error:
+                await self._quarantine.set_aside(
+                    LogPosition(aside.position, stream, min(error.revision, aside.revision)), str(error)
+                )
+                return
+            passed = [event for event in events if event.position <= through]
+            page: list[Checked] = []
+            for event in passed:
+                page.append(await self._judge(event))
+                if page[-1].aside:
+                    yield page
+                    return
+            yield page
+            if len(passed) < STEP:
+                await self._quarantine.release(stream)
+                return
+            after = passed[-1].revision
+
+    def _look_up(self, event: RecordedEvent) -> Checked:
+        aside = self._quarantine.of(event.stream, event.revision)
+        if aside:
+            return Checked(event, aside=aside)
+        return Checked(event, skipped=self._quarantine.is_skipped(event.stream, event.revision))
+
+    async def _check(self, event: RecordedEvent) -> Checked:
+        aside = self._quarantine.of(event.stream, event.revision)
+        return Checked(event, aside=aside) if aside else await self._judge(event)
+
+    async def _judge(self, event: RecordedEvent) -> Checked:
+        trail = self._trails.get(event.stream)
+        if trail is None:
+            trail = await self._trail_before(event)
+        if self._quarantine.is_skipped(event.stream, event.revision):
+            self._keep(event.stream, trail._replace(revision=event.revision))
+            return Checked(event, skipped=True)
+        try:
+            trail, happened = follow(trail, event)
+        except DoesNotFollow as error:
+            return Checked(event, aside=await self._quarantine.set_aside(event.place, str(error)))
+        self._keep(event.stream, trail)
+        return Checked(event, happened)
+
+    def _keep(self, stream: str, trail: Trail) -> None:
+        self._trails[stream] = trail
+        self._trails.move_to_end(stream)
+        if len(self._trails) > TRAILS_MAX:
+            self._trails.popitem(last=False)
+
+    async def _find_trails(self, events: Sequence[RecordedEvent]) -> None:
+        """Reads those that are not kept, all at once."""
+        first: dict[str, RecordedEvent] = {}
+        for event in events:
+            first.setdefault(event.stream, event)
+        missing = [event for event in first.values() if not self._has_trail_before(event)]
+        if missing:
+            trails = await asyncio.gather(*map(self._trail_before, missing))
+            for event, trail in zip(missing, trails, strict=True):
+                self._keep(event.stream, trail)
+
+    def _has_trail_before(self, event: RecordedEvent) -> bool:
+        trail = self._trails.get(event.stream)
+        return trail is not None and trail.revision == event.revision - 1
+
+    async def _trail_before(self, event: RecordedEvent) -> Trail:
+        """From the event before it, which is believed. Of a stream that has lost events, only how it should begin."""
+        stream, before = event.stream, event.revision - 1
+        after = before
+        while after > 0:
+            upto, after = after, max(0, after - (STEP if after < before else 1))
+            try:
+                events = await self._store.read_stream(stream, after, upto - after)
+            except StreamDamaged:
+                return START
+            for earlier in reversed(events):
+                if is_ours(earlier.type) and not self._quarantine.is_skipped(stream, earlier.revision):
+                    return self._after(earlier)._replace(revision=before)
+        return Trail(before)
+
+    def _after(self, event: RecordedEvent) -> Trail:
+        try:
+            return trail_after(event) or START
+        except DoesNotFollow:
+            # Nothing can come after it, and it is set aside, or is going to be.
+            return START

@@ -1,0 +1,142 @@
+"""A stored event that does not follow stops its own account, and nothing else: on every back end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.app import serving
+from openbank.config import Settings, is_embedded
+from openbank.domain.account import MoneyDeposited
+from openbank.eventstore import codec
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.port import EventStore, Metadata, NewEvent
+from openbank.eventstore.sqlite import SqliteEventStore
+from openbank.operations.v1 import quarantine_service_pb2 as quarantine
+from tests.callers import Caller, refused, usd
+from tests.examples import usd as money
+
+DEPOSITED = "openbank.accounts.v1.MoneyDeposited"
+TIME = 1_700_000_000_000_000
+
+
+async def written(settings: Settings, stream: str, after: int, events: Sequence[NewEvent]) -> None:
+    """As by another program, while no bank is served."""
+    store: EventStore
+    if is_embedded(settings.event_store):
+        store = SqliteEventStore(settings.data)
+    else:
+        store = await EventStoreDBEventStore.open(settings.event_store)
+    await store.append(stream, after, events)
+    await store.close()
+
+
+def forged(balance: int, amount: int = 5, owner_id: str = "john-doe") -> NewEvent:
+    event = MoneyDeposited(money(amount), "", money(balance))
+    return NewEvent(os.urandom(16), *codec.encode(event), Metadata(TIME, owner_id=owner_id))
+
+
+async def until(asked: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await asked():  # noqa: ASYNC110 - only the bank knows
+            await asyncio.sleep(0.05)
+
+
+async def list_quarantined(bank: Caller) -> list[tuple[str, int]]:
+    response = await bank.quarantine.ListQuarantined(quarantine.ListQuarantinedRequest())
+    return [(one.aggregate, one.revision) for one in response.aggregates]
+
+
+async def reason_of(call: Awaitable[Any]) -> str:
+    return (await refused(call)).reason
+
+
+async def feed(bank: Caller, **filters: Any) -> list[tuple[str, int]]:
+    """What a watch from the beginning is sent, in order: events, and what is quarantined as a revision below zero."""
+    request = accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True, **filters)
+    seen: list[tuple[str, int]] = []
+    async for response in bank.accounts.WatchAccountEvents(request):
+        seen += [(event.account_id, event.revision) for event in response.events]
+        seen += [(one.aggregate.removeprefix("account-"), -one.revision) for one in response.quarantined]
+    return seen
+
+
+async def test_a_forged_balance_stops_its_account_alone_through_restart_and_rebuild(settings: Settings) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.register(person_id="john-doe")
+        await bank.open("john-doe", account_id="poisoned", initial_deposit=usd("10"))
+        await bank.open("john-doe", account_id="sound", initial_deposit=usd("20"))
+    await written(settings, "account-poisoned", 1, [forged(100_000_000)])
+    for rebuild in (False, True, False):
+        if rebuild and is_embedded(settings.views):
+            (settings.data / "views.db").unlink()
+        async with serving(settings) as server, Caller(server.address) as bank:
+            paid = await bank.deposit("sound", "1")
+            assert await bank.balance("sound", paid.consistency_token) == f"{20 + paid.account.revision - 1}.00 USD"
+            for call in (
+                bank.deposit("poisoned", "1"),
+                bank.balance("poisoned", paid.consistency_token),
+                bank.accounts.ListAccountEvents(accounts.ListAccountEventsRequest(account_id="poisoned")),
+            ):
+                refusal = await refused(call)
+                assert (refusal.reason, refusal.metadata["aggregate"]) == ("AGGREGATE_QUARANTINED", "account-poisoned")
+            assert await list_quarantined(bank) == [("account-poisoned", 2)]
+            seen = await feed(bank)
+            assert [one for one in seen if one[0] == "poisoned"] == [("poisoned", 1), ("poisoned", -2)]
+            assert await feed(bank, account_ids=["sound"]) == [one for one in seen if one[0] == "sound"]
+
+
+async def test_what_an_operator_skips_is_none_of_the_banks_for_good(settings: Settings) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.register(person_id="john-doe")
+        await bank.open("john-doe", account_id="1", initial_deposit=usd("10"))
+    await written(settings, "account-1", 1, [forged(100_000_000)])
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await until(lambda: _is(list_quarantined(bank), [("account-1", 2)]))
+        wrong = quarantine.SkipQuarantinedRequest(aggregate="account-1", expected_revision=3)
+        assert await reason_of(bank.quarantine.SkipQuarantined(wrong)) == "REVISION_MISMATCH"
+        skip = quarantine.SkipQuarantinedRequest(aggregate="account-1", expected_revision=2)
+        await bank.quarantine.SkipQuarantined(skip)
+        await until(lambda: _is(list_quarantined(bank), []))
+        paid = await bank.deposit("1", "5")
+        assert (paid.account.revision, await bank.balance("1", paid.consistency_token)) == (3, "15.00 USD")
+    async with serving(settings) as server, Caller(server.address) as bank:
+        assert (await bank.deposit("1", "1")).account.revision == 4
+        assert await bank.balance("1", paid.consistency_token) in ("15.00 USD", "16.00 USD")
+        assert await feed(bank) == [("1", 1), ("1", 3), ("1", 4)]
+        nobody = quarantine.GetQuarantinedRequest(aggregate="account-1")
+        assert await reason_of(bank.quarantine.GetQuarantined(nobody)) == "AGGREGATE_NOT_QUARANTINED"
+
+
+@pytest.mark.parametrize(
+    ("stream", "event"),
+    [
+        ("account-1", NewEvent(bytes(15) + b"1", DEPOSITED, b"", Metadata(TIME))),
+        ("account-1", NewEvent(bytes(15) + b"2", "openbank.accounts.v9.Gift", b"", Metadata(TIME))),
+        ("account-1", NewEvent(bytes(15) + b"3", "openbank.persons.v1.PersonAddressUpdated", b"", Metadata(TIME))),
+        ("account-1", NewEvent(bytes(15) + b"4", DEPOSITED, b"\xff\xff", Metadata(TIME))),
+        ("person-john-doe", NewEvent(bytes(15) + b"5", DEPOSITED, b"", Metadata(TIME))),
+    ],
+)
+async def test_a_poisoned_stream_harms_no_other(settings: Settings, stream: str, event: NewEvent) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.register(person_id="john-doe")
+        await bank.register(person_id="jane-roe")
+        await bank.open("john-doe", account_id="1")
+        await bank.open("jane-roe", account_id="2")
+    await written(settings, stream, 1, [event])
+    async with serving(settings) as server, Caller(server.address) as bank:
+        paid = await bank.deposit("2", "7")
+        assert await bank.balance("2", paid.consistency_token) == "7.00 USD"
+        await until(lambda: _is(list_quarantined(bank), [(stream, 2)]))
+        assert len(await feed(bank, account_ids=["2"])) == 2
+
+
+async def _is(asked: Awaitable[Any], wanted: Any) -> bool:
+    return bool(await asked == wanted)
