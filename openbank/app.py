@@ -158,7 +158,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         if directory:
             directory.keep()
             directory.says(f"serves on {server.address}")
-        parts = _Parts(health, store, quarantine, tail, views, projecting, feeding, await store.head())
+        parts = _Parts(health, calls, store, quarantine, tail, views, projecting, feeding, await store.head())
         await stack.enter_async_context(_background("health", parts.report))
         yield server
 
@@ -183,7 +183,10 @@ async def _open_stores(
     views = await _open_views(settings)
     stack.push_async_callback(views.close)
     wait = settings.store_wait_seconds
-    store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, request_index=views)
+    known = views.log.bank_id if views.log else None
+    store = await EventStoreDBEventStore.open(
+        settings.event_store, wait_seconds=wait, known_bank_id=known, request_index=views
+    )
     stack.push_async_callback(store.close)
     return store, views
 
@@ -233,11 +236,21 @@ def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
     return NatsTransport(address, timeout_seconds)
 
 
-def accept_loss(data: Path) -> int:
-    """Makes a log that has lost events one that is served as it is; the position where it ends. Raises one of
-    CANNOT_START."""
-    with DataDirectory(data, "accepts a loss") as directory:
+async def accept_loss(settings: Settings) -> int:
+    """A log that has lost events is to be served as it is; the position where it ends. Raises one of CANNOT_START."""
+    if not is_embedded(settings.event_store):
+        store = await EventStoreDBEventStore.open(settings.event_store, make=False)
+        try:
+            return await store.accept_loss()
+        finally:
+            await store.close()
+    if not (settings.data / FILE).exists():
+        raise FileNotFoundError(f"{settings.data / FILE} is not there")
+    directory = DataDirectory(settings.data, "accepts a loss")
+    try:
         return sqlite.accept_loss(directory.path)
+    finally:
+        directory.close()
 
 
 async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> Copied:
@@ -293,6 +306,7 @@ class _Parts:
     def __init__(
         self,
         health: Health,
+        calls: Calls,
         store: EventStore,
         quarantine: Quarantine,
         tail: LogTail,
@@ -302,6 +316,7 @@ class _Parts:
         head_at_start: LogPosition,
     ) -> None:
         self._health = health
+        self._calls = calls
         self._store = store
         self._quarantine = quarantine
         self._tail = tail
@@ -315,6 +330,10 @@ class _Parts:
             # That the event store is away, the tail is the first to miss; what it answers may still not be written.
             commands = self._tail.available and self._store.writable
             queries = self._projects()
+            if self._tail.replaced is not None:
+                # What the views say is of a log that is not there any more.
+                self._calls.refuse_for(self._tail.replaced)
+                queries = False
             self._health.set(COMMANDS, commands)
             self._health.set(QUERIES, queries)
             self._health.set(FEEDS, self._tail.available and not self._feeding.done())

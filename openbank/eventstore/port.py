@@ -135,6 +135,13 @@ class StoreUnavailable(Exception):
     """The store cannot be reached or cannot write; this append or read surely did nothing."""
 
 
+class LogReplaced(StoreUnavailable):
+    """The store holds another log than the one that this process has followed, or has lost events of it.
+
+    Nothing is read or written any more: an operator must act, and start again.
+    """
+
+
 class OutcomeUnknown(Exception):
     """The append may be in the log or not, and the store could not be asked."""
 
@@ -176,8 +183,8 @@ class EventStore(Protocol):
     """Of this store: another copy of the same log has other positions and another store id."""
     sole_writer: bool
     """Whether nobody but this process can append, so that what it remembers of a stream cannot be out of date."""
-    copies_differ: bool
-    """Whether each backup has a store id of its own, so that a log which ends before its own views has lost events."""
+    after_loss: str
+    """What an operator can do where the log has lost events, for messages."""
 
     @property
     def writable(self) -> bool:
@@ -254,6 +261,10 @@ class EventStore(Protocol):
         """Where in this log an event is; None where it is not."""
         ...
 
+    async def hides_events(self, stream: str) -> bool:
+        """Whether the store has been told to hide events of a stream that it had, by its operators' own tools."""
+        ...
+
     def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         """The upstream of feeds and projections: the log after a position, and all that is appended from then on.
 
@@ -295,10 +306,15 @@ class OldNumbers(Protocol):
 
 
 async def holds(store: EventStore, at: LogPosition) -> bool:
-    """Whether the log has come so far, and has the event there: one that was put back from a backup may not."""
+    """Whether the log has come so far, and has the event there: one that was put back from a backup may not.
+
+    An event that operators have hidden, in the one stream, is not one that the log has lost.
+    """
     if at.position > (await store.head()).position:
         return False
     if not at.stream:
         return True
     here = await store.locate(at.stream, at.revision)
-    return here is not None and here.position <= at.position
+    if here is None:
+        return await store.hides_events(at.stream)
+    return here.position <= at.position

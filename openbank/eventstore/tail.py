@@ -20,11 +20,15 @@ from openbank.eventstore.port import (
     Aside,
     EventStore,
     LogPosition,
+    LogReplaced,
     LogSlice,
     RecordedEvent,
     StoreUnavailable,
 )
-from openbank.eventstore.quarantine import Quarantine, SetAside
+    Aside,
+    EventStore,
+    LogPosition,
+    LogReplaced,
 from openbank.eventstore.streams import split
 
 RING_EVENTS = 10_000
@@ -79,6 +83,8 @@ class LogTail:
         """How far the log has been followed."""
         self.available = False
         """Whether the subscription stands."""
+        self.replaced: str | None = None
+        """Why the log is followed no more: the store holds another one."""
         self._store = store
         self._quarantine = quarantine
         self._checker = None if store.sole_writer else self._new_checker()
@@ -93,8 +99,8 @@ class LogTail:
         self._change = asyncio.Event()
 
     async def run(self) -> None:
-        """Follows the log until cancelled, or until the store is closed; what it misses while the store is away,
-        it catches up with.
+        """Follows the log until cancelled, until the store is closed, or until it holds another log; what it misses
+        while the store is away, it catches up with.
 
         It begins with what is appended from now on: history is in the store for whoever wants it.
         """
@@ -107,6 +113,10 @@ class LogTail:
                 async for page in self._store.subscribe(self.head):
                     self._take(page, await _entries(page.events, self._checker))
                     delay = BACKOFF_SECONDS_MIN
+                return
+            except LogReplaced as error:
+                self.replaced = str(error)
+                _log.error("another log", extra={"values": {"reason": error}})
                 return
             except StoreUnavailable as error:
                 _log.warning("event store unavailable", extra={"values": {"reason": error, "retry_seconds": delay}})

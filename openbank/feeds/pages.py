@@ -201,11 +201,11 @@ class Pages:
         return full or self.at_head(page.through)
 
     async def _tell_of_changes(self) -> None:
-        available = False
+        state: tuple[bool, str | None] = (False, None)
         while True:
-            if self._tail.available != available:
-                available = self._tail.available
-                self._wake_head()
+            if (self._tail.available, self._tail.replaced) != state:
+                state = (self._tail.available, self._tail.replaced)
+                self.wake()
             elif not self.at_head(self._passed.place):
                 self._pass_on()
             else:

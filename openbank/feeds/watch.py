@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.eventstore.port import BEGINNING, LogPosition, LogReplaced, RecordedEvent
 from openbank.eventstore.tail import Entry
 from openbank.feeds.feed import Draining, Feed
 from openbank.feeds.filter import Filter, Form
@@ -114,6 +114,7 @@ async def watch(
     cancelled when that takes too long, and nothing is sent after. Heartbeats come as often as the limits say, unless
     the client has a wish of its own.
     Raises PositionOutOfRange, StoreUnavailable (at the start only: later the watch waits for the store to come back),
+    LogReplaced (at any time),
     TooManyWatches, SlowConsumer, Draining.
     """
     watching = _Watch(feed, filter, send, heartbeat_seconds or feed.limits.heartbeat_seconds)
@@ -170,6 +171,8 @@ class _Watch:
             if self._feed.draining:
                 await self._say(Signal.CLOSING, self._at)
                 raise Draining
+            if self._feed.tail.replaced is not None:
+                raise LogReplaced(self._feed.tail.replaced)
             page = pages.ready(self._at)
             if page is None and not self._heartbeat_due():
                 page = await self._wait()

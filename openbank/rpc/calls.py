@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from openbank.eventstore.port import LogReplaced
 from openbank.rpc.errors import ServerDraining, TooManyCalls
 
 
@@ -29,7 +30,10 @@ class Calls:
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
-        self.draining = False
+        self.refusing = False
+        """Whether new calls are refused."""
+        self._draining = False
+        self._replaced: str | None = None
         self._cut = False
         self.commands = Group()
         self.queries = Group()
@@ -60,11 +64,13 @@ class Calls:
         group = self._tasks.pop(asyncio.current_task(), None)
         if group is not None:
             group.count -= 1
-        if self.draining and not self._tasks:
+        if self._draining and not self._tasks:
             self._none_left.set()
 
     async def refuse(self) -> None:
-        """Raises ServerDraining for a call that comes while `draining`; first waits as long as calls are held."""
+        """Raises what a call that comes while `refusing` is told; first waits as long as calls are held."""
+        if self._replaced is not None and not self._draining:
+            raise LogReplaced(self._replaced)
         if self._released and self._held < self.maximum:
             self._held += 1
             try:
@@ -78,8 +84,12 @@ class Calls:
         """Whether the call's cancellation came from `cut`, not from its caller."""
         return self._cut and asyncio.current_task() in self._tasks
 
+    def refuse_for(self, replaced: str) -> None:
+        """New calls are refused since the store holds another log."""
+        self.refusing, self._replaced = True, replaced
+
     def drain(self) -> None:
-        self.draining = True
+        self.refusing = self._draining = True
 
     async def finished(self) -> None:
         """Waits until no call is under way. Comes after `drain`."""

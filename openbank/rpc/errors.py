@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from openbank.domain.errors import InvalidFields, Refused, Violation
-from openbank.eventstore.port import OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.port import LogReplaced, OutcomeUnknown, StoreUnavailable
 from openbank.sinks.port import RecordsUnavailable
 from openbank.views.port import ViewsUnavailable
 
@@ -173,6 +173,9 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
     if isinstance(error, OutcomeUnknown) and not getattr(request, "request_id", ""):
         message = "whether this was written is unknown: read before sending it again, and send a request_id"
         return _by_table("OUTCOME_UNKNOWN", message, _aggregate(request))
+    if isinstance(error, LogReplaced):
+        message = "the event store holds another log than this server has followed: its operator must act, see its log"
+        return _by_table("STORE_UNAVAILABLE", message, {"store": "events"})
     if isinstance(error, StoreUnavailable | OutcomeUnknown):
         # With a request id the same call again is safe, whatever became of this one.
         return _by_table("STORE_UNAVAILABLE", "the event store is not available", {"store": "events"})

@@ -55,7 +55,7 @@ def _unary(
         del context
         try:
             try:
-                if calls.draining:
+                if calls.refusing:
                     await calls.refuse()
                 calls.enter(group)
                 if not isinstance(request, Message):

@@ -21,7 +21,7 @@ def limited(method: Method, streams: Calls) -> Callable[[Any, Context], Awaitabl
     async def handle(request: Any, context: Context) -> None:
         refused: ServerDraining | TooManyCalls
         try:
-            if streams.draining:
+            if streams.refusing:
                 await streams.refuse()
             streams.enter(streams.queries)
             await _run(method(request, context), context)

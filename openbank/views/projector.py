@@ -21,7 +21,7 @@ from openbank.eventstore.port import (
     holds,
 )
 from openbank.eventstore.quarantine import Quarantine
-from openbank.eventstore.streams import NUMBER, REQUEST, split
+from openbank.eventstore.streams import ACCOUNT, NUMBER, REQUEST, split
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views, ViewsDamaged, ViewsUnavailable
@@ -48,9 +48,9 @@ class Log(Protocol):
 
 
 async def match_log(views: Views, store: EventStore) -> None:
-    """Views that are not of this log, or ahead of it, start over; to be called before anyone reads them.
+    """Views of another store's log of the same bank start over; to be called before anyone reads them.
 
-    A log is behind its views when it was restored from a backup; where a backup would be another log, it has lost
+    Each copy of a log has a store id of its own, a restored backup too; so a log that is behind its own views has lost
     events. Raises StoreRefused for that, and for another bank's views.
     """
     log = LogId(store.bank_id, store.store_id)
@@ -61,13 +61,27 @@ async def match_log(views: Views, store: EventStore) -> None:
     elif views.log != log:
         _rebuild("they are of another log", views)
         await views.clear(log)
-    elif await holds(store, views.position):
-        return
-    elif store.copies_differ:
+    elif not await holds(store, views.position):
         raise StoreRefused(await _loss(store, views.position))
-    else:
-        _rebuild("they are ahead of their log", views)
-        await views.clear(log)
+    elif not await _has_event(store, views):
+        raise StoreRefused(
+            f"the log has another event at position {views.position.position} than the views have seen there: it has"
+            f" lost events, and others have taken their place; {store.after_loss}"
+        )
+
+
+async def _has_event(store: EventStore, views: Views) -> bool:
+    """Whether the last event that the views have seen is the one in the log, where they keep its id."""
+    seen = views.position
+    category, aggregate_id = split(seen.stream)
+    if category != ACCOUNT:
+        return True
+    kept = await views.account_events(aggregate_id, seen.revision + 1, 1)
+    try:
+        stored = await store.read_stream(seen.stream, seen.revision - 1, 1)
+    except StoreDamaged:
+        return True  # Of this stream alone.
+    return not kept or kept[0].revision != seen.revision or [event.id for event in stored] == [kept[0].id]
 
 
 def _other_bank(views: Views, log: LogId) -> str:
@@ -80,7 +94,7 @@ async def _loss(store: EventStore, seen: LogPosition) -> str:
     head = await store.head()
     return (
         f"the log ends at position {head.position}, and the views have seen it come to {seen.position}: it has lost"
-        " events; restore a backup: openbank restore; or continue with what is left of the log: openbank accept-loss"
+        f" events; {store.after_loss}"
     )
 
 

@@ -40,7 +40,7 @@ class InterposedStore:
         self.store_id = store.store_id
         self.sole_writer = sole_writer
         self.writable = True
-        self.copies_differ = store.copies_differ
+        self.after_loss = store.after_loss
         self.asked: list[Asked] = []
         self.found: list[Sequence[bytes]] = []
         """Request ids that were looked for, one entry a call."""
@@ -155,6 +155,9 @@ class InterposedStore:
     async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         await self._live()
         return await self._store.position_at(time, after)
+
+    async def hides_events(self, stream: str) -> bool:
+        return await self._store.hides_events(stream)
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
         await self._live()

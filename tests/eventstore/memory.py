@@ -31,7 +31,7 @@ class MemoryStore:
 
     sole_writer = True
     writable = True
-    copies_differ = False
+    after_loss = "there is nothing to do in a test"
 
     def __init__(self, step: int = 1) -> None:
         self.bank_id = "b0" * 16
@@ -141,6 +141,9 @@ class MemoryStore:
         self._check()
         history = self._streams.get(stream, [])
         return history[revision - 1].place if 0 < revision <= len(history) else None
+
+    async def hides_events(self, stream: str) -> bool:
+        return False
 
     async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         self.subscriptions += 1

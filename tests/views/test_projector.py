@@ -339,33 +339,45 @@ class TestMatchLog:
             await match_log(views, store)
         await assert_holds(views, history)
 
-    async def test_views_ahead_of_their_log_are_rebuilt(
-        self, views: FailingViews, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """The log was restored from a backup."""
-        before, restored = History(MemoryStore()), History(MemoryStore())
-        for history in (before, restored):
+    async def test_a_log_that_ends_before_its_views_has_lost_events(self, views: FailingViews) -> None:
+        before, shortened = History(MemoryStore()), History(MemoryStore())
+        for history in (before, shortened):
             await history.register("ann")
         await before.open("1", "ann")
         async with running(before.store, views):
             await caught_up(before.store, views)
-        await match_log(views, restored.store)
-        assert_rebuilt(views, caplog, "they are ahead of their log")
+        with pytest.raises(StoreRefused, match="it has lost events"):
+            await match_log(views, shortened.store)
+        await assert_holds(views, before)
 
-    async def test_so_are_views_whose_last_event_is_not_in_the_log(
-        self, views: FailingViews, caplog: pytest.LogCaptureFixture
+    async def test_so_has_one_that_has_grown_again_without_the_last_event_of_its_views(
+        self, views: FailingViews
     ) -> None:
-        """It was restored from a backup and has grown since."""
-        before, restored = History(MemoryStore()), History(MemoryStore())
-        for history in (before, restored):
+        before, shortened = History(MemoryStore()), History(MemoryStore())
+        for history in (before, shortened):
             await history.register("ann")
         await before.open("1", "ann")
-        await restored.move("ann")
-        await restored.move("ann")
+        await shortened.move("ann")
+        await shortened.move("ann")
         async with running(before.store, views):
             await caught_up(before.store, views)
-        await match_log(views, restored.store)
-        assert_rebuilt(views, caplog, "they are ahead of their log")
+        with pytest.raises(StoreRefused, match="it has lost events"):
+            await match_log(views, shortened.store)
+
+    async def test_so_has_one_with_another_event_in_the_place_of_the_last(self, views: FailingViews) -> None:
+        before, shortened = History(MemoryStore()), History(MemoryStore())
+        for history in (before, shortened):
+            await history.register("ann")
+        await before.claim("one")
+        await before.open("1", "ann")
+        # Event ids count the events that were written.
+        await shortened.open("1", "ann")
+        await shortened.deposit("1")
+        views_at = before.store
+        async with running(views_at, views):
+            await caught_up(views_at, views)
+        with pytest.raises(StoreRefused, match="others have taken their place"):
+            await match_log(views, shortened.store)
 
     async def test_after_their_file_is_deleted_the_log_builds_them_again(self, tmp_path: Path) -> None:
         store = SqliteEventStore(tmp_path)

@@ -201,6 +201,11 @@ class _Call(AsyncGrpcStreamer):
                 raise
         call._receiving = asyncio.create_task(call._receive())
         call._watching = asyncio.create_task(call._watch())
+        try:
+            await link.same_log(anew=True)
+        except BaseException:
+            await call.stop()
+            raise
         return call
 
     async def ask(self, request: streams_pb2.BatchAppendReq) -> streams_pb2.BatchAppendResp:
@@ -233,6 +238,7 @@ class _Call(AsyncGrpcStreamer):
         except AioRpcError as error:
             self._link.broken(handle_rpc_error(error))
         finally:
+            self._link.lost()
             self._call.cancel()
             self._end()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
@@ -33,7 +33,7 @@ from esdbclient.exceptions import (
 from esdbclient.streams import AsyncCatchupSubscription, AsyncReadResponse, StreamState
 
 from openbank import address
-from openbank.eventstore.port import StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.port import LogReplaced, StoreDamaged, StoreRefused, StoreUnavailable
 
 CONNECT_SECONDS = 2.0
 """For a node to answer at all; one that is down refuses within milliseconds, this is for one that is silent."""
@@ -98,6 +98,16 @@ class Link:
         self._probing: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Timeout] = set()
         self._subscriptions: WeakSet[AsyncCatchupSubscription] = WeakSet()
+        self.check_log: Callable[[], Awaitable[None]] | None = None
+        """Raises LogReplaced where the server holds another log than before; asked on each new connection."""
+        self._replaced = ""
+        """Why nothing is read or written any more."""
+        self._connections = 0
+        """How many there have been, as far as is known: gRPC makes a new one without a word."""
+        self._checked = 0
+        """On which of them the log was last checked."""
+        self._checking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         if not self._connected:
@@ -105,6 +115,7 @@ class Link:
                 async with asyncio.timeout(DISCOVER_SECONDS):
                     await self._client.connect()
             self._connected = True
+            self._watch_channel()
 
     @property
     def connection(self) -> AsyncESDBConnection:
@@ -121,8 +132,64 @@ class Link:
             credentials=self._client._call_credentials,
         )
 
+    def _watch_channel(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watching = asyncio.create_task(self._note_channel(self.connection._grpc_channel))
+
+    async def _note_channel(self, channel: grpc.aio.Channel) -> None:
+        """gRPC makes a new connection by itself where one breaks, and says so nowhere else."""
+        state = channel.get_state()
+        while state is not grpc.ChannelConnectivity.SHUTDOWN:
+            with suppress(grpc.aio.UsageError):
+                await channel.wait_for_state_change(state)
+            was_ready, state = state is grpc.ChannelConnectivity.READY, channel.get_state()
+            if was_ready:
+                self.lost()
+
+    def lost(self) -> None:
+        """A call that was to last has ended: the next connection may be to another log."""
+        self._connections += 1
+
+    async def same_log(self, *, anew: bool = False) -> None:
+        """The server holds the log that it held before; asked `anew`, or once a connection. Raises LogReplaced."""
+        if anew:
+            self._connections += 1
+        while self._checked != self._connections or self._replaced:
+            if self._replaced:
+                raise LogReplaced(self._replaced)
+            if self._checking is None:
+                self._checking = asyncio.create_task(self._check_log(self._connections))
+                self._checking.add_done_callback(self._note_checked)
+            # One that gives up does not take the others' answer away.
+            await asyncio.shield(self._checking)
+
+    async def _check_log(self, connection: int) -> None:
+        try:
+            if self.check_log is not None:
+                await self.check_log()
+            self._checked = connection
+        except LogReplaced as error:
+            self._replaced = (
+                f"EventStoreDB at {self.targets} does not hold the log that this bank has followed: {error};"
+                " stop all instances, bring back all of the log, and start them; or continue with what is left of it:"
+                " openbank accept-loss --event-store ADDRESS"
+            )
+            raise LogReplaced(self._replaced) from None
+
+    def _note_checked(self, checking: asyncio.Task[None]) -> None:
+        self._checking = None
+        if not checking.cancelled():
+            checking.exception()  # Whoever waits has it; nobody may.
+
     async def read(self, **options: Any) -> list[RecordedEvent]:
-        """All events that a call of esdbclient's `read` gives. Raises what `errors` does."""
+        """All events that a call of esdbclient's `read` gives. Raises what `errors` does, and LogReplaced."""
+        if self._checked != self._connections or self._replaced:
+            await self.same_log()
+        return await self.read_unchecked(**options)
+
+    async def read_unchecked(self, **options: Any) -> list[RecordedEvent]:
+        """The same, whosever log it is."""
         async with self.answered():
             response = await self._read(timeout=READ_SECONDS, **options)
             events = [event async for event in response]
@@ -137,10 +204,16 @@ class Link:
             subscription = await self._read(subscribe=True, **options)
             assert isinstance(subscription, AsyncCatchupSubscription)
             self._subscriptions.add(subscription)
-            return subscription
+        try:
+            await self.same_log(anew=True)
+        except BaseException:
+            await subscription.stop()
+            raise
+        return subscription
 
     async def write(self, stream: str, event: NewEvent, after: int | None) -> bool:
         """Whether the event was written as the next one after this (None: as the first); False where one is there."""
+        await self.same_log()
         with self.errors():
             try:
                 await self.connection.streams.batch_append(
@@ -262,13 +335,15 @@ class Link:
         try:
             with suppress(EventStoreDBClientException):
                 await self._client.reconnect(leader)
+                self.lost()
+                self._watch_channel()
             await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
         finally:
             self._reconnecting = None
 
     async def close(self) -> None:
         self._closed = True
-        for task in (self._reconnecting, self._probing):
+        for task in (self._reconnecting, self._probing, self._checking, self._watching):
             if task is not None:
                 task.cancel()
         await self._client.close()

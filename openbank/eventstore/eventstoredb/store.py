@@ -28,6 +28,7 @@ from openbank.eventstore.eventstoredb.appends import Appends
 from openbank.eventstore.eventstoredb.events import as_stored, is_system, missing, recorded, without_payload
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.requests import Requests
+from openbank.eventstore.eventstoredb.same_log import SameLog, Witness
 from openbank.eventstore.eventstoredb.snapshots import Snapshots
 from openbank.eventstore.eventstoredb.upstream import Upstream
 from openbank.eventstore.port import (
@@ -84,6 +85,7 @@ class _Wanted(NamedTuple):
     """See `open`."""
 
     bank_id: str | None
+    known_bank_id: str | None
     make: bool
     copying: bool
 
@@ -97,10 +99,13 @@ class EventStoreDBEventStore:
     """
 
     sole_writer = False
-    copies_differ = False
 
     def __init__(self, link: Link, settle_seconds: float, request_index: RequestIndex | None, prefix: str) -> None:
         """See `open`."""
+        self.after_loss = (
+            f"stop all instances, and bring back all of the log to EventStoreDB at {link.targets};"
+            " or continue with what is left of it: openbank accept-loss --event-store ADDRESS"
+        )
         self.bank_id = ""
         self.store_id = ""
         self.numbers_adopted = False
@@ -109,6 +114,8 @@ class EventStoreDBEventStore:
         self._appends = Appends(link, settle_seconds)
         self._requests = Requests(self.read_stream, request_index)
         self._snapshots = Snapshots(link, self._appends, prefix)
+        self._same_log = SameLog(link.read_unchecked, prefix, STORE_STREAM)
+        link.check_log = self._same_log.check
         self._passed = _Passed(BEGINNING, 0)
         self._closed = False
         # One pattern: esdbclient would put its ^ and $ around the first and the last of several.
@@ -124,6 +131,7 @@ class EventStoreDBEventStore:
         *,
         wait_seconds: float = 0.0,
         bank_id: str | None = None,
+        known_bank_id: str | None = None,
         make: bool = True,
         copying: bool = False,
         settle_seconds: float = SETTLE_SECONDS,
@@ -133,14 +141,15 @@ class EventStoreDBEventStore:
         """The store at an address like `esdb://user:password@host1,host2?Tls=true`, made where there is none.
 
         Tries for `wait_seconds` to reach it. `bank_id` is the bank that it must be of, where that matters; without
-        `make` it must be there. One that is made by `copying` can be opened only so until it is `copied`: nobody is to
-        be served from half a log. All streams' names begin with `prefix`, so that a server can hold several banks.
+        `make` it must be there. `known_bank_id` is a bank that was served before: an empty store has lost it. One that
+        is made by `copying` can be opened only so until it is `copied`: nobody is to be served from half a log. All
+        streams' names begin with `prefix`, so that a server can hold several banks.
         Raises StoreRefused and StoreUnavailable.
         """
         link = Link(uri)
         store = cls(link, settle_seconds, request_index, prefix)
         try:
-            await store._begin(wait_seconds, _Wanted(bank_id, make, copying))
+            await store._begin(wait_seconds, _Wanted(bank_id, known_bank_id, make, copying))
         except BaseException:
             await link.close()
             raise
@@ -162,6 +171,8 @@ class EventStoreDBEventStore:
 
         position = await self._appends.append(self._prefix + stream, expected_revision, events, find)
         self._requests.note(stream, expected_revision, [event.metadata.request_id for event in events])
+        number = expected_revision + len(events) - 1
+        self._same_log.note(Witness(position, stream, number, events[-1].id))
         return position
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
@@ -259,6 +270,9 @@ class EventStoreDBEventStore:
         # Where a stream was truncated, the server gives the next event that is there.
         return codec.place_after(events, BEGINNING) if events and events[0].revision == revision else None
 
+    async def hides_events(self, stream: str) -> bool:
+        return await self._same_log.hides_events(stream)
+
     async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         start = await self._start(after)
         subscription = await self._link.subscribe(
@@ -272,7 +286,10 @@ class EventStoreDBEventStore:
         upstream = Upstream(self._link, subscription, after, self._recorded, self._note_passed)
         try:
             while True:
-                yield await upstream.next()
+                page = await upstream.next()
+                for event in page.events[-1:]:
+                    self._note_seen(event)
+                yield page
         except StoreUnavailable:
             if not self._closed:
                 raise
@@ -284,6 +301,19 @@ class EventStoreDBEventStore:
         await self._snapshots.close()
         await self._appends.close()
         await self._link.close()
+
+    async def accept_loss(self) -> int:
+        """Makes of what is left of the log one of its own, with a new store id; the position where it ends.
+
+        Views of the log before start over. Instances that still run on it stop.
+        """
+        stored = await self._identity()
+        if stored is None:
+            raise StoreRefused("no bank has ever been in this store")
+        head = await self.head()
+        if not await self._identify_as(json.loads(stored.data) | {"storeId": secrets.token_hex(16)}, stored):
+            raise StoreUnavailable(f"another program has changed {self._prefix}{STORE_STREAM} meanwhile: try again")
+        return head.position
 
     async def copied(self) -> None:
         """The copy into this store is whole."""
@@ -337,6 +367,11 @@ class EventStoreDBEventStore:
         """Learns which bank's this store is, or makes it one's: of several instances that try, one succeeds."""
         stored = await self._identity()
         if stored is None:
+            if wanted.known_bank_id is not None:
+                raise StoreRefused(
+                    f"EventStoreDB at {self._link.targets} holds no bank, and the views are of the bank"
+                    f" {wanted.known_bank_id}: bring back its log; or, to begin a new bank, remove the views"
+                )
             if not wanted.make:
                 raise StoreRefused("no bank has ever been in this store")
             bank_id, store_id = wanted.bank_id or secrets.token_hex(16), secrets.token_hex(16)
@@ -359,12 +394,13 @@ class EventStoreDBEventStore:
             raise StoreRefused(f"this store has format {version}, written by a newer version; this one reads {FORMAT}")
         if wanted.bank_id not in (None, self.bank_id):
             raise StoreRefused(f"this store is of the bank {self.bank_id}, not of {wanted.bank_id}")
+        self._same_log.identify(self.store_id)
         if identity.get("unfinished") and not wanted.copying:
             raise StoreRefused("a copy into this store has not finished: run `openbank copy` again, as it was")
 
-    async def _identify_as(self, identity: dict[str, Any], instead_of: Stored) -> None:
+    async def _identify_as(self, identity: dict[str, Any], instead_of: Stored) -> bool:
         event = Proposed(STORE_CREATED, json.dumps(identity).encode())
-        await self._link.write(self._prefix + STORE_STREAM, event, instead_of.stream_position)
+        return await self._link.write(self._prefix + STORE_STREAM, event, instead_of.stream_position)
 
     async def _identity(self) -> Stored | None:
         """What was written of it last."""
@@ -393,7 +429,10 @@ class EventStoreDBEventStore:
 
     async def _read_all(self, convert: _Convert = recorded, **options: Any) -> list[RecordedEvent]:
         events = await self._link.read(**options, **self._filter)
-        return [convert(event, len(self._prefix)) for event in events]
+        converted = [convert(event, len(self._prefix)) for event in events]
+        for event in converted[-1:] if not options.get("backwards") else converted[:1]:
+            self._note_seen(event)
+        return converted
 
     async def _read_log(self, after: LogPosition, limit: int, convert: _Convert) -> tuple[list[RecordedEvent], bool]:
         """What follows a place, and whether that is all there is. The first event read may be the place itself."""
@@ -453,3 +492,7 @@ class EventStoreDBEventStore:
 
     def _recorded(self, event: Stored) -> RecordedEvent:
         return recorded(event, len(self._prefix))
+
+    def _note_seen(self, event: RecordedEvent) -> None:
+        if codec.is_ours(event.type):
+            self._same_log.note(Witness(event.position, event.stream, event.revision - 1, event.id))

@@ -86,6 +86,7 @@ class Upstream:
             async for item in self._subscription:
                 await self._arrived.put(item)
         finally:
+            self._link.lost()
             # A full buffer has a reader that is not waiting, and looks at this task when it has taken all.
             if not self._arrived.full():
                 self._arrived.put_nowait(None)

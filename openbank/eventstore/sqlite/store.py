@@ -65,7 +65,7 @@ class SqliteEventStore:
     """`EventStore` in `DIRECTORY/events.db`. One process at a time: the caller holds the directory's lock."""
 
     sole_writer = True
-    copies_differ = True
+    after_loss = "restore a backup: openbank restore; or continue with what is left of the log: openbank accept-loss"
 
     def __init__(
         self,
@@ -212,6 +212,9 @@ class SqliteEventStore:
             return None
         events = await self.read_stream(stream, revision - 1, 1)
         return events[0].place if events else None
+
+    async def hides_events(self, stream: str) -> bool:
+        return False
 
     async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         subscriber = _Subscriber()
