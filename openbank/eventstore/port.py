@@ -310,11 +310,7 @@ async def holds(store: EventStore, at: LogPosition) -> bool:
 
     An event that operators have hidden, in the one stream, is not one that the log has lost.
     """
-    if at.position > (await store.head()).position:
-        return False
-    if not at.stream:
-        return True
-    here = await store.locate(at.stream, at.revision)
-    if here is None:
+    here = await store.locate(at.stream, at.revision) if at.stream else None
+    if here is None and at.stream:
         return await store.hides_events(at.stream)
-    return here.position <= at.position
+    return at.position <= (await store.head()).position and (here is None or here.position <= at.position)

@@ -25,10 +25,7 @@ from openbank.eventstore.port import (
     RecordedEvent,
     StoreUnavailable,
 )
-    Aside,
-    EventStore,
-    LogPosition,
-    LogReplaced,
+from openbank.eventstore.quarantine import Quarantine, SetAside
 from openbank.eventstore.streams import split
 
 RING_EVENTS = 10_000

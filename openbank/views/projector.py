@@ -81,7 +81,8 @@ async def _has_event(store: EventStore, views: Views) -> bool:
         stored = await store.read_stream(seen.stream, seen.revision - 1, 1)
     except StoreDamaged:
         return True  # Of this stream alone.
-    return not kept or kept[0].revision != seen.revision or [event.id for event in stored] == [kept[0].id]
+    here = [event for event in kept if event.revision == seen.revision]
+    return not here or not stored or stored[0].id == here[0].id
 
 
 def _other_bank(views: Views, log: LogId) -> str:

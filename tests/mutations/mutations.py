@@ -727,7 +727,7 @@ MUTATIONS = (
     Mutation(
         "calls that come during a stop are carried out",
         "openbank/rpc/handlers.py",
-        "                if calls.draining:\n                    await calls.refuse()\n",
+        "                if calls.refusing:\n                    await calls.refuse()\n",
         "",
         "tests/rpc/test_stop.py",
     ),
