@@ -28,8 +28,10 @@ BANK_KILLS = {"embedded": 250, "mixed": 60, "servers": 40}
 """In one bank. FerretDB looks at all documents for one that is not there."""
 ALIVE_REQUESTS = 50
 """At most so many are acknowledged between two kills, and one at least: a bank that is down has nothing to lose."""
-CUTS: tuple[Kind, ...] = ("cut_before", "cut_after", "hang_after", "refuse", "slow")
+CUTS: tuple[Kind, ...] = ("cut_before", "cut_after", "hang_after", "refuse")
 """What happens to appends on their way, beside the kills."""
+LATENCY_SECONDS_MAX = 0.25
+"""Of any call to the event store, appends and reads alike: so others get between the steps of a command."""
 
 
 @dataclass
@@ -150,10 +152,16 @@ class Siege:
 
     async def _cut(self) -> None:
         faults = self._bank.faults
+        if faults and self._random.random() < 0.5:
+            for _ in range(self._random.randint(1, 8)):
+                seconds = self._random.uniform(0, LATENCY_SECONDS_MAX)
+                times = self._random.randint(1, 20)
+                await asyncio.to_thread(faults.add, "slow", times=times, seconds=seconds, on=("append", "read"))
+            self._note("latency")
         if faults and self._random.random() < 0.7:
             kind = self._random.choice(CUTS)
             times, prefix = self._random.randint(1, 5), self._random.choice(("", "account-", "number-", "request-"))
-            await asyncio.to_thread(faults.add, kind, times=times, prefix=prefix, seconds=0.3)
+            await asyncio.to_thread(faults.add, kind, times=times, prefix=prefix)
             self._note(f"{kind} {times} {prefix}")
             self._cuts += 1
 
