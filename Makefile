@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check bench soak campaign feeds power hostile mutations generate protos release fmt clean stand-ins
+.PHONY: help run dev test check reference bench soak campaign feeds power hostile mutations generate protos release fmt clean stand-ins
 
 # The Python that .venv is made of: make run PYTHON=python3.12
 PYTHON ?= python3
@@ -44,6 +44,7 @@ help:
 	@echo 'make hostile   send a bank a million inputs that no client sends (INPUTS=20000 SEED=7)'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
+	@echo 'make reference draw docs/architecture.svg'
 	@echo 'make protos    write the contract for other languages to dist/: proto files and a descriptor set'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
 	@echo 'make release   check, then take the protos as they are for the released contract'
@@ -150,6 +151,10 @@ $(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
 $(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(filter %_service.proto,$(PROTOS))
 find $(1)/openbank -mindepth 1 -type d -exec touch {}/__init__.py {}/py.typed \;
 endef
+
+# The pages that are made from code; a test fails while they are stale.
+reference: $(DEV)
+	$(BIN)/python docs/draw_architecture.py
 
 # EventStoreDB's stand-in and, where Go is, FerretDB, each empty, to try the server back ends by hand.
 stand-ins: $(DEV)

@@ -1,0 +1,80 @@
+"""The documentation names what is there: links, files, terms, and the picture of the architecture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import draw_architecture
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+DECISIONS = sorted(DOCS.glob("decisions/0*.md"))
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def links_of(page: Path) -> set[str]:
+    """The links of a page that do not lead to another host."""
+    links = set(_LINK.findall(_FENCED.sub("", page.read_text())))
+    return {link for link in links if "://" not in link and not link.startswith("mailto:")}
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for link in links_of(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{link} does not exist"
+        assert not anchor or anchor in anchors_of(target), f"{link} names no heading"
+
+
+def test_the_index_has_every_page() -> None:
+    index, decisions = links_of(DOCS / "README.md"), links_of(DOCS / "decisions/README.md")
+    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= index
+    assert {page.name for page in DECISIONS} <= decisions
+
+
+def test_the_picture_of_the_architecture_is_current() -> None:
+    assert draw_architecture.SVG.read_text() == draw_architecture.svg(), "run: make reference"
+
+
+def test_every_room_of_the_picture_is_a_package_and_every_layer_is_in_it() -> None:
+    drawn = {room.path for room in draw_architecture.ROOMS if room.path}
+    packages = {path.parent.name for path in (ROOT / "openbank").glob("*/__init__.py")}
+    # The two that callers use are outside of the bank.
+    assert drawn == packages - {"cli", "client"}
+
+
+def test_the_walks_name_the_files_by_their_paths() -> None:
+    named = re.findall(r"\[([\w/]+\.py)\]\(\.\./openbank/([\w/]+\.py)\)", (DOCS / "architecture.md").read_text())
+    assert len(named) > 30
+    assert all(text == path for text, path in named)
+
+
+@pytest.mark.parametrize("record", DECISIONS, ids=name_of)
+def test_a_decision_is_short_and_has_its_three_parts(record: Path) -> None:
+    text = record.read_text()
+    assert len(text.splitlines()) < 40
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+    assert re.search(r"^Status: (accepted|superseded), \d{4}-\d\d-\d\d", text, re.MULTILINE)
+
+
+def test_the_glossary_defines_each_term_once_and_in_order() -> None:
+    terms = re.findall(r"^\*\*(.+?)\*\*:", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    in_order = sorted(set(terms), key=lambda term: term.lower().replace("_", " "))
+    assert terms == in_order
