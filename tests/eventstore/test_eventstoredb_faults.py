@@ -207,6 +207,66 @@ async def test_what_the_server_finds_too_large_is_refused_and_breaks_nothing(sto
     await store.append("account-1", NO_STREAM, some_events())
 
 
+# A refusal comes before its cause can be read
+
+
+def commit_late(server: EventStoreDB, seconds: float) -> None:
+    server.modes.late_seconds, server.modes.late_chance = seconds, 1.0
+
+
+async def test_a_refused_append_is_told_when_its_cause_can_be_read(
+    server: EventStoreDB, store: EventStoreDBEventStore, other: EventStoreDBEventStore
+) -> None:
+    commit_late(server, 0.1)
+
+    async def append(one: EventStoreDBEventStore, revision: int) -> Sequence[int]:
+        """The revisions of what stands in its place, if it is refused."""
+        try:
+            await one.append("account-1", revision, some_events(2))
+        except WrongExpectedRevision:
+            return [event.revision for event in await one.read_stream("account-1", revision)]
+        return ()
+
+    for revision in range(0, 20, 2):
+        outcomes = await asyncio.gather(append(store, revision), append(other, revision))
+        assert [revision + 1, revision + 2] in outcomes
+
+
+async def test_instances_that_write_to_one_account_are_never_in_each_others_way(
+    server: EventStoreDB, store: EventStoreDBEventStore, other: EventStoreDBEventStore
+) -> None:
+    opened_ = AccountOpened("1", "john", "123", usd(0))
+    about = Metadata(TIME, owner_id="john")
+    await store.append("account-1", NO_STREAM, [NewEvent(os.urandom(16), *codec.encode(opened_), about)])
+    commit_late(server, 0.05)
+
+    async def pay_in(instance: Repository[Account]) -> None:
+        for _ in range(10):
+            await deposit(instance, 5)
+
+    await asyncio.gather(*(pay_in(accounts_of(one)) for one in (store, other)))
+    assert len(await store.read_stream("account-1")) == 21
+
+
+async def test_the_same_append_from_two_at_once_ends_at_one_position(
+    server: EventStoreDB, store: EventStoreDBEventStore, other: EventStoreDBEventStore
+) -> None:
+    """The server drops the one that comes before the other is committed."""
+    commit_late(server, 0.5)
+    for number in range(5):
+        events = some_events(2)
+        first, second = await asyncio.gather(*(one.append(f"account-{number}", 0, events) for one in (store, other)))
+        assert first == second
+    assert len(await whole_log(store)) == 10
+
+
+async def test_instances_that_start_while_commits_are_late_agree_on_the_bank(server: EventStoreDB) -> None:
+    commit_late(server, 0.3)
+    async with AsyncExitStack() as stack:
+        stores = await asyncio.gather(*(stack.enter_async_context(opened(server.uri)) for _ in range(8)))
+        assert len({(store.bank_id, store.store_id) for store in stores}) == 1
+
+
 # A server that is away
 
 
@@ -255,12 +315,9 @@ async def test_many_calls_at_once_wait_for_a_silent_server_no_longer_than_one(se
         await link.connect()
         calls = appends.Appends(link, 5.0)
 
-        async def never() -> None:
-            return None
-
         async with asyncio.timeout(4):
             outcomes = await asyncio.gather(
-                *(calls.append(f"account-{number}", NO_STREAM, some_events(), never) for number in range(50)),
+                *(calls.append(f"account-{number}", NO_STREAM, some_events(), appends.nowhere) for number in range(50)),
                 return_exceptions=True,
             )
         assert {type(outcome) for outcome in outcomes} <= {StoreUnavailable, OutcomeUnknown}
@@ -486,6 +543,26 @@ async def test_a_checkpoint_is_where_to_go_on_from(
         assert (await store.head()).stream == f"account-{number}"
 
 
+async def test_no_event_is_lost_after_a_checkpoint_that_is_ahead(
+    server: EventStoreDB, client: AsyncEventStoreDBClient
+) -> None:
+    """Whatever the length of the log when a subscription reaches its end."""
+    server.modes.checkpoints_ahead = True
+    async with opened(server.uri) as store:
+        for number in range(70):
+            head = await store.head()
+            async with Subscription(store, BEGINNING) as upstream:
+                await upstream.catch_up()
+            async with Subscription(store, head) as upstream:
+                await upstream.catch_up()
+            at = await store.append(f"account-{number}", NO_STREAM, some_events())
+            assert (await store.head()).position == at
+            async with Subscription(store, head) as upstream:
+                await upstream.catch_up()
+                assert [event.position for event in upstream.events] == [at]
+            assert [event.position for event in (await store.read_log(head)).events] == [at]
+
+
 async def test_a_place_whose_event_was_scavenged_is_still_a_place(store: EventStoreDBEventStore) -> None:
     """The server refuses a position that is no event's; its stream and revision say which event of ours is before."""
     for revision in range(3):
@@ -622,7 +699,7 @@ async def test_another_writer_wins_exactly_the_middle_of_a_chain(
     await store.append(
         "account-1", NO_STREAM, [NewEvent(os.urandom(16), *codec.encode(opened_), Metadata(TIME, owner_id="john"))]
     )
-    ours, theirs = Repository(store, ACCOUNTS, system_clock, 10), Repository(other, ACCOUNTS, system_clock, 10)
+    ours, theirs = accounts_of(store), accounts_of(other)
     for fault in ("cut_before", "cut_after", "hang", "hang_after") * 3:
         lost = server.faults.add(fault, times=1)
         chain = [asyncio.create_task(deposit(ours, 1)) for _ in range(5)]
@@ -647,7 +724,7 @@ async def test_one_request_on_two_instances_at_once_is_done_once(
     await store.append(
         "account-1", NO_STREAM, [NewEvent(os.urandom(16), *codec.encode(opened_), Metadata(TIME, owner_id="john"))]
     )
-    instances = [Repository(one, ACCOUNTS, system_clock, 10) for one in (store, other)]
+    instances = [accounts_of(one) for one in (store, other)]
     for fault in ("cut_before", "cut_after", "hang_after"):
         request = Request(uuid4().bytes, hash=b"h" * 16)
         server.faults.add(fault, times=1)
@@ -656,6 +733,10 @@ async def test_one_request_on_two_instances_at_once_is_done_once(
         assert sum(not replayed for _, replayed in written) in (1, 2)
         assert len({event for event, _ in written}) == 1
     assert len(await store.read_stream("account-1")) == 4
+
+
+def accounts_of(store: EventStoreDBEventStore) -> Repository[Account]:
+    return Repository(store, ACCOUNTS, system_clock, 10)
 
 
 async def deposit(instance: Repository[Account], cents: int, request: Request | None = None) -> tuple[bytes, bool]:

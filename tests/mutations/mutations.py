@@ -320,9 +320,30 @@ MUTATIONS = (
     Mutation(
         "another instance's events are taken for those of an append to EventStoreDB",
         f"{_ESDB}/appends.py",
-        "        position = await find()\n        if position is None:\n            raise WrongExpectedRevision",
-        "        position = await find() or 1\n        if position is None:\n            raise WrongExpectedRevision",
+        "        if position is None:\n            raise WrongExpectedRevision",
+        "        position = position or 1\n        if position is None:\n            raise WrongExpectedRevision",
         "tests/eventstore/test_eventstoredb.py",
+    ),
+    Mutation(
+        "a refusal of EventStoreDB is believed before its cause can be read",
+        f"{_ESDB}/appends.py",
+        "    while len(stored := await find()) < there:\n",
+        "    while len(stored := await find()) < 0:\n",
+        "tests/eventstore/test_eventstoredb_faults.py",
+    ),
+    Mutation(
+        "a checkpoint of EventStoreDB counts at once",
+        f"{_ESDB}/upstream.py",
+        "                self._passed(self._through, self._checkpoint)\n",
+        "                self._passed(self._through, position)\n",
+        "tests/eventstore/test_eventstoredb_faults.py",
+    ),
+    Mutation(
+        "a subscription is opened on another log",
+        f"{_ESDB}/link.py",
+        "            await self.same_log(anew=True)\n",
+        "            pass\n",
+        "tests/eventstore/test_eventstoredb_same_log.py",
     ),
     Mutation(
         "what is known of a stream's requests is looked at on both sides of a read",

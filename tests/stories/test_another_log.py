@@ -108,16 +108,15 @@ async def test_a_bank_continues_with_what_is_left_once_that_is_accepted(
 ) -> None:
     settings = back_end.settings(tmp_path)
     async with serving(settings) as server, Caller(server.address) as bank:
-        opened = await bank.open(initial_deposit=usd("5"))
-        account_id = opened.account.account_id
+        account_id = (await bank.open(initial_deposit=usd("5"))).account.account_id
         backup = Copy(events.log)
         paid = await bank.deposit(account_id, "1")
         assert await bank.balance(account_id, paid.consistency_token) == "6.00 USD"
     await events.restart(Log(backup))
     await accept_loss(settings)
     async with serving(settings) as server, Caller(server.address) as bank:
-        await until_available(lambda: bank.deposit(account_id, "2"))
-        assert await bank.balance(account_id, opened.consistency_token) == "7.00 USD"
+        paid = await until_available(lambda: bank.deposit(account_id, "2"))
+        assert await bank.balance(account_id, paid.consistency_token) == "7.00 USD"
 
 
 async def test_a_stream_that_operators_truncate_does_not_keep_the_bank_from_starting(

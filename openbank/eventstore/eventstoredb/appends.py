@@ -23,18 +23,26 @@ from esdbclient.exceptions import (
     StreamIsDeleted,
     WrongCurrentVersion,
 )
-from esdbclient.protos.Grpc import code_pb2, streams_pb2
+from esdbclient.protos.Grpc import code_pb2, shared_pb2, streams_pb2
 from esdbclient.streams import AsyncStreamsService, StreamState
 from grpc.aio import AioRpcError
 
 from openbank.eventstore.eventstoredb.events import metadata_of, payload, uuid_text
-from openbank.eventstore.eventstoredb.link import CONNECT_SECONDS, PROBED_STREAM, SUSPICIOUS_SECONDS, Link
+from openbank.eventstore.eventstoredb.link import (
+    CONNECT_SECONDS,
+    PROBED_STREAM,
+    SUSPICIOUS_SECONDS,
+    VISIBLE_PAUSE_SECONDS,
+    VISIBLE_SECONDS,
+    Link,
+)
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     NO_STREAM,
     AppendTooLarge,
     NewEvent,
     OutcomeUnknown,
+    RecordedEvent,
     StoreDamaged,
     StoreUnavailable,
     StreamDamaged,
@@ -53,8 +61,13 @@ REVISION_MAX = (1 << 63) - 1
 _EVERY_REQUEST = streams_pb2.BatchAppendReq(is_final=True)
 _EVERY_REQUEST.options.deadline.FromTimedelta(timedelta(seconds=ANSWER_SECONDS))
 
-Find = Callable[[], Awaitable[int | None]]
-"""The position of the last of an append's events, where they are in the log; None where they are not."""
+Find = Callable[[], Awaitable[Sequence[RecordedEvent]]]
+"""What the stream has in the place of an append's events, as far as that can be read."""
+
+
+async def nowhere() -> Sequence[RecordedEvent]:
+    """For appends of which it does not matter what is there in their place."""
+    return ()
 
 
 class _AnswerLost(Exception):
@@ -124,7 +137,7 @@ class Appends:
         # A server that can't write may still read.
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
-                position = await find()
+                position = _position_of(request, await find())
             if position is not None:
                 return position
         if self._probing is None:
@@ -303,7 +316,7 @@ async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.B
     try:
         AsyncStreamsService._convert_batch_append_resp(response, stream, StreamState.ANY)
     except WrongCurrentVersion as error:
-        position = await find()
+        position = _position_of(request, await _read_cause(request, response, find))
         if position is None:
             raise WrongExpectedRevision(f"{stream}: {error}") from None
         return position
@@ -322,13 +335,43 @@ async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.B
 
 async def _written(request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find) -> int:
     success = response.success
-    before = request.options.stream_position + 1 if request.options.HasField("stream_position") else NO_STREAM
-    if success.current_revision + 1 != before + len(request.proposed_messages):
+    if success.current_revision + 1 != _expected(request) + len(request.proposed_messages):
         stream = request.options.stream_identifier.stream_name.decode()
         raise StreamDamaged(f"{stream} was deleted in EventStoreDB, and continues at {success.current_revision + 1}")
     if success.HasField("position"):
         return int(success.position.commit_position)
-    position = await find()
+    position = _position_of(request, await find())
     if position is None:
         raise StoreDamaged("events that EventStoreDB has can't be read")
     return position
+
+
+async def _read_cause(
+    request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find
+) -> Sequence[RecordedEvent]:
+    """What stands in the place of a refused append. The server refuses before the cause can be read, so it is read
+    until it is there. Raises StoreUnavailable where it is not in bounded time."""
+    refusal = shared_pb2.WrongExpectedVersion()
+    response.error.details.Unpack(refusal)
+    revision = refusal.current_stream_revision + 1 if refusal.HasField("current_stream_revision") else NO_STREAM
+    if find is nowhere:
+        return ()
+    there = min(revision - _expected(request), len(request.proposed_messages))
+    loop = asyncio.get_running_loop()
+    until = loop.time() + VISIBLE_SECONDS
+    while len(stored := await find()) < there:
+        if loop.time() > until:
+            stream = request.options.stream_identifier.stream_name.decode()
+            raise StoreUnavailable(f"EventStoreDB has revision {revision} of {stream}, and it cannot be read yet")
+        await asyncio.sleep(VISIBLE_PAUSE_SECONDS)
+    return stored
+
+
+def _position_of(request: streams_pb2.BatchAppendReq, stored: Sequence[RecordedEvent]) -> int | None:
+    """The position of the last of an append's events, where it is they that are stored."""
+    ours = [message.id.string for message in request.proposed_messages]
+    return stored[-1].position if ours and [uuid_text(event.id) for event in stored] == ours else None
+
+
+def _expected(request: streams_pb2.BatchAppendReq) -> int:
+    return request.options.stream_position + 1 if request.options.HasField("stream_position") else NO_STREAM

@@ -49,6 +49,9 @@ SUSPICIOUS_SECONDS = 1.0
 PROBE_SECONDS = 0.7
 """How long it may take to answer that: less would take a busy server for one that is away."""
 PROBE_PAUSE_SECONDS = 0.3
+VISIBLE_SECONDS = 5.0
+"""For what the server has refused an append for to be readable: it takes about as long as a commit."""
+VISIBLE_PAUSE_SECONDS = 0.01
 PROBED_STREAM = "openbank-probe"
 """It need not be there."""
 SILENT = "EventStoreDB does not answer"
@@ -225,8 +228,19 @@ class Link:
                     credentials=self._client._call_credentials,
                 )
             except WrongCurrentVersion:
+                await self._until_visible(stream, 0 if after is None else after + 1)
                 return False
         return True
+
+    async def _until_visible(self, stream: str, number: int) -> None:
+        """The server refuses before the cause can be read."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + VISIBLE_SECONDS
+        while loop.time() < until:
+            with suppress(NotFound):
+                if await self.read(stream_name=stream, stream_position=number, limit=1):
+                    return
+            await asyncio.sleep(VISIBLE_PAUSE_SECONDS)
 
     async def _read(self, **options: Any) -> AsyncReadResponse:
         response: AsyncReadResponse = await self.connection.streams.read(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
-from openbank.eventstore.eventstoredb.appends import Appends
+from openbank.eventstore.eventstoredb.appends import Appends, nowhere
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.history import SNAPSHOT_EVENTS
 from openbank.eventstore.port import (
@@ -110,7 +110,7 @@ class Snapshots:
         if not new:
             return
         try:
-            await self._appends.append(self._prefix + stream, end.snapshots, [_event(one) for one in new], _nowhere)
+            await self._appends.append(self._prefix + stream, end.snapshots, [_event(one) for one in new], nowhere)
         except WrongExpectedRevision:
             # Another instance was first, with the same snapshots or nearly so.
             self._ends.pop(stream, None)
@@ -164,8 +164,3 @@ def _snapshot(stored: Stored) -> Snapshot:
         return Snapshot(0, b"", b"")
     revision, event_id = _HEAD.unpack_from(stored.data)
     return Snapshot(revision, event_id, stored.data[_HEAD.size :])
-
-
-async def _nowhere() -> int | None:
-    """Where an append of snapshots is that the store refuses: to know that is not worth a read."""
-    return None

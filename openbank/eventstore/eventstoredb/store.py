@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -163,11 +163,8 @@ class EventStoreDBEventStore:
         if self._closed:
             raise StoreUnavailable("the event store is closed")
 
-        async def find() -> int | None:
-            stored = await self.read_stream(stream, expected_revision, len(events))
-            if [event.id for event in stored] != [event.id for event in events]:
-                return None
-            return stored[-1].position
+        def find() -> Awaitable[Sequence[RecordedEvent]]:
+            return self.read_stream(stream, expected_revision, len(events))
 
         position = await self._appends.append(self._prefix + stream, expected_revision, events, find)
         self._requests.note(stream, expected_revision, [event.metadata.request_id for event in events])

@@ -27,14 +27,17 @@ class Upstream:
         convert: Callable[[Stored], RecordedEvent],
         passed: Callable[[LogPosition, int], None],
     ) -> None:
-        """`passed` is told of each checkpoint: how far the log is known, and that nothing of the bank's follows up to
-        the checkpoint's position."""
+        """`passed` gets how far the log is known, and a position after it up to which, inclusive, nothing of the bank's
+        follows."""
         self._link = link
         self._subscription = subscription
         self._after = after.position
         self._through = after
         self._convert = convert
         self._passed = passed
+        self._checkpoint = 0
+        """The last one. An event at its position may not be written yet, and would then be skipped by a subscription
+        from there: so it is passed on only once there is a later one."""
         self._arrived: asyncio.Queue[Stored | None] = asyncio.Queue(BUFFER_EVENTS)
         self._held: list[RecordedEvent] = []
         """The beginning of a command whose other events have not arrived."""
@@ -78,8 +81,14 @@ class Upstream:
             if event.position > self._after:
                 self._held.append(event)
         elif not self._held and item.commit_position is not None:
-            self._passed(self._through, item.commit_position)
+            self._note_checkpoint(item.commit_position)
         return False
+
+    def _note_checkpoint(self, position: int) -> None:
+        if position > self._checkpoint:
+            if self._checkpoint > self._through.position:
+                self._passed(self._through, self._checkpoint)
+            self._checkpoint = position
 
     async def _receive(self) -> None:
         try:

@@ -18,7 +18,9 @@ LIVE_BUFFER = 32
 class Modes:
     late_seconds: float = 0.0
     """An append is readable, and acknowledged, up to this much later than it is decided on. Meanwhile others are
-    refused on the strength of it, and the same append again is dropped without an answer."""
+    refused on the strength of it, and the same append again is dropped without an answer..."""
+    late_chance: float = 0.3
+    """...with this probability."""
     checkpoints_ahead: bool = False
     """A checkpoint at the end of the log is the position of the next event, which is not written yet."""
     live_buffer: int | None = None
@@ -40,9 +42,8 @@ class Modes:
         self.dice.seed(seed)
 
     def commit_delay(self) -> float:
-        # Most commits are quick: a third of them takes its time.
-        late = self.late_seconds * self.dice.random() if self.late_seconds and self.dice.random() < 0.3 else 0.0
-        return late + self.pause()
+        is_late = self.late_seconds and self.dice.random() < self.late_chance
+        return self.pause() + (self.late_seconds * self.dice.random() if is_late else 0.0)
 
     def pause(self) -> float:
         if self.pause_chance and self.dice.random() < self.pause_chance:
