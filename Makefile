@@ -44,7 +44,7 @@ help:
 	@echo 'make hostile   send a bank a million inputs that no client sends (INPUTS=20000 SEED=7)'
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
-	@echo 'make reference draw docs/architecture.svg'
+	@echo 'make reference make docs/reference/ and docs/architecture.svg from code and protos'
 	@echo 'make protos    write the contract for other languages to dist/: proto files and a descriptor set'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
 	@echo 'make release   check, then take the protos as they are for the released contract'
@@ -155,6 +155,7 @@ endef
 # The pages that are made from code; a test fails while they are stale.
 reference: $(DEV)
 	$(BIN)/python docs/draw_architecture.py
+	$(BIN)/python docs/generate_reference.py
 
 # EventStoreDB's stand-in and, where Go is, FerretDB, each empty, to try the server back ends by hand.
 stand-ins: $(DEV)
@@ -170,4 +171,4 @@ fmt: $(DEV)
 
 clean:
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
-	find openbank generated tests -name __pycache__ -prune -exec rm -rf {} +
+	find openbank generated tests docs -name __pycache__ -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import draw_architecture
+from docs import draw_architecture, generate_reference
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -45,12 +45,20 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_the_index_has_every_page() -> None:
     index, decisions = links_of(DOCS / "README.md"), links_of(DOCS / "decisions/README.md")
-    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= index
+    pages = {str(page.relative_to(DOCS)) for page in (*DOCS.glob("*.md"), *DOCS.glob("reference/*.md"))}
+    assert pages - {"README.md"} <= index
     assert {page.name for page in DECISIONS} <= decisions
 
 
 def test_the_picture_of_the_architecture_is_current() -> None:
     assert draw_architecture.SVG.read_text() == draw_architecture.svg(), "run: make reference"
+
+
+def test_the_reference_is_current() -> None:
+    pages = generate_reference.pages()
+    assert {path.name for path in pages} == {path.name for path in generate_reference.REFERENCE.iterdir()}
+    for path, text in pages.items():
+        assert path.read_text() == text, f"{path.name} is stale, run: make reference"
 
 
 def test_every_room_of_the_picture_is_a_package_and_every_layer_is_in_it() -> None:
