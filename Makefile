@@ -171,4 +171,4 @@ fmt: $(DEV)
 
 clean:
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
-	find openbank generated tests docs -name __pycache__ -prune -exec rm -rf {} +
+	find openbank generated tests docs examples -name __pycache__ -prune -exec rm -rf {} +
