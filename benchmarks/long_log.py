@@ -35,8 +35,9 @@ def _rebuild(data: Path) -> Measure:
     for _ in range(REBUILDS):
         for file in data.glob(f"{VIEWS}*"):
             file.unlink()
+        # With the start: a bank says where it listens only after a while, where its views are behind.
+        begin = time.perf_counter()
         with servers.bank(data):
-            begin = time.perf_counter()
             _until(lambda: stored.projected(data) >= EVENTS, REBUILD_SECONDS_MAX)
             rates.append(EVENTS / (time.perf_counter() - begin))
     return Measure("projection rebuild", rates, 50_000, f"{EVENTS:,} events, while it serves", unit="events/s")

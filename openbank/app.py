@@ -22,7 +22,6 @@ from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import (
     AppendTooLarge,
     EventStore,
-    LogPosition,
     OutcomeUnknown,
     StoreDamaged,
     StoreRefused,
@@ -41,8 +40,8 @@ from openbank.rpc import quarantine as quarantine_service
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.handlers import handlers
-from openbank.rpc.health import Health
-from openbank.server import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, CannotListen, Server
+from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, Health
+from openbank.server import CannotListen, Server
 from openbank.sinks.address import NATS, SinkAddress
 from openbank.sinks.desk import Desk
 from openbank.sinks.port import RecordsUnavailable, SinkRecords
@@ -51,13 +50,14 @@ from openbank.sinks.sqlite import SqliteSinkRecords
 from openbank.sinks.transport import Transport
 from openbank.views.lease import Lease, Leased
 from openbank.views.port import Views, ViewsUnavailable
+from openbank.views.progress import Progress
 from openbank.views.projector import Projector, match_log
 from openbank.views.sqlite import SqliteViews
 
 if TYPE_CHECKING:
     from openbank.views.mongo import MongoViews
 
-__all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "accept_loss", "backup", "copy", "serving"]
+__all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "backup", "copy", "serving"]
 
 SERVICES = (
     persons.SERVICE,
@@ -122,7 +122,10 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await adopt_old_numbers(bank, store)
         calls = Calls(settings.concurrent_calls_max)
         take_turn = Turnstile().take
-        reader = Reader(views, store.head, settings.view_wait_seconds, quarantine.check, calls.wait, take_turn)
+        progress = Progress(views, await store.head())
+        reader = Reader(
+            views, store.head, settings.view_wait_seconds, quarantine.check, calls.wait, take_turn, progress.seconds_to
+        )
         tokens = Tokens(store)
         watches = Watches(feed, tokens)
 
@@ -144,6 +147,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             await stack.enter_async_context(_background("quarantine", follow))
         project = _of_one_instance(projector.run, views, "projector", "projects")
         projecting = await stack.enter_async_context(_background("projector", project))
+        await stack.enter_async_context(_background("progress", progress.run))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
         for address in settings.sink:
             transport = _open_transport(address, settings.sink_timeout_seconds)
@@ -158,7 +162,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         if directory:
             directory.keep()
             directory.says(f"serves on {server.address}")
-        parts = _Parts(health, calls, store, quarantine, tail, views, projecting, feeding, await store.head())
+        parts = _Parts(health, calls, store, quarantine, tail, views, progress, projecting, feeding)
         await stack.enter_async_context(_background("health", parts.report))
         yield server
 
@@ -311,9 +315,9 @@ class _Parts:
         quarantine: Quarantine,
         tail: LogTail,
         views: Views,
+        progress: Progress,
         projecting: asyncio.Task[None],
         feeding: asyncio.Task[None],
-        head_at_start: LogPosition,
     ) -> None:
         self._health = health
         self._calls = calls
@@ -321,9 +325,9 @@ class _Parts:
         self._quarantine = quarantine
         self._tail = tail
         self._views = views
+        self._progress = progress
         self._projecting = projecting
         self._feeding = feeding
-        self._head_at_start = head_at_start
 
     async def report(self) -> None:
         while True:
@@ -348,8 +352,7 @@ class _Parts:
 
         While the event store is away there is nothing to project, and reads go on.
         """
-        caught_up = self._views.position.position >= self._head_at_start.position
-        return caught_up and self._views.available and not self._projecting.done()
+        return self._progress.caught_up and self._views.available and not self._projecting.done()
 
 
 def _feed_limits(settings: Settings) -> FeedLimits:

@@ -12,15 +12,10 @@ import grpc
 from openbank.config import Settings
 from openbank.rpc import health, reflection
 from openbank.rpc.calls import Calls
-from openbank.rpc.health import Health
+from openbank.rpc.health import COMMANDS, FEEDS, QUERIES, Health
 
-EVERYTHING = ""
-COMMANDS = "openbank.commands"
-QUERIES = "openbank.queries"
-FEEDS = "openbank.feeds"
-QUARANTINE = "openbank.quarantine"
-"""NOT_SERVING while an aggregate is quarantined, which stops nothing else."""
-"""What health tells of beside each service: the whole, and its three sides."""
+SIDES = (COMMANDS, QUERIES, FEEDS)
+"""A bank is ready once it serves all of them."""
 
 OTHER_STREAMS_MAX = 1000
 """Health and reflection streams at one time; one more is RESOURCE_EXHAUSTED."""
@@ -76,6 +71,15 @@ class Server:
             raise CannotListen(f"cannot listen on {self._settings.listen}") from error
         self.address = f"{host}:{taken}"
         await self._server.start()
+
+    async def ready(self) -> None:
+        """Returns once commands, queries and feeds are served."""
+        await self._health.serving(*SIDES)
+
+    @property
+    def not_serving(self) -> Sequence[str]:
+        """Which of these are not."""
+        return [side for side in SIDES if self._health.status(side) != health.SERVING]
 
     async def stop(self, end_watches: Callable[[], Awaitable[None]]) -> None:
         """Ends all calls within `drain_seconds`, each with its answer or with SERVER_DRAINING, then the connections.

@@ -37,7 +37,7 @@ class ServerProcess:
         self.other_output: list[str] = []
 
     async def start(self) -> None:
-        """Until it is ready."""
+        """Until it takes calls; its views may still have to catch up."""
         await self.launch()
         await self.ready()
 
@@ -120,7 +120,7 @@ class ServerProcess:
                 self.other_output.append(text.decode())
                 continue
             self.lines.append(line)
-            if line["message"] == "ready":
+            if line["message"] in ("listening", "ready"):
                 self.address = line["listen"]
                 self._ready.set()
         self._ready.set()

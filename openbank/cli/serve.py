@@ -10,6 +10,7 @@ import os
 import signal
 from contextlib import suppress
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from openbank import config, logs
 from openbank.cli import grpc_log, signals
@@ -18,6 +19,11 @@ from openbank.cli.event_loop import loop_factory
 from openbank.cli.parsers import Commands
 from openbank.config import Settings
 
+if TYPE_CHECKING:
+    from openbank.app import Server
+
+READY_SECONDS = 1.0
+"""A bank that is ready within it says only that."""
 TRY = "grpcurl -plaintext {address} openbank.persons.v1.PersonsService/ListPersons"
 
 
@@ -51,16 +57,17 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
 
 
 async def _serve_until_told(settings: Settings) -> None:
-    """Raises signals.Interrupted for a signal that comes before the bank is ready."""
+    """Raises signals.Interrupted for a signal that comes before the bank listens."""
     from openbank.app import serving
 
     told = _Told()
     try:
         async with serving(settings) as server:
-            told.is_ready()
+            told.is_started()
             _relax_garbage_collection()
-            _say_ready(settings, server.address)
+            announcing = asyncio.create_task(_announce(settings, server))
             await told.to_stop.wait()
+            announcing.cancel()
             _say("stopping", signal=told.signal_name)
     except asyncio.CancelledError:
         if not told.number:
@@ -92,7 +99,7 @@ class _Told:
     def signal_name(self) -> str:
         return signal.Signals(self.number).name
 
-    def is_ready(self) -> None:
+    def is_started(self) -> None:
         self._starting = None
 
     def _take(self, number: int) -> None:
@@ -112,17 +119,28 @@ def _relax_garbage_collection() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _say_ready(settings: Settings, address: str) -> None:
+async def _announce(settings: Settings, server: Server) -> None:
+    """Says where the bank listens, and that it is ready once it is: views that are being built take a while."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(server.ready(), READY_SECONDS)
+    waits_for = server.not_serving
+    if waits_for:
+        names = " ".join(waits_for)
+        _tell(settings, "is starting", f"waits for   {names}", server.address, "listening", not_serving=names)
+        await server.ready()
+    _tell(settings, "is ready", f"try         {TRY.format(address=server.address)}", server.address, "ready")
+
+
+def _tell(settings: Settings, is_what: str, last: str, address: str, event: str, **values: str) -> None:
     if settings.log_format == "console":
         # Nobody needs to read it.
         with suppress(OutputFailed):
-            print(f"OpenBank {version('openbank')} is ready.")
+            print(f"OpenBank {version('openbank')} {is_what}.")
             print(f"  listens on  {address}")
             print(f"  data in     {settings.stores}")
-            print(f"  try         {TRY.format(address=address)}", flush=True)
+            print(f"  {last}", flush=True)
     else:
-        values = {"version": version("openbank"), "listen": address, "data": settings.stores}
-        logging.getLogger("openbank").info("ready", extra={"values": values})
+        _say(event, version=version("openbank"), listen=address, data=settings.stores, **values)
 
 
 def _say(what: str, **values: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
 from openbank.domain.errors import Refused
@@ -12,6 +13,9 @@ from openbank.eventstore.port import BEGINNING, LogPosition, StoreUnavailable
 from openbank.views.port import Views
 
 WAIT_SECONDS = 5.0
+LOOK_SECONDS = 0.5
+"""How often a read that waits asks again how long it will take."""
+RETRY_SECONDS_MAX = 86_400
 SOON_SECONDS = 0.2
 """Views that follow reach what was just written sooner than this. Only a read that waits longer asks where the log
 ends, and by then a store shows everybody what it acknowledged to one."""
@@ -20,12 +24,18 @@ Value = TypeVar("Value")
 
 
 class ViewBehind(Refused):
-    """The views have not come as far as the answer needs; they may soon have."""
+    """The views have not come as far as the answer needs; they may soon have, or in so many seconds."""
 
     reason = "VIEW_BEHIND"
 
-    def __init__(self) -> None:
-        super().__init__("the views have not come as far as this answer needs; ask again")
+    def __init__(self, seconds: float | None = None) -> None:
+        if seconds is None:
+            super().__init__("the views have not come as far as this answer needs; ask again")
+        else:
+            whole = str(min(ceil(seconds), RETRY_SECONDS_MAX))
+            super().__init__(
+                f"the views are catching up with the log: ask again in about {whole} s", retrySeconds=whole
+            )
 
 
 class PositionOutOfRange(Refused):
@@ -64,6 +74,9 @@ class Page(NamedTuple, Generic[Value]):
 async def _at_once() -> None: ...
 
 
+def _unknown(_: int) -> None: ...
+
+
 class Reader(NamedTuple):
     views: Views
     head: Callable[[], Awaitable[LogPosition]]
@@ -77,6 +90,8 @@ class Reader(NamedTuple):
     turn: Callable[[], Awaitable[None]] = _at_once
     """Awaited before each slice of a long list, and after a wait that many may share: others have their turn between.
     """
+    seconds_to: Callable[[int], float | None] = _unknown
+    """How long views that are catching up take to reach a position, where that can be said."""
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
@@ -115,11 +130,13 @@ async def _read(
     reader: Reader, at: LogPosition, deadline: float, read: Callable[[], Awaitable[Value]]
 ) -> Answer[Value]:
     views = reader.views
-    if views.position.position < at.position:
-        try:
-            await _wait(reader, at, deadline)
-        except TimeoutError:
-            raise ViewBehind from None
+    while views.position.position < at.position:
+        now = asyncio.get_running_loop().time()
+        seconds = reader.seconds_to(at.position)
+        if now >= deadline or (seconds is not None and now + seconds > deadline):
+            raise ViewBehind(seconds)
+        with suppress(TimeoutError):
+            await _wait(reader, at, min(deadline, now + LOOK_SECONDS))
     # Before the read, which sees at least this much: after it, the views may have gone past what was read.
     position = views.position
     return Answer(await read(), position)

@@ -118,7 +118,7 @@ def _precondition(reason: str) -> Callable[[str, Mapping[str, str]], Message]:
 def _retry(after_ms: int) -> Callable[[str, Mapping[str, str]], Message]:
     def detail(message: str, metadata: Mapping[str, str]) -> Message:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(after_ms)
+        retry.retry_delay.FromMilliseconds(1000 * int(metadata.get("retrySeconds", 0)) or after_ms)
         return retry
 
     return detail

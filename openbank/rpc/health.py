@@ -18,6 +18,13 @@ from openbank.rpc.streams import limited
 
 SERVICE = DESCRIPTOR.services_by_name["Health"].full_name
 
+EVERYTHING = ""
+COMMANDS = "openbank.commands"
+QUERIES = "openbank.queries"
+FEEDS = "openbank.feeds"
+QUARANTINE = "openbank.quarantine"
+"""NOT_SERVING while an aggregate is quarantined, which stops nothing else."""
+"""What health tells of beside each service: the whole, and its parts."""
 REQUEST_BYTES_MAX = 1024
 """The names of services are far shorter."""
 
@@ -50,6 +57,11 @@ class Health:
         if part not in self._serving:
             return SERVICE_UNKNOWN
         return SERVING if self._serving[part] and not self._draining else NOT_SERVING
+
+    async def serving(self, *parts: str) -> None:
+        """Returns once all of these parts are SERVING."""
+        while not all(self.status(part) == SERVING for part in parts):
+            await self._changed.wait()
 
     async def check(self, request: HealthCheckRequest | None, context: Context) -> HealthCheckResponse:
         status = self.status((await _read_or_abort(request, context)).service)

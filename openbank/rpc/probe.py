@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from openbank.rpc.health import SERVICE
+from openbank.rpc.health import COMMANDS, FEEDS, QUARANTINE, QUERIES, SERVICE
 
 ANSWER_SECONDS = 3.0
 CONNECT_SECONDS = 1.0
 SERVING = "SERVING"
+WHY_NOT = {
+    COMMANDS: "the event store cannot be reached, or takes no writes",
+    QUERIES: "the views are catching up with the log, or cannot be reached",
+    FEEDS: "the event store cannot be reached",
+    QUARANTINE: "aggregates are quarantined: see openbank quarantine list",
+}
+"""Each part of a bank, and what it means that it does not serve."""
 
 
 class Health(NamedTuple):
@@ -21,22 +29,28 @@ class Health(NamedTuple):
     """SERVING, NOT_SERVING, or the code that the call ended with, such as UNAVAILABLE."""
     why: str = ""
     """For people, in one line; empty for SERVING."""
+    parts: Mapping[str, str] = {}
+    """The status of each part, where the whole was asked for and has answered."""
 
 
 def probe(address: str, part: str = "") -> Health:
-    """`address` is HOST:PORT."""
+    """`address` is HOST:PORT; without `part` the whole is asked for."""
     with grpc.insecure_channel(address) as channel:
-        check: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
-            f"/{SERVICE}/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
-        )
         try:
-            answer = check(HealthCheckRequest(service=part), timeout=ANSWER_SECONDS)
+            status = _check(channel, part)
+            parts = {} if part else {one: _check(channel, one) for one in WHY_NOT}
         except grpc.RpcError as error:
             return _failed(address, part, error)
-    if answer.status == HealthCheckResponse.SERVING:
-        return Health(SERVING)
-    why = f"the bank at {address} is starting or stopping, or cannot reach its stores"
-    return Health(HealthCheckResponse.ServingStatus.Name(answer.status), why)
+    why = WHY_NOT.get(part, "it is starting or stopping, or cannot reach its stores")
+    return Health(status, "" if status == SERVING else f"the bank at {address}: {why}", parts)
+
+
+def _check(channel: grpc.Channel, part: str) -> str:
+    check: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
+        f"/{SERVICE}/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
+    )
+    answer = check(HealthCheckRequest(service=part), timeout=ANSWER_SECONDS)
+    return HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
 def _failed(address: str, part: str, error: Any) -> Health:

@@ -4,14 +4,18 @@ handler ends it, with an exit code, and not the system."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import socket
+import sqlite3
+import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.callers import until
+from tests.callers import Caller, until
 from tests.servers import ServerProcess
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
@@ -80,3 +84,60 @@ async def test_sighup_stays_ignored_under_nohup(tmp_path: Path) -> None:
     await asyncio.sleep(0.2)
     assert not bank.said("stopping")
     assert await bank.stop() == 0
+
+
+@contextmanager
+def views_that_cannot_catch_up(data: Path) -> Iterator[None]:
+    """A lock keeps them where they are."""
+    with closing(sqlite3.connect(data / "views.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@pytest.fixture
+async def behind(tmp_path: Path) -> Path:
+    """The data of a bank with older views."""
+    data, older = tmp_path / "data", tmp_path / "older.db"
+    bank = ServerProcess(data)
+    for _ in range(2):
+        await bank.start()
+        async with Caller(bank.address) as caller:
+            await caller.open()
+        await bank.stop()
+        if not older.exists():
+            shutil.copy(data / "views.db", older)
+    shutil.move(older, data / "views.db")
+    return data
+
+
+async def test_a_bank_is_ready_only_once_its_views_have_caught_up(behind: Path) -> None:
+    bank = ServerProcess(behind)
+    with views_that_cannot_catch_up(behind):
+        await bank.start()
+        [listening] = bank.said("listening")
+        assert listening["not_serving"] == "openbank.queries"
+        assert listening["listen"] == bank.address
+        async with Caller(bank.address) as caller:
+            await caller.open()
+        assert not bank.said("ready")
+    await until(lambda: bool(bank.said("ready")), seconds_max=20)
+    assert await bank.stop() == 0
+
+
+async def test_people_are_told_what_a_start_waits_for_and_when_the_bank_is_ready(behind: Path) -> None:
+    arguments = ("-m", "openbank", "serve", "--listen", "127.0.0.1:0", "--data", str(behind))
+    bank = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert bank.stdout is not None
+    with views_that_cannot_catch_up(behind):
+        starting = [(await asyncio.wait_for(bank.stdout.readline(), 20)).decode() for _ in range(4)]
+    ready = [(await asyncio.wait_for(bank.stdout.readline(), 20)).decode() for _ in range(4)]
+    bank.send_signal(signal.SIGTERM)
+    assert await bank.wait() == 0
+    assert starting[0].endswith(" is starting.\n")
+    assert starting[3] == "  waits for   openbank.queries\n"
+    assert ready[0].endswith(" is ready.\n")
+    assert ready[1:3] == starting[1:3]
+    assert ready[3].startswith("  try         grpcurl ")

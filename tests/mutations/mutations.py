@@ -569,8 +569,8 @@ MUTATIONS = (
     Mutation(
         "a query does not wait for its token",
         "openbank/queries/reader.py",
-        "    if views.position.position < at.position:\n",
-        "    if views.position.position < 0:\n",
+        "    while views.position.position < at.position:\n",
+        "    while views.position.position < 0:\n",
         "tests/queries",
     ),
     Mutation(
@@ -780,6 +780,20 @@ MUTATIONS = (
         "        if group.count >= 1 << 20:\n",
         "tests/rpc/test_limits.py"
         "::test_waves_of_health_and_reflection_streams_are_refused_with_a_reason_and_keep_no_calls_out",
+    ),
+    Mutation(
+        "a read waits for views that cannot come in time",
+        "openbank/queries/reader.py",
+        "(seconds is not None and now + seconds > deadline)",
+        "seconds == 0",
+        "tests/queries/test_reader.py tests/stories/test_getting_ready.py",
+    ),
+    Mutation(
+        "a bank says that it is ready while its views are behind",
+        "openbank/server.py",
+        "SIDES = (COMMANDS, QUERIES, FEEDS)\n",
+        "SIDES = (COMMANDS, FEEDS)\n",
+        "tests/cli/test_serve.py tests/stories/test_getting_ready.py",
     ),
     # Sinks
     Mutation(

@@ -136,6 +136,33 @@ async def test_a_token_that_the_views_reach_soon_asks_the_store_nothing(scene: S
     await catching_up
 
 
+async def test_views_that_need_longer_than_the_wait_are_told_at_once_and_when_to_ask_again(scene: Scene) -> None:
+    await scene.history.deposit("1")
+    for query in questions(scene.reader._replace(wait_seconds=60, seconds_to=lambda _: 75.2), await scene.store.head()):
+        async with asyncio.timeout(30):
+            with pytest.raises(ViewBehind) as caught:
+                await query
+        assert caught.value.metadata == {"retrySeconds": "76"}
+        assert "about 76 s" in caught.value.message
+
+
+async def test_views_that_may_come_in_time_are_waited_for(scene: Scene) -> None:
+    await scene.history.deposit("1")
+    catching_up = await scene.catch_up_soon()
+    account, _ = await get_account(scene.reader._replace(seconds_to=lambda _: 1.5), "1", await scene.store.head())
+    assert account.revision == 2
+    await catching_up
+
+
+async def test_a_read_that_waits_is_told_as_soon_as_it_is_known_to_wait_in_vain(scene: Scene) -> None:
+    estimates = iter([None, 3.0, 90.0])
+    await scene.history.deposit("1")
+    reader = scene.reader._replace(wait_seconds=60, seconds_to=lambda _: next(estimates))
+    async with asyncio.timeout(30):
+        with pytest.raises(ViewBehind):
+            await get_account(reader, "1", await scene.store.head())
+
+
 async def test_while_the_store_is_away_views_may_still_reach_a_token(scene: Scene) -> None:
     async def away() -> LogPosition:
         raise StoreUnavailable

@@ -229,6 +229,16 @@ async def test_a_view_that_stays_behind_is_unavailable_and_may_be_tried_again(
     assert "RetryInfo" in told.details
 
 
+async def test_a_view_that_is_being_built_says_in_how_long_to_ask_again(
+    bank: Caller, deposits_raise: Callable[[Exception], None]
+) -> None:
+    deposits_raise(ViewBehind(41.2))
+    told = await refused(bank.deposit("a-1", "1"))
+
+    assert told.metadata == {"retrySeconds": "42"}
+    assert told.details["RetryInfo"].retry_delay.ToSeconds() == 42
+
+
 @pytest.mark.parametrize("kind", [KeyError, StoreDamaged, AppendTooLarge, AssertionError])
 async def test_a_bug_is_internal_and_all_that_leaves_is_an_id(
     bank: Caller,

@@ -15,8 +15,18 @@ SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
 """Guards nothing: a key and a certificate for localhost."""
 
 
+WHOLE = """\
+SERVING
+openbank.commands    SERVING
+openbank.queries     SERVING
+openbank.feeds       SERVING
+openbank.quarantine  SERVING
+"""
+
+
 async def test_it_says_whether_a_bank_is_serving_and_which_part_of_it(server: Server) -> None:
-    assert await run_openbank("health", "--target", server.address) == (0, "SERVING\n", "")
+    await server.ready()
+    assert await run_openbank("health", "--target", server.address) == (0, WHOLE, "")
     for part in ("openbank.commands", "openbank.persons.v1.PersonsService"):
         assert await run_openbank("health", part, "--target", server.address) == (0, "SERVING\n", "")
     why = f"openbank: the bank at {server.address} has no part nothing\n"
@@ -24,9 +34,10 @@ async def test_it_says_whether_a_bank_is_serving_and_which_part_of_it(server: Se
 
 
 async def test_without_a_target_it_asks_where_the_bank_here_listens(server: Server) -> None:
+    await server.ready()
     port = server.address.rpartition(":")[2]
     for listen in (server.address, f"0.0.0.0:{port}"):
-        assert await run_openbank("health", environment={"OPENBANK_LISTEN": listen}) == (0, "SERVING\n", "")
+        assert await run_openbank("health", environment={"OPENBANK_LISTEN": listen}) == (0, WHOLE, "")
 
 
 async def test_where_nothing_listens_it_says_so() -> None:

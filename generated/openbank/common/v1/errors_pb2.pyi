@@ -181,7 +181,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_VIEW_BEHIND: _ErrorReason.ValueType  # 81
     """UNAVAILABLE, with RetryInfo. The view did not reach the request's consistency_token, or the end that the log had
-    when the call came, within 5 s or the deadline.
+    when the call came, within 5 s or the deadline. While the views are being built from the log, this is said at once if
+    they need longer than that. Metadata then: retrySeconds, about how long they need, as in RetryInfo.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 82
     """UNAVAILABLE, with RetryInfo. The server is stopping. Call again, on another instance if there is one; resume a watch
@@ -397,7 +398,8 @@ writes. Metadata: store ("events", "views" or "sinks").
 """
 ERROR_REASON_VIEW_BEHIND: ErrorReason.ValueType  # 81
 """UNAVAILABLE, with RetryInfo. The view did not reach the request's consistency_token, or the end that the log had
-when the call came, within 5 s or the deadline.
+when the call came, within 5 s or the deadline. While the views are being built from the log, this is said at once if
+they need longer than that. Metadata then: retrySeconds, about how long they need, as in RetryInfo.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 82
 """UNAVAILABLE, with RetryInfo. The server is stopping. Call again, on another instance if there is one; resume a watch
