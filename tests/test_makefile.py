@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -111,3 +112,12 @@ def test_one_that_can_be_used_is_used(clone: Clone) -> None:
         (clone.venv / name).touch()
     assert clone.make("--dry-run", "run").stdout.strip() == ".venv/bin/openbank serve"
     assert "about 8 minutes" in clone.make("--dry-run", "test").stdout
+
+
+def test_the_hooks_before_a_commit_are_checks_of_make_check() -> None:
+    hooks = re.findall(r"entry: \.venv/bin/(.+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert len(hooks) == 4
+    checks = (ROOT / "Makefile").read_text().partition("\ncheck: ")[2].partition("\n\n")[0]
+    for hook in hooks:
+        program, command = hook.split()[:2]
+        assert f"$(BIN)/{program} {command}" in checks
