@@ -80,6 +80,7 @@ CANNOT_START = (
     ExtraMissing,
     OSError,
     RecordsUnavailable,
+    StoreDamaged,
     StoreRefused,
     StoreUnavailable,
     ViewsUnavailable,

@@ -14,7 +14,7 @@ from pathlib import Path
 from openbank.domain.money import Money
 from openbank.eventstore.audit import Audit
 from openbank.eventstore.checking import Checked
-from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.eventstore.port import BEGINNING, LogPosition, StoreDamaged
 from openbank.eventstore.quarantine import QuarantineRecord
 from openbank.eventstore.sqlite import LogFile
 from openbank.views.changes import Change
@@ -73,7 +73,7 @@ class _Verification:
         # Those of another log are rebuilt at the next start.
         self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
         self._report = report
-        self._quarantine = log.quarantine()
+        self._quarantine = _quarantine(log, report)
         self._audit = Audit(report.fault, self._quarantine.skipped)
         self._rebuilt = BEGINNING
         self._changes: list[Change] = []
@@ -141,6 +141,14 @@ class _Verification:
         for table, rows in different.items():
             if rows:
                 self._report.fault(f"views: {rows:,} rows of {table} are not those of the log")
+
+
+def _quarantine(log: LogFile, report: Report) -> QuarantineRecord:
+    try:
+        return log.quarantine()
+    except StoreDamaged as error:
+        report.fault(str(error))
+        return QuarantineRecord()
 
 
 def _described(audit: Audit, quarantine: QuarantineRecord) -> Sequence[str]:

@@ -84,6 +84,13 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if content}
 
 
+async def test_a_start_with_a_damaged_record_of_what_is_quarantined_is_one_line(bank: Path) -> None:
+    alter(bank / "events.db", "INSERT INTO quarantine VALUES (1, 1, x'7b7d', 0)")
+    code, out, err = await run_openbank("serve", "--listen", "127.0.0.1:0", "--data", str(bank))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "what is quarantined is damaged; restore a backup: openbank restore" in err
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "told"),
     [
@@ -101,6 +108,7 @@ def contents(directory: Path) -> dict[str, bytes]:
         ("events.db", "DELETE FROM events WHERE position = 8", "had come to 8 when it was last stopped"),
         ("events.db", "DELETE FROM events WHERE position = 8", "the views are of 8"),
         ("events.db", "DELETE FROM events WHERE position = 1", "owned by nobody who is registered"),
+        ("events.db", "INSERT INTO quarantine VALUES (1, 1, x'7b7d', 0)", "record of what is quarantined is damaged"),
         ("views.db", "UPDATE accounts SET balance = 1 WHERE account_id = 'a1'", "views: 2 rows of accounts"),
         ("views.db", "DELETE FROM account_events WHERE revision = 2", "views: 1 rows of account_events"),
         ("views.db", "UPDATE persons SET email = ''", "views: 2 rows of persons"),

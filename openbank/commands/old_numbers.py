@@ -13,10 +13,9 @@ from contextlib import suppress
 
 from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
-from openbank.domain.errors import RevisionMismatch
+from openbank.domain.errors import Refused, RevisionMismatch
 from openbank.domain.request import Request
 from openbank.eventstore.port import OldNumbers, OutcomeUnknown, StoreUnavailable
-from openbank.eventstore.quarantine import AggregateQuarantined
 
 TOGETHER = 64
 """Reservations written at once, which share their commits."""
@@ -43,8 +42,8 @@ async def adopt_old_numbers(bank: Bank, store: OldNumbers) -> None:
 
 async def _adopt(bank: Bank, stream: str) -> None:
     """An account that is open has the number already, or the reservation's account gets it; else it is void."""
-    with suppress(AggregateQuarantined):
-        # What is quarantined stays as it is, and refuses whoever wants the number.
+    with suppress(Refused):
+        # What is quarantined stays as it is, and refuses whoever wants the number. What cannot be opened is void.
         await _adopt_reservation(bank, stream)
 
 

@@ -46,6 +46,13 @@ class Checker:
 
     async def check(self, events: Sequence[RecordedEvent]) -> list[Checked]:
         """Consecutive events of the log, in order. Raises StoreUnavailable; StoreDamaged with too many set aside."""
+        while True:
+            releases = self._quarantine.releases
+            checked = await self._check_all(events)
+            if releases == self._quarantine.releases:
+                return checked
+
+    async def _check_all(self, events: Sequence[RecordedEvent]) -> list[Checked]:
         fresh = [event for event in events if self._thorough or event.position > self._quarantine.checked]
         await self._find_trails(fresh)
         known = len(events) - len(fresh)
@@ -59,6 +66,9 @@ class Checker:
         event that is set aside anew. Where all follows, the aggregate is released after the last page.
         """
         aside = self._quarantine.aside[stream]
+        if aside.position > through:
+            # The followers of the log have yet to come to it.
+            return
         after = aside.revision - 1
         self._trails.pop(stream, None)
         while True:
@@ -94,7 +104,8 @@ class Checker:
 
     async def _judge(self, event: RecordedEvent) -> Checked:
         trail = self._trails.get(event.stream)
-        if trail is None:
+        if trail is None or trail.revision != event.revision - 1:
+            # Not kept, or the log was read without an event that an operator has skipped.
             trail = await self._trail_before(event)
         if self._quarantine.is_skipped(event.stream, event.revision):
             self._keep(event.stream, trail._replace(revision=event.revision))

@@ -146,6 +146,12 @@ def _currency(code: str, exponent: int) -> Currency:
     return Currency(code, exponent)
 
 
+def _check_currency(message: money_pb2.Money, code: str) -> None:
+    """A payload is published as it is stored, so what it says twice must be the same."""
+    if message.currency_code != code:
+        raise ValueError("two currencies")
+
+
 def _address(address: Address) -> person_pb2.Address:
     return person_pb2.Address(
         street=address.street, city=address.city, postal_code=address.postal_code, country=address.country
@@ -209,6 +215,9 @@ def _opened(event: AccountOpened) -> accounts.AccountOpened:
 
 def _from_opened(message: accounts.AccountOpened, account_id: str) -> AccountOpened:
     deposit = _from_money(message.initial_deposit, message.currency_exponent)
+    if message.balance_after != message.initial_deposit:
+        raise ValueError("another balance than the initial deposit")
+    _check_currency(message.initial_deposit, message.currency_code)
     return AccountOpened(account_id, message.owner_id, message.account_number, deposit)
 
 
@@ -238,6 +247,7 @@ def _moved(event: MoneyDeposited | MoneyWithdrawn, message: Moved) -> Moved:
 def _from_moved(event: type[Movement]) -> Callable[[Any, str], Movement]:
     def decode_moved(message: accounts.MoneyDeposited | accounts.MoneyWithdrawn, _: str) -> Movement:
         currency = _currency(message.amount.currency_code, message.currency_exponent)
+        _check_currency(message.balance_after, currency.code)
         return event(
             from_units(currency, message.amount.units, message.amount.nanos),
             message.description,
@@ -279,6 +289,7 @@ def _reserved(event: AccountNumberReserved) -> account_number_pb2.AccountNumberR
 
 def _from_reserved(message: account_number_pb2.AccountNumberReserved, _: str) -> AccountNumberReserved:
     deposit = _from_money(message.initial_deposit, message.currency_exponent)
+    _check_currency(message.initial_deposit, message.currency_code)
     return AccountNumberReserved(
         OpenAccount(message.account_id, message.owner_id, message.account_number, deposit),
         message.request_id,

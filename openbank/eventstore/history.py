@@ -154,7 +154,10 @@ class History(Generic[State]):
 
     def _is_of(self, start: _Start[State], event: RecordedEvent) -> bool:
         """Whether a snapshot was taken after this event, and says what the event says."""
-        return event.id == start.event_id and trail_after(event) == trail_at(self._subject.kind, start.tip)
+        try:
+            return event.id == start.event_id and trail_after(event) == trail_at(self._subject.kind, start.tip)
+        except DoesNotFollow:
+            return False
 
     async def _fold_from(self, start: _Start[State], through: int | None = None) -> _Folded[State]:
         tip, event_id = start

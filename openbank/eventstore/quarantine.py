@@ -93,9 +93,10 @@ class Quarantine:
         self._clock = clock
         self._record = QuarantineRecord()
         self._version = 0
+        self._changing = asyncio.Lock()
         self.checked = 0
         self.releases = 0
-        """How often aggregates were released: what was read before is to be read again."""
+        """How often events became believed that were not: what was read before is to be read again."""
 
     @property
     def aside(self) -> Mapping[str, SetAside]:
@@ -126,7 +127,8 @@ class Quarantine:
         self.checked = max(self.checked, checked)
 
     async def follow(self, checked: Callable[[], int]) -> None:
-        """Keeps up with what other instances do, until cancelled."""
+        """Keeps up with what other instances do, until cancelled. While the record is damaged, the last one counts."""
+        said = ""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
@@ -134,6 +136,10 @@ class Quarantine:
             except StoreUnavailable:
                 # The tail says so.
                 continue
+            except StoreDamaged as error:
+                if str(error) != said:
+                    _log.error("quarantine record is damaged", extra={"values": {"reason": error}})
+                said = str(error)
 
     async def set_aside(self, at: LogPosition, reason: str) -> SetAside:
         """From the event at this place on, durable when it returns.
@@ -221,6 +227,13 @@ class Quarantine:
         return (await self._update(changed)).aside[stream]
 
     async def _update(self, change: Callable[[QuarantineRecord], QuarantineRecord]) -> QuarantineRecord:
+        if change(self._record) == self._record:
+            return self._record
+        # One at a time: the changes of one process need not compete with each other.
+        async with self._changing:
+            return await self._change_record(change)
+
+    async def _change_record(self, change: Callable[[QuarantineRecord], QuarantineRecord]) -> QuarantineRecord:
         for _ in range(TRIES_MAX):
             record, version = self._record, self._version
             wanted = change(record)
@@ -239,8 +252,16 @@ class Quarantine:
         if kept.version <= self._version:
             return
         record = decode_record(kept.data)
-        self.releases += bool(self._record.aside.keys() - record.aside.keys())
+        self.releases += _is_more_believed(self._record, record)
         self._record, self._version = record, kept.version
+
+
+def _is_more_believed(before: QuarantineRecord, after: QuarantineRecord) -> bool:
+    """Whether some events were set aside before, and are not after."""
+    return any(
+        stream not in after.aside or after.aside[stream].revision > aside.revision
+        for stream, aside in before.aside.items()
+    )
 
 
 def encode_record(record: QuarantineRecord) -> bytes:

@@ -6,7 +6,7 @@ exact across streams; their names begin with neither prefix, so that readers of 
 
 from __future__ import annotations
 
-from openbank.domain.fields import account_number_key
+from openbank.domain.fields import account_number_key, account_number_with_hyphens
 
 PERSON = "person"
 ACCOUNT = "account"
@@ -32,6 +32,11 @@ def request_stream(request_id: str) -> str:
 def number_stream(account_number: str) -> str:
     """Who reserved an account number, by what numbers are compared by."""
     return f"{NUMBER}-{account_number_key(account_number)}"
+
+
+def number_streams(account_number: str) -> tuple[str, str]:
+    """That one, and the one in which earlier versions reserved the number, with its hyphens."""
+    return number_stream(account_number), f"{NUMBER}-{account_number_with_hyphens(account_number)}"
 
 
 def split(stream: str) -> tuple[str, str]:

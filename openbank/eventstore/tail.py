@@ -85,7 +85,7 @@ class LogTail:
         self._store = store
         self._quarantine = quarantine
         self._checker = None if store.sole_writer else self._new_checker()
-        self._releases = 0
+        self._ring_releases = 0
         """How many the ring knows of."""
         self._ring: list[Entry] = []
         self._ring_events = ring_events
@@ -149,6 +149,11 @@ class LogTail:
     def _new_checker(self) -> Checker | None:
         return Checker(self._store, self._quarantine) if self._quarantine else None
 
+    @property
+    def releases(self) -> int:
+        """How often events became believed that were not: entries from before may be out of date."""
+        return self._quarantine.releases if self._quarantine else 0
+
     async def wait(self, after: int) -> None:
         """Until the head is past the position `after`."""
         while self.head.position <= after:
@@ -182,8 +187,8 @@ class LogTail:
 
     def _forget_if_released(self) -> None:
         """What was released is believed now: the store is read again."""
-        if self._quarantine and self._quarantine.releases != self._releases:
-            self._releases = self._quarantine.releases
+        if self.releases != self._ring_releases and self._floor is not None:
+            self._ring_releases = self.releases
             self._ring, self._ring_bytes = [], 0
             self._floor = self.head.position
 

@@ -12,11 +12,11 @@ from openbank.domain import account
 from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
-from openbank.domain.money import Money
+from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import PersonAddressUpdated, PersonRegistered
 from openbank.eventstore.codec import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
 from openbank.eventstore.port import NO_STREAM, RecordedEvent
-from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, split
+from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, number_streams, split
 
 RECORD_TIME_MAX = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
@@ -57,6 +57,7 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
         return _follow_account(trail, event, happened), happened
     if not isinstance(happened, _first(category) if not trail.begun else _later(category)):
         raise DoesNotFollow(f"its type does not belong at this place of the stream of a {category}")
+    _check_internal(event.stream, happened)
     return Trail(event.revision, True), happened
 
 
@@ -69,7 +70,7 @@ def trail_after(event: RecordedEvent) -> Trail | None:
         return None
     happened = _decode(event)
     balance = happened.balance_after if isinstance(happened, AccountOpened | MoneyDeposited | MoneyWithdrawn) else None
-    return Trail(event.revision, True, event.metadata.owner_id, balance)
+    return Trail(event.revision, True, event.metadata.owner_id if balance else "", balance)
 
 
 def _follow_account(trail: Trail, event: RecordedEvent, happened: DomainEvent) -> Trail:
@@ -80,6 +81,20 @@ def _follow_account(trail: Trail, event: RecordedEvent, happened: DomainEvent) -
     if event.metadata.owner_id != owner_id:
         raise DoesNotFollow("it is stored under another owner than the account's")
     return Trail(event.revision, True, owner_id, happened.balance_after)
+
+
+def _check_internal(stream: str, happened: DomainEvent) -> None:
+    """Whoever meets a reservation opens its account, so it must be one that a caller can have asked for."""
+    if isinstance(happened, RequestClaimed) and not (happened.rpc and happened.aggregate_id):
+        raise DoesNotFollow("it claims a request for nothing")
+    if isinstance(happened, AccountNumberReserved):
+        opening = happened.command
+        if stream not in number_streams(opening.account_number):
+            raise DoesNotFollow("it reserves another number than its stream's")
+        if not (opening.account_id and opening.owner_id and opening.initial_deposit.currency.code):
+            raise DoesNotFollow("it reserves a number without an account, an owner or a currency")
+        if not 0 <= opening.initial_deposit.minor <= MAX_MINOR:
+            raise DoesNotFollow("its initial deposit is one that no account can have")
 
 
 def _decode(event: RecordedEvent) -> DomainEvent:

@@ -87,6 +87,8 @@ class Pages:
         self._recent: OrderedDict[int, Page] = OrderedDict()
         self._history: OrderedDict[int, Page] = OrderedDict()
         self._history_bytes = 0
+        self._releases = 0
+        """How many the pages know of."""
         self._at_head: dict[Filter | None, set[asyncio.Future[Passed]]] = {}
         self._passed = Passed(BEGINNING, None)
         """What all at the head are past, but for those who have been woken."""
@@ -107,6 +109,7 @@ class Pages:
 
     def ready(self, at: LogPosition) -> Page | None:
         """The page with what follows `at`, if it is in memory."""
+        self._forget_if_released()
         page = self._recent.get(at.position)
         if page is not None and (page.round == self.turns.round or self._complete(page)):
             return page
@@ -258,6 +261,14 @@ class Pages:
         while len(self._history) > HISTORY_PAGES or self._history_bytes > self._limits.history_bytes_max:
             self._history_bytes -= self._forget(next(iter(self._history)))
         return page
+
+    def _forget_if_released(self) -> None:
+        """What was quarantined when a page was read is believed now."""
+        if self._releases != self._tail.releases:
+            self._releases = self._tail.releases
+            self._recent.clear()
+            self._history.clear()
+            self._history_bytes = 0
 
     def _forget(self, start: int) -> int:
         page = self._history.pop(start, None)

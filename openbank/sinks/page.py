@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
-from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent
+from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent, StreamDamaged
 from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.streams import split
 from openbank.publishing.events import SOURCES, cloud_event
@@ -63,7 +63,12 @@ async def next_page(
     again: dict[str, tuple[int, bool]] = {}
     for stream in [stream for stream, held in parked.items() if held.retrying][:AGAIN_AGGREGATES_MAX]:
         after = parked[stream].revision - 1
-        there = await store.read_stream(stream, after, AGAIN_EVENTS_MAX)
+        try:
+            there = await store.read_stream(stream, after, AGAIN_EVENTS_MAX)
+        except StreamDamaged as error:
+            there = ()
+            await quarantine.set_aside(LogPosition(0, stream, error.revision), str(error))
+            unreadable[stream] = Parked(after + 1, f"{QUARANTINED}{error}", now)
         events = [event for event in there if event.position <= read.through.position]
         aside = quarantine.of(stream)
         if aside and events and events[-1].revision >= aside.revision:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.accounts.v1 import account_events_pb2 as accounts_pb2
+from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn, OpenAccount
 from openbank.domain.errors import DoesNotFollow
+from openbank.domain.internal import AccountNumberReserved
 from openbank.domain.money import MAX_MINOR, Currency, Money
 from openbank.eventstore.codec import DomainEvent, encode
 from openbank.eventstore.port import Metadata, RecordedEvent
@@ -130,3 +132,41 @@ def test_no_changed_figure_ever_becomes_part_of_a_balance(
     if balance_by and where < len(events) - 1:
         with pytest.raises(DoesNotFollow):
             after(*events[:where], changed, *events[where + 1 :])
+
+
+def test_a_payload_that_says_two_things_is_not_believed() -> None:
+    """It is published as it is stored, so what it says beside what is looked at must be the same."""
+    opened = accounts_pb2.AccountOpened.FromString(encode(OPENED)[1])
+    opened.balance_after.units = 1_000_000
+    with pytest.raises(DoesNotFollow):
+        follow(START, recorded(1, OPENED)._replace(data=opened.SerializeToString()))
+    opened = accounts_pb2.AccountOpened.FromString(encode(OPENED)[1])
+    opened.currency_code = "EUR"
+    with pytest.raises(DoesNotFollow):
+        follow(START, recorded(1, OPENED)._replace(data=opened.SerializeToString()))
+    deposit = MoneyDeposited(usd(1), "", usd(101))
+    paid = accounts_pb2.MoneyDeposited.FromString(encode(deposit)[1])
+    paid.balance_after.currency_code = "KWD"
+    with pytest.raises(DoesNotFollow):
+        follow(after(recorded(1, OPENED)), recorded(2, deposit)._replace(data=paid.SerializeToString()))
+
+
+RESERVED = AccountNumberReserved(OpenAccount("1", "john", "12-34", usd(5)), b"", b"", "", TIME)
+
+
+@pytest.mark.parametrize("stream", ["number-1234", "number-12-34"])
+def test_a_number_is_reserved_in_its_own_stream_with_hyphens_or_without(stream: str) -> None:
+    assert follow(START, recorded(1, RESERVED, stream=stream, owner_id=""))[1] == RESERVED
+    with pytest.raises(DoesNotFollow):
+        follow(START, recorded(1, RESERVED, stream="number-99", owner_id=""))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"account_id": ""}, {"owner_id": ""}, {"initial_deposit": usd(-1)}, {"initial_deposit": usd(MAX_MINOR + 1)}],
+)
+def test_a_reservation_that_nobody_can_have_asked_for_is_not_believed(wrong: dict[str, Any]) -> None:
+    """Whoever meets it would open its account."""
+    reserved = replace(RESERVED, command=replace(RESERVED.command, **wrong))
+    with pytest.raises(DoesNotFollow):
+        follow(START, recorded(1, reserved, stream="number-1234", owner_id=""))

@@ -74,6 +74,41 @@ MUTATIONS = (
         "    return QuarantineRecord(aside, {})\n",
         _QUARANTINE,
     ),
+    Mutation(
+        "what is published says another balance than what is believed",
+        "openbank/eventstore/codec.py",
+        "    if message.balance_after != message.initial_deposit:\n",
+        "    if message.balance_after.currency_code != message.initial_deposit.currency_code:\n",
+        _TRAIL,
+    ),
+    Mutation(
+        "a forged reservation is believed",
+        "openbank/eventstore/trail.py",
+        "    _check_internal(event.stream, happened)\n",
+        "",
+        _TRAIL,
+    ),
+    Mutation(
+        "a rebuild of the views quarantines again what was skipped",
+        "openbank/eventstore/checking.py",
+        "        if trail is None or trail.revision != event.revision - 1:\n",
+        "        if trail is None:\n",
+        "tests/views/test_projector.py",
+    ),
+    Mutation(
+        "an aggregate is released unseen while the views are behind",
+        "openbank/eventstore/checking.py",
+        "        if aside.position > through:\n",
+        "        if aside.position > through + 1_000_000:\n",
+        "tests/views/test_projector.py",
+    ),
+    Mutation(
+        "feeds leave out what was released, from pages in memory",
+        "openbank/feeds/pages.py",
+        "        if self._releases != self._tail.releases:\n",
+        "        if self._releases > self._tail.releases:\n",
+        _QUARANTINE,
+    ),
     # Durable
     Mutation(
         "the WAL is not synced",

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from openbank.domain.errors import RevisionMismatch
-from openbank.eventstore.port import BEGINNING, LogPosition, StoreRefused
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreRefused, StreamDamaged
 from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.tail import LogTail
 from openbank.publishing.cloudevent import CloudEvent
@@ -269,6 +269,26 @@ class TestPoison:
         count = 6 + 3 * page.AGAIN_EVENTS_MAX
         assert first_deliveries(bench.receiver.taken, "account-1") == list(range(1, count + 1))
         assert first_deliveries(bench.receiver.taken, "account-2") == list(range(1, 8))
+
+    async def test_a_retry_of_a_stream_that_has_lost_events_parks_it_as_quarantined(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.refuse(("account-1", 4))
+        read = bench.store.read_stream
+
+        async def damaged(stream: str, after: int = 0, limit: int = 1000) -> Sequence[RecordedEvent]:
+            if stream == "account-1":
+                raise StreamDamaged("account-1 has no event with revision 4 any more", 4)
+            return await read(stream, after, limit)
+
+        async with bench.sending():
+            await until(lambda: "account-1" in bench.record.parked and bench.caught_up)
+            monkeypatch.setattr(bench.store, "read_stream", damaged)
+            await bench.desk.retry("crm", "account-1")
+            await until(lambda: bench.record.parked["account-1"].reason.startswith(page.QUARANTINED))
+            await bench.history.deposit("2")
+            await until(lambda: bench.caught_up)
+        assert bench.trouble == ""
 
     async def test_a_skip_leaves_out_one_event_and_sends_the_rest(self, bench: Bench) -> None:
         bench.refuse(("account-1", 3))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from openbank.eventstore.checking import Checker
 from openbank.eventstore.port import (
     BEGINNING,
     EventStore,
@@ -216,6 +217,42 @@ async def test_a_retry_of_what_still_does_not_follow_sets_it_aside_again(
         assert quarantine.aside["account-1"].retrying
         await until(lambda: not quarantine.aside["account-1"].retrying)
     await assert_holds(views, history)
+
+
+async def test_views_that_are_built_again_pass_what_an_operator_has_skipped(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    await some_life(history)
+    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
+    await history.deposit_at("1", revision_before=len(await store.read_stream("account-1")))
+    quarantine = Quarantine(store, lambda: 0)
+    async with running(store, views, quarantine=quarantine):
+        await until(lambda: bool(quarantine.aside))
+        await quarantine.skip("account-1", None)
+        await until(lambda: not quarantine.aside)
+    await views.clear(LOG)
+    log = RecordingLog(LogTail(store, quarantine=quarantine))
+    async with running(store, views, log=log, quarantine=quarantine):
+        await caught_up(store, views)
+    assert not quarantine.aside
+    await assert_holds(views, history)
+
+
+async def test_nothing_is_released_before_the_views_have_come_to_it(store: MemoryStore, history: History) -> None:
+    await some_life(history)
+    at = await store.head()
+    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
+    poison = (await history.events())[-1]
+    quarantine = Quarantine(store, lambda: 0)
+    await quarantine.set_aside(poison.place, "it does not follow")
+    await quarantine.retry("account-1")
+    checker = Checker(store, quarantine, thorough=True)
+    assert [page async for page in checker.again("account-1", at.position)] == []
+    assert quarantine.aside["account-1"].retrying
+    assert [one.aside is not None async for page in checker.again("account-1", poison.position) for one in page] == [
+        True
+    ]
+    assert not quarantine.aside["account-1"].retrying
 
 
 async def test_the_quarantine_tells_nothing_of_what_the_event_holds(

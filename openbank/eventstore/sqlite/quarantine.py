@@ -33,7 +33,7 @@ def load(connection: sqlite3.Connection) -> KeptRecord:
         raise StoreUnavailable(str(error)) from error
     for record, version, checksum in rows:
         if checksum != zlib.crc32(record):
-            raise StoreDamaged("the record of what is quarantined is not what was written")
+            raise StoreDamaged("the log's record of what is quarantined is damaged; restore a backup: openbank restore")
         return KeptRecord(record, version)
     return KeptRecord()
 
