@@ -29,6 +29,10 @@ OTHER_VARIABLES = (
 NEAR = 0.65
 """How much of a variable's name must be that of a setting to be taken for a mistyped one, from 0 to 1."""
 
+WHOLE_MAX = 100_000_000
+SECONDS_MAX = 31_536_000
+"""A year. What the libraries below take is not much more, and differs."""
+
 EMBEDDED = "embedded"
 """The event store or the views in SQLite, in the data directory."""
 
@@ -59,8 +63,9 @@ class BadSetting(ValueError):
 
 def _whole(least: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and int(text) >= least):
-            raise ValueError(f"must be a whole number, {least} or more")
+        digits = text.isascii() and text.isdigit() and len(text) <= len(str(WHOLE_MAX))
+        if not (digits and least <= int(text) <= WHOLE_MAX):
+            raise ValueError(f"must be a whole number, {least} to {WHOLE_MAX}")
         return int(text)
 
     return read
@@ -72,8 +77,8 @@ def _seconds(least: float) -> Callable[[str], float]:
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not least <= value < float("inf"):
-            raise ValueError(f"must be a number of seconds, {least:g} or more")
+        if not least <= value <= SECONDS_MAX:
+            raise ValueError(f"must be a number of seconds, {least:g} to {SECONDS_MAX}")
         return value
 
     return read

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from openbank.config import BadSetting, Settings, settings, unknown_variables
+from openbank.app import serving
+from openbank.config import SECONDS_MAX, WHOLE_MAX, BadSetting, Settings, settings, unknown_variables
+from tests.callers import Caller
 
 
 def test_without_a_word_everything_has_its_default() -> None:
@@ -28,6 +30,24 @@ def test_every_setting_can_be_set_and_refuses_nothing_at_all(name: str) -> None:
     assert settings({name: str(default)}, {}) == Settings()
     with pytest.raises(BadSetting, match="OPENBANK_" + name.upper()):
         settings({}, {"OPENBANK_" + name.upper(): ""})
+
+
+NUMBERS = [setting for setting in fields(Settings) if isinstance(setting.default, int | float)]
+
+
+@pytest.mark.parametrize("text", ["1" + 30 * "0", 5_000 * "9", "1e300", "1e999", "nan"])
+@pytest.mark.parametrize("name", [setting.name for setting in NUMBERS])
+def test_a_number_that_nothing_below_could_take_is_refused(name: str, text: str) -> None:
+    with pytest.raises(BadSetting, match=f"^OPENBANK_{name.upper()} must be a (whole )?number"):
+        settings({}, {"OPENBANK_" + name.upper(): text})
+
+
+async def test_a_bank_serves_with_the_greatest_number_of_each(tmp_path: Path) -> None:
+    greatest = {one.name: str(WHOLE_MAX if isinstance(one.default, int) else SECONDS_MAX) for one in NUMBERS}
+    chosen = settings({**greatest, "listen": "127.0.0.1:0", "data": str(tmp_path)}, {})
+    async with serving(chosen) as server, Caller(server.address) as bank:
+        opened = await bank.open()
+        assert await bank.balance(opened.account.account_id, opened.consistency_token) == "0.00 USD"
 
 
 @pytest.mark.parametrize(
