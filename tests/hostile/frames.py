@@ -89,6 +89,9 @@ class Connections:
                         await writer.drain()
                     writer.write(self._health_check() + PingFrame(opaque_data=LAST_PING).serialize())
                     await writer.drain()
+                    if kind == "noise":
+                        # It may have begun a frame that is longer than all that follows, whose end would be waited for.
+                        writer.write_eof()
                 received = await reading
             return [f"connection: {kind}", *(judge(told) for told in _statuses(received))]
         except TimeoutError:
