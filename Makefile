@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check reference bench soak campaign feeds power hostile mutations generate protos release fmt clean stand-ins
+.PHONY: help run dev test quick coverage check reference bench soak campaign feeds power hostile mutations generate protos release fmt clean stand-ins
 
 # The Python that .venv is made of: make run PYTHON=python3.12
 PYTHON ?= python3
@@ -34,6 +34,8 @@ help:
 	@echo 'make run       serve the bank on 127.0.0.1:50051 (ARGS="--listen ... --data ...")'
 	@echo 'make dev       install what all but `run` needs'
 	@echo 'make test      run the tests (ARGS="-k ...")'
+	@echo 'make quick     the tests of domain, commands, stored form, contract and house, in under 30 seconds'
+	@echo 'make coverage  run the tests and print what they do not reach (ARGS="-k ...")'
 	@echo 'make check     all that must hold: format, lint, types, contract, generated code, tests'
 	@echo 'make bench     measure the bank beside its yardsticks; needs Go (ARGS="--rounds ... --seconds ...")'
 	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
@@ -83,6 +85,17 @@ ALL_TESTS := all tests, about 8 minutes on two idle cores, and 3 more the first 
 test: $(DEV)
 	@echo 'Running $(if $(ARGS),the tests that ARGS selects,$(ALL_TESTS))'
 	@$(BIN)/pytest $(ARGS)
+
+# What a change to rules, commands, stored form or contract breaks first; a new event or command fails here.
+QUICK := tests/domain tests/commands tests/eventstore/test_codec.py tests/eventstore/test_corpus.py tests/contract \
+  tests/test_house.py tests/test_docs.py
+quick: $(DEV)
+	@$(BIN)/pytest -q -x $(QUICK) $(ARGS)
+
+# Which lines and branches the tests run. ARGS selects tests; all of them take about twice as long as `make test`.
+coverage: $(DEV)
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
 
 # generated/ is compared with a fresh one elsewhere, so that check works on uncommitted work and changes nothing.
 check: $(DEV)
@@ -170,5 +183,5 @@ fmt: $(DEV)
 	$(BIN)/buf format --write
 
 clean:
-	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage* dist
 	find openbank generated tests docs examples -name __pycache__ -prune -exec rm -rf {} +

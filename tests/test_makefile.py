@@ -121,3 +121,11 @@ def test_the_hooks_before_a_commit_are_checks_of_make_check() -> None:
     for hook in hooks:
         program, command = hook.split()[:2]
         assert f"$(BIN)/{program} {command}" in checks
+
+
+def test_the_quick_tests_are_there() -> None:
+    lines = re.search(r"^QUICK := ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert lines
+    paths = lines[1].replace("\\", "").split()
+    assert "tests/domain" in paths
+    assert all((ROOT / path).exists() for path in paths)
