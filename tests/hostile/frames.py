@@ -83,7 +83,7 @@ class Connections:
         try:
             async with asyncio.timeout(HANG_SECONDS):
                 reading = asyncio.create_task(_received(reader))
-                with suppress(ConnectionError):
+                with suppress(OSError):
                     for chunk in sent:
                         writer.write(chunk)
                         await writer.drain()
