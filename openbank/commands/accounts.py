@@ -68,7 +68,7 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
         raise OwnerNotFound(command.owner_id)
     revision = await check_number(bank, command, request, reserved())
     await claim(bank, claimable, RequestClaimed("OpenAccount", request.hash, account_id, command.account_number))
-    reservation = await reserve(bank, command, request, revision)
+    reservation, is_first = await reserve(bank, command, request, revision)
     try:
         written = await finish(bank, reservation)
     except StoreUnavailable as error:
@@ -76,7 +76,8 @@ async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Wr
             raise
         # The reservation stays: whoever meets the number next opens the account.
         raise OutcomeUnknown(str(error)) from error
-    return written if known else written._replace(replayed=False)
+    # Whoever met the number meanwhile may have finished the opening for this call: that makes it no repetition.
+    return written._replace(replayed=written.replayed and not is_first)
 
 
 def _fingerprinted(request: Request, rpc: str, command: Deposit | Withdraw | OpenAccount) -> Request:

@@ -19,8 +19,11 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.aggregate import Written
 
 
-async def reserve(bank: Bank, command: OpenAccount, request: Request, revision: int | None) -> AccountNumberReserved:
-    """The number's reservation for this command, durable: made now, or by an earlier try of the same request.
+async def reserve(
+    bank: Bank, command: OpenAccount, request: Request, revision: int | None
+) -> tuple[AccountNumberReserved, bool]:
+    """The number's reservation for this command, durable, and whether it was made now, not by an earlier try of the
+    same request.
 
     `revision` is what `check_number` said. Raises AccountNumberTaken.
     """
@@ -32,10 +35,10 @@ async def reserve(bank: Bank, command: OpenAccount, request: Request, revision: 
             )
             at = Request(correlation_id=request.correlation_id, expected_revision=revision)
             with suppress(RevisionMismatch):
-                return (await bank.numbers.execute(number, lambda _: (reserved,), at)).resource.state  # noqa: B023
+                return (await bank.numbers.execute(number, lambda _: (reserved,), at)).resource.state, True  # noqa: B023
         current = await bank.numbers.load(number)
         if current is not None and _is_ours(current.state, command, request):
-            return current.state
+            return current.state, False
         revision = await check_number(bank, command, request, current)
 
 

@@ -205,6 +205,25 @@ async def test_a_store_that_goes_away_is_told_so_that_nobody_opens_two_accounts(
     assert await openings(disk) == []
 
 
+async def test_a_request_sent_once_is_no_repetition_though_another_opener_finished_it(
+    disk: SqliteEventStore, clock: Watch
+) -> None:
+    store = InterposedStore(disk, sole_writer=False)
+    bank, other = Bank(store, clock, kept_max=10), Bank(disk, clock, kept_max=10)
+    request = some_request()
+    store.hold(at=3)
+    opening_it = asyncio.create_task(accounts.open_account(bank, opening("N-1"), request))
+    await store.asked_for(3)
+    with pytest.raises(AccountNumberTaken):
+        await accounts.open_account(other, opening("N-1"), some_request())
+    store.release()
+    written = await opening_it
+    assert not written.replayed
+    assert await openings(disk) == [(written.resource.state.account_id, "N-1")]
+    again = await accounts.open_account(bank, opening("N-1"), request)
+    assert again == written._replace(replayed=True)
+
+
 # Reservations that came to nothing
 
 

@@ -376,6 +376,9 @@ async def test_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
         store = await stack.enter_async_context(opened(process.uri))
         tail = LogTail(store, ring_events=1_000_000)
         following = asyncio.create_task(tail.run())
+        async with asyncio.timeout(10):
+            while not tail.available:  # noqa: ASYNC110 - it begins where the log ends, which is to be its beginning
+                await asyncio.sleep(0.01)
         writers = [asyncio.create_task(write(number)) for number in range(16)]
         for _ in range(5):
             await asyncio.sleep(dice.uniform(0.1, 0.5))

@@ -830,6 +830,21 @@ MUTATIONS = (
         "SIDES = (COMMANDS, FEEDS)\n",
         "tests/cli/test_serve.py tests/stories/test_getting_ready.py",
     ),
+    # Refusals
+    Mutation(
+        "an append that was refused for its credentials may have been made",
+        "openbank/eventstore/eventstoredb/appends.py",
+        "        return _AnswerLost() if self._refused is None else",
+        "        return _AnswerLost() if True else",
+        "tests/eventstore/test_eventstoredb_refusals.py",
+    ),
+    Mutation(
+        "the store stream is written before the rights are known",
+        "openbank/eventstore/eventstoredb/store.py",
+        "        await self._check_rights(wanted)\n",
+        "",
+        "tests/eventstore/test_eventstoredb_refusals.py",
+    ),
     # Sinks
     Mutation(
         "a kept connection that the receiver has closed costs a try",

@@ -36,6 +36,7 @@ from openbank.eventstore.eventstoredb.link import (
     VISIBLE_SECONDS,
     Link,
 )
+from openbank.eventstore.eventstoredb.refusals import MISSING_RIGHT, AccessRefused
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     NO_STREAM,
@@ -117,6 +118,15 @@ class Appends:
             if not self._under_way:
                 self._none_under_way.set()
 
+    async def check_right(self, stream: str) -> None:
+        """Raises AccessRefused where nobody with these credentials may append to a stream. Writes nothing."""
+        try:
+            answer = await self._ask(_request(stream, REVISION_MAX, (), next(self._numbers)))
+        except _AnswerLost:
+            raise StoreUnavailable("EventStoreDB answers no appends") from None
+        if answer.error.details.Is(shared_pb2.AccessDenied.DESCRIPTOR):
+            raise AccessRefused(MISSING_RIGHT)
+
     async def close(self) -> None:
         """Once no append is under way."""
         await self._none_under_way.wait()
@@ -196,6 +206,9 @@ class _Call(AsyncGrpcStreamer):
         self._waiting: dict[str, _Asked] = {}
         """In the order in which they were asked."""
         self._call: Any = link.append_call(self._sent())
+        self._answered = False
+        self._refused: AccessRefused | None = None
+        """Why the server has refused the call as a whole: then it has done nothing of what it was asked."""
         self._receiving: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -222,9 +235,9 @@ class _Call(AsyncGrpcStreamer):
         return call
 
     async def ask(self, request: streams_pb2.BatchAppendReq) -> streams_pb2.BatchAppendResp:
-        """The server's answer. Raises _AnswerLost."""
+        """The server's answer. Raises _AnswerLost, and AccessRefused where the call was refused."""
         if self.ended:
-            raise _AnswerLost
+            raise self._lost()
         number = request.correlation_id.string
         answer: asyncio.Future[streams_pb2.BatchAppendResp] = self._loop.create_future()
         self._waiting[number] = _Asked(self._loop.time(), answer)
@@ -245,11 +258,15 @@ class _Call(AsyncGrpcStreamer):
     async def _receive(self) -> None:
         try:
             async for response in self._call:
+                self._answered = True
                 asked = self._waiting.get(response.correlation_id.string)
                 if asked is not None and not asked.answer.done():
                     asked.answer.set_result(response)
         except AioRpcError as error:
-            self._link.broken(handle_rpc_error(error))
+            reason = handle_rpc_error(error)
+            if not self._answered:
+                self._refused = self._link.access_refused(reason)
+            self._link.broken(reason)
         finally:
             self._link.lost()
             self._call.cancel()
@@ -265,7 +282,7 @@ class _Call(AsyncGrpcStreamer):
                     self._link.suspect()
                 if now - asked.time < ANSWER_SECONDS:
                     break
-                _lose(asked.answer)
+                _lose(asked.answer, _AnswerLost())
 
     def _end(self) -> None:
         self.ended = True
@@ -273,12 +290,15 @@ class _Call(AsyncGrpcStreamer):
         if self._watching is not None:
             self._watching.cancel()
         for asked in self._waiting.values():
-            _lose(asked.answer)
+            _lose(asked.answer, self._lost())
+
+    def _lost(self) -> Exception:
+        return _AnswerLost() if self._refused is None else AccessRefused(str(self._refused))
 
 
-def _lose(answer: asyncio.Future[streams_pb2.BatchAppendResp]) -> None:
+def _lose(answer: asyncio.Future[streams_pb2.BatchAppendResp], why: Exception) -> None:
     if not answer.done():
-        answer.set_exception(_AnswerLost())
+        answer.set_exception(why)
 
 
 def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int) -> streams_pb2.BatchAppendReq:
@@ -327,7 +347,7 @@ async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.B
     except BadRequestError as error:
         raise ValueError(f"EventStoreDB refused an append to {stream}") from error
     except AccessDeniedError as error:
-        raise StoreUnavailable(f"EventStoreDB denied an append to {stream}") from error
+        raise AccessRefused(MISSING_RIGHT) from error
     except EventStoreDBClientException:
         pass  # It timed out inside the server, or the server can't tell.
     raise _AnswerLost

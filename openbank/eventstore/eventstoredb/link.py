@@ -33,6 +33,7 @@ from esdbclient.exceptions import (
 from esdbclient.streams import AsyncCatchupSubscription, AsyncReadResponse, StreamState
 
 from openbank import address
+from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refused, bad_address, wrong_about_tls
 from openbank.eventstore.port import LogReplaced, StoreDamaged, StoreRefused, StoreUnavailable
 
 CONNECT_SECONDS = 2.0
@@ -77,7 +78,8 @@ class Link:
             self._client = AsyncEventStoreDBClient(uri)
         except Exception as error:
             # The client's own checks are of many kinds, assertions among them.
-            raise StoreRefused(f"not an address of EventStoreDB: {address.reason(error, uri)}") from None
+            reason = str(error) if "Username and password" in str(error) else address.reason(error, uri)
+            raise StoreRefused(f"not an address of EventStoreDB: {bad_address(reason)}") from None
         spec = self._client.connection_spec
         if spec.options.NodePreference != NODE_PREFERENCE_LEADER:
             # What was acknowledged must be there for whoever reads next, and followers lag.
@@ -332,10 +334,21 @@ class Link:
         except EventStoreDBClientException as error:
             if isinstance(error, UnknownError) and "ReadAllResult: Error" in str(error):
                 raise PositionRefused from error
+            if refused := self.access_refused(error):
+                raise refused from error
             self.broken(error)
             raise StoreUnavailable(_short(error)) from error
         except (grpc.aio.UsageError, TimeoutError) as error:
             raise StoreUnavailable(f"EventStoreDB does not answer: {error}") from error
+
+    def access_refused(self, error: Exception) -> AccessRefused | None:
+        """What an error of esdbclient's means, where the server refuses the credentials, or finds a right missing."""
+        return access_refused(error, has_user=bool(self._client.connection_spec.username))
+
+    async def wrong_about_tls(self, reason: str) -> str:
+        """What is to be written into the address, where the server cannot be reached because of TLS; else empty."""
+        spec = self._client.connection_spec
+        return await wrong_about_tls(spec.targets, spec.options.Tls, reason)
 
     def broken(self, error: Exception) -> None:
         """One node's connection mends itself; in a cluster another node may lead now, and is looked for."""

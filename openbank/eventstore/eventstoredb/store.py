@@ -27,6 +27,7 @@ from openbank.eventstore import codec
 from openbank.eventstore.eventstoredb.appends import Appends
 from openbank.eventstore.eventstoredb.events import as_stored, is_system, missing, recorded, without_payload
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
+from openbank.eventstore.eventstoredb.refusals import AccessRefused
 from openbank.eventstore.eventstoredb.requests import Requests
 from openbank.eventstore.eventstoredb.same_log import SameLog, Witness
 from openbank.eventstore.eventstoredb.snapshots import Snapshots
@@ -351,7 +352,11 @@ class EventStoreDBEventStore:
             try:
                 await self._link.connect()
                 return await self._identify(wanted)
+            except AccessRefused as error:
+                raise StoreRefused(f"EventStoreDB at {self._link.targets}: {error}") from error
             except StoreUnavailable as error:
+                if instead := await self._link.wrong_about_tls(str(error)):
+                    raise StoreRefused(f"EventStoreDB at {self._link.targets}: {instead}") from error
                 if loop.time() + RETRY_SECONDS > until:
                     raise StoreUnavailable(f"EventStoreDB at {self._link.targets}: {error}") from error
                 if not said:
@@ -362,6 +367,7 @@ class EventStoreDBEventStore:
 
     async def _identify(self, wanted: _Wanted) -> None:
         """Learns which bank's this store is, or makes it one's: of several instances that try, one succeeds."""
+        await self._check_rights(wanted)
         stored = await self._identity()
         if stored is None:
             if wanted.known_bank_id is not None:
@@ -394,6 +400,12 @@ class EventStoreDBEventStore:
         self._same_log.identify(self.store_id)
         if identity.get("unfinished") and not wanted.copying:
             raise StoreRefused("a copy into this store has not finished: run `openbank copy` again, as it was")
+
+    async def _check_rights(self, wanted: _Wanted) -> None:
+        """Before anything is written. Raises AccessRefused."""
+        await self._read_all(backwards=True, limit=1)
+        if wanted.make:
+            await self._appends.check_right(self._prefix + STORE_STREAM)
 
     async def _identify_as(self, identity: dict[str, Any], instead_of: Stored) -> bool:
         event = Proposed(STORE_CREATED, json.dumps(identity).encode())

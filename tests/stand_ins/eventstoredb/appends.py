@@ -173,9 +173,11 @@ class BatchAppendCall:
         except Silence:
             self._silent = True
             return
-        except Cut:
+        except Cut as cut:
             await self._answers.join()  # those before it were given
-            await abort_cut(self._context)
+            if cut.kind != "deny":
+                await abort_cut(self._context, cut)
+            response.error.CopyFrom(refused(code_pb2.PERMISSION_DENIED, "AccessDenied", shared_pb2.AccessDenied()))
         self._answers.put_nowait(response)
 
     async def _answer(self, response: streams_pb2.BatchAppendResp, committed: Awaitable[None]) -> None:
@@ -259,8 +261,8 @@ class Writes:
             await abort_unexpected(context)
         except Silence:
             await never()
-        except Cut:
-            await abort_cut(context)
+        except Cut as cut:
+            await abort_cut(context, cut)
 
     async def _append(self, requests: AsyncIterator[streams_pb2.AppendReq], context: Context) -> streams_pb2.AppendResp:
         # All of them first: a client that is still sending would not see a refusal, but a broken call.
@@ -321,8 +323,8 @@ class Writes:
             await abort_unexpected(context)
         except Silence:
             await never()
-        except Cut:
-            await abort_cut(context)
+        except Cut as cut:
+            await abort_cut(context, cut)
         except StreamDeleted:
             await abort_deleted(context, stream)
         except WrongExpectedVersion as error:

@@ -7,15 +7,23 @@ from typing import NoReturn, TypeVar
 
 import grpc
 
-from tests.stand_ins.eventstoredb.faults import Faults, Operation
+from tests.stand_ins.eventstoredb.faults import Faults, Kind, Operation
 from tests.stand_ins.eventstoredb.log import StreamDeleted, WrongExpectedVersion
 from tests.stand_ins.eventstoredb.messages import Context, abort
 
 T = TypeVar("T")
+_REFUSALS = {
+    "strange": (grpc.StatusCode.UNAUTHENTICATED, "Unauthenticated"),
+    "deny": (grpc.StatusCode.PERMISSION_DENIED, "Access Denied"),
+}
 
 
 class Cut(Exception):
-    """The call ends here, as it does when a connection is lost."""
+    """The call ends here, as it does when a connection is lost, or is refused."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 class Silence(Exception):
@@ -33,11 +41,14 @@ async def under_faults(faults: Faults, operation: Operation, stream: str, act: C
     if fault.kind in ("cut_after", "hang_after"):
         with contextlib.suppress(WrongExpectedVersion, StreamDeleted):
             act()
-    raise Silence if fault.kind.startswith("hang") else Cut
+    if fault.kind.startswith("hang"):
+        raise Silence
+    raise Cut(fault.kind)
 
 
-async def abort_cut(context: Context) -> NoReturn:
-    await abort(context, grpc.StatusCode.UNAVAILABLE, "the stand-in was told to break this call")
+async def abort_cut(context: Context, cut: Cut) -> NoReturn:
+    broken = (grpc.StatusCode.UNAVAILABLE, "the stand-in was told to break this call")
+    await abort(context, *_REFUSALS.get(cut.kind, broken))
 
 
 async def never() -> NoReturn:

@@ -12,6 +12,8 @@ Kinds, for an append unless `on` names other operations ("append", "delete", "re
     cut_before  the call breaks with UNAVAILABLE; nothing is written
     cut_after   the call breaks with UNAVAILABLE; it is written
     slow        everything takes `seconds` longer (appends of one BatchAppend call wait for each other)
+    strange     the credentials are refused: UNAUTHENTICATED
+    deny        a right is missing: PERMISSION_DENIED, for an append in its answer
     forget      ANY and EXISTS recognise no repeat, as after a restart or under load; expected versions stay exact
 
 A fault strikes the next `times` calls (or until it is cleared) whose stream begins with `prefix`. A call that has no
@@ -23,8 +25,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast, get_args
 
-Kind = Literal["refuse", "hang", "hang_after", "cut_before", "cut_after", "slow", "forget"]
-FATES: tuple[Kind, ...] = ("refuse", "hang", "hang_after", "cut_before", "cut_after")
+Kind = Literal["refuse", "hang", "hang_after", "cut_before", "cut_after", "slow", "forget", "strange", "deny"]
+FATES: tuple[Kind, ...] = ("refuse", "hang", "hang_after", "cut_before", "cut_after", "strange", "deny")
 Operation = Literal["append", "delete", "read", "subscribe", "gossip"]
 
 

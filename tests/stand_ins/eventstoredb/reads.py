@@ -93,8 +93,8 @@ class Reads:
             await abort_unexpected(context)
         except Silence:
             await never()
-        except Cut:
-            await abort_cut(context)
+        except Cut as cut:
+            await abort_cut(context, cut)
 
     async def _refuse_elsewhere(self, context: Context) -> None:
         if self._node.leads:

@@ -156,8 +156,8 @@ class EventStoreDB:
             await under_faults(self.faults, "gossip", "", lambda: None)
         except Silence:
             await never()
-        except Cut:
-            await abort_cut(context)
+        except Cut as cut:
+            await abort_cut(context, cut)
         answer = gossip_pb2.ClusterInfo()
         for number, peer in enumerate(self.node.peers or [self.node], 1):
             member = answer.members.add(state=self._state_of(peer), is_alive=self._is_alive(peer))
