@@ -51,7 +51,7 @@ Global___AccountEventType: typing_extensions.TypeAlias = AccountEventType
 
 @typing.final
 class AccountEvent(google.protobuf.message.Message):
-    """One event of one account. (account_id, revision) is unique for ever and gives the order: revision n+1 follows n, and
+    """One event of one account. (account_id, revision) is unique and never reused, and gives the order: revision n+1 follows n, and
     every revision appears in the unfiltered feed.
     """
 
@@ -148,7 +148,7 @@ class AccountOpened(google.protobuf.message.Message):
     account_number: builtins.str
     """Account number as it was given, trimmed, at most 34 letters and digits and 136 characters; required on input."""
     currency_code: builtins.str
-    """The account's currency for ever, ISO 4217."""
+    """The account's currency, ISO 4217. It never changes."""
     currency_exponent: builtins.int
     """Decimal digits of the currency's smallest unit as ISO 4217 had it at opening: 2 for USD, 0 for JPY. Kept with the
     event so that it reads the same should the table change.

@@ -49,7 +49,7 @@ Global___AccountState: typing_extensions.TypeAlias = AccountState
 
 @typing.final
 class Account(google.protobuf.message.Message):
-    """An account: one owner, one number and one currency, for ever."""
+    """An account: one owner, one number and one currency, which never change."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -57,7 +57,8 @@ class OpenAccountRequest(google.protobuf.message.Message):
     INVALID_ACCOUNT_NUMBER, ACCOUNT_NUMBER_TAKEN.
     """
     currency_code: builtins.str
-    """The account's currency for ever, ISO 4217. Optional: the initial deposit's if empty, and USD if there is none.
+    """The account's currency, ISO 4217. It never changes. Optional: if empty, the initial deposit's, or USD if there is
+    none.
     UNKNOWN_CURRENCY, CURRENCY_MISMATCH with the initial deposit.
     """
     @property
@@ -600,7 +601,7 @@ class WatchAccountEventsRequest(google.protobuf.message.Message):
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
         """How long the watch may be without a response before a heartbeat comes, 1 s to 5 min: shorter than what the proxies
-        on the way take for idle. Optional: unset, it is 15 s, unless the server is told otherwise.
+        on the way take for idle. Optional: unset, it is the server's setting, 15 s by default.
         INVALID_HEARTBEAT_INTERVAL.
         """
 
@@ -640,7 +641,7 @@ class WatchAccountEventsResponse(google.protobuf.message.Message):
     signal: openbank.common.v1.feed_pb2.FeedSignal.ValueType
     """Why this response was sent."""
     caught_up: builtins.bool
-    """Whether, with this response, the watch has all there is in the log. A level, told in every response: it can
+    """Whether, with this response, the watch has reached the end of the log. A state, sent in every response: it can
     become false again.
     """
     @property

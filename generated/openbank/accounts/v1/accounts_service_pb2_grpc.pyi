@@ -297,7 +297,7 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
     account's revisions come in sequence; after a given token nothing is left out and nothing comes twice. There is no
     promise of order between this feed and that of the persons.
 
-    To have the effect of each event exactly once: write resume_token with your own data, in the same transaction as
+    To process each event exactly once: write resume_token with your own data, in the same transaction as
     what you made of the response's events, and start from it again after any interruption. Where the two can't be
     written together, write the token afterwards and drop every event whose revision is not above the last one you
     have handled for its account_id: (account_id, revision) never changes. Do keep the tokens of responses without
@@ -461,7 +461,7 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
         account's revisions come in sequence; after a given token nothing is left out and nothing comes twice. There is no
         promise of order between this feed and that of the persons.
 
-        To have the effect of each event exactly once: write resume_token with your own data, in the same transaction as
+        To process each event exactly once: write resume_token with your own data, in the same transaction as
         what you made of the response's events, and start from it again after any interruption. Where the two can't be
         written together, write the token afterwards and drop every event whose revision is not above the last one you
         have handled for its account_id: (account_id, revision) never changes. Do keep the tokens of responses without

@@ -225,7 +225,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     request at once, each with the field's path ("address.city"), a description, and a reason of its own: those below
     that are called a violation. ErrorInfo has the reason of the first one, its path as metadata "field", and the
     metadata listed at that reason. (Of hundreds, the first that fit into 2 KiB; the message tells how many more.) The
-    same request fails again however often it is sent.
+    same request fails every time it is sent.
 
     With UNAVAILABLE comes a google.rpc.RetryInfo: send the same call again after its delay, with the same request_id.
     It is answered to a mutation only where surely nothing was written, or where a request_id makes the retry safe.

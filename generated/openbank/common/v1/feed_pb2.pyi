@@ -37,7 +37,7 @@ class _FeedSignalEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """
     FEED_SIGNAL_CLOSING: _FeedSignal.ValueType  # 4
     """The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to
-    go on. A watch that was asked to stop when caught up ends with OK after the response that says caught_up.
+    continue. A watch that was asked to stop when caught up ends with OK after the response that says caught_up.
     """
 
 class FeedSignal(_FeedSignal, metaclass=_FeedSignalEnumTypeWrapper):
@@ -59,7 +59,7 @@ left out: keep it.
 """
 FEED_SIGNAL_CLOSING: FeedSignal.ValueType  # 4
 """The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to
-go on. A watch that was asked to stop when caught up ends with OK after the response that says caught_up.
+continue. A watch that was asked to stop when caught up ends with OK after the response that says caught_up.
 """
 Global___FeedSignal: typing_extensions.TypeAlias = FeedSignal
 

@@ -37,7 +37,7 @@ class AccountOpened(google.protobuf.message.Message):
     account_number: builtins.str
     """Account number as it was given, trimmed, at most 34 letters and digits and 136 characters."""
     currency_code: builtins.str
-    """The account's currency for ever, ISO 4217."""
+    """The account's currency, ISO 4217. It never changes."""
     @property
     def balance_after(self) -> openbank.common.v1.money_pb2.Money:
         """Posted balance after the event: what was paid in at opening, zero when nothing was."""

@@ -100,15 +100,15 @@ class CloudEvent(google.protobuf.message.Message):
     TEXT_DATA_FIELD_NUMBER: builtins.int
     PROTO_DATA_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """UUID of the event in lower case, the same as event_id in the other feeds. The same event has the same id however
-    often it is delivered, and by whichever way: drop what you have had.
+    """UUID of the event in lower case, the same as event_id in the other feeds. The same event has the same id in
+    every delivery, on every way: drop what you have had.
     """
     source: builtins.str
     """Which half of the bank it comes from: openbank.persons or openbank.accounts."""
     spec_version: builtins.str
     """1.0."""
     type: builtins.str
-    """What happened, and in which version of the contract it is told: person.registered.v1, person.address_updated.v1,
+    """What happened, and the version of its contract: person.registered.v1, person.address_updated.v1,
     account.opened.v1, money.deposited.v1, money.withdrawn.v1. Types and versions will be added.
     """
     binary_data: builtins.bytes

@@ -69,7 +69,7 @@ class IntegrationEventsServiceServicer(object):
         after its owner's person.registered.v1; after a given token nothing is left out and nothing comes twice. A type
         that is newer than the server is left out by it.
 
-        To have the effect of each event exactly once: write resume_token with your own data, in the same transaction as
+        To process each event exactly once: write resume_token with your own data, in the same transaction as
         what you made of the response's events, and start from it again after any interruption. Where the two can't be
         written together, write the token afterwards and drop every event whose id you have had: it never changes. Do keep
         the tokens of responses without events.

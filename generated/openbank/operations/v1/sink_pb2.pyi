@@ -145,7 +145,7 @@ class ParkedAggregate(google.protobuf.message.Message):
     """Why it is parked, in a few words that hold nothing of what the sink answered ("HTTP 422 Unprocessable Entity")."""
     retrying: builtins.bool
     """Whether its events are being sent again. It is then no longer parked once the sink has all that were held back,
-    or parked anew at the next event that the sink refuses.
+    or parked again at the next event that the sink refuses.
     """
     @property
     def park_time(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -96,7 +96,7 @@ class SinksServiceServicer(object):
 
     def RetryParked(self, request, context):
         """Has the events of a parked aggregate sent again, in order, from the first that the sink does not have. One that is
-        being sent again already goes on.
+        being sent again already is left alone.
 
         SINK_NOT_FOUND, AGGREGATE_NOT_PARKED.
         """

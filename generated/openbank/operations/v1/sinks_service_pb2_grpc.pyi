@@ -174,7 +174,7 @@ class SinksServiceStub(typing.Generic[_SinksServiceListSinksType, _SinksServiceG
 
     RetryParked: _SinksServiceRetryParkedType
     """Has the events of a parked aggregate sent again, in order, from the first that the sink does not have. One that is
-    being sent again already goes on.
+    being sent again already is left alone.
 
     SINK_NOT_FOUND, AGGREGATE_NOT_PARKED.
     """
@@ -253,7 +253,7 @@ class SinksServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[openbank.operations.v1.sinks_service_pb2.RetryParkedResponse, collections.abc.Awaitable[openbank.operations.v1.sinks_service_pb2.RetryParkedResponse]]:
         """Has the events of a parked aggregate sent again, in order, from the first that the sink does not have. One that is
-        being sent again already goes on.
+        being sent again already is left alone.
 
         SINK_NOT_FOUND, AGGREGATE_NOT_PARKED.
         """

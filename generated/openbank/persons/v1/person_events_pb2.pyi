@@ -48,7 +48,7 @@ Global___PersonEventType: typing_extensions.TypeAlias = PersonEventType
 
 @typing.final
 class PersonEvent(google.protobuf.message.Message):
-    """One event of one person. (person_id, revision) is unique for ever and gives the order: revision n+1 follows n, and
+    """One event of one person. (person_id, revision) is unique and never reused, and gives the order: revision n+1 follows n, and
     every revision appears in the unfiltered feed.
     """
 

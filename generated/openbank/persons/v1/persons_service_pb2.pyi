@@ -369,7 +369,7 @@ class WatchPersonEventsRequest(google.protobuf.message.Message):
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
         """How long the watch may be without a response before a heartbeat comes, 1 s to 5 min: shorter than what the proxies
-        on the way take for idle. Optional: unset, it is 15 s, unless the server is told otherwise.
+        on the way take for idle. Optional: unset, it is the server's setting, 15 s by default.
         INVALID_HEARTBEAT_INTERVAL.
         """
 
@@ -408,7 +408,7 @@ class WatchPersonEventsResponse(google.protobuf.message.Message):
     signal: openbank.common.v1.feed_pb2.FeedSignal.ValueType
     """Why this response was sent."""
     caught_up: builtins.bool
-    """Whether, with this response, the watch has all there is in the log. A level, told in every response: it can
+    """Whether, with this response, the watch has reached the end of the log. A state, sent in every response: it can
     become false again.
     """
     @property

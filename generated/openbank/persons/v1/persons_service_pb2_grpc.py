@@ -131,7 +131,7 @@ class PersonsServiceServicer(object):
         person's revisions come in sequence; after a given token nothing is left out and nothing comes twice. There is no
         promise of order between this feed and that of the accounts.
 
-        To have the effect of each event exactly once: write resume_token with your own data, in the same transaction as
+        To process each event exactly once: write resume_token with your own data, in the same transaction as
         what you made of the response's events, and start from it again after any interruption. Where the two can't be
         written together, write the token afterwards and drop every event whose revision is not above the last one you
         have handled for its person_id: (person_id, revision) never changes. Do keep the tokens of responses without

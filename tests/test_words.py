@@ -1,0 +1,92 @@
+"""Plain words: phrases that should not come back to the docs and the contract, and what to write instead.
+
+The rules are in CONTRIBUTING.md. Commands, output and names in code style are not prose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = [
+    *sorted(ROOT.glob("*.md")),
+    # The reference repeats comments of the protos, which are checked themselves, and help texts.
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "reference"),
+    *sorted((ROOT / "protos").rglob("*.proto")),
+]
+
+INSTEAD = {
+    r"(?:is|are|was|were|be|been|being|callers) told": "reports, says, gets",
+    r"told (?:as|by|in|of|otherwise)": "reported, sent, configured",
+    r"tells? of": "describes",
+    r"(?:is|are) of the bank": "belongs to the bank",
+    r"anew": "again",
+    r"upon": "on",
+    r"for ever": "permanently, never changes",
+    r"who(?:m|so)?ever": "anyone who, any call that",
+    r"however often": "any number of times",
+    r"so long, so often": "for this long, this often",
+    r"for so long": "for this long",
+    r"go(?:es|ing)? on|gone on": "continues",
+    r"(?:hence|thus|whence|thereof|therein)": "so, of it, in it",
+    r"(?:is|are) no \w+ (?:that )?this server knows": "unknown",
+    r"newer ones may do": "newer ones may work",
+    r"behind (?:a|the) sink": "delivered",
+    r"to have the effect of": "to process",
+    r"is (?:too|as) little in any": "must be greater than",
+    r"in the place of what": "replaces what",
+    r"has it that": "says",
+}
+# A phrase may be broken by the end of a line.
+_PATTERNS = {
+    re.compile(rf"\b(?:{phrase})\b".replace(" ", r"\s+"), re.IGNORECASE): instead for phrase, instead in INSTEAD.items()
+}
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_NAME_OF_A_TEST = re.compile(r"^\|.*test_\w+\.py` .*$", re.MULTILINE)
+
+
+def prose_of(path: Path) -> str:
+    """The text without what is no prose, line by line where it was."""
+    text = path.read_text()
+    if path.suffix == ".proto":
+        comments = (line.partition("//")[2] if "//" in line else "" for line in text.splitlines())
+        return "\n".join(comments)
+    for pattern in (_FENCED, _NAME_OF_A_TEST, _CODE):
+        text = pattern.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    return text
+
+
+def found_in(text: str) -> Iterator[str]:
+    for pattern, instead in _PATTERNS.items():
+        for found in pattern.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            yield f"line {line}: {found[0]!r}, write: {instead}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_words_are_plain(path: Path) -> None:
+    assert list(found_in(prose_of(path))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A loss is told.",
+        "what callers\n  are told of it",
+        "and it goes on where it was",
+        "Payloads are stored for ever: add",
+    ],
+)
+def test_a_phrase_is_found_also_across_lines(text: str) -> None:
+    assert list(found_in(text))
+
+
+def test_code_and_output_are_not_prose(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Fine: `is told`.\n\n```text\nviews made anew\n```\n| a | `test_x.py` a loss is told |\n")
+    assert list(found_in(prose_of(page))) == []
