@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from openbank.cli.errors import CommandFailed
+from openbank.cli.terminal import shown
 from openbank.client.errors import bank_error
 
 ANSWER_SECONDS = 10.0
@@ -24,7 +25,7 @@ def asking(target: str) -> Iterator[None]:
     except grpc.RpcError as error:
         status: Any = error
         who = f"{target} answers" if bank_error(error) else f"no bank answers at {target}:"
-        raise CommandFailed(f"{who} {status.code().name}: {status.details()}") from error
+        raise CommandFailed(f"{who} {status.code().name}: {shown(status.details() or '')}") from error
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -92,7 +92,8 @@ class Quarantine:
         self._store = store
         self._clock = clock
         self._record = QuarantineRecord()
-        self._version = 0
+        self._version: int | None = None
+        """None before it has been loaded."""
         self._changing = asyncio.Lock()
         self.checked = 0
         self.releases = 0
@@ -122,24 +123,16 @@ class Quarantine:
 
     async def load(self, checked: int = 0) -> None:
         """`checked` is a position that was known before this call. Raises StoreUnavailable, StoreDamaged."""
-        kept = await self._store.quarantine()
-        self._take(kept)
+        await self._reload()
         self.checked = max(self.checked, checked)
 
     async def follow(self, checked: Callable[[], int]) -> None:
-        """Keeps up with what other instances do, until cancelled. While the record is damaged, the last one counts."""
-        said = ""
+        """Keeps up with what other instances do, until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            try:
+            # The tail says when the store is away.
+            with suppress(StoreUnavailable):
                 await self.load(checked())
-            except StoreUnavailable:
-                # The tail says so.
-                continue
-            except StoreDamaged as error:
-                if str(error) != said:
-                    _log.error("quarantine record is damaged", extra={"values": {"reason": error}})
-                said = str(error)
 
     async def set_aside(self, at: LogPosition, reason: str) -> SetAside:
         """From the event at this place on, durable when it returns.
@@ -241,15 +234,29 @@ class Quarantine:
                 return record
             saved = None
             with suppress(OutcomeUnknown):
-                saved = await self._store.save_quarantine(encode_record(wanted), version)
+                saved = await self._store.save_quarantine(encode_record(wanted), version or 0)
             if saved is not None:
                 self._take(KeptRecord(encode_record(wanted), saved))
                 return wanted
-            self._take(await self._store.quarantine())
+            await self._reload()
         raise StoreUnavailable("the quarantine could not be changed: others are changing it all the time")
 
+    async def _reload(self) -> None:
+        """A record that nobody can read is replaced by the last one that this process could."""
+        kept = await self._store.quarantine()
+        try:
+            self._take(kept)
+        except StoreDamaged as error:
+            if self._version is None:
+                raise
+            _log.error("quarantine record is damaged, and is replaced", extra={"values": {"reason": error}})
+            self._version = kept.version
+            with suppress(OutcomeUnknown):
+                # Where another was faster, the next reload finds what it has saved.
+                await self._store.save_quarantine(encode_record(self._record), kept.version)
+
     def _take(self, kept: KeptRecord) -> None:
-        if kept.version <= self._version:
+        if self._version is not None and kept.version <= self._version:
             return
         record = decode_record(kept.data)
         self.releases += _is_more_believed(self._record, record)

@@ -46,21 +46,31 @@ async def test_what_was_read_is_out_of_date_once_more_is_believed() -> None:
     assert quarantine.releases == 2
 
 
-async def test_a_record_that_is_damaged_meanwhile_is_told_once_and_the_last_one_counts(
+async def test_a_record_that_nobody_can_read_is_replaced_by_the_last_one_that_could_be_read(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
     store = MemoryStore()
     quarantine = Quarantine(store, lambda: 0)
     await quarantine.set_aside(LogPosition(2, "account-1", 2), "it does not follow")
-    await store.save_quarantine(b"[]", 1)
+    await store.save_quarantine(b"garbage", 1)
     with caplog.at_level(logging.ERROR, module.__name__):
         following = asyncio.create_task(quarantine.follow(lambda: 0))
         await asyncio.sleep(0.05)
         assert not following.done()
         following.cancel()
-    assert [record.message for record in caplog.records].count("quarantine record is damaged") == 1
-    assert "account-1" in quarantine.aside
+    assert [record.message for record in caplog.records].count("quarantine record is damaged, and is replaced") == 1
+    await quarantine.set_aside(LogPosition(3, "account-2", 1), "it does not follow")
+    another = Quarantine(store, lambda: 0)
+    await another.load()
+    assert set(another.aside) == {"account-1", "account-2"}
+
+
+async def test_a_start_knows_no_other_record_than_the_one_that_it_cannot_read() -> None:
+    store = MemoryStore()
+    await store.save_quarantine(b"garbage", 0)
+    with pytest.raises(StoreDamaged, match="cannot be read"):
+        await Quarantine(store, lambda: 0).load()
 
 
 async def test_a_record_that_is_not_what_was_written_is_named(tmp_path: Path) -> None:

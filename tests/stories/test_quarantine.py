@@ -21,6 +21,7 @@ from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.operations.v1 import quarantine_service_pb2 as quarantine
 from tests.callers import Caller, refused, usd
 from tests.examples import usd as money
+from tests.servers import run_openbank
 
 DEPOSITED = "openbank.accounts.v1.MoneyDeposited"
 TIME = 1_700_000_000_000_000
@@ -142,6 +143,20 @@ async def test_a_poisoned_stream_harms_no_other(settings: Settings, stream: str,
         assert await bank.balance("2", paid.consistency_token) == "7.00 USD"
         await until(lambda: _is(list_quarantined(bank), [(stream, 2)]))
         assert len(await feed(bank, account_ids=["2"])) == 2
+
+
+async def test_the_name_of_a_foreign_stream_does_not_control_the_terminal_of_an_operator(settings: Settings) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.register(person_id="john-doe")
+    stream = "account-\x1b[31m\u202ered"
+    await written(settings, stream, 0, [forged(1)])
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await until(lambda: _is(list_quarantined(bank), [(stream, 1)]))
+        for command in (["quarantine", "list"], ["tail", "accounts", "--from", "beginning", "--until-caught-up"]):
+            code, out, err = await run_openbank(*command, "--target", server.address)
+            assert code == 0
+            assert "account-?[31m?red" in out + err
+            assert "\x1b" not in out + err
 
 
 async def _is(asked: Awaitable[Any], wanted: Any) -> bool:

@@ -6,6 +6,7 @@ import argparse
 
 from openbank.cli import grpc_log
 from openbank.cli.parsers import Commands, add_target, revision, text
+from openbank.cli.terminal import shown
 from openbank.config import Settings
 
 
@@ -45,5 +46,5 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
         revision=getattr(flags, "revision", None),
     )
     for line in ask(wanted):
-        print(line)
+        print(shown(line))
     return 0

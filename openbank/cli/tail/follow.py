@@ -16,6 +16,7 @@ from openbank.cli.tail.delivery import Delivery
 from openbank.cli.tail.lines import Lines, TextLines, json_lines
 from openbank.cli.tail.request import Wanted, feed_and_filter, filter_of, start_at
 from openbank.cli.tail.resume_file import ResumeFile
+from openbank.cli.terminal import shown
 from openbank.client.resumption import Interruption
 from openbank.client.watch import CHANNEL_OPTIONS
 from openbank.client.watch_sync import watch_sync
@@ -44,7 +45,9 @@ def follow(wanted: Wanted) -> None:
             _print(wanted, request, lines, file)
         except grpc.RpcError as error:
             status: Any = error
-            raise CommandFailed(f"{wanted.target} refuses: {status.code().name}: {status.details()}") from error
+            raise CommandFailed(
+                f"{wanted.target} refuses: {status.code().name}: {shown(status.details() or '')}"
+            ) from error
 
 
 def _print(wanted: Wanted, request: Any, lines: Lines, file: ResumeFile | None) -> None:
@@ -118,7 +121,7 @@ class _Told:
 
 
 def _say(what: str) -> None:
-    print(f"openbank: {what}", file=sys.stderr, flush=True)
+    print(f"openbank: {shown(what)}", file=sys.stderr, flush=True)
 
 
 def _stop_at_signals() -> threading.Event:

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToJson
 
 from openbank.accounts.v1.account_events_pb2 import AccountEvent
+from openbank.cli.terminal import shown
 from openbank.common.v1.money_pb2 import Money
 from openbank.persons.v1.person_events_pb2 import PersonEvent
 
@@ -17,7 +18,6 @@ Lines = Callable[[Sequence[Any]], Iterable[str]]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS = 1_000_000_000
-_JOINERS = "\u200c\u200d"
 
 _GREEN, _RED, _CYAN, _DIM = "\033[32m", "\033[31m", "\033[36m", "\033[2m"
 _RESET = "\033[0m"
@@ -43,6 +43,7 @@ class TextLines:
 
     def __call__(self, events: Sequence[Any]) -> Iterable[str]:
         rows = [_account_row(event) if isinstance(event, AccountEvent) else _person_row(event) for event in events]
+        rows = [list(map(shown, row)) for row in rows]
         # All that came together is lined up together.
         for row in rows:
             self._widths += [0] * (len(row) - len(self._widths))
@@ -83,12 +84,7 @@ def _person_row(event: PersonEvent) -> list[str]:
             about = f"{address.street}, {address.postal_code} {address.city}, {address.country}"
         case _:
             about = ""
-    return [*_envelope(event, event.person_id), "".join(map(_shown, about))]
-
-
-def _shown(character: str) -> str:
-    """Callers wrote it, so nothing of it may control a terminal or change its direction. Joiners only shape letters."""
-    return character if character.isprintable() or character in _JOINERS else "?"
+    return [*_envelope(event, event.person_id), about]
 
 
 def _envelope(event: Event, id: str) -> list[str]:
