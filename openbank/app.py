@@ -165,6 +165,9 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             directory.says(f"serves on {server.address}")
         parts = _Parts(health, calls, store, quarantine, tail, views, progress, projecting, feeding)
         await stack.enter_async_context(_background("health", parts.report))
+        if isinstance(store, EventStoreDBEventStore):
+            # Callers are told at once what a start waits for.
+            store.be_patient(0)
         yield server
 
 
@@ -244,7 +247,8 @@ def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
 async def accept_loss(settings: Settings) -> int:
     """A log that has lost events is to be served as it is; the position where it ends. Raises one of CANNOT_START."""
     if not is_embedded(settings.event_store):
-        store = await EventStoreDBEventStore.open(settings.event_store, make=False)
+        wait = settings.store_wait_seconds
+        store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, make=False)
         try:
             return await store.accept_loss()
         finally:
@@ -258,8 +262,10 @@ async def accept_loss(settings: Settings) -> int:
         directory.close()
 
 
-async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> Copied:
+async def copy(source: str, target: str, progress: Callable[[Copied], None], store_wait_seconds: float = 0.0) -> Copied:
     """Copies a bank's events from one place to another, each a data directory or an address of EventStoreDB.
+
+    A server that does not answer is waited for `store_wait_seconds`, at the start and on the way.
 
     Raises one of CANNOT_COPY; the same call again then goes on where that one stopped.
     """
@@ -268,17 +274,17 @@ async def copy(source: str, target: str, progress: Callable[[Copied], None]) -> 
     except ValueError as error:
         raise CopyRefused(f"source and target {error}") from None
     async with AsyncExitStack() as stack:
-        origin = await _open_source(stack, source_place)
-        copy = await _open_target(stack, target_place, origin.bank_id)
+        origin = await _open_source(stack, source_place, store_wait_seconds)
+        copy = await _open_target(stack, target_place, origin.bank_id, store_wait_seconds)
         copied = await copy_log(origin, copy, progress)
         await copy.copied()
         return copied
 
 
-async def _open_source(stack: AsyncExitStack, place: str | Path) -> EventStore:
+async def _open_source(stack: AsyncExitStack, place: str | Path, wait_seconds: float) -> EventStore:
     store: EventStore
     if isinstance(place, str):
-        store = await EventStoreDBEventStore.open(place, make=False)
+        store = await EventStoreDBEventStore.open(place, wait_seconds=wait_seconds, make=False)
     else:
         if not (place / FILE).exists():
             raise FileNotFoundError(f"{place / FILE} is not there")
@@ -288,11 +294,11 @@ async def _open_source(stack: AsyncExitStack, place: str | Path) -> EventStore:
 
 
 async def _open_target(
-    stack: AsyncExitStack, place: str | Path, bank_id: str
+    stack: AsyncExitStack, place: str | Path, bank_id: str, wait_seconds: float
 ) -> SqliteEventStore | EventStoreDBEventStore:
     store: SqliteEventStore | EventStoreDBEventStore
     if isinstance(place, str):
-        store = await EventStoreDBEventStore.open(place, bank_id=bank_id, copying=True)
+        store = await EventStoreDBEventStore.open(place, wait_seconds=wait_seconds, bank_id=bank_id, copying=True)
     else:
         store = SqliteEventStore(_hold(stack, place), bank_id=bank_id, copying=True)
     stack.push_async_callback(store.close)

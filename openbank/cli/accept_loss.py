@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         description="For a bank that refuses to start because its log has lost events, where no backup has more: makes"
         " what is left a log of its own. Views are rebuilt from it at the next start. A damaged log is refused.",
     )
-    config.add_flags(parser, "data", "event_store")
+    config.add_flags(parser, "data", "event_store", "store_wait_seconds")
     parser.set_defaults(run=run)
 
 

@@ -35,10 +35,11 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--to", dest="target", metavar="PLACE", required=True, help="the same; made where there is none"
     )
+    config.add_flags(parser, "store_wait_seconds")
     parser.set_defaults(run=run)
 
 
-def run(_: Settings, flags: argparse.Namespace) -> int:
+def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.app import CANNOT_COPY, copy
 
@@ -47,7 +48,7 @@ def run(_: Settings, flags: argparse.Namespace) -> int:
     print(f"copying the bank in {address.shown(source)} to {shown}", flush=True)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            copied = runner.run(copy(source, target, _Progress()))
+            copied = runner.run(copy(source, target, _Progress(), settings.store_wait_seconds))
     except CANNOT_COPY as error:
         raise CommandFailed(f"the copy is not complete: {error}") from error
     except Interrupted as interrupted:

@@ -191,6 +191,14 @@ class EventStore(Protocol):
         """Whether appends are taken, as far as is known: not from one that could not be written until one could be."""
         ...
 
+    @property
+    def confirmed_seconds_ago(self) -> float:
+        """How long ago this surely was the store that takes the bank's appends; 0 where it cannot be another.
+
+        A subscription that stands has all that was appended until then, but for what is on its way.
+        """
+        ...
+
     def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> Awaitable[int]:
         """Appends `events` (at least one) after `expected_revision` (NO_STREAM for a new stream).
 

@@ -63,7 +63,8 @@ class FeedMessage(NamedTuple):
     caught_up: bool
     """Whether, with this message, the watch has all there is."""
     as_of_time: int | None
-    """The clock while caught up, else the record time of the last event passed; None before the first."""
+    """While caught up, until when this is known to be all; else the record time of the last event passed; None before
+    the first."""
     kept: dict[object, tuple[bytes, int]]
     """For those who send the same events to others: what they have encoded, by what it depends on beside the events,
     the position and the signal; and the `as_of_time` that is in it, as the same events are sent at other times too."""
@@ -136,6 +137,7 @@ class _Watch:
         self._head_at_start = BEGINNING
         self._passed_time: int | None = None
         self._told_caught_up = False
+        self._as_of = 0
         self._last_sent = 0.0
         self._finding: asyncio.Timeout | None = None
         self._sending: asyncio.Timeout | None = None
@@ -225,7 +227,7 @@ class _Watch:
     ) -> None:
         if caught_up is None:
             caught_up = self._caught_up(through)
-        as_of_time = _microseconds(self._feed.clock()) if caught_up else self._passed_time
+        as_of_time = self._certain_time() if caught_up else self._passed_time
         entries, kept = (parcel.entries, parcel.kept) if parcel else ((), {})
         message = FeedMessage(entries, through, signal, caught_up, as_of_time, kept, self._filter.form)
         try:
@@ -242,6 +244,12 @@ class _Watch:
         self._at = through
         self._told_caught_up = caught_up
         self._last_sent = asyncio.get_running_loop().time()
+
+    def _certain_time(self) -> int:
+        """Until when this is surely all there is: never earlier than what was sent, or said before."""
+        ago = timedelta(seconds=self._feed.store.confirmed_seconds_ago)
+        self._as_of = max(self._as_of, _microseconds(self._feed.clock() - ago), self._passed_time or 0)
+        return self._as_of
 
     def _caught_up(self, through: LogPosition) -> bool:
         """Only with the upstream there: without it nobody here knows what the log has become."""

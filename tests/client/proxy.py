@@ -28,6 +28,8 @@ class Proxy:
         self._swallowed = asyncio.Event()
         """Set once what comes on the connections of now is to be dropped."""
         self._status = 0
+        self.delay_seconds = 0.0
+        """How long everything is on its way, in each direction."""
         self.address = ""
         self.answered = 0
         """Calls that the proxy has answered itself."""
@@ -129,6 +131,9 @@ class Proxy:
                 if swallowed.is_set():
                     continue
                 await passing.wait()
+                if self.delay_seconds:
+                    asyncio.get_running_loop().call_later(self.delay_seconds, writer.write, data)
+                    continue
                 writer.write(data)
                 await writer.drain()
         except OSError:

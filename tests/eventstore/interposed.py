@@ -156,6 +156,10 @@ class InterposedStore:
         await self._live()
         return await self._store.position_at(time, after)
 
+    @property
+    def confirmed_seconds_ago(self) -> float:
+        return self._store.confirmed_seconds_ago
+
     async def hides_events(self, stream: str) -> bool:
         return await self._store.hides_events(stream)
 

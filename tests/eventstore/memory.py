@@ -142,6 +142,10 @@ class MemoryStore:
         history = self._streams.get(stream, [])
         return history[revision - 1].place if 0 < revision <= len(history) else None
 
+    @property
+    def confirmed_seconds_ago(self) -> float:
+        return 0.0
+
     async def hides_events(self, stream: str) -> bool:
         return False
 

@@ -348,8 +348,8 @@ MUTATIONS = (
     Mutation(
         "an append to EventStoreDB whose answer is lost is said not to be there",
         f"{_ESDB}/appends.py",
-        "        except _AnswerLost:\n            return await self._settle(request, find, until)\n",
-        '        except _AnswerLost as error:\n            raise StoreUnavailable("lost") from error\n',
+        "        if not may_be_written:\n            raise StoreUnavailable",
+        "        if True:\n            raise StoreUnavailable",
         "tests/eventstore/test_eventstoredb_faults.py",
     ),
     Mutation(
@@ -367,6 +367,27 @@ MUTATIONS = (
         "tests/eventstore/test_eventstoredb_faults.py",
     ),
     Mutation(
+        "a node of EventStoreDB that claims to lead is believed",
+        f"{_ESDB}/discovery.py",
+        "            await probe(self._client, connection)\n",
+        "            pass\n",
+        "tests/eventstore/test_eventstoredb_cluster.py",
+    ),
+    Mutation(
+        "a leader of EventStoreDB that was deposed is followed for ever",
+        f"{_ESDB}/pulse.py",
+        "            self._lead_lost()\n            self._look(error)\n",
+        "            pass\n",
+        "tests/eventstore/test_eventstoredb_cluster.py",
+    ),
+    Mutation(
+        "any answer of EventStoreDB counts as one that takes appends",
+        f"{_ESDB}/appends.py",
+        "            return bool(answer.error.details.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR))\n",
+        "            return answer is not None\n",
+        "tests/eventstore/test_eventstoredb_cluster.py",
+    ),
+    Mutation(
         "a checkpoint of EventStoreDB counts at once",
         f"{_ESDB}/upstream.py",
         "                self._passed(self._through, self._checkpoint)\n",
@@ -374,10 +395,10 @@ MUTATIONS = (
         "tests/eventstore/test_eventstoredb_faults.py",
     ),
     Mutation(
-        "a subscription is opened on another log",
-        f"{_ESDB}/link.py",
-        "            await self.same_log(anew=True)\n",
-        "            pass\n",
+        "an older copy of the log is served",
+        f"{_ESDB}/same_log.py",
+        "                return None if known else lost\n",
+        "                return None if known else lost and None\n",
         "tests/eventstore/test_eventstoredb_same_log.py",
     ),
     Mutation(

@@ -23,15 +23,15 @@ from esdbclient.exceptions import (
     StreamIsDeleted,
     WrongCurrentVersion,
 )
-from esdbclient.protos.Grpc import code_pb2, shared_pb2, streams_pb2
+from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 from esdbclient.streams import AsyncStreamsService, StreamState
+from google.protobuf import empty_pb2
 from grpc.aio import AioRpcError
 
+from openbank.eventstore.eventstoredb.discovery import PROBED_STREAM
 from openbank.eventstore.eventstoredb.events import metadata_of, payload, uuid_text
 from openbank.eventstore.eventstoredb.link import (
     CONNECT_SECONDS,
-    PROBED_STREAM,
-    SUSPICIOUS_SECONDS,
     VISIBLE_PAUSE_SECONDS,
     VISIBLE_SECONDS,
     Link,
@@ -41,6 +41,7 @@ from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     NO_STREAM,
     AppendTooLarge,
+    LogReplaced,
     NewEvent,
     OutcomeUnknown,
     RecordedEvent,
@@ -75,6 +76,10 @@ class _AnswerLost(Exception):
     """Whether the append was written is unknown."""
 
 
+class _NotTaken(_AnswerLost):
+    """It was surely not: the node does not lead."""
+
+
 class _Asked(NamedTuple):
     """An append on its way, since `time`."""
 
@@ -106,13 +111,19 @@ class Appends:
         if self.stuck:
             raise StoreUnavailable("EventStoreDB takes no appends")
         request = _request(stream, expected, events, next(self._numbers))
-        until = self._loop.time() + self._settle_seconds
+        until = self._loop.time() + max(self._settle_seconds, self._link.patience_seconds)
         self._under_way += 1
         self._none_under_way.clear()
         try:
             return await self._try(request, find)
-        except _AnswerLost:
-            return await self._settle(request, find, until)
+        except _AnswerLost as lost:
+            return await self._settle(request, find, until, may_be_written=not isinstance(lost, _NotTaken))
+        except (LogReplaced, AccessRefused):
+            raise
+        except StoreUnavailable:
+            if not self._link.patience_seconds:
+                raise
+            return await self._settle(request, find, until, may_be_written=False)
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -136,14 +147,24 @@ class Appends:
         if self._call is not None:
             await self._call.stop()
 
-    async def _settle(self, request: streams_pb2.BatchAppendReq, find: Find, until: float) -> int:
-        """The outcome of an append whose answer is lost: whatever is said from now on, it may be written."""
+    async def _settle(
+        self, request: streams_pb2.BatchAppendReq, find: Find, until: float, *, may_be_written: bool
+    ) -> int:
+        """The outcome of an append whose answer is lost. One that may be written stays so, whatever is said later."""
         pause = RETRY_SECONDS_MIN
         while self._loop.time() + pause <= until:
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
-            with suppress(StoreUnavailable, _AnswerLost):
+            try:
                 return await self._try(request, find)
+            except _AnswerLost as lost:
+                may_be_written |= not isinstance(lost, _NotTaken)
+            except (LogReplaced, AccessRefused):
+                if not may_be_written:
+                    raise
+                break
+            except StoreUnavailable:
+                pass
         # A server that can't write may still read.
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -152,6 +173,8 @@ class Appends:
                 return position
         if self._probing is None:
             self._probing = asyncio.create_task(self._probe())
+        if not may_be_written:
+            raise StoreUnavailable("EventStoreDB takes no appends")
         raise OutcomeUnknown(f"no answer from EventStoreDB for {self._settle_seconds} s")
 
     async def _try(self, request: streams_pb2.BatchAppendReq, find: Find) -> int:
@@ -178,7 +201,7 @@ class Appends:
         request = _request(PROBED_STREAM, REVISION_MAX, (), next(self._numbers))
         with suppress(StoreUnavailable, _AnswerLost):
             answer = await self._ask(request)
-            return answer.error.code not in (code_pb2.DEADLINE_EXCEEDED, code_pb2.UNKNOWN)
+            return bool(answer.error.details.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR))
         return False
 
     async def _open_call(self) -> _Call:
@@ -228,7 +251,8 @@ class _Call(AsyncGrpcStreamer):
         call._receiving = asyncio.create_task(call._receive())
         call._watching = asyncio.create_task(call._watch())
         try:
-            await link.same_log(anew=True)
+            link.guard.lost()
+            await link.guard.passed()
         except BaseException:
             await call.stop()
             raise
@@ -260,6 +284,7 @@ class _Call(AsyncGrpcStreamer):
             async for response in self._call:
                 self._answered = True
                 asked = self._waiting.get(response.correlation_id.string)
+                self._link.pulse.heard()
                 if asked is not None and not asked.answer.done():
                     asked.answer.set_result(response)
         except AioRpcError as error:
@@ -268,7 +293,7 @@ class _Call(AsyncGrpcStreamer):
                 self._refused = self._link.access_refused(reason)
             self._link.broken(reason)
         finally:
-            self._link.lost()
+            self._link.guard.lost()
             self._call.cancel()
             self._end()
 
@@ -278,8 +303,6 @@ class _Call(AsyncGrpcStreamer):
             await asyncio.sleep(ANSWER_SECONDS / 4)
             now = self._loop.time()
             for asked in self._waiting.values():
-                if now - asked.time > SUSPICIOUS_SECONDS:
-                    self._link.suspect()
                 if now - asked.time < ANSWER_SECONDS:
                     break
                 _lose(asked.answer, _AnswerLost())
@@ -349,8 +372,9 @@ async def _conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.B
     except AccessDeniedError as error:
         raise AccessRefused(MISSING_RIGHT) from error
     except EventStoreDBClientException:
-        pass  # It timed out inside the server, or the server can't tell.
-    raise _AnswerLost
+        # It timed out inside the server, or the server can't tell.
+        lost = _NotTaken() if response.error.details.Is(empty_pb2.Empty.DESCRIPTOR) else _AnswerLost()
+    raise lost
 
 
 async def _written(request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find) -> int:

@@ -1,16 +1,15 @@
 """The connection to EventStoreDB: esdbclient's, with what it leaves open settled.
 
-esdbclient finds the node, opens the channel and reads. Its calls are used without its own retries: they would make a
-caller wait while the server is away, and they close the connection under whoever else is using it. And a call that
-is cancelled looks to its reader like one that has ended; here it is an error, since half a stream taken for the
-whole would let a command be done twice.
+esdbclient's calls are used without its own retries: they would make a caller wait while the server is away, and they
+close the connection under whoever else is using it. A call that is cancelled looks to its reader like one that has
+ended; here it is an error, since half a stream taken for the whole would let a command be done twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
@@ -18,10 +17,9 @@ from weakref import WeakSet
 import grpc
 from esdbclient import AsyncEventStoreDBClient, NewEvent, RecordedEvent
 from esdbclient.connection import AsyncESDBConnection
-from esdbclient.connection_spec import NODE_PREFERENCE_LEADER, URI_SCHEME_ESDB
+from esdbclient.connection_spec import NODE_PREFERENCE_LEADER
 from esdbclient.exceptions import (
     CancelledByClient,
-    DeadlineExceeded,
     EventStoreDBClientException,
     NodeIsNotLeader,
     NotFound,
@@ -33,29 +31,27 @@ from esdbclient.exceptions import (
 from esdbclient.streams import AsyncCatchupSubscription, AsyncReadResponse, StreamState
 
 from openbank import address
+from openbank.eventstore.eventstoredb.discovery import Discovery, probe, short
+from openbank.eventstore.eventstoredb.pulse import SILENT, Pulse
+from openbank.eventstore.eventstoredb.read_request import read_request
 from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refused, bad_address, wrong_about_tls
+from openbank.eventstore.eventstoredb.same_log import Guard
 from openbank.eventstore.port import LogReplaced, StoreDamaged, StoreRefused, StoreUnavailable
 
-CONNECT_SECONDS = 2.0
-"""For a node to answer at all; one that is down refuses within milliseconds, this is for one that is silent."""
+CONNECT_SECONDS = 5.0
+"""For a call that is to last to stand; one to a server that is down is refused within milliseconds."""
 DISCOVER_SECONDS = 10.0
 """For a cluster to say who leads."""
 READ_SECONDS = 10.0
-"""For a page of events."""
+"""For a page of a stream. A page of the log has no limit, as the server may pass millions of others' events on the way:
+it is given up when the server falls silent."""
 KEEPALIVE_MS = 10_000
 """A machine that vanishes says nothing: after a silence of this and as long again the connection counts as broken."""
 RECONNECT_PAUSE_SECONDS = 0.2
-SUSPICIOUS_SECONDS = 1.0
-"""Whatever takes longer makes the link ask the server whether it is there."""
-PROBE_SECONDS = 0.7
-"""How long it may take to answer that: less would take a busy server for one that is away."""
-PROBE_PAUSE_SECONDS = 0.3
 VISIBLE_SECONDS = 5.0
 """For what the server has refused an append for to be readable: it takes about as long as a commit."""
 VISIBLE_PAUSE_SECONDS = 0.01
-PROBED_STREAM = "openbank-probe"
-"""It need not be there."""
-SILENT = "EventStoreDB does not answer"
+PATIENCE_PAUSE_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -65,10 +61,11 @@ class PositionRefused(Exception):
 
 
 class Link:
-    """One process's connection; safe for any number of calls at once.
+    """One process's connection to the node that leads; safe for any number of calls at once.
 
-    A server that is down refuses. One that has fallen silent would make every caller wait, until the connection counts
-    as broken; so once it is found to be silent, callers are told so at once, until it answers again.
+    A server that is down refuses. One that has fallen silent would make every caller wait until the connection counts
+    as broken. So `Pulse` asks it all the time; once it is found to be silent, callers get an error at once, and a new
+    connection is looked for, to whichever node leads.
     """
 
     def __init__(self, uri: str) -> None:
@@ -89,44 +86,43 @@ class Link:
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.min_reconnect_backoff_ms", int(CONNECT_SECONDS * 1000)),
+            # Else a new channel to the same node would use the old one's connection.
+            ("grpc.use_local_subchannel_pool", 1),
             # esdbclient sets the interval under a name that gRPC does not know.
             ("grpc.keepalive_time_ms", spec.options.KeepAliveInterval or KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", spec.options.KeepAliveTimeout or KEEPALIVE_MS),
         )
         self.targets = ", ".join(spec.targets)
-        self._is_cluster = spec.scheme != URI_SCHEME_ESDB or len(spec.targets) > 1
+        self.guard = Guard(self.targets)
+        self.pulse = Pulse(self._probe, self._find_leader, self._cut_subscriptions, self._fall_silent)
+        self.patience_seconds = 0.0
+        """How long a read is tried again while the store is away: for jobs and starts."""
+        self._discovery = Discovery(self._client)
+        self._connection: AsyncESDBConnection | None = None
         self._reconnecting: asyncio.Task[None] | None = None
-        self._connected = False
+        self._watching: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.silent = False
-        """Whether the server was asked whether it is there, and has not answered yet."""
-        self._probing: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Timeout] = set()
         self._subscriptions: WeakSet[AsyncCatchupSubscription] = WeakSet()
-        self.check_log: Callable[[], Awaitable[None]] | None = None
-        """Raises LogReplaced where the server holds another log than before; asked on each new connection."""
-        self._replaced = ""
-        """Why nothing is read or written any more."""
-        self._connections = 0
-        """How many there have been, as far as is known: gRPC makes a new one without a word."""
-        self._checked = 0
-        """On which of them the log was last checked."""
-        self._checking: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        if not self._connected:
-            with self.errors():
+        """Raises StoreUnavailable."""
+        if self._connection is None:
+            began_at = asyncio.get_running_loop().time()
+            try:
                 async with asyncio.timeout(DISCOVER_SECONDS):
-                    await self._client.connect()
-            self._connected = True
-            self._watch_channel()
+                    self._connection = await self._discovery.leader()
+            except TimeoutError:
+                raise StoreUnavailable("no node answers") from None
+            self._use(began_at)
+            self.pulse.start()
 
     @property
     def connection(self) -> AsyncESDBConnection:
-        if not self._connected or self._closed:
+        if self._connection is None or self._closed:
             raise StoreUnavailable("not connected to EventStoreDB")
-        return self._client._connection
+        return self._connection
 
     def append_call(self, requests: Any) -> Any:
         """A `BatchAppend` call on esdbclient's connection, with its stubs, metadata and credentials."""
@@ -137,80 +133,47 @@ class Link:
             credentials=self._client._call_credentials,
         )
 
-    def _watch_channel(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-        self._watching = asyncio.create_task(self._note_channel(self.connection._grpc_channel))
-
-    async def _note_channel(self, channel: grpc.aio.Channel) -> None:
-        """gRPC makes a new connection by itself where one breaks, and says so nowhere else."""
-        state = channel.get_state()
-        while state is not grpc.ChannelConnectivity.SHUTDOWN:
-            with suppress(grpc.aio.UsageError):
-                await channel.wait_for_state_change(state)
-            was_ready, state = state is grpc.ChannelConnectivity.READY, channel.get_state()
-            if was_ready:
-                self.lost()
-
-    def lost(self) -> None:
-        """A call that was to last has ended: the next connection may be to another log."""
-        self._connections += 1
-
-    async def same_log(self, *, anew: bool = False) -> None:
-        """The server holds the log that it held before; asked `anew`, or once a connection. Raises LogReplaced."""
-        if anew:
-            self._connections += 1
-        while self._checked != self._connections or self._replaced:
-            if self._replaced:
-                raise LogReplaced(self._replaced)
-            if self._checking is None:
-                self._checking = asyncio.create_task(self._check_log(self._connections))
-                self._checking.add_done_callback(self._note_checked)
-            # One that gives up does not take the others' answer away.
-            await asyncio.shield(self._checking)
-
-    async def _check_log(self, connection: int) -> None:
-        try:
-            if self.check_log is not None:
-                await self.check_log()
-            self._checked = connection
-        except LogReplaced as error:
-            self._replaced = (
-                f"EventStoreDB at {self.targets} does not hold the log that this bank has followed: {error};"
-                " stop all instances, bring back all of the log, and start them; or continue with what is left of it:"
-                " openbank accept-loss --event-store ADDRESS"
-            )
-            raise LogReplaced(self._replaced) from None
-
-    def _note_checked(self, checking: asyncio.Task[None]) -> None:
-        self._checking = None
-        if not checking.cancelled():
-            checking.exception()  # Whoever waits has it; nobody may.
-
     async def read(self, **options: Any) -> list[RecordedEvent]:
         """All events that a call of esdbclient's `read` gives. Raises what `errors` does, and LogReplaced."""
-        if self._checked != self._connections or self._replaced:
-            await self.same_log()
-        return await self.read_unchecked(**options)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.patience_seconds
+        while True:
+            connection = self._connection
+            try:
+                if not self.guard.is_open:
+                    await self.guard.passed()
+                return await self.read_unchecked(**options)
+            except (LogReplaced, AccessRefused):
+                raise
+            except StoreUnavailable:
+                # A connection that was replaced meanwhile says nothing about the new one.
+                if self._closed or (loop.time() >= until and connection is self._connection):
+                    raise
+            if connection is self._connection:
+                await asyncio.sleep(PATIENCE_PAUSE_SECONDS)
 
     async def read_unchecked(self, **options: Any) -> list[RecordedEvent]:
         """The same, whosever log it is."""
         async with self.answered():
-            response = await self._read(timeout=READ_SECONDS, **options)
+            response = self._read(timeout=READ_SECONDS if "stream_name" in options else None, **options)
             events = [event async for event in response]
             if await response.aio_call.code() is not grpc.StatusCode.OK:
                 raise CancelledByClient
+            self.pulse.heard()
             return events
 
     async def subscribe(self, **options: Any) -> AsyncCatchupSubscription:
         """A subscription that the server has confirmed."""
         # Not wait_for, which makes a task: esdbclient would end that with an error, where it is cancelled.
         async with self.answered(), asyncio.timeout(CONNECT_SECONDS):
-            subscription = await self._read(subscribe=True, **options)
+            subscription = self._read(subscribe=True, **options)
             assert isinstance(subscription, AsyncCatchupSubscription)
             self._subscriptions.add(subscription)
+            await subscription.check_confirmation()
+        self.pulse.heard()
+        self.guard.lost()
         try:
-            await self.same_log(anew=True)
+            await self.guard.passed()
         except BaseException:
             await subscription.stop()
             raise
@@ -218,7 +181,7 @@ class Link:
 
     async def write(self, stream: str, event: NewEvent, after: int | None) -> bool:
         """Whether the event was written as the next one after this (None: as the first); False where one is there."""
-        await self.same_log()
+        await self.guard.passed()
         with self.errors():
             try:
                 await self.connection.streams.batch_append(
@@ -244,22 +207,31 @@ class Link:
                     return
             await asyncio.sleep(VISIBLE_PAUSE_SECONDS)
 
-    async def _read(self, **options: Any) -> AsyncReadResponse:
-        response: AsyncReadResponse = await self.connection.streams.read(
-            metadata=self._client._call_metadata, credentials=self._client._call_credentials, **options
+    def _read(self, timeout: float | None = None, **options: Any) -> AsyncReadResponse:
+        """As esdbclient's `read` on a stream or on all of them, which has no filter by prefixes."""
+        streams = self.connection.streams
+        call = streams._stub.Read(
+            read_request(**options),
+            timeout=timeout,
+            metadata=streams._metadata(self._client._call_metadata),
+            credentials=self._client._call_credentials,
         )
-        return response
+        stream = options.get("stream_name")
+        if not options.get("subscribe"):
+            return AsyncReadResponse(call, stream, streams._grpc_streamers)
+        return AsyncCatchupSubscription(
+            call, stream, streams._grpc_streamers, include_checkpoints=True, include_caught_up=True
+        )
 
     def check(self) -> None:
         """Raises StoreUnavailable while the server is silent."""
-        if self.silent:
+        if self.pulse.silent:
             raise StoreUnavailable(SILENT)
 
     @asynccontextmanager
     async def answered(self) -> AsyncIterator[None]:
         """What waits for an answer, but no longer than there is somebody to give one. Raises what `errors` does."""
         self.check()
-        suspicion = asyncio.get_running_loop().call_later(SUSPICIOUS_SECONDS, self.suspect)
         limit = asyncio.timeout(None)
         try:
             async with limit:
@@ -269,48 +241,21 @@ class Link:
         except TimeoutError:
             raise StoreUnavailable(SILENT) from None
         finally:
-            suspicion.cancel()
             self._waiting.discard(limit)
 
-    def suspect(self) -> None:
-        """An answer takes long: the server is asked whether it is there."""
-        if self._probing is None and not self._closed:
-            self._probing = asyncio.create_task(self._probe())
-
     async def _probe(self) -> None:
-        try:
-            while not await self._answers():
-                self._fall_silent()
-                await asyncio.sleep(PROBE_PAUSE_SECONDS)
-            if self.silent:
-                _log.info("EventStoreDB answers again")
-            self.silent = False
-        finally:
-            self._probing = None
-
-    async def _answers(self) -> bool:
-        try:
-            response = await self._read(stream_name=PROBED_STREAM, limit=1, timeout=PROBE_SECONDS)
-            async for _ in response:
-                pass
-        except (CancelledByClient, DeadlineExceeded, ServiceUnavailable, StoreUnavailable, grpc.aio.UsageError):
-            return False
-        except EventStoreDBClientException:
-            pass  # As good as any other answer.
-        return True
+        await probe(self._client, self.connection)
 
     def _fall_silent(self) -> None:
         """Whoever waits for an answer would find out one after the other; subscriptions never would."""
-        if not self.silent:
-            _log.warning(SILENT)
-        self.silent = True
-        # In a cluster another node may lead by now.
-        self.broken(ServiceUnavailable(SILENT))
         now = asyncio.get_running_loop().time()
         for limit in self._waiting:
             if not limit.expired():
                 limit.reschedule(now)
         self._waiting.clear()
+        self._cut_subscriptions()
+
+    def _cut_subscriptions(self) -> None:
         for subscription in list(self._subscriptions):
             subscription.aio_call.cancel()
         self._subscriptions.clear()
@@ -337,7 +282,7 @@ class Link:
             if refused := self.access_refused(error):
                 raise refused from error
             self.broken(error)
-            raise StoreUnavailable(_short(error)) from error
+            raise StoreUnavailable(short(error)) from error
         except (grpc.aio.UsageError, TimeoutError) as error:
             raise StoreUnavailable(f"EventStoreDB does not answer: {error}") from error
 
@@ -351,33 +296,61 @@ class Link:
         return await wrong_about_tls(spec.targets, spec.options.Tls, reason)
 
     def broken(self, error: Exception) -> None:
-        """One node's connection mends itself; in a cluster another node may lead now, and is looked for."""
-        if not self._is_cluster or self._reconnecting or self._closed:
-            return
-        if isinstance(error, NodeIsNotLeader | ServiceUnavailable):
+        """A call has failed, perhaps with its connection."""
+        if isinstance(error, NodeIsNotLeader):
+            self._find_leader(error)
+        elif isinstance(error, ServiceUnavailable):
+            # A proxy or the server may have ended this one call.
+            self.pulse.ask()
+
+    def _find_leader(self, error: Exception) -> None:
+        """Another node may lead now, or a new connection work where this one does not."""
+        if not (self._reconnecting or self._closed or self._connection is None):
             leader = error.leader_grpc_target if isinstance(error, NodeIsNotLeader) else None
             self._reconnecting = asyncio.create_task(self._reconnect(leader))
 
     async def _reconnect(self, leader: str | None) -> None:
+        began_at = asyncio.get_running_loop().time()
         try:
-            with suppress(EventStoreDBClientException):
-                await self._client.reconnect(leader)
-                self.lost()
-                self._watch_channel()
+            old = await self._discovery.leader(leader)
+            if self.pulse.led_at < began_at:
+                # Else the old one has answered meanwhile, as a leader, and the new one is not needed.
+                self._connection, old = old, self.connection
+                self._use(began_at)
+            closing = asyncio.create_task(old.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+        except StoreUnavailable as error:
+            self.pulse.note_away(str(error))
             await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
         finally:
             self._reconnecting = None
 
+    def _use(self, asked_at: float) -> None:
+        """The connection is a new one, which has answered as a leader what it was asked at that time."""
+        self.guard.lost()
+        self.pulse.led(asked_at)
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watching = asyncio.create_task(self._note_channel(self.connection._grpc_channel))
+
+    async def _note_channel(self, channel: grpc.aio.Channel) -> None:
+        """gRPC makes a new connection by itself where one breaks, and says so nowhere else."""
+        state = channel.get_state()
+        while state is not grpc.ChannelConnectivity.SHUTDOWN:
+            with suppress(grpc.aio.UsageError):
+                await channel.wait_for_state_change(state)
+            was_ready, state = state is grpc.ChannelConnectivity.READY, channel.get_state()
+            if was_ready:
+                self.guard.lost()
+
     async def close(self) -> None:
         self._closed = True
-        for task in (self._reconnecting, self._probing, self._checking, self._watching):
-            if task is not None:
-                task.cancel()
-        await self._client.close()
-
-
-def _short(error: Exception) -> str:
-    """A call's error as text has lines of gRPC's own about it; what the server said is one of them."""
-    cause = error.args[0] if error.args else error
-    details = cause.details() if isinstance(cause, grpc.aio.AioRpcError) else str(cause)
-    return f"{type(error).__name__}: {details}"
+        self.guard.close()
+        self.pulse.close()
+        tasks = [task for task in (self._reconnecting, self._watching, *self._closing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._connection is not None:
+            await self._connection.close()

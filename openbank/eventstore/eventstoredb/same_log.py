@@ -126,3 +126,61 @@ def _field(event: Stored, name: str) -> Any:
     except ValueError:
         return None
     return data.get(name) if isinstance(data, dict) else None
+
+
+class Guard:
+    """Lets nobody through to another log: it is checked once on each connection, for all who come."""
+
+    def __init__(self, targets: str) -> None:
+        self._targets = targets
+        self.check: Callable[[], Awaitable[None]] | None = None
+        """Raises LogReplaced, StoreUnavailable."""
+        self._connections = 0
+        """How many there have been, as far as is known: gRPC makes a new one without a word."""
+        self._checked = 0
+        """On which of them the log was last checked."""
+        self._replaced = ""
+        """Why nothing is read or written any more."""
+        self._checking: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._checked == self._connections and not self._replaced
+
+    def lost(self) -> None:
+        """A connection may be gone, or a call that was to last: the next one may be to another log."""
+        self._connections += 1
+
+    async def passed(self) -> None:
+        """Returns once the log has been checked on this connection. Raises LogReplaced, StoreUnavailable."""
+        while not self.is_open:
+            if self._replaced:
+                raise LogReplaced(self._replaced)
+            if self._checking is None or self._checking.done():
+                self._checking = asyncio.create_task(self._run(self._connections))
+                self._checking.add_done_callback(_seen)
+            # One that gives up does not take the others' answer away.
+            await asyncio.shield(self._checking)
+
+    def close(self) -> None:
+        if self._checking is not None:
+            self._checking.cancel()
+
+    async def _run(self, connection: int) -> None:
+        try:
+            if self.check is not None:
+                await self.check()
+            self._checked = connection
+        except LogReplaced as error:
+            self._replaced = (
+                f"EventStoreDB at {self._targets} does not hold the log that this bank has followed: {error};"
+                " stop all instances, bring back all of the log, and start them; or continue with what is left of it:"
+                " openbank accept-loss --event-store ADDRESS"
+            )
+            raise LogReplaced(self._replaced) from None
+
+
+def _seen(checking: asyncio.Task[None]) -> None:
+    """Whoever waits has its error, and there may be nobody."""
+    if not checking.cancelled():
+        checking.exception()

@@ -12,13 +12,12 @@ import asyncio
 import hashlib
 import json
 import logging
-import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from esdbclient import CaughtUp
+from esdbclient import CaughtUp, Checkpoint
 from esdbclient import NewEvent as Proposed
 from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
@@ -116,14 +115,10 @@ class EventStoreDBEventStore:
         self._requests = Requests(self.read_stream, request_index)
         self._snapshots = Snapshots(link, self._appends, prefix)
         self._same_log = SameLog(link.read_unchecked, prefix, STORE_STREAM)
-        link.check_log = self._same_log.check
+        link.guard.check = self._same_log.check
         self._passed = _Passed(BEGINNING, 0)
         self._closed = False
-        # One pattern: esdbclient would put its ^ and $ around the first and the last of several.
-        self._filter: dict[str, Any] = {
-            "filter_include": [f"{re.escape(prefix)}(?:{'|'.join(CATEGORIES)})-.*"],
-            "filter_by_stream_name": True,
-        }
+        self._filter = {"prefixes": [f"{prefix}{category}-" for category in CATEGORIES]}
 
     @classmethod
     async def open(
@@ -151,6 +146,7 @@ class EventStoreDBEventStore:
         store = cls(link, settle_seconds, request_index, prefix)
         try:
             await store._begin(wait_seconds, _Wanted(bank_id, known_bank_id, make, copying))
+            store.be_patient(wait_seconds)
         except BaseException:
             await link.close()
             raise
@@ -159,6 +155,14 @@ class EventStoreDBEventStore:
     @property
     def writable(self) -> bool:
         return not self._appends.stuck
+
+    @property
+    def confirmed_seconds_ago(self) -> float:
+        return asyncio.get_running_loop().time() - self._link.pulse.led_at
+
+    def be_patient(self, seconds: float) -> None:
+        """Reads are tried again for so long while the store is away: for jobs and starts. 0 ends that."""
+        self._link.patience_seconds = seconds
 
     async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
         if self._closed:
@@ -275,8 +279,6 @@ class EventStoreDBEventStore:
         start = await self._start(after)
         subscription = await self._link.subscribe(
             commit_position=start,
-            include_checkpoints=True,
-            include_caught_up=True,
             window_size=CHECKPOINT_EVENTS,
             checkpoint_interval_multiplier=CHECKPOINT_MULTIPLIER,
             **self._filter,
@@ -322,17 +324,16 @@ class EventStoreDBEventStore:
 
     async def hyphenated_number_streams(self) -> Sequence[str]:
         names: dict[str, None] = {}
-        pattern = f"{re.escape(self._prefix)}{NUMBER}-[^-]*-.*"
         # A subscription: the server looks through the log for as long as it takes, where a read has a deadline.
-        subscription = await self._link.subscribe(
-            include_caught_up=True, filter_include=[pattern], filter_by_stream_name=True
-        )
+        subscription = await self._link.subscribe(prefixes=[f"{self._prefix}{NUMBER}-"])
         try:
             with self._link.errors():
                 async for item in subscription:
                     if isinstance(item, CaughtUp):
                         return list(names)
-                    names[item.stream_name.removeprefix(self._prefix)] = None
+                    stream = item.stream_name.removeprefix(self._prefix)
+                    if not isinstance(item, Checkpoint) and "-" in stream.removeprefix(f"{NUMBER}-"):
+                        names[stream] = None
         finally:
             await subscription.stop()
         raise StoreUnavailable("the subscription has ended")

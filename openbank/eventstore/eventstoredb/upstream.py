@@ -93,9 +93,10 @@ class Upstream:
     async def _receive(self) -> None:
         try:
             async for item in self._subscription:
+                self._link.pulse.heard()
                 await self._arrived.put(item)
         finally:
-            self._link.lost()
+            self._link.guard.lost()
             # A full buffer has a reader that is not waiting, and looks at this task when it has taken all.
             if not self._arrived.full():
                 self._arrived.put_nowait(None)

@@ -213,6 +213,10 @@ class SqliteEventStore:
         events = await self.read_stream(stream, revision - 1, 1)
         return events[0].place if events else None
 
+    @property
+    def confirmed_seconds_ago(self) -> float:
+        return 0.0
+
     async def hides_events(self, stream: str) -> bool:
         return False
 
