@@ -25,14 +25,15 @@ BODY_BYTES_MAX = 1 << 20
 
 class Receiver(BaseHTTPRequestHandler):
     database = ""
+    timeout = 30
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        if length > BODY_BYTES_MAX:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
             self.answer(413)
             return
         try:
-            take(self.database, json.loads(self.rfile.read(length)))
+            take(self.database, json.loads(self.rfile.read(int(length))))
             self.answer(204)
         except (ValueError, KeyError, TypeError):
             # Not the event that it should be: the bank parks its aggregate until an operator decides.
@@ -52,13 +53,12 @@ class Receiver(BaseHTTPRequestHandler):
 def take(database: str, event: dict[str, Any]) -> None:
     # A connection for each request: every request has a thread of its own.
     with closing(sqlite3.connect(database)) as connection, connection:
-        # An id is unique for its source.
         identity = f"{event['source']} {event['id']}"
         is_new = connection.execute("INSERT OR IGNORE INTO seen VALUES (?)", (identity,)).rowcount
         if is_new and event["type"] == "person.registered.v1":
             person = event["data"]
-            letter = (person.get("email", ""), f"Welcome, {person['full_name']}!")
-            connection.execute("INSERT INTO letters VALUES (?, ?)", letter)
+            text = f"Welcome, {person['full_name']}!"
+            connection.execute("INSERT INTO letters VALUES (?, ?)", (person.get("email", ""), text))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ id again, from this process or the next, returns the first answer and moves noth
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from decimal import Decimal
 from uuid import UUID
@@ -21,10 +22,12 @@ from openbank.client import CHANNEL_OPTIONS, BankError, Retry, call_sync
 from openbank.common.v1.money_pb2 import Money
 
 
-def money(amount: Decimal, currency_code: str) -> Money:
-    """Exactly: `nanos` are billionths of a unit."""
-    units, fraction = divmod(amount, 1)
-    return Money(currency_code=currency_code, units=int(units), nanos=int(fraction * 1_000_000_000))
+def amount(text: str) -> tuple[int, int]:
+    """Whole units and billionths of one, exactly."""
+    found = re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError("must be an amount such as 200.50")
+    return int(found[1]), int((found[2] or "").ljust(9, "0"))
 
 
 def show(money: Money) -> str:
@@ -40,15 +43,16 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("target")
     parser.add_argument("account_id")
-    parser.add_argument("amount", type=Decimal)
+    parser.add_argument("amount", type=amount)
     parser.add_argument("currency_code")
     parser.add_argument("--payment", type=UUID, required=True)
     flags = parser.parse_args()
 
+    units, nanos = flags.amount
     request = WithdrawRequest(
         request_id=str(flags.payment),
         account_id=flags.account_id,
-        amount=money(flags.amount, flags.currency_code),
+        amount=Money(currency_code=flags.currency_code, units=units, nanos=nanos),
     )
     with grpc.insecure_channel(flags.target, options=CHANNEL_OPTIONS) as channel:
         try:

@@ -159,6 +159,12 @@ async def test_a_receiver_that_is_sent_all_events_again_writes_no_second_letter(
     ]
 
 
+@pytest.mark.parametrize("amount", ["", "1,50", "-1", "nan", "1.0000000001", "\u0661"])
+async def test_a_withdrawal_takes_no_amount_that_it_would_have_to_round(amount: str) -> None:
+    code, _ = await run("withdraw", "127.0.0.1:9", "johns", "--payment", uuid4(), "--", amount, "USD")
+    assert code == 2
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"no JSON", b'{"id": "1"}'])
 async def test_a_receiver_refuses_what_is_no_event(tmp_path: Path, body: bytes) -> None:
     async with running("sink_receiver", "127.0.0.1:0", tmp_path / "letters.db") as receiver:
