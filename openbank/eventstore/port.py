@@ -15,6 +15,10 @@ APPEND_BYTES_MAX = 1 << 20
 """The most that one append may hold, all its events together: EventStoreDB's limit, kept by every adapter."""
 
 
+PARTS_MAX = 1_000
+"""Events of one command: far more than any makes."""
+
+
 class Metadata(NamedTuple):
     """What is stored with an event beside its payload.
 
@@ -33,6 +37,11 @@ class Metadata(NamedTuple):
     owner_id: str = ""
     part: int = 0
     parts: int = 1
+
+    @property
+    def has_place(self) -> bool:
+        """Whether the bank can have written `part` and `parts`."""
+        return 0 <= self.part < self.parts <= PARTS_MAX
 
 
 class NewEvent(NamedTuple):

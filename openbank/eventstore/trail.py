@@ -52,6 +52,8 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
     happened = _decode(event)
     if not 0 < event.metadata.record_time <= RECORD_TIME_MAX:
         raise DoesNotFollow("it has no record time, or one that the bank cannot have written")
+    if not event.metadata.has_place:
+        raise DoesNotFollow("it is no part of any command's events")
     category = split(event.stream)[0]
     if category == ACCOUNT:
         return _follow_account(trail, event, happened), happened

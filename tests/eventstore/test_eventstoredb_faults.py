@@ -605,6 +605,25 @@ async def test_others_events_in_our_streams_come_as_they_are(
     assert await store.position_at(TIME + 1) == (await store.read_log(BEGINNING)).through
 
 
+@pytest.mark.parametrize("parts", [3, 1_000_000, 10**30, -1])
+async def test_nobody_waits_for_the_rest_of_a_command_that_never_comes(
+    store: EventStoreDBEventStore, client: AsyncEventStoreDBClient, parts: int
+) -> None:
+    """Appends are atomic: what is not in the stream by now is not on its way."""
+    await store.append("account-1", NO_STREAM, some_events(2))
+    about = json.dumps({"part": 0, "parts": parts}).encode()
+    async with Subscription(store, BEGINNING) as upstream:
+        await upstream.catch_up()
+        await client.append_to_stream(
+            "account-1",
+            current_version=StreamState.ANY,
+            events=[Proposed("openbank.accounts.v1.MoneyDeposited", b"{}", metadata=about)],
+        )
+        head = await store.head()
+        await upstream.catch_up_to(head)
+        assert (await store.read_log(BEGINNING)).through == head
+
+
 async def test_the_head_is_named_by_the_last_event_of_ours(
     store: EventStoreDBEventStore, client: AsyncEventStoreDBClient
 ) -> None:

@@ -77,6 +77,12 @@ WRONG: dict[str, RecordedEvent] = {
     "no owner": recorded(2, MoneyDeposited(usd(1), "", usd(101)), owner_id=""),
     "no record time": recorded(2, MoneyDeposited(usd(1), "", usd(101)), time=0),
     "a record time past the year 9999": recorded(2, MoneyDeposited(usd(1), "", usd(101)), time=253_402_300_800_000_000),
+    "part of nothing": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(
+        metadata=Metadata(TIME, owner_id="john", part=0, parts=10**30)
+    ),
+    "a part after the last": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(
+        metadata=Metadata(TIME, owner_id="john", part=1, parts=1)
+    ),
     "no payload": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(data=b""),
     "no message": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(data=b"{]"),
     "an unknown type": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(type="openbank.accounts.v9.Gift"),

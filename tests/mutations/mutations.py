@@ -89,6 +89,20 @@ MUTATIONS = (
         _TRAIL,
     ),
     Mutation(
+        "a million events are waited for because one says so",
+        "openbank/eventstore/trail.py",
+        "    if not event.metadata.has_place:\n",
+        "    if event.metadata.part < 0:\n",
+        _TRAIL,
+    ),
+    Mutation(
+        "the rest of a command that never comes is waited for",
+        f"{_ESDB}/upstream.py",
+        "            count = len(self._held) if split else whole(self._held)\n",
+        "            count = whole(self._held)\n",
+        "tests/eventstore/test_eventstoredb_faults.py::test_nobody_waits_for_the_rest_of_a_command_that_never_comes",
+    ),
+    Mutation(
         "a rebuild of the views quarantines again what was skipped",
         "openbank/eventstore/checking.py",
         "        if trail is None or trail.revision != event.revision - 1:\n",

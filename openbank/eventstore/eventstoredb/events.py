@@ -133,7 +133,7 @@ def _metadata(raw: bytes) -> Metadata:
         return _UNKNOWN
     if not isinstance(stored, dict):
         return _UNKNOWN
-    return Metadata(
+    about = Metadata(
         record_time=_from_text(stored.get("recordTime")),
         request_id=_request_id(stored.get("requestId")),
         request_hash=_hash(stored.get("requestHash")),
@@ -143,6 +143,8 @@ def _metadata(raw: bytes) -> Metadata:
         part=_number(stored.get("part"), 0),
         parts=_number(stored.get("parts"), 1),
     )
+    # Such as nobody believes; nor is anybody to wait for a million events that are to follow it.
+    return about if about.has_place else about._replace(part=0, parts=0)
 
 
 def _known(raw: bytes) -> object:

@@ -283,7 +283,7 @@ class EventStoreDBEventStore:
             checkpoint_interval_multiplier=CHECKPOINT_MULTIPLIER,
             **self._filter,
         )
-        upstream = Upstream(self._link, subscription, after, self._recorded, self._note_passed)
+        upstream = Upstream(self._link, subscription, after, self._recorded, self._note_passed, self.locate)
         try:
             while True:
                 page = await upstream.next()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from esdbclient import CaughtUp, Checkpoint
 from esdbclient import RecordedEvent as Stored
@@ -14,6 +14,8 @@ from openbank.eventstore.eventstoredb.events import is_system, whole
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent, StoreUnavailable
 
+REST_SECONDS = 0.5
+"""How long the rest of a command is waited for before the store is asked whether there is one."""
 BUFFER_EVENTS = 1_000
 """Received and not yet taken. With a full buffer nothing more is read, and gRPC holds the server back."""
 
@@ -26,15 +28,17 @@ class Upstream:
         after: LogPosition,
         convert: Callable[[Stored], RecordedEvent],
         passed: Callable[[LogPosition, int], None],
+        locate: Callable[[str, int], Awaitable[LogPosition | None]],
     ) -> None:
         """`passed` gets how far the log is known, and a position after it up to which, inclusive, nothing of the bank's
-        follows."""
+        follows. `locate` is the store's."""
         self._link = link
         self._subscription = subscription
         self._after = after.position
         self._through = after
         self._convert = convert
         self._passed = passed
+        self._locate = locate
         self._checkpoint = 0
         """The last one. An event at its position may not be written yet, and would then be skipped by a subscription
         from there: so it is passed on only once there is a later one."""
@@ -49,20 +53,35 @@ class Upstream:
         while True:
             if self._arrived.empty() and self._receiving.done():
                 await self._raise()
-            item = await self._arrived.get()
+            item, split = await self._next_item(), False
+            if item is None and self._held and not self._receiving.done():
+                split = await self._is_split(self._held[-1])
             caught_up = False
             while item is not None:
                 caught_up |= self._take(item)
                 if self._arrived.empty():
                     break
                 item = self._arrived.get_nowait()
-            count = whole(self._held)
+            count = len(self._held) if split else whole(self._held)
             events, self._held = self._held[:count], self._held[count:]
             self._through = place_after(events, self._through)
             if events or caught_up:
                 caught_up = self._live and self._arrived.empty() and not self._held
                 # A tombstone is an event of its stream, and none of anybody's.
                 return LogSlice([event for event in events if not is_system(event)], self._through, caught_up)
+
+    async def _next_item(self) -> Stored | None:
+        """None at the end, and where the rest of a command does not come."""
+        try:
+            async with asyncio.timeout(REST_SECONDS if self._held else None):
+                return await self._arrived.get()
+        except TimeoutError:
+            return None
+
+    async def _is_split(self, last: RecordedEvent) -> bool:
+        """Whether the rest of a command is not in its stream: as appends are atomic, another program's event says that
+        it is part of one."""
+        return await self._locate(last.stream, last.revision + 1) is None
 
     async def close(self) -> None:
         await self._subscription.stop()
