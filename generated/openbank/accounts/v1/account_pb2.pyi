@@ -73,7 +73,7 @@ class Account(google.protobuf.message.Message):
     state: Global___AccountState.ValueType
     """Whether money can move."""
     revision: builtins.int
-    """Number of the account's last event: 1 after the opening, one more with every event. To be sent back as
+    """Number of the account's last event: 1 after the opening, one more with every event. Send it back as
     expected_revision.
     """
     @property

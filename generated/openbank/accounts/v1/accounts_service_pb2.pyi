@@ -38,9 +38,9 @@ class OpenAccountRequest(google.protobuf.message.Message):
     CURRENCY_CODE_FIELD_NUMBER: builtins.int
     INITIAL_DEPOSIT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """UUID that names this request in the whole bank, compared without case. Optional: without it, a call whose answer
-    is lost can't be sent again safely. The same request again opens nothing and gets the first answer with replayed;
-    it is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """UUID that identifies this request in the whole bank; case is ignored. Optional, but without it a call whose answer
+    is lost cannot be sent again safely. The same request again opens nothing and returns the first answer, with
+    replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
     """
     account_id: builtins.str
     """Id of the new account, 1 to 64 characters of [A-Za-z0-9_-]. Optional: made by the bank if empty. INVALID_ID,
@@ -94,16 +94,14 @@ class OpenAccountResponse(google.protobuf.message.Message):
     EVENT_ID_FIELD_NUMBER: builtins.int
     RECORD_TIME_FIELD_NUMBER: builtins.int
     consistency_token: builtins.str
-    """Opaque: the log up to here. Given to a query, it makes the query see this opening; given to a watch, the watch
-    starts after it.
-    """
+    """Opaque: the log up to here. A query with it sees this opening; a watch with it starts after it."""
     replayed: builtins.bool
     """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
     event_id: builtins.str
     """UUID of the event that the request recorded, in lower case; as in the feed."""
     @property
     def account(self) -> openbank.accounts.v1.account_pb2.Account:
-        """The account right after this request's event: at a replay, as it was then."""
+        """The account right after this request's event; for a replay, as it was then."""
 
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -135,13 +133,13 @@ class DepositRequest(google.protobuf.message.Message):
     AMOUNT_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """UUID that names this request among those of this account, compared without case. Optional: without it, a call
-    whose answer is lost can't be sent again safely. The same request again moves nothing and gets the first answer
-    with replayed; it is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again moves nothing and returns the first
+    answer, with replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
     """
     expected_revision: builtins.int
-    """The revision the account must be at, from 1. Optional: unset, the deposit applies to whatever is there. It is not
-    part of the request as request_id compares it. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """The revision the account must be at, from 1. Optional: unset, the deposit applies at any revision. It is not part
+    of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
     """
     account_id: builtins.str
     """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
@@ -186,16 +184,14 @@ class DepositResponse(google.protobuf.message.Message):
     EVENT_ID_FIELD_NUMBER: builtins.int
     RECORD_TIME_FIELD_NUMBER: builtins.int
     consistency_token: builtins.str
-    """Opaque: the log up to here. Given to a query, it makes the query see this deposit; given to a watch, the watch
-    starts after it.
-    """
+    """Opaque: the log up to here. A query with it sees this deposit; a watch with it starts after it."""
     replayed: builtins.bool
     """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
     event_id: builtins.str
     """UUID of the event that the request recorded, in lower case; as in the feed."""
     @property
     def account(self) -> openbank.accounts.v1.account_pb2.Account:
-        """The account right after this request's event: at a replay, as it was then."""
+        """The account right after this request's event; for a replay, as it was then."""
 
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -227,13 +223,13 @@ class WithdrawRequest(google.protobuf.message.Message):
     AMOUNT_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """UUID that names this request among those of this account, compared without case. Optional: without it, a call
-    whose answer is lost can't be sent again safely. The same request again moves nothing and gets the first answer
-    with replayed; it is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again moves nothing and returns the first
+    answer, with replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
     """
     expected_revision: builtins.int
-    """The revision the account must be at, from 1. Optional: unset, the withdrawal applies to whatever is there. It is
-    not part of the request as request_id compares it. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """The revision the account must be at, from 1. Optional: unset, the withdrawal applies at any revision. It is not
+    part of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
     """
     account_id: builtins.str
     """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
@@ -278,16 +274,14 @@ class WithdrawResponse(google.protobuf.message.Message):
     EVENT_ID_FIELD_NUMBER: builtins.int
     RECORD_TIME_FIELD_NUMBER: builtins.int
     consistency_token: builtins.str
-    """Opaque: the log up to here. Given to a query, it makes the query see this withdrawal; given to a watch, the watch
-    starts after it.
-    """
+    """Opaque: the log up to here. A query with it sees this withdrawal; a watch with it starts after it."""
     replayed: builtins.bool
     """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
     event_id: builtins.str
     """UUID of the event that the request recorded, in lower case; as in the feed."""
     @property
     def account(self) -> openbank.accounts.v1.account_pb2.Account:
-        """The account right after this request's event: at a replay, as it was then."""
+        """The account right after this request's event; for a replay, as it was then."""
 
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -320,8 +314,8 @@ class GetAccountRequest(google.protobuf.message.Message):
     ACCOUNT_NOT_FOUND.
     """
     consistency_token: builtins.str
-    """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
-    at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: without it, a read may lag by milliseconds. INVALID_TOKEN,
     TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
@@ -374,8 +368,8 @@ class GetAccountByNumberRequest(google.protobuf.message.Message):
     ACCOUNT_NOT_FOUND.
     """
     consistency_token: builtins.str
-    """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
-    at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: without it, a read may lag by milliseconds. INVALID_TOKEN,
     TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
@@ -428,14 +422,14 @@ class ListAccountsByOwnerRequest(google.protobuf.message.Message):
     OWNER_NOT_FOUND.
     """
     page_size: builtins.int
-    """At most how many accounts: 50 if 0, and 1,000 if more than that. INVALID_PAGE_SIZE if negative."""
+    """The maximum number of accounts: 0 means 50, and more than 1,000 means 1,000. INVALID_PAGE_SIZE if negative."""
     page_token: builtins.str
-    """next_page_token of the page before, empty for the first page. INVALID_PAGE_TOKEN, also when it was made for
-    another owner.
+    """next_page_token of the previous page; empty for the first page. INVALID_PAGE_TOKEN, also if it was made for another
+    owner.
     """
     consistency_token: builtins.str
-    """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
-    at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: without it, a read may lag by milliseconds. INVALID_TOKEN,
     TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
@@ -460,7 +454,7 @@ class ListAccountsByOwnerResponse(google.protobuf.message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """Opaque: to be sent as page_token for the next page. Empty on the last one."""
+    """Opaque: send it as page_token for the next page. Empty on the last page."""
     consistency_token: builtins.str
     """Opaque: the log up to what this answer has seen, for later queries and watches."""
     @property
@@ -493,14 +487,14 @@ class ListAccountEventsRequest(google.protobuf.message.Message):
     ACCOUNT_NOT_FOUND.
     """
     page_size: builtins.int
-    """At most how many events: 50 if 0, and 1,000 if more than that. INVALID_PAGE_SIZE if negative."""
+    """The maximum number of events: 0 means 50, and more than 1,000 means 1,000. INVALID_PAGE_SIZE if negative."""
     page_token: builtins.str
-    """next_page_token of the page before, empty for the first page. INVALID_PAGE_TOKEN, also when it was made for
-    another account.
+    """next_page_token of the previous page; empty for the first page. INVALID_PAGE_TOKEN, also if it was made for another
+    account.
     """
     consistency_token: builtins.str
-    """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
-    at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: without it, a read may lag by milliseconds. INVALID_TOKEN,
     TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
@@ -525,7 +519,7 @@ class ListAccountEventsResponse(google.protobuf.message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """Opaque: to be sent as page_token for the next, older page. Empty on the last one."""
+    """Opaque: send it as page_token for the next, older page. Empty on the last page."""
     consistency_token: builtins.str
     """Opaque: the log up to what this answer has seen, for later queries and watches."""
     @property
@@ -545,8 +539,8 @@ Global___ListAccountEventsResponse: typing_extensions.TypeAlias = ListAccountEve
 
 @typing.final
 class WatchAccountEventsRequest(google.protobuf.message.Message):
-    """Request of WatchAccountEvents. Filters: an empty list lets all pass; values of one list are alternatives, and an
-    event must pass every list.
+    """Request of WatchAccountEvents. Filters: an event passes a list that is empty or has a value it matches, and is sent
+    if it passes every list.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -561,9 +555,9 @@ class WatchAccountEventsRequest(google.protobuf.message.Message):
     STOP_WHEN_CAUGHT_UP_FIELD_NUMBER: builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
-    """After all that this token stands for: a resume_token of a feed or a consistency_token of any answer, whatever
-    the filter it came from. FEED_START_REQUIRED if empty, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-    TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE.
+    """After everything up to this token: a resume_token of a feed or a consistency_token of any answer, from a call
+    with any filter. FEED_START_REQUIRED if empty, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE.
     """
     stop_when_caught_up: builtins.bool
     """End the watch with OK as soon as it has caught up with the log, for scripts."""
@@ -577,21 +571,21 @@ class WatchAccountEventsRequest(google.protobuf.message.Message):
 
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """With the first event in the log's order that was recorded at or after this time, and all that follow it. Where
-        a clock of the bank ran backwards, some of these were recorded earlier. INVALID_TIME, and STORE_UNAVAILABLE also
-        while only the views are away, which know where in the log a time is.
+        """With the first event in the log's order that was recorded at or after this time, and all that follow it. Where a
+        clock of the bank ran backwards, some of these were recorded earlier. INVALID_TIME; STORE_UNAVAILABLE also while
+        only the views are unavailable, because they map times to places in the log.
         """
 
     @property
     def account_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only these accounts, at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that no account has are waited
-        for. INVALID_ID, TOO_MANY_FILTERS.
+        """Only these accounts, at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that do not exist yet are
+        allowed. INVALID_ID, TOO_MANY_FILTERS.
         """
 
     @property
     def owner_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only accounts of these persons, at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that nobody has are
-        waited for. INVALID_ID, TOO_MANY_FILTERS.
+        """Only accounts of these persons, at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that do not exist yet
+        are allowed. INVALID_ID, TOO_MANY_FILTERS.
         """
 
     @property
@@ -600,8 +594,8 @@ class WatchAccountEventsRequest(google.protobuf.message.Message):
 
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
-        """How long the watch may be without a response before a heartbeat comes, 1 s to 5 min: shorter than what the proxies
-        on the way take for idle. Optional: unset, it is the server's setting, 15 s by default.
+        """The longest time without a response before a heartbeat is sent, 1 s to 5 min. Choose it shorter than the idle
+        timeout of proxies on the way. Optional: unset, it is the server's setting, 15 s by default.
         INVALID_HEARTBEAT_INTERVAL.
         """
 
@@ -650,14 +644,14 @@ class WatchAccountEventsResponse(google.protobuf.message.Message):
 
     @property
     def as_of_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """To what time the feed has come: the server's clock while caught_up, else the record time of the last event passed,
-        whether or not the filter let it through. Unset before the first one.
+        """How far in time the feed has come: the server's clock while caught_up, else the record time of the last event
+        passed, also of one that the filter left out. Unset before the first one.
         """
 
     @property
     def quarantined(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.feed_pb2.Quarantined]:
-        """Aggregates, passed by the filter, whose events are quarantined from this place of the log on: those of them in this
-        response came before. Usually empty.
+        """Aggregates that pass the filter and whose events are quarantined from this place in the log; events of theirs in
+        this response came before it. Usually empty.
         """
 
     def __init__(

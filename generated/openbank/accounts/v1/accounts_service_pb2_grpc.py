@@ -30,10 +30,10 @@ class AccountsServiceStub(object):
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
     INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
-    of its request_id, existence, expected_revision, state, rules. A replay is answered even where its fields would be
-    refused today: rules, currencies and clocks change, an acknowledged answer does not. What a mutation answers is on
-    disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the
-    trailing metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
+    refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
+    is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing
+    metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     def __init__(self, channel):
@@ -89,16 +89,16 @@ class AccountsServiceServicer(object):
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
     INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
-    of its request_id, existence, expected_revision, state, rules. A replay is answered even where its fields would be
-    refused today: rules, currencies and clocks change, an acknowledged answer does not. What a mutation answers is on
-    disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the
-    trailing metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
+    refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
+    is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing
+    metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     def OpenAccount(self, request, context):
         """Opens an account for a registered person.
 
-        Field violations are answered all at once. OWNER_NOT_FOUND, ACCOUNT_ALREADY_EXISTS when the caller's account_id is
+        Reports all field violations at once. OWNER_NOT_FOUND, ACCOUNT_ALREADY_EXISTS when the caller's account_id is
         taken, ACCOUNT_NUMBER_TAKEN, BALANCE_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -166,32 +166,30 @@ class AccountsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchAccountEvents(self, request, context):
-        """Streams the events of accounts: those of the past from where the watch starts, then each one as it is recorded,
-        until the caller leaves.
+        """Streams the events of accounts: past ones from where the watch starts, then each new one as it is recorded, until
+        the caller ends the call.
 
-        The first response comes at once and confirms the watch. Without an event for the filter, a response without
+        The first response comes at once and confirms the watch. While no event passes the filter, a response without
         events comes every heartbeat_interval and moves the token. One response is at most 2 MiB; events that one command
-        recorded together always come in one response. A slow reader lags, in its own time, and is not ended for it.
+        recorded together always come in one response. A slow reader lags; lag alone never ends a watch.
 
         Order: the order of the bank's log, the same for every watcher, on every instance and after every restart. An
-        account's revisions come in sequence; after a given token nothing is left out and nothing comes twice. There is no
-        promise of order between this feed and that of the persons.
+        account's revisions come in sequence; after a given token nothing is left out and nothing comes twice. The order is
+        not defined between this feed and that of the persons.
 
-        To process each event exactly once: write resume_token with your own data, in the same transaction as
-        what you made of the response's events, and start from it again after any interruption. Where the two can't be
-        written together, write the token afterwards and drop every event whose revision is not above the last one you
-        have handled for its account_id: (account_id, revision) never changes. Do keep the tokens of responses without
-        events.
+        To process each event exactly once, store resume_token in the same transaction as the effects of the response's
+        events, and start from it after any interruption. If you cannot store both in one transaction, store the token
+        afterwards and drop every event whose revision is not above the last one you have handled for its account_id:
+        (account_id, revision) never changes. Store the tokens of responses without events too.
 
-        A watch can break off at any time: with SERVER_DRAINING, SLOW_CONSUMER and the like, with a connection that is
-        lost, or, behind a proxy, with none of this and nothing more for three heartbeat intervals. Watch again with the
-        token of the last response that you have handled, after growing delays: what was on its way comes again. What is
-        wrong with the request, and POSITION_OUT_OF_RANGE, would come again too.
+        A watch can end at any time: with SERVER_DRAINING or SLOW_CONSUMER, with a lost connection, or, behind a proxy, in
+        silence. Take three heartbeat intervals without a response for its end. Watch again, after growing delays, with the
+        token of the last response that you have handled; what was in transit is sent again. Do not repeat a watch after an
+        error about its request, or after POSITION_OUT_OF_RANGE: the answer would be the same.
 
-        The watch ends with OK only where stop_when_caught_up asked for it. FEED_START_REQUIRED, INVALID_TIME,
-        INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, INVALID_ID,
-        UNKNOWN_ENUM_VALUE, TOO_MANY_FILTERS, INVALID_HEARTBEAT_INTERVAL, TOO_MANY_WATCHES, SLOW_CONSUMER,
-        SERVER_DRAINING.
+        The watch ends with OK only if stop_when_caught_up asks for it. FEED_START_REQUIRED, INVALID_TIME, INVALID_TOKEN,
+        TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, INVALID_ID, UNKNOWN_ENUM_VALUE,
+        TOO_MANY_FILTERS, INVALID_HEARTBEAT_INTERVAL, TOO_MANY_WATCHES, SLOW_CONSUMER, SERVER_DRAINING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,10 +251,10 @@ class AccountsService(object):
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
     INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
-    of its request_id, existence, expected_revision, state, rules. A replay is answered even where its fields would be
-    refused today: rules, currencies and clocks change, an acknowledged answer does not. What a mutation answers is on
-    disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the
-    trailing metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
+    refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
+    is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing
+    metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     @staticmethod

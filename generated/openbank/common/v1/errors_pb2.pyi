@@ -111,8 +111,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     description lists those it does.
     """
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
-    """Violation. A mutation has a field that this server does not know, at any depth. It is not carried out as if the
-    field were not there: send it to a newer server. The path ends in the field's number ("amount.15").
+    """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
+    than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").
     """
     ERROR_REASON_PERSON_NOT_FOUND: _ErrorReason.ValueType  # 40
     """NOT_FOUND, with google.rpc.ResourceInfo. No person has this id. Metadata: personId."""
@@ -145,8 +145,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     Metadata: accountId.
     """
     ERROR_REASON_ACCOUNT_NUMBER_TAKEN: _ErrorReason.ValueType  # 52
-    """ALREADY_EXISTS, with google.rpc.ResourceInfo. Another account has this number, spaces and case aside; which one
-    is not told. Metadata: accountNumber, as it was sent.
+    """ALREADY_EXISTS, with google.rpc.ResourceInfo. Another account has this number, compared without spaces, hyphens and
+    case. Which one is not reported. Metadata: accountNumber, as it was sent.
     """
     ERROR_REASON_INSUFFICIENT_FUNDS: _ErrorReason.ValueType  # 60
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. A withdrawal of more than the available balance.
@@ -209,8 +209,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     had not read yet are lost with the stream, or after it.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 99
-    """INTERNAL. A bug in the bank; nothing more about it leaves the server. Tell its operator the id, which the
-    server's log line has too. Metadata: errorId.
+    """INTERNAL. A bug in the bank; nothing more about it leaves the server. Report the id to its operator; the server's
+    log has it too. Metadata: errorId.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -221,14 +221,14 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Metadata values are strings: amounts are decimal with their currency ("12.34 USD"), revisions and counts decimal.
 
-    What is wrong with fields comes as INVALID_ARGUMENT with a google.rpc.BadRequest that holds all violations of the
-    request at once, each with the field's path ("address.city"), a description, and a reason of its own: those below
-    that are called a violation. ErrorInfo has the reason of the first one, its path as metadata "field", and the
-    metadata listed at that reason. (Of hundreds, the first that fit into 2 KiB; the message tells how many more.) The
+    Wrong fields are reported as INVALID_ARGUMENT with a google.rpc.BadRequest that holds all violations of the request
+    at once, each with the field's path ("address.city"), a description, and a reason of its own: those below that are
+    called a violation. ErrorInfo has the reason of the first one, its path as metadata "field", and the metadata listed
+    at that reason. (If there are too many, those that fit into 2 KiB; the message says how many more there are.) The
     same request fails every time it is sent.
 
-    With UNAVAILABLE comes a google.rpc.RetryInfo: send the same call again after its delay, with the same request_id.
-    It is answered to a mutation only where surely nothing was written, or where a request_id makes the retry safe.
+    With UNAVAILABLE comes a google.rpc.RetryInfo: send the same call again after its delay, with the same request_id. A
+    mutation gets it only if nothing was written, or if a request_id makes the retry safe.
 
     An error without an ErrorInfo of domain "openbank" is not the bank's decision, whatever its code: it comes from gRPC,
     a proxy, or a connection that broke, and the call may have been carried out or not. Send the request again with the
@@ -328,8 +328,8 @@ ERROR_REASON_UNKNOWN_EVENT_TYPE: ErrorReason.ValueType  # 33
 description lists those it does.
 """
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31
-"""Violation. A mutation has a field that this server does not know, at any depth. It is not carried out as if the
-field were not there: send it to a newer server. The path ends in the field's number ("amount.15").
+"""Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
+than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").
 """
 ERROR_REASON_PERSON_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND, with google.rpc.ResourceInfo. No person has this id. Metadata: personId."""
@@ -362,8 +362,8 @@ ERROR_REASON_ACCOUNT_ALREADY_EXISTS: ErrorReason.ValueType  # 51
 Metadata: accountId.
 """
 ERROR_REASON_ACCOUNT_NUMBER_TAKEN: ErrorReason.ValueType  # 52
-"""ALREADY_EXISTS, with google.rpc.ResourceInfo. Another account has this number, spaces and case aside; which one
-is not told. Metadata: accountNumber, as it was sent.
+"""ALREADY_EXISTS, with google.rpc.ResourceInfo. Another account has this number, compared without spaces, hyphens and
+case. Which one is not reported. Metadata: accountNumber, as it was sent.
 """
 ERROR_REASON_INSUFFICIENT_FUNDS: ErrorReason.ValueType  # 60
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. A withdrawal of more than the available balance.
@@ -426,7 +426,7 @@ surely left the server, for people to see how far that was. Your own place may b
 had not read yet are lost with the stream, or after it.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 99
-"""INTERNAL. A bug in the bank; nothing more about it leaves the server. Tell its operator the id, which the
-server's log line has too. Metadata: errorId.
+"""INTERNAL. A bug in the bank; nothing more about it leaves the server. Report the id to its operator; the server's
+log has it too. Metadata: errorId.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -28,12 +28,12 @@ class _FeedSignalEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     FEED_SIGNAL_EVENTS: _FeedSignal.ValueType  # 1
     """The response carries events, or says that aggregates are quarantined."""
     FEED_SIGNAL_CONFIRMED: _FeedSignal.ValueType  # 2
-    """The first response of every watch, sent at once and without events: the watch stands, and resume_token is where it
-    starts.
+    """The first response of every watch, sent at once and without events: the watch is established, and resume_token is
+    where it starts.
     """
     FEED_SIGNAL_HEARTBEAT: _FeedSignal.ValueType  # 3
-    """No event for this watch for its heartbeat_interval. The token moves on all the same, past events that the filter
-    left out: keep it.
+    """No event for this watch for its heartbeat_interval. The token still moves, past events that the filter left out:
+    store it.
     """
     FEED_SIGNAL_CLOSING: _FeedSignal.ValueType  # 4
     """The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to
@@ -50,12 +50,12 @@ FEED_SIGNAL_UNSPECIFIED: FeedSignal.ValueType  # 0
 FEED_SIGNAL_EVENTS: FeedSignal.ValueType  # 1
 """The response carries events, or says that aggregates are quarantined."""
 FEED_SIGNAL_CONFIRMED: FeedSignal.ValueType  # 2
-"""The first response of every watch, sent at once and without events: the watch stands, and resume_token is where it
-starts.
+"""The first response of every watch, sent at once and without events: the watch is established, and resume_token is
+where it starts.
 """
 FEED_SIGNAL_HEARTBEAT: FeedSignal.ValueType  # 3
-"""No event for this watch for its heartbeat_interval. The token moves on all the same, past events that the filter
-left out: keep it.
+"""No event for this watch for its heartbeat_interval. The token still moves, past events that the filter left out:
+store it.
 """
 FEED_SIGNAL_CLOSING: FeedSignal.ValueType  # 4
 """The last response before the server goes down: UNAVAILABLE, SERVER_DRAINING follows. Watch again with its token to

@@ -25,8 +25,8 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class WatchCloudEventsRequest(google.protobuf.message.Message):
-    """Request of WatchCloudEvents. Filters: an empty list lets all pass; values of one list are alternatives, and an event
-    must pass every list.
+    """Request of WatchCloudEvents. Filters: an event passes a list that is empty or has a value it matches, and is sent if
+    it passes every list.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -41,9 +41,9 @@ class WatchCloudEventsRequest(google.protobuf.message.Message):
     STOP_WHEN_CAUGHT_UP_FIELD_NUMBER: builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
-    """After all that this token stands for: a resume_token of a feed or a consistency_token of any answer, whatever
-    the filter it came from. FEED_START_REQUIRED if empty, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-    TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE.
+    """After everything up to this token: a resume_token of a feed or a consistency_token of any answer, from a call
+    with any filter. FEED_START_REQUIRED if empty, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE.
     """
     stop_when_caught_up: builtins.bool
     """End the watch with OK as soon as it has caught up with the log, for scripts."""
@@ -57,21 +57,21 @@ class WatchCloudEventsRequest(google.protobuf.message.Message):
 
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """With the first event in the log's order that was recorded at or after this time, and all that follow it. Where
-        a clock of the bank ran backwards, some of these were recorded earlier. INVALID_TIME, and STORE_UNAVAILABLE also
-        while only the views are away, which know where in the log a time is.
+        """With the first event in the log's order that was recorded at or after this time, and all that follow it. Where a
+        clock of the bank ran backwards, some of these were recorded earlier. INVALID_TIME; STORE_UNAVAILABLE also while
+        only the views are unavailable, because they map times to places in the log.
         """
 
     @property
     def person_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Only what concerns these persons: what happened to them, and to the accounts they own. At most 1,000 ids of 1 to 64
-        characters of [A-Za-z0-9_-]. Ids that nobody has are waited for. INVALID_ID, TOO_MANY_FILTERS.
+        characters of [A-Za-z0-9_-]. Ids that do not exist yet are allowed. INVALID_ID, TOO_MANY_FILTERS.
         """
 
     @property
     def account_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only these accounts, and nothing of persons: at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that no
-        account has are waited for. INVALID_ID, TOO_MANY_FILTERS.
+        """Only these accounts, and nothing of persons: at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that do
+        not exist yet are allowed. INVALID_ID, TOO_MANY_FILTERS.
         """
 
     @property
@@ -83,8 +83,8 @@ class WatchCloudEventsRequest(google.protobuf.message.Message):
 
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
-        """How long the watch may be without a response before a heartbeat comes, 1 s to 5 min: shorter than what the proxies
-        on the way take for idle. Optional: unset, it is the server's setting, 15 s by default.
+        """The longest time without a response before a heartbeat is sent, 1 s to 5 min. Choose it shorter than the idle
+        timeout of proxies on the way. Optional: unset, it is the server's setting, 15 s by default.
         INVALID_HEARTBEAT_INTERVAL.
         """
 
@@ -135,14 +135,14 @@ class WatchCloudEventsResponse(google.protobuf.message.Message):
 
     @property
     def as_of_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """To what time the feed has come: the server's clock while caught_up, else the record time of the last event passed,
-        whether or not the filter let it through. Unset before the first one.
+        """How far in time the feed has come: the server's clock while caught_up, else the record time of the last event
+        passed, also of one that the filter left out. Unset before the first one.
         """
 
     @property
     def quarantined(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.feed_pb2.Quarantined]:
-        """Aggregates, passed by the filter, whose events are quarantined from this place of the log on: those of them in this
-        response came before. Usually empty.
+        """Aggregates that pass the filter and whose events are quarantined from this place in the log; events of theirs in
+        this response came before it. Usually empty.
         """
 
     def __init__(

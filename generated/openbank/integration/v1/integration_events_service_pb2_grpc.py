@@ -30,8 +30,8 @@ class IntegrationEventsServiceStub(object):
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller
-    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing
-    metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
+    Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     def __init__(self, channel):
@@ -52,37 +52,36 @@ class IntegrationEventsServiceServicer(object):
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller
-    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing
-    metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
+    Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     def WatchCloudEvents(self, request, context):
-        """Streams integration events: those of the past from where the watch starts, then each one as it is recorded, until
-        the caller leaves.
+        """Streams integration events: past ones from where the watch starts, then each new one as it is recorded, until the
+        caller ends the call.
 
-        The first response comes at once and confirms the watch. Without an event for the filter, a response without
+        The first response comes at once and confirms the watch. While no event passes the filter, a response without
         events comes every heartbeat_interval and moves the token. One response is at most 2 MiB; events that one command
-        recorded together always come in one response. A slow reader lags, in its own time, and is not ended for it.
+        recorded together always come in one response. A slow reader lags; lag alone never ends a watch.
 
         Order: the order of the bank's log, one for persons and accounts together, the same for every watcher, on every
         instance and after every restart. A person's or account's events come in sequence, and account.opened.v1 comes
         after its owner's person.registered.v1; after a given token nothing is left out and nothing comes twice. A type
         that is newer than the server is left out by it.
 
-        To process each event exactly once: write resume_token with your own data, in the same transaction as
-        what you made of the response's events, and start from it again after any interruption. Where the two can't be
-        written together, write the token afterwards and drop every event whose id you have had: it never changes. Do keep
-        the tokens of responses without events.
+        To process each event exactly once, store resume_token in the same transaction as the effects of the response's
+        events, and start from it after any interruption. If you cannot store both in one transaction, store the token
+        afterwards and drop every event whose id you have had: it never changes. Store the tokens of responses without
+        events too.
 
-        A watch can break off at any time: with SERVER_DRAINING, SLOW_CONSUMER and the like, with a connection that is
-        lost, or, behind a proxy, with none of this and nothing more for three heartbeat intervals. Watch again with the
-        token of the last response that you have handled, after growing delays: what was on its way comes again. What is
-        wrong with the request, and POSITION_OUT_OF_RANGE, would come again too.
+        A watch can end at any time: with SERVER_DRAINING or SLOW_CONSUMER, with a lost connection, or, behind a proxy, in
+        silence. Take three heartbeat intervals without a response for its end. Watch again, after growing delays, with the
+        token of the last response that you have handled; what was in transit is sent again. Do not repeat a watch after an
+        error about its request, or after POSITION_OUT_OF_RANGE: the answer would be the same.
 
-        The watch ends with OK only where stop_when_caught_up asked for it. FEED_START_REQUIRED, INVALID_TIME,
-        INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, INVALID_ID,
-        UNKNOWN_EVENT_TYPE, TOO_MANY_FILTERS, INVALID_HEARTBEAT_INTERVAL, TOO_MANY_WATCHES, SLOW_CONSUMER,
-        SERVER_DRAINING.
+        The watch ends with OK only if stop_when_caught_up asks for it. FEED_START_REQUIRED, INVALID_TIME, INVALID_TOKEN,
+        TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, INVALID_ID, UNKNOWN_EVENT_TYPE,
+        TOO_MANY_FILTERS, INVALID_HEARTBEAT_INTERVAL, TOO_MANY_WATCHES, SLOW_CONSUMER, SERVER_DRAINING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,8 +108,8 @@ class IntegrationEventsService(object):
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING and INTERNAL. A caller
-    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters, and gets it back in the trailing
-    metadata. Without one, the W3C traceparent it sends is taken for it, and without that the bank makes one.
+    may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
+    Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     @staticmethod

@@ -79,7 +79,7 @@ class Person(google.protobuf.message.Message):
     email: builtins.str
     """E-mail address, at most 254 code points; empty when none was given."""
     revision: builtins.int
-    """Number of the person's last event: 1 after the registration, one more with every event. To be sent back as
+    """Number of the person's last event: 1 after the registration, one more with every event. Send it back as
     expected_revision.
     """
     @property

@@ -44,9 +44,9 @@ class RegisterPersonRequest(google.protobuf.message.Message):
     ADDRESS_FIELD_NUMBER: builtins.int
     EMAIL_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """UUID that names this request in the whole bank, compared without case. Optional: without it, a call whose answer
-    is lost can't be sent again safely. The same request again registers nobody and gets the first answer with
-    replayed; it is remembered as long as the person's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """UUID that identifies this request in the whole bank; case is ignored. Optional, but without it a call whose answer
+    is lost cannot be sent again safely. The same request again registers nobody and returns the first answer, with
+    replayed set. It is remembered as long as the person's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
     """
     person_id: builtins.str
     """Id of the new person, 1 to 64 characters of [A-Za-z0-9_-]. Optional: made by the bank if empty. INVALID_ID,
@@ -100,16 +100,14 @@ class RegisterPersonResponse(google.protobuf.message.Message):
     EVENT_ID_FIELD_NUMBER: builtins.int
     RECORD_TIME_FIELD_NUMBER: builtins.int
     consistency_token: builtins.str
-    """Opaque: the log up to here. Given to a query, it makes the query see this registration; given to a watch, the
-    watch starts after it.
-    """
+    """Opaque: the log up to here. A query with it sees this registration; a watch with it starts after it."""
     replayed: builtins.bool
     """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
     event_id: builtins.str
     """UUID of the event that the request recorded, in lower case; as in the feed."""
     @property
     def person(self) -> openbank.persons.v1.person_pb2.Person:
-        """The person right after this request's event: at a replay, as it was then."""
+        """The person right after this request's event; for a replay, as it was then."""
 
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -140,13 +138,13 @@ class UpdateAddressRequest(google.protobuf.message.Message):
     PERSON_ID_FIELD_NUMBER: builtins.int
     ADDRESS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """UUID that names this request among those of this person, compared without case. Optional: without it, a call whose
-    answer is lost can't be sent again safely. The same request again changes nothing and gets the first answer with
-    replayed; it is remembered as long as the person's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """UUID that identifies this request among those of this person, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
+    answer, with replayed set. It is remembered as long as the person's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
     """
     expected_revision: builtins.int
-    """The revision the person must be at, from 1. Optional: unset, the update applies to whatever is there. It is not
-    part of the request as request_id compares it. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """The revision the person must be at, from 1. Optional: unset, the update applies at any revision. It is not part of
+    what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
     """
     person_id: builtins.str
     """Whose address, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
@@ -182,16 +180,14 @@ class UpdateAddressResponse(google.protobuf.message.Message):
     EVENT_ID_FIELD_NUMBER: builtins.int
     RECORD_TIME_FIELD_NUMBER: builtins.int
     consistency_token: builtins.str
-    """Opaque: the log up to here. Given to a query, it makes the query see this update; given to a watch, the watch
-    starts after it.
-    """
+    """Opaque: the log up to here. A query with it sees this update; a watch with it starts after it."""
     replayed: builtins.bool
     """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
     event_id: builtins.str
     """UUID of the event that the request recorded, in lower case; as in the feed."""
     @property
     def person(self) -> openbank.persons.v1.person_pb2.Person:
-        """The person right after this request's event: at a replay, as it was then."""
+        """The person right after this request's event; for a replay, as it was then."""
 
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -222,8 +218,8 @@ class GetPersonRequest(google.protobuf.message.Message):
     person_id: builtins.str
     """Which person, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID, PERSON_NOT_FOUND."""
     consistency_token: builtins.str
-    """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
-    at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: without it, a read may lag by milliseconds. INVALID_TOKEN,
     TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
@@ -271,12 +267,12 @@ class ListPersonsRequest(google.protobuf.message.Message):
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
     page_size: builtins.int
-    """At most how many persons: 50 if 0, and 1,000 if more than that. INVALID_PAGE_SIZE if negative."""
+    """The maximum number of persons: 0 means 50, and more than 1,000 means 1,000. INVALID_PAGE_SIZE if negative."""
     page_token: builtins.str
-    """next_page_token of the page before, empty for the first page. INVALID_PAGE_TOKEN."""
+    """next_page_token of the previous page; empty for the first page. INVALID_PAGE_TOKEN."""
     consistency_token: builtins.str
-    """A token from any answer or feed of this bank: the read waits until it sees all that the token stands for, for 5 s
-    at most and not past the deadline. Optional: without it a read may lag by milliseconds. INVALID_TOKEN,
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: without it, a read may lag by milliseconds. INVALID_TOKEN,
     TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
     def __init__(
@@ -300,7 +296,7 @@ class ListPersonsResponse(google.protobuf.message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """Opaque: to be sent as page_token for the next page. Empty on the last one."""
+    """Opaque: send it as page_token for the next page. Empty on the last page."""
     consistency_token: builtins.str
     """Opaque: the log up to what this answer has seen, for later queries and watches."""
     @property
@@ -320,8 +316,8 @@ Global___ListPersonsResponse: typing_extensions.TypeAlias = ListPersonsResponse
 
 @typing.final
 class WatchPersonEventsRequest(google.protobuf.message.Message):
-    """Request of WatchPersonEvents. Filters: an empty list lets all pass; values of one list are alternatives, and an
-    event must pass every list.
+    """Request of WatchPersonEvents. Filters: an event passes a list that is empty or has a value it matches, and is sent if
+    it passes every list.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -335,9 +331,9 @@ class WatchPersonEventsRequest(google.protobuf.message.Message):
     STOP_WHEN_CAUGHT_UP_FIELD_NUMBER: builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
-    """After all that this token stands for: a resume_token of a feed or a consistency_token of any answer, whatever
-    the filter it came from. FEED_START_REQUIRED if empty, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
-    TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE.
+    """After everything up to this token: a resume_token of a feed or a consistency_token of any answer, from a call
+    with any filter. FEED_START_REQUIRED if empty, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE.
     """
     stop_when_caught_up: builtins.bool
     """End the watch with OK as soon as it has caught up with the log, for scripts."""
@@ -351,15 +347,15 @@ class WatchPersonEventsRequest(google.protobuf.message.Message):
 
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """With the first event in the log's order that was recorded at or after this time, and all that follow it. Where
-        a clock of the bank ran backwards, some of these were recorded earlier. INVALID_TIME, and STORE_UNAVAILABLE also
-        while only the views are away, which know where in the log a time is.
+        """With the first event in the log's order that was recorded at or after this time, and all that follow it. Where a
+        clock of the bank ran backwards, some of these were recorded earlier. INVALID_TIME; STORE_UNAVAILABLE also while
+        only the views are unavailable, because they map times to places in the log.
         """
 
     @property
     def person_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only these persons, at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that nobody has are waited for.
-        INVALID_ID, TOO_MANY_FILTERS.
+        """Only these persons, at most 1,000 ids of 1 to 64 characters of [A-Za-z0-9_-]. Ids that do not exist yet are
+        allowed. INVALID_ID, TOO_MANY_FILTERS.
         """
 
     @property
@@ -368,8 +364,8 @@ class WatchPersonEventsRequest(google.protobuf.message.Message):
 
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
-        """How long the watch may be without a response before a heartbeat comes, 1 s to 5 min: shorter than what the proxies
-        on the way take for idle. Optional: unset, it is the server's setting, 15 s by default.
+        """The longest time without a response before a heartbeat is sent, 1 s to 5 min. Choose it shorter than the idle
+        timeout of proxies on the way. Optional: unset, it is the server's setting, 15 s by default.
         INVALID_HEARTBEAT_INTERVAL.
         """
 
@@ -417,14 +413,14 @@ class WatchPersonEventsResponse(google.protobuf.message.Message):
 
     @property
     def as_of_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """To what time the feed has come: the server's clock while caught_up, else the record time of the last event passed,
-        whether or not the filter let it through. Unset before the first one.
+        """How far in time the feed has come: the server's clock while caught_up, else the record time of the last event
+        passed, also of one that the filter left out. Unset before the first one.
         """
 
     @property
     def quarantined(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.feed_pb2.Quarantined]:
-        """Aggregates, passed by the filter, whose events are quarantined from this place of the log on: those of them in this
-        response came before. Usually empty.
+        """Aggregates that pass the filter and whose events are quarantined from this place in the log; events of theirs in
+        this response came before it. Usually empty.
         """
 
     def __init__(
