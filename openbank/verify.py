@@ -1,21 +1,24 @@
-"""Whether what is on disk is what a bank has written, all of it: the log, and the views against it.
+"""Whether what is stored is what a bank has written, all of it: the log, and the views against it.
 
-Reads the embedded stores' files in short transactions and changes nothing, so that a bank may be served from them
-meanwhile.
+Reads the embedded stores' files in short transactions, EventStoreDB page by page, and changes nothing, so that a bank
+may be served from them meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from openbank.config import Settings, is_embedded
 from openbank.domain.money import Money
 from openbank.eventstore.audit import Audit
 from openbank.eventstore.checking import Checked
-from openbank.eventstore.port import BEGINNING, LogPosition, StoreDamaged
-from openbank.eventstore.quarantine import QuarantineRecord
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreDamaged
+from openbank.eventstore.quarantine import QuarantineRecord, decode_record
 from openbank.eventstore.sqlite import LogFile
 from openbank.views.changes import Change
 from openbank.views.port import LogId, ViewsUnavailable
@@ -24,6 +27,10 @@ from openbank.views.sqlite import FILE, SLICE, SqliteViewsFile
 
 FAULTS_TOLD = 50
 BATCH_CHANGES = 8_000
+PAGE = 1_000
+"""Events read at a time from EventStoreDB."""
+BYTES_MIN = 300
+"""An event takes at least so many of its positions, which are bytes of its log."""
 
 
 @dataclass
@@ -40,16 +47,103 @@ class Report:
             self.faults.append(what)
 
 
-async def verify(directory: Path) -> Report:
-    """Raises FileNotFoundError where there is no log, StoreRefused for one that is none of this version's."""
+class Log(Protocol):
+    """The log, as it is read to be checked."""
+
+    bank_id: str
+    store_id: str
+    gapless: bool
+    """Whether each event's position is the one before it and 1."""
+    end: int
+    """The position up to which `events` has read, where that is past the last event."""
+
+    def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
+        """Those after a position, up to the end; for one that is damaged, what is wrong with it."""
+        ...
+
+    def faults(self, end: int) -> AsyncIterator[str]:
+        """What else is wrong with the log, whose events end at the position `end`."""
+        ...
+
+    async def quarantine(self) -> QuarantineRecord: ...
+
+
+class _FileLog:
+    """The embedded store's."""
+
+    gapless = True
+    end = 0
+
+    def __init__(self, file: LogFile) -> None:
+        self._file = file
+        self.bank_id, self.store_id = file.bank_id, file.store_id
+
+    async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
+        for event in self._file.events(after.position):
+            yield event
+
+    async def faults(self, end: int) -> AsyncIterator[str]:
+        for fault in self._file.faults(end):
+            yield fault
+
+    async def quarantine(self) -> QuarantineRecord:
+        return self._file.quarantine()
+
+
+class _ServerLog:
+    """EventStoreDB's."""
+
+    gapless = False
+
+    def __init__(self, store: EventStoreDBEventStore) -> None:
+        self._store = store
+        self.end = 0
+        self.bank_id, self.store_id = store.bank_id, store.store_id
+
+    async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
+        while True:
+            page = await self._store.read_log(after, PAGE)
+            for event in page.events:
+                yield event
+            after = page.through
+            self.end = after.position
+            if page.caught_up:
+                return
+
+    async def faults(self, end: int) -> AsyncIterator[str]:
+        async for fault in self._store.hidden():
+            yield fault
+
+    async def quarantine(self) -> QuarantineRecord:
+        return decode_record((await self._store.quarantine()).data)
+
+
+async def verify(settings: Settings) -> Report:
+    """Of the stores that `serve` would use.
+
+    Raises FileNotFoundError where there is no log, StoreRefused for one that is none of this version's,
+    StoreUnavailable for one that cannot be reached.
+    """
     report = Report()
-    with ExitStack() as stack:
-        views = _views(directory, report)
+    directory = settings.data.resolve()
+    async with AsyncExitStack() as stack:
+        views = _views(directory, report) if is_embedded(settings.views) else None
         if views:
             stack.callback(views.close)
-        log = stack.enter_context(closing(LogFile(directory)))
-        _Verification(log, views, report).run()
+        if not is_embedded(settings.views):
+            report.lines.append("views: those in MongoDB are not compared")
+        log = await _open_log(stack, settings)
+        await _Verification(log, views, report, await _quarantine(log, report)).run()
     return report
+
+
+async def _open_log(stack: AsyncExitStack, settings: Settings) -> Log:
+    if is_embedded(settings.event_store):
+        return _FileLog(stack.enter_context(closing(LogFile(settings.data.resolve()))))
+    wait = settings.store_wait_seconds
+    store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, make=False)
+    stack.push_async_callback(store.close)
+    return _ServerLog(store)
 
 
 def _views(directory: Path, report: Report) -> SqliteViewsFile | None:
@@ -68,35 +162,35 @@ class _Verification:
     Views are rebuilt as far as those in the directory are: they may not have seen the end of the log yet.
     """
 
-    def __init__(self, log: LogFile, views: SqliteViewsFile | None, report: Report) -> None:
+    def __init__(self, log: Log, views: SqliteViewsFile | None, report: Report, quarantine: QuarantineRecord) -> None:
         self._log = log
         # Those of another log are rebuilt at the next start.
         self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
         self._report = report
-        self._quarantine = _quarantine(log, report)
-        self._audit = Audit(report.fault, self._quarantine.skipped)
+        self._quarantine = quarantine
+        self._audit = Audit(report.fault, quarantine.skipped, gapless=log.gapless)
         self._rebuilt = BEGINNING
         self._changes: list[Change] = []
         self._damaged: set[str] = set()
 
-    def run(self) -> None:
-        self._read(self._place())
+    async def run(self) -> None:
+        await self._read(self._place())
         if self._views:
             try:
-                self._compare(self._views)
+                await self._compare(self._views)
             except ViewsUnavailable as error:
                 self._report.fault(str(error))
         self._audit.end()
-        for fault in self._log.faults(self._audit.position):
+        async for fault in self._log.faults(self._audit.position):
             self._report.fault(fault)
         self._report.lines[:0] = _described(self._audit, self._quarantine)
 
     def _place(self) -> LogPosition:
         return self._views.place()[1] if self._views else BEGINNING
 
-    def _read(self, place: LogPosition) -> None:
+    async def _read(self, place: LogPosition) -> None:
         """To the end of the log; views are rebuilt up to `place`."""
-        for event in self._log.events(self._rebuilt.position):
+        async for event in self._log.events(self._rebuilt):
             if isinstance(event, str):
                 self._note_damage(event)
                 continue
@@ -123,29 +217,31 @@ class _Verification:
             self._views.rebuild(changes, through)
         self._rebuilt = through
 
-    def _compare(self, views: SqliteViewsFile) -> None:
+    async def _compare(self, views: SqliteViewsFile) -> None:
         with views.held():
             if views.place()[1].position < self._rebuilt.position:
                 self._report.lines.append("views: not compared, as the bank has begun to rebuild them meanwhile")
                 return
             # What was written since.
-            self._read(self._place())
+            await self._read(self._place())
             different = dict(views.differences())
         place = self._rebuilt.position
         self._report.lines.append(f"views: as of position {place:,}, compared with views made anew")
-        if place > self._audit.position:
-            self._report.fault(f"the log ends at position {self._audit.position}, and the views are of {place}")
+        end = max(self._audit.position, self._log.end)
+        if place > end:
+            self._report.fault(f"the log ends at position {end}, and the views are of {place}")
         # These rows never change, so that they need not be of one moment.
-        starts = range(0, place, SLICE)
-        different["account_events"] = sum(views.differing_events(at, min(at + SLICE, place)) for at in starts)
+        step = SLICE if self._log.gapless else SLICE * BYTES_MIN
+        starts = range(0, place, step)
+        different["account_events"] = sum(views.differing_events(at, min(at + step, place)) for at in starts)
         for table, rows in different.items():
             if rows:
                 self._report.fault(f"views: {rows:,} rows of {table} are not those of the log")
 
 
-def _quarantine(log: LogFile, report: Report) -> QuarantineRecord:
+async def _quarantine(log: Log, report: Report) -> QuarantineRecord:
     try:
-        return log.quarantine()
+        return await log.quarantine()
     except StoreDamaged as error:
         report.fault(str(error))
         return QuarantineRecord()
@@ -162,6 +258,10 @@ def _described(audit: Audit, quarantine: QuarantineRecord) -> Sequence[str]:
         lines.append("money: {} paid in, {} paid out, {} on accounts".format(*shown))
     for stream, aside in sorted(quarantine.aside.items()):
         lines.append(f"quarantine: {stream} from revision {aside.revision} on: {aside.reason}")
+    for stream, count in audit.foreign.most_common(FAULTS_TOLD):
+        lines.append(f"other programs: {count:,} events in {stream}, which mean nothing to the bank")
+    if len(audit.foreign) > FAULTS_TOLD:
+        lines.append(f"other programs: events in {len(audit.foreign) - FAULTS_TOLD:,} more streams")
     if audit.skipped:
         lines.append(f"quarantine: {audit.skipped:,} events were skipped by an operator, and count for nothing")
     return lines

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "rpc",
         "server",
     },
-    "verify": {"domain", "eventstore", "views"},
+    "verify": {"config", "domain", "eventstore", "views"},
     "restore": {"datadir", "eventstore", "views", "sinks", "sqlite_file"},
     "cli": {"address", "config", "logs", "disk", "app", "verify", "restore", "rpc.probe", "client"},
     "__main__": {"cli"},

@@ -60,14 +60,14 @@ def take_permission(data: Path) -> None:
 async def test_a_bank_that_was_stopped_is_verified_and_backed_up(place: Path) -> None:
     data = await a_bank(place)
     # Loads what a user without a home may not.
-    await verify(data)
+    await verify(Settings(data=data))
     for name in ("events.db-shm", "events.db-wal", "views.db-shm", "views.db-wal"):
         (data / name).unlink(missing_ok=True)
     before = contents(data)
     (place / "copies").mkdir()
     (place / "copies").chmod(0o777)
     take_permission(data)
-    report = await verify(data)
+    report = await verify(Settings(data=data))
     assert report.faults == []
     assert report.lines[-1] == "views: as of position 4, compared with views made anew"
     backup(data, place / "copies" / "copy.db")
@@ -81,9 +81,9 @@ async def test_a_bank_that_was_stopped_is_verified_and_backed_up(place: Path) ->
 async def test_a_bank_that_was_verified_since_it_was_stopped_is_too(place: Path) -> None:
     """SQLite leaves an empty WAL and shared memory behind."""
     data = await a_bank(place)
-    await verify(data)
+    await verify(Settings(data=data))
     take_permission(data)
-    assert (await verify(data)).faults == []
+    assert (await verify(Settings(data=data))).faults == []
 
 
 async def test_a_bank_that_was_killed_needs_permission(place: Path) -> None:
@@ -91,7 +91,7 @@ async def test_a_bank_that_was_killed_needs_permission(place: Path) -> None:
     (place / "copies").mkdir()
     (place / "copies").chmod(0o777)
     take_permission(data)
-    for read in (verify(data), _backup(data, place / "copies" / "copy.db")):
+    for read in (verify(Settings(data=data)), _backup(data, place / "copies" / "copy.db")):
         with pytest.raises(Unreadable, match=rf"has a WAL, .* write permission for {data}: copy the whole directory"):
             await read
 

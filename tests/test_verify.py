@@ -52,7 +52,7 @@ def alter(file: Path, statement: str) -> None:
 
 
 async def test_a_bank_without_a_fault(bank: Path) -> None:
-    report = await verify(bank)
+    report = await verify(Settings(data=bank))
     assert report.fault_count == 0
     assert report.lines == [
         "log: 8 events, 1 persons, 2 accounts; it ends at position 8",
@@ -129,7 +129,7 @@ async def test_an_index_that_has_lost_a_request_is_found(bank: Path) -> None:
     with closing(sqlite3.connect(bank / "events.db")) as connection, connection:
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_master SET sql = sql || ' AND revision > 99' WHERE name = 'events_request'")
-    report = await verify(bank)
+    report = await verify(Settings(data=bank))
     assert any("events_request" in fault for fault in report.faults)
 
 
@@ -178,16 +178,16 @@ async def test_events_that_no_bank_writes_are_found(bank: Path, what: str) -> No
     store = SqliteEventStore(bank)
     await store.append(stream, expected_revision, events)
     await store.close()
-    report = await verify(bank)
+    report = await verify(Settings(data=bank))
     assert [fault for fault in report.faults if told in fault]
 
 
 async def test_what_comes_after_an_event_that_does_not_follow_counts_for_nothing(bank: Path) -> None:
-    before = (await verify(bank)).lines
+    before = (await verify(Settings(data=bank))).lines
     store = SqliteEventStore(bank)
     await store.append("account-a2", 1, [deposit(100, 100_000), deposit(1, 100_001)])
     await store.close()
-    report = await verify(bank)
+    report = await verify(Settings(data=bank))
     assert report.fault_count == 1
     assert [line for line in report.lines if line.startswith("money")] == [
         line for line in before if line.startswith("money")
@@ -199,7 +199,7 @@ async def test_of_many_faults_the_first_are_told_and_all_are_counted(bank: Path)
     for number in range(200):
         await store.append(f"account-b{number}", 0, [deposit(100, 500)])
     await store.close()
-    report = await verify(bank)
+    report = await verify(Settings(data=bank))
     assert report.fault_count == 200
     assert len(report.faults) == 50
 
@@ -223,7 +223,7 @@ async def test_a_start_that_was_refused_is_one_line_and_a_loss_that_is_accepted_
     async with serving(Settings(listen="127.0.0.1:0", data=bank)) as server, Caller(server.address) as caller:
         paid = await caller.deposit("a1", "1")
         assert await caller.balance("a1", paid.consistency_token) == "7.00 USD"
-    assert (await verify(bank)).fault_count == 0
+    assert (await verify(Settings(data=bank))).fault_count == 0
 
 
 async def test_a_loss_can_only_be_accepted_where_there_is_a_log_that_nobody_serves(

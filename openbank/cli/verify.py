@@ -14,11 +14,11 @@ from openbank.config import Settings
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "verify",
-        help="check all that is on disk",
+        help="check all that is stored",
         description="Checks every event and what the events say of one another, the indexes, the money, and the views"
         f" against views made anew; also while it is served. Exits with 0 if all is well, with {EXIT_NO} if not.",
     )
-    config.add_flags(parser, "data")
+    config.add_flags(parser, "data", "event_store", "views", "store_wait_seconds")
     parser.set_defaults(run=run)
 
 
@@ -27,7 +27,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     from openbank.verify import verify
 
     try:
-        report = asyncio.run(verify(settings.data.resolve()))
+        report = asyncio.run(verify(settings))
     except CANNOT_START as error:
         raise CommandFailed(str(error)) from error
     for line in (*report.lines, *report.faults):

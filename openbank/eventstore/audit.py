@@ -29,17 +29,25 @@ class Audit:
     """
 
     def __init__(
-        self, fault: Callable[[str], None], skipped: Mapping[str, frozenset[int]] = MappingProxyType({})
+        self,
+        fault: Callable[[str], None],
+        skipped: Mapping[str, frozenset[int]] = MappingProxyType({}),
+        *,
+        gapless: bool = True,
     ) -> None:
+        """`gapless` says that each event's position is the one before it and 1, as in the embedded store."""
         self.position = 0
         """Of the last event."""
         self.events = 0
         self.skipped = 0
+        self.foreign: Counter[str] = Counter()
+        """How many events of other programs are in each stream that has some."""
         self.paid_in: Counter[Currency] = Counter()
         """In minor units, by currency."""
         self.paid_out: Counter[Currency] = Counter()
         self._fault = fault
         self._skipped = skipped
+        self._gapless = gapless
         self._trails: dict[str, Trail] = {}
         self._aside: dict[str, SetAside] = {}
         """Streams with an event that does not follow."""
@@ -67,9 +75,11 @@ class Audit:
 
     def take(self, event: RecordedEvent) -> Checked:
         self.events += 1
-        if event.position != self.position + 1:
+        if self._gapless and event.position != self.position + 1:
             self._fault(f"position {event.position} follows {self.position}")
         self.position = event.position
+        if not is_ours(event.type):
+            self.foreign[event.stream] += 1
         self._check_part(event)
         return self._check(event)
 

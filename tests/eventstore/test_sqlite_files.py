@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from openbank.config import Settings
 from openbank.eventstore.port import NO_STREAM, StoreRefused
 from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, accept_loss, backup, check
 from openbank.verify import verify
@@ -56,7 +57,12 @@ async def test_a_backup_over_a_crashed_log_is_not_ruined_by_its_wal(killed: Path
     assert_refused(killed, r"events\.db-wal belongs to another log .*openbank restore --data")
 
     before = contents(killed)
-    for reads in (accept_loss, LogFile, lambda data: asyncio.run(verify(data)), lambda data: backup(data, data / "b")):
+    for reads in (
+        accept_loss,
+        LogFile,
+        lambda data: asyncio.run(verify(Settings(data=data))),
+        lambda data: backup(data, data / "b"),
+    ):
         with pytest.raises(StoreRefused, match="belongs to another log"):
             await asyncio.to_thread(reads, killed)
         assert contents(killed) == before
@@ -239,7 +245,7 @@ async def test_an_index_that_lacks_an_event_is_found(killed: Path, index: str, p
         connection.execute(f"DELETE FROM events WHERE position = {position}")
     behind_the_back_of(killed, index, "INSERT INTO events SELECT * FROM kept")
     assert_refused(killed, "is damaged: .*index")
-    assert (await verify(killed)).fault_count > 0
+    assert (await verify(Settings(data=killed))).fault_count > 0
 
 
 @pytest.mark.parametrize("index", ["events_stream", "events_request"])
@@ -261,7 +267,7 @@ async def test_an_index_that_is_further_than_its_table_is_found(killed: Path, in
     assert_refused(killed, "is damaged: .*index")
     with pytest.raises(StoreRefused, match="is damaged"):
         accept_loss(killed)
-    assert (await verify(killed)).fault_count > 0
+    assert (await verify(Settings(data=killed))).fault_count > 0
 
 
 async def test_a_copy_with_pages_of_several_moments_is_refused(

@@ -865,6 +865,14 @@ MUTATIONS = (
         "SIDES = (COMMANDS, FEEDS)\n",
         "tests/cli/test_serve.py tests/stories/test_getting_ready.py",
     ),
+    # Verify
+    Mutation(
+        "a tombstoned stream is not found",
+        "openbank/eventstore/eventstoredb/hidden.py",
+        "        if re.fullmatch(streams, event.stream_name):\n",
+        "        if not event.stream_name:\n",
+        "tests/test_verify_servers.py",
+    ),
     # Refusals
     Mutation(
         "an append that was refused for its credentials may have been made",

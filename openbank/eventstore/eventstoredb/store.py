@@ -25,6 +25,7 @@ from esdbclient.exceptions import NotFound
 from openbank.eventstore import codec
 from openbank.eventstore.eventstoredb.appends import Appends
 from openbank.eventstore.eventstoredb.events import as_stored, is_system, missing, recorded, without_payload
+from openbank.eventstore.eventstoredb.hidden import hidden_streams
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.refusals import AccessRefused
 from openbank.eventstore.eventstoredb.requests import Requests
@@ -337,6 +338,10 @@ class EventStoreDBEventStore:
         finally:
             await subscription.stop()
         raise StoreUnavailable("the subscription has ended")
+
+    def hidden(self) -> AsyncIterator[str]:
+        """A sentence for each stream of which operators have hidden events. Costs time in proportion to the log."""
+        return hidden_streams(self._link, self._prefix)
 
     async def note_numbers_adopted(self) -> None:
         stored = await self._identity()

@@ -1,0 +1,69 @@
+"""What operators have hidden of the bank's streams: truncated, deleted, or deleted for ever.
+
+Reads of the log still give such events until they are scavenged; reads of their streams do not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+
+from esdbclient import CaughtUp
+from esdbclient import RecordedEvent as Stored
+
+from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.port import StoreUnavailable
+from openbank.eventstore.streams import CATEGORIES
+
+_DELETED = (1 << 63) - 1
+"""The `$tb` of a stream that was deleted and may be written again."""
+_LIMITS = ("$maxAge", "$maxCount")
+
+
+async def hidden_streams(link: Link, prefix: str) -> AsyncIterator[str]:
+    """A sentence for each of the bank's streams of which something is, or may be, hidden."""
+    streams = f"{re.escape(prefix)}(?:{'|'.join(CATEGORIES)})-.*"
+    found: dict[str, str] = {}
+    async for event in _matching(link, rf"\$\${streams}", by_stream_name=True):
+        # The last metadata of a stream counts.
+        stream = event.stream_name.removeprefix(f"$${prefix}")
+        found[stream] = _hides(event.data)
+    async for event in _matching(link, r"\$streamDeleted", by_stream_name=False):
+        if re.fullmatch(streams, event.stream_name):
+            found[event.stream_name.removeprefix(prefix)] = "was deleted for ever, by a tombstone"
+    for stream, what in found.items():
+        if what:
+            yield f"{stream} {what}"
+
+
+def _hides(data: bytes) -> str:
+    try:
+        metadata = json.loads(data)
+    except ValueError:
+        return ""
+    if not isinstance(metadata, dict):
+        return ""
+    before = metadata.get("$tb")
+    if before == _DELETED:
+        return "was deleted"
+    if isinstance(before, int) and before > 0:
+        return f"was truncated: its events before revision {before + 1} are hidden"
+    limits = [name for name in _LIMITS if name in metadata]
+    return f"has {' and '.join(limits)} in its metadata, which hides events" if limits else ""
+
+
+async def _matching(link: Link, pattern: str, *, by_stream_name: bool) -> AsyncIterator[Stored]:
+    """Up to the end of the log, by a subscription: that has no deadline, however long the server looks."""
+    subscription = await link.subscribe(
+        include_caught_up=True, filter_include=[pattern], filter_by_stream_name=by_stream_name
+    )
+    try:
+        with link.errors():
+            async for item in subscription:
+                if isinstance(item, CaughtUp):
+                    return
+                yield item
+    finally:
+        await subscription.stop()
+    raise StoreUnavailable("the subscription has ended")
