@@ -475,6 +475,23 @@ async def test_the_tail_goes_on_after_every_break(server: EventStoreDB, store: E
     following.cancel()
 
 
+async def test_a_tail_that_is_cut_since_it_is_slow_misses_nothing(
+    server: EventStoreDB, store: EventStoreDBEventStore
+) -> None:
+    server.modes.live_buffer = 32
+    tail = LogTail(store)
+    following = asyncio.create_task(tail.run())
+    await until(lambda: tail.available)
+    for number in range(10):
+        await store.append(f"account-{number}", NO_STREAM, some_events(100))
+    async with asyncio.timeout(20):
+        await tail.wait((await store.head()).position - 1)
+    recent = tail.recent(BEGINNING, 10_000)
+    assert recent is not None
+    assert [entry.event for entry in recent[0]] == await whole_log(store)
+    following.cancel()
+
+
 async def test_closing_ends_the_tail(store: EventStoreDBEventStore) -> None:
     tail = LogTail(store)
     following = asyncio.create_task(tail.run())

@@ -76,7 +76,7 @@ class Siege:
         self._name = seed
         self._random = Random(seed)
         self._kills = kills
-        self._bank = Bank(back_end, directory)
+        self._bank = Bank(back_end, directory, seed=self._random.randrange(1000))
         # FerretDB takes 100 to 300 writes a second, and the views are to keep up.
         pause_seconds = 0.03 if back_end == "servers" else 0.0
         self._driver = Driver(lambda: self._bank.addresses, Random(f"{seed}.driver"), pause_seconds)

@@ -7,8 +7,11 @@ import json
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
+
+import grpc
 
 from openbank.app import backup
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
@@ -21,6 +24,8 @@ from tests.stand_ins.process import EventStoreDBProcess, FerretDBProcess, Remote
 
 BACK_ENDS = ("embedded", "mixed", "servers")
 INSTANCES = 3
+NODES = 3
+"""Of EventStoreDB."""
 READY_SECONDS_MAX = 60.0
 """From the last start to an instance that is ready; its stores may have been away, and the machine is busy."""
 
@@ -76,15 +81,36 @@ class Store(Part):
         await asyncio.to_thread(self.process.start)
 
 
+class Lead(Part):
+    """EventStoreDB's, which moves from one node to another. Nothing dies, so there is nothing to start again."""
+
+    def __init__(self, process: EventStoreDBProcess) -> None:
+        super().__init__("EventStoreDB's leader")
+        self._process = process
+
+    async def kill(self, random: Random) -> None:
+        self.kills += 1
+        claims_to_lead = random.random() < 0.5
+        with suppress(grpc.RpcError):  # It may be down already.
+            await asyncio.to_thread(self._process.faults.move_lead, claims_to_lead=claims_to_lead)
+
+    async def again(self, random: Random) -> None:
+        pass
+
+
 class Bank:
     """Of one choice of back ends; its files are in `directory`."""
 
-    def __init__(self, back_end: str, directory: Path, instances: int = INSTANCES, flags: Sequence[str] = ()) -> None:
-        """`flags` are for each instance. The embedded bank has only one."""
+    def __init__(
+        self, back_end: str, directory: Path, instances: int = INSTANCES, flags: Sequence[str] = (), seed: int = 0
+    ) -> None:
+        """`flags` are for each instance. The embedded bank has only one. `seed` is for what EventStoreDB does now and
+        then."""
+        self._seed = seed
         self._directory = directory
         self._count = 1 if back_end == "embedded" else instances
         self._flags = flags
-        self._stores: list[Store] = []
+        self._stores: list[Part] = []
         self._instances: list[Instance] = []
         self._back_end = back_end
         self._event_store: EventStoreDBProcess | None = None
@@ -119,8 +145,10 @@ class Bank:
     async def start(self) -> None:
         stores = BackEnd()
         if self._back_end != "embedded":
-            self._event_store = EventStoreDBProcess(self._directory / "eventstoredb.db")
+            data = self._directory / "eventstoredb.db"
+            self._event_store = EventStoreDBProcess(data, nodes=NODES, modes=self._seed)
             await self._add("EventStoreDB", self._event_store)
+            self._stores.append(Lead(self._event_store))
             stores = stores._replace(event_store=self._event_store.uri)
         if self._back_end == "servers":
             database = FerretDBProcess(self._directory / "ferretdb")
@@ -140,7 +168,8 @@ class Bank:
         for process in self.instances:
             await process.kill()
         for store in self._stores:
-            await asyncio.to_thread(store.process.kill)
+            if isinstance(store, Store):
+                await asyncio.to_thread(store.process.kill)
 
     async def log(self) -> Sequence[RecordedEvent]:
         """All that is stored, past the bank: read by a store of our own."""

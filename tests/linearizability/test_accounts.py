@@ -66,6 +66,7 @@ async def test_clients_of_a_bank_that_is_killed(process: ServerProcess) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_clients_of_two_instances(seed: int, tmp_path: Path) -> None:
     async with eventstoredb() as server, AsyncExitStack() as stack:
+        server.modes.turn_on(seed)
         callers: Sequence[Caller] = [
             await stack.enter_async_context(Caller((await stack.enter_async_context(serving(settings))).address))
             for settings in (BackEnd(event_store=server.uri).settings(tmp_path / name) for name in ("one", "two"))

@@ -105,9 +105,9 @@ class RemoteFaults:
     def forget(self) -> None:
         self._control({"forget": True})
 
-    def turn_on_modes(self, seed: int) -> None:
-        """Until the process ends."""
-        self._control({"modes": seed})
+    def move_lead(self, *, claims_to_lead: bool) -> None:
+        """Of a cluster; returns before it is done."""
+        self._control({"move_lead": claims_to_lead})
 
     def send_behind(self, how: How = "fell_behind", *, prefix: str = "", seconds: float = 0.0) -> int:
         answer = self._control({"behind": {"how": how, "prefix": prefix, "seconds": seconds}})
@@ -118,7 +118,8 @@ class RemoteFaults:
         return cast(list[dict[str, Any]], self._control({})["faults"])
 
     def _control(self, message: dict[str, Any]) -> dict[str, Any]:
-        with grpc.insecure_channel(self._server.address) as channel:
+        # Of a cluster, the first: only faults of that node are asked for.
+        with grpc.insecure_channel(self._server.address.partition(",")[0]) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CONTROL)
             return cast(dict[str, Any], json.loads(call(json.dumps(message).encode(), timeout=CONTROL_SECONDS)))
 
@@ -126,9 +127,13 @@ class RemoteFaults:
 class EventStoreDBProcess(Restartable):
     scheme = "esdb"
 
-    def __init__(self, data: Path | None = None, listen: str = "127.0.0.1:0") -> None:
-        super().__init__(listen)
+    def __init__(
+        self, data: Path | None = None, listen: str = "127.0.0.1:0", *, nodes: int = 1, modes: int | None = None
+    ) -> None:
+        """`modes` is the seed of all that the real server does now and then; off without one."""
+        super().__init__(",".join([listen] * nodes))
         self._data = data
+        self._modes = modes
         self.faults = RemoteFaults(self)
 
     @property
@@ -137,7 +142,8 @@ class EventStoreDBProcess(Restartable):
 
     def command(self) -> list[str]:
         data = ["--data", str(self._data)] if self._data else []
-        return [sys.executable, "-m", "tests.stand_ins.eventstoredb", "--listen", self.address, *data]
+        modes = ["--modes", str(self._modes)] if self._modes is not None else []
+        return [sys.executable, "-m", "tests.stand_ins.eventstoredb", "--listen", self.address, *data, *modes]
 
 
 class FerretDBProcess(Restartable):

@@ -9,6 +9,9 @@ import pytest
 from tests.back_ends import BackEnd
 from tests.stand_ins.process import eventstoredb
 
+SEED = 14
+"""Of what EventStoreDB does now and then."""
+
 
 @pytest.fixture(params=["embedded", "mixed", "servers"])
 def chosen(request: pytest.FixtureRequest) -> BackEnd:
@@ -23,4 +26,5 @@ async def back_end(chosen: BackEnd) -> AsyncIterator[BackEnd]:
         yield chosen
         return
     async with eventstoredb() as server:
+        server.modes.turn_on(SEED)
         yield chosen._replace(event_store=server.uri)

@@ -23,7 +23,7 @@ from openbank.app import serving
 from openbank.rpc.health import NOT_SERVING, SERVING
 from tests.back_ends import BackEnd
 from tests.callers import Caller, refusal, refused, request_id, until_available, usd
-from tests.stand_ins.process import EventStoreDBProcess, FerretDBProcess, Restartable
+from tests.stand_ins.process import EventStoreDBProcess, FerretDBProcess, Restartable, eventstoredb
 
 AT_ONCE_SECONDS = 2.0
 BACK_SECONDS_MAX = 20.0
@@ -230,3 +230,19 @@ async def until_balance(bank: Caller, account_id: str, token: str) -> str:
             assert tries * 0.1 < BACK_SECONDS_MAX
             await asyncio.sleep(0.1)
     raise AssertionError
+
+
+async def test_200_watches_at_once_are_all_taken_though_the_event_store_is_slow(tmp_path: Path) -> None:
+    async with eventstoredb() as events, calling(BackEnd(events.uri), tmp_path) as bank:
+        account_id = (await bank.open()).account.account_id
+        events.modes.pause_seconds, events.modes.pause_chance = 1.5, 0.5
+        request = accounts.WatchAccountEventsRequest(beginning=Empty(), account_ids=[account_id])
+        watches = [bank.accounts.WatchAccountEvents(request) for _ in range(200)]
+
+        async def first_event(watch: Any) -> int:
+            async for response in watch:
+                if response.events:
+                    return int(response.events[0].revision)
+            raise AssertionError("it has ended")
+
+        assert await asyncio.gather(*map(first_event, watches)) == [1] * 200

@@ -7,13 +7,17 @@ async with cluster() as nodes:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from tests.stand_ins.eventstoredb.log import Log
 from tests.stand_ins.eventstoredb.server import EventStoreDB
+from tests.stand_ins.eventstoredb.store import SQLiteStore
 
 NODES = 3
+ELECTION_SECONDS = 1.3
 
 
 class Cluster:
@@ -53,17 +57,32 @@ class Cluster:
         node.node.state, node.node.leader = "follower", self.leader.address
         await node.restart(self.log)
 
+    async def move_lead(self, claims_to_lead: bool) -> None:
+        """The leader is cut off, another is elected as fast as real nodes do it, and the first comes back."""
+        old = self.leader
+        self.cut_off(old, claims_to_lead=claims_to_lead)
+        await asyncio.sleep(ELECTION_SECONDS)
+        self.elect(self.others[0])
+        await asyncio.sleep(ELECTION_SECONDS)
+        await self.rejoin(old)
+
 
 @contextlib.asynccontextmanager
-async def cluster() -> AsyncIterator[Cluster]:
-    log = Log()
+async def cluster(data: Path | None = None, listen: Sequence[str] = ("127.0.0.1:0",) * NODES) -> AsyncIterator[Cluster]:
+    """A node for each address; the first one leads."""
+    store = SQLiteStore(data) if data else None
+    log = Log(store)
     async with contextlib.AsyncExitStack() as running:
-        nodes = [EventStoreDB(log=log) for _ in range(NODES)]
-        for node in nodes:
-            await node.start()
-            running.push_async_callback(node.stop)
-        for node in nodes:
-            node.node.peers = [peer.node for peer in nodes]
+        if store:
+            running.callback(store.close)
+        nodes = [EventStoreDB(log=log) for _ in listen]
         started = Cluster(nodes, log)
+        for node, address in zip(nodes, listen, strict=True):
+            node.move_lead = started.move_lead
+            await node.start(address)
+            running.push_async_callback(node.stop)
+        if len(nodes) > 1:
+            for node in nodes:
+                node.node.peers = [peer.node for peer in nodes]
         started.elect(nodes[0])
         yield started

@@ -1,8 +1,9 @@
 """The server: its methods, its address, and the method by which tests set faults in another process."""
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ class EventStoreDB:
         self.faults = Faults()
         self.modes = Modes()
         self.node = Node()
+        self.move_lead: Callable[[bool], Awaitable[None]] | None = None
+        """Of the cluster whose node it is."""
+        self._moving: asyncio.Task[None] | None = None
         self._host = "127.0.0.1"
         self._port = 0
         self._server: grpc.aio.Server | None = None
@@ -109,10 +113,10 @@ class EventStoreDB:
             self.faults.add(**fault_from(message["add"]))
         if message.get("clear"):
             self.faults.clear()
+        if "move_lead" in message and self.move_lead and (self._moving is None or self._moving.done()):
+            self._moving = asyncio.ensure_future(self.move_lead(message["move_lead"]))
         if message.get("forget"):
             self.forget()
-        if "modes" in message:
-            self.modes.turn_on(message["modes"])
         behind = self.subscriptions.send_behind(**message["behind"]) if "behind" in message else 0
         return {"faults": self.faults.described(), "behind": behind, "events": len(self.log.records)}
 
