@@ -15,6 +15,8 @@ APPEND_BYTES_MAX = 1 << 20
 """The most that one append may hold, all its events together: EventStoreDB's limit, kept by every adapter."""
 
 
+RECORD_TIME_MAX = 253_402_300_799_999_999
+"""The last microsecond of the year 9999."""
 PARTS_MAX = 1_000
 """Events of one command: far more than any makes."""
 

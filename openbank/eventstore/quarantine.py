@@ -17,6 +17,7 @@ from typing import NamedTuple
 from openbank.domain.clock import Clock
 from openbank.domain.errors import Refused, RevisionMismatch
 from openbank.eventstore.port import (
+    RECORD_TIME_MAX,
     EventStore,
     KeptRecord,
     LogPosition,
@@ -32,6 +33,8 @@ SKIPPED_MAX = 1_000
 """Skipped events of one aggregate."""
 POLL_SECONDS = 1.0
 """How soon an instance sees what another one has set aside or released."""
+NUMBER_MAX = (1 << 63) - 1
+"""Of revisions and positions."""
 TRIES_MAX = 20
 """Each time another instance was faster."""
 
@@ -295,9 +298,16 @@ def decode_record(data: bytes) -> QuarantineRecord:
             for stream, held in document["aside"].items()
         }
         skipped = {str(stream): frozenset(map(int, revs)) for stream, revs in document["skipped"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not all(map(_is_possible, aside.values())):
+            raise ValueError
+    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreDamaged(f"the record of what is quarantined cannot be read: {type(error).__name__}") from None
     return QuarantineRecord(aside, skipped)
+
+
+def _is_possible(aside: SetAside) -> bool:
+    numbers_are = 0 < aside.revision <= NUMBER_MAX and 0 <= aside.position <= NUMBER_MAX
+    return numbers_are and 0 <= aside.time <= RECORD_TIME_MAX
 
 
 def _of(record: QuarantineRecord, stream: str) -> SetAside:

@@ -51,11 +51,10 @@ def _decode_account(data: bytes, account_id: str) -> Versioned[Account] | None:
         if message.fold != ACCOUNT_FOLD or not 0 <= exponent <= MAX_EXPONENT:
             return None
         balance = Money(Currency(message.currency_code, exponent), message.balance_minor)
-        state = AccountState(message.state)
+        account = Account(account_id, message.owner_id, message.account_number, balance, AccountState(message.state))
+        return _versioned(account, message)
     except (DecodeError, ValueError):
         return None
-    account = Account(account_id, message.owner_id, message.account_number, balance, state)
-    return _versioned(account, message)
 
 
 def _encode_person(person: Versioned[Person]) -> bytes:
@@ -73,10 +72,10 @@ def _decode_person(data: bytes, person_id: str) -> Versioned[Person] | None:
         if message.fold != PERSON_FOLD:
             return None
         registered = codec.decode(_REGISTERED, message.person.SerializeToString(), person_id)
-    except (DecodeError, codec.UndecodableEvent):
+        assert isinstance(registered, PersonRegistered)
+        return _versioned(registered.person, message)
+    except (DecodeError, ValueError, codec.UndecodableEvent):
         return None
-    assert isinstance(registered, PersonRegistered)
-    return _versioned(registered.person, message)
 
 
 def _versioned(state: State, message: AccountSnapshot | PersonSnapshot) -> Versioned[State]:

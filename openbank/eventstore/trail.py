@@ -15,11 +15,9 @@ from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import PersonAddressUpdated, PersonRegistered
 from openbank.eventstore.codec import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
-from openbank.eventstore.port import NO_STREAM, RecordedEvent
+from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, number_streams, split
 
-RECORD_TIME_MAX = 253_402_300_799_999_999
-"""The last microsecond of the year 9999."""
 UNKNOWN_TYPE = "its type is unknown to this version"
 """A newer version may know it."""
 

@@ -622,6 +622,34 @@ async def test_others_events_in_our_streams_come_as_they_are(
     assert await store.position_at(TIME + 1) == (await store.read_log(BEGINNING)).through
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b'{"part":' + b"9" * 5_000 + b"}",
+        rb'{"$correlationId": "\ud800", "$causationId": "x\udfff", "ownerId": "\ud800"}',
+        b'{"recordTime": "0001-01-01T00:00:00+23:59"}',
+        b'{"recordTime": "9999-12-31T23:59:59-23:59"}',
+        b"\xff",
+    ],
+    ids=lambda about: about[:40].decode("latin-1"),
+)
+async def test_metadata_of_others_is_read_as_far_as_it_can_be_stored_and_sent(
+    store: EventStoreDBEventStore, client: AsyncEventStoreDBClient, about: bytes
+) -> None:
+    await store.append("account-1", NO_STREAM, some_events())
+    theirs = Proposed("openbank.accounts.v1.MoneyDeposited", b"{}", metadata=about)
+    await client.append_to_stream("account-1", current_version=StreamState.ANY, events=[theirs])
+    async with Subscription(store, BEGINNING) as upstream:
+        await upstream.catch_up_to(await store.head())
+    for read in (store.read_log, store.read_log_as_stored):
+        event = (await read(BEGINNING)).events[-1]
+        assert event.metadata.record_time == 0
+        said = event.metadata.correlation_id + event.metadata.causation_id + event.metadata.owner_id
+        assert said.encode() == b""
+
+
 @pytest.mark.parametrize("parts", [3, 1_000_000, 10**30, -1])
 async def test_nobody_waits_for_the_rest_of_a_command_that_never_comes(
     store: EventStoreDBEventStore, client: AsyncEventStoreDBClient, parts: int

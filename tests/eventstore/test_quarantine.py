@@ -66,9 +66,17 @@ async def test_a_record_that_nobody_can_read_is_replaced_by_the_last_one_that_co
     assert set(another.aside) == {"account-1", "account-2"}
 
 
-async def test_a_start_knows_no_other_record_than_the_one_that_it_cannot_read() -> None:
+ASIDE = b'{"revision": %s, "position": 1, "reason": "", "time": %s, "retrying": false}'
+HELD = b'{"aside": {"account-1": ' + ASIDE + b'}, "skipped": {}}'
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"garbage", b"[" * 100_000, b"null", HELD % (b"1e999", b"1"), HELD % (b"0", b"1"), HELD % (b"1", b"1e300")],
+)
+async def test_a_start_knows_no_other_record_than_the_one_that_it_cannot_read(record: bytes) -> None:
     store = MemoryStore()
-    await store.save_quarantine(b"garbage", 0)
+    await store.save_quarantine(record, 0)
     with pytest.raises(StoreDamaged, match="cannot be read"):
         await Quarantine(store, lambda: 0).load()
 

@@ -24,6 +24,7 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore import codec, history, snapshots
 from openbank.eventstore.history import SNAPSHOT_EVENTS
 from openbank.eventstore.port import NO_STREAM, EventStore, Metadata, NewEvent, RecordedEvent, Snapshot
+from openbank.eventstore.quarantine import AggregateQuarantined
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from openbank.storage.v1.account_snapshot_pb2 import AccountSnapshot
 from tests.examples import JOHN, NOON, usd
@@ -121,6 +122,12 @@ def of_another_account(snapshot: Snapshot, **fields: int) -> Snapshot:
     return snapshot._replace(data=message.SerializeToString())
 
 
+def of_no_time(snapshot: Snapshot) -> Snapshot:
+    message = AccountSnapshot.FromString(snapshot.data)
+    message.create_time.seconds = 1 << 62
+    return snapshot._replace(data=message.SerializeToString())
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -129,14 +136,27 @@ def of_another_account(snapshot: Snapshot, **fields: int) -> Snapshot:
         lambda found: of_another_account(found, revision=found.revision - 1),
         lambda found: of_another_account(found)._replace(revision=EVENTS + 1_000),
         lambda found: of_another_account(found)._replace(data=b"no message"),
+        of_no_time,
     ],
-    ids=["of another event", "of another fold", "of another revision", "ahead of the stream", "of nothing"],
+    ids=["of another event", "of another fold", "of another revision", "ahead of the stream", "of nothing", "no time"],
 )
 async def test_a_snapshot_that_does_not_match_is_thrown_away(
     store: CountingStore, change: Callable[[Snapshot], Snapshot]
 ) -> None:
     await changed(store, change)
     assert await new_bank(store).accounts.load("a-1") == await the_fold(store)
+
+
+async def test_a_snapshot_of_an_event_that_is_not_believed_is_thrown_away(store: CountingStore) -> None:
+    forged = NewEvent(uuid4().bytes, "openbank.accounts.v1.MoneyDeposited", b"no message", Metadata(1))
+    await store.append(STREAM, EVENTS, [forged])
+    found = await store.snapshot(STREAM)
+    assert found
+    message = AccountSnapshot.FromString(found.data)
+    message.revision = EVENTS + 1
+    store.keep_snapshot(STREAM, Snapshot(EVENTS + 1, forged.id, message.SerializeToString()))
+    with pytest.raises(AggregateQuarantined):
+        await new_bank(store).accounts.load("a-1")
 
 
 async def test_a_snapshot_that_was_damaged_is_thrown_away(store: CountingStore, tmp_path: Path) -> None:

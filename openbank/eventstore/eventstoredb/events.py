@@ -7,6 +7,7 @@ readers take both. The metadata is JSON: EventStoreDB's own names for the correl
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
@@ -17,7 +18,7 @@ from esdbclient.events import ContentType
 from google.protobuf.message import DecodeError
 
 from openbank.eventstore import codec
-from openbank.eventstore.port import Metadata, NewEvent, RecordedEvent, StoredPayload
+from openbank.eventstore.port import RECORD_TIME_MAX, Metadata, NewEvent, RecordedEvent, StoredPayload
 
 JSON: ContentType = "application/json"
 BINARY: ContentType = "application/octet-stream"
@@ -25,6 +26,7 @@ BINARY: ContentType = "application/octet-stream"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UNKNOWN = Metadata(0)
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def payload(type_name: str, data: bytes) -> tuple[ContentType, bytes]:
@@ -127,10 +129,7 @@ def _from_json(type_name: str, data: bytes) -> bytes:
 
 def _metadata(raw: bytes) -> Metadata:
     """Whatever is missing, or is not what we write, is empty."""
-    try:
-        stored = json.loads(raw)
-    except ValueError:
-        return _UNKNOWN
+    stored = _from_json_text(raw)
     if not isinstance(stored, dict):
         return _UNKNOWN
     about = Metadata(
@@ -149,14 +148,19 @@ def _metadata(raw: bytes) -> Metadata:
 
 def _known(raw: bytes) -> object:
     """What is to be told of metadata: all but EventStoreDB's own, of which only two names are ours."""
-    try:
-        stored = json.loads(raw)
-    except ValueError:
-        return None
+    stored = _from_json_text(raw)
     if not isinstance(stored, dict):
         return stored
     ours = ("$correlationId", "$causationId")
     return {name: value for name, value in stored.items() if name in ours or not name.startswith("$")}
+
+
+def _from_json_text(raw: bytes) -> object:
+    """None for what is no JSON, or nested deeper than anything of the bank's."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _to_text(microseconds: int) -> str:
@@ -172,9 +176,10 @@ def _second(seconds: int) -> str:
 
 def _from_text(value: object) -> int:
     try:
-        return (datetime.fromisoformat(_text(value)) - _EPOCH) // _MICROSECOND
+        time = (datetime.fromisoformat(_text(value)) - _EPOCH) // _MICROSECOND
     except (ValueError, TypeError):
         return 0
+    return time if 0 < time <= RECORD_TIME_MAX else 0
 
 
 def _request_id(value: object) -> bytes:
@@ -192,7 +197,10 @@ def _hash(value: object) -> bytes:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Empty for what no message and no database takes: JSON can say half of a character."""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() or not _HALF.search(value) else ""
 
 
 def _number(value: object, default: int) -> int:
