@@ -22,7 +22,7 @@ from openbank.domain.account import Account, AccountOpened, Deposit, MoneyDeposi
 from openbank.domain.clock import system_clock
 from openbank.domain.request import Request
 from openbank.eventstore import codec
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore, appends, pulse
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore, appends, link, pulse
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.folding import Kind
 from openbank.eventstore.port import (
@@ -54,6 +54,7 @@ from tests.eventstore.conformance import (
 )
 from tests.eventstore.upstream_conformance import Subscription
 from tests.examples import USD, usd
+from tests.stand_ins.eventstoredb import filters
 from tests.stand_ins.eventstoredb.faults import Kind as FaultKind
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 from tests.stand_ins.process import EventStoreDBProcess, eventstoredb
@@ -573,6 +574,36 @@ async def test_no_event_is_lost_after_a_checkpoint_that_is_ahead(
                 await upstream.catch_up()
                 assert [event.position for event in upstream.events] == [at]
             assert [event.position for event in (await store.read_log(head)).events] == [at]
+
+
+async def test_a_read_of_the_log_may_take_as_long_as_the_server_needs(
+    server: EventStoreDB, store: EventStoreDBEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may pass millions of others' events on the way. A page of a stream has none to pass."""
+    await store.append("account-1", NO_STREAM, some_events())
+    monkeypatch.setattr(link, "READ_SECONDS", 0.2)
+    server.faults.add("slow", seconds=0.6, on=["read"])
+    assert len((await store.read_log(BEGINNING)).events) == 1
+    with pytest.raises(StoreUnavailable):
+        await store.read_stream("account-1")
+
+
+async def test_the_server_compiles_no_regular_expression(
+    server: EventStoreDB, client: AsyncEventStoreDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise AssertionError("a filter by a regular expression")
+
+    monkeypatch.setattr(filters, "compiled", refuse)
+    async with opened(server.uri) as store:
+        await write(client, "xaccount-1", 3)
+        await store.append("account-1", NO_STREAM, some_events())
+        assert (await store.head()).stream == "account-1"
+        assert [event.stream for event in await whole_log(store)] == ["account-1"]
+        assert await store.hyphenated_number_streams() == []
+        async with Subscription(store, BEGINNING) as upstream:
+            await upstream.catch_up()
+            assert [event.stream for event in upstream.events] == ["account-1"]
 
 
 async def test_a_place_whose_event_was_scavenged_is_still_a_place(store: EventStoreDBEventStore) -> None:

@@ -21,13 +21,17 @@ def wanted_by(options: FilterOptions) -> Wanted:
 
 def matching(expression: FilterOptions.Expression) -> Callable[[str], bool]:
     if expression.regex:
-        try:
-            search = re.compile(expression.regex).search
-        except re.error as error:
-            raise BadRequest(str(error)) from None
+        search = compiled(expression.regex).search
         return lambda text: search(text) is not None
     prefixes = tuple(expression.prefix)
     return lambda text: text.startswith(prefixes)
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise BadRequest(str(error)) from None
 
 
 def everything(record: Record) -> bool:
