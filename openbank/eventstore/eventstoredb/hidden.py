@@ -6,14 +6,9 @@ Reads of the log still give such events until they are scavenged; reads of their
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator
 
-from esdbclient import CaughtUp
-from esdbclient import RecordedEvent as Stored
-
 from openbank.eventstore.eventstoredb.link import Link
-from openbank.eventstore.port import StoreUnavailable
 from openbank.eventstore.streams import CATEGORIES
 
 _DELETED = (1 << 63) - 1
@@ -23,14 +18,14 @@ _LIMITS = ("$maxAge", "$maxCount")
 
 async def hidden_streams(link: Link, prefix: str) -> AsyncIterator[str]:
     """A sentence for each of the bank's streams of which something is, or may be, hidden."""
-    streams = f"{re.escape(prefix)}(?:{'|'.join(CATEGORIES)})-.*"
+    ours = tuple(f"{prefix}{category}-" for category in CATEGORIES)
     found: dict[str, str] = {}
-    async for event in _matching(link, rf"\$\${streams}", by_stream_name=True):
+    async for event in link.history(prefixes=[f"$${name}" for name in ours]):
         # The last metadata of a stream counts.
         stream = event.stream_name.removeprefix(f"$${prefix}")
         found[stream] = _hides(event.data)
-    async for event in _matching(link, r"\$streamDeleted", by_stream_name=False):
-        if re.fullmatch(streams, event.stream_name):
+    async for event in link.history(type_prefixes=["$streamDeleted"]):
+        if event.stream_name.startswith(ours):
             found[event.stream_name.removeprefix(prefix)] = "was deleted for ever, by a tombstone"
     for stream, what in found.items():
         if what:
@@ -51,19 +46,3 @@ def _hides(data: bytes) -> str:
         return f"was truncated: its events before revision {before + 1} are hidden"
     limits = [name for name in _LIMITS if name in metadata]
     return f"has {' and '.join(limits)} in its metadata, which hides events" if limits else ""
-
-
-async def _matching(link: Link, pattern: str, *, by_stream_name: bool) -> AsyncIterator[Stored]:
-    """Up to the end of the log, by a subscription: that has no deadline, however long the server looks."""
-    subscription = await link.subscribe(
-        include_caught_up=True, filter_include=[pattern], filter_by_stream_name=by_stream_name
-    )
-    try:
-        with link.errors():
-            async for item in subscription:
-                if isinstance(item, CaughtUp):
-                    return
-                yield item
-    finally:
-        await subscription.stop()
-    raise StoreUnavailable("the subscription has ended")

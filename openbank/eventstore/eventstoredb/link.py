@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 import grpc
-from esdbclient import AsyncEventStoreDBClient, NewEvent, RecordedEvent
+from esdbclient import AsyncEventStoreDBClient, CaughtUp, Checkpoint, NewEvent, RecordedEvent
 from esdbclient.connection import AsyncESDBConnection
 from esdbclient.connection_spec import NODE_PREFERENCE_LEADER
 from esdbclient.exceptions import (
@@ -178,6 +178,20 @@ class Link:
             await subscription.stop()
             raise
         return subscription
+
+    async def history(self, **options: Any) -> AsyncIterator[RecordedEvent]:
+        """Events of the log up to its end, by a subscription: the server looks through it for as long as it takes."""
+        subscription = await self.subscribe(**options)
+        try:
+            with self.errors():
+                async for item in subscription:
+                    if isinstance(item, CaughtUp):
+                        return
+                    if not isinstance(item, Checkpoint):
+                        yield item
+        finally:
+            await subscription.stop()
+        raise StoreUnavailable("the subscription has ended")
 
     async def write(self, stream: str, event: NewEvent, after: int | None) -> bool:
         """Whether the event was written as the next one after this (None: as the first); False where one is there."""

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from esdbclient import CaughtUp, Checkpoint
 from esdbclient import NewEvent as Proposed
 from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
@@ -325,19 +324,11 @@ class EventStoreDBEventStore:
 
     async def hyphenated_number_streams(self) -> Sequence[str]:
         names: dict[str, None] = {}
-        # A subscription: the server looks through the log for as long as it takes, where a read has a deadline.
-        subscription = await self._link.subscribe(prefixes=[f"{self._prefix}{NUMBER}-"])
-        try:
-            with self._link.errors():
-                async for item in subscription:
-                    if isinstance(item, CaughtUp):
-                        return list(names)
-                    stream = item.stream_name.removeprefix(self._prefix)
-                    if not isinstance(item, Checkpoint) and "-" in stream.removeprefix(f"{NUMBER}-"):
-                        names[stream] = None
-        finally:
-            await subscription.stop()
-        raise StoreUnavailable("the subscription has ended")
+        async for event in self._link.history(prefixes=[f"{self._prefix}{NUMBER}-"]):
+            stream = event.stream_name.removeprefix(self._prefix)
+            if "-" in stream.removeprefix(f"{NUMBER}-"):
+                names[stream] = None
+        return list(names)
 
     def hidden(self) -> AsyncIterator[str]:
         """A sentence for each stream of which operators have hidden events. Costs time in proportion to the log."""
