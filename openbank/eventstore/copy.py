@@ -6,7 +6,11 @@ other. Of two that are under way at once nobody can promise which comes first, a
 and their tokens are made of.
 
 Payloads are kept byte for byte, with whatever this version does not know, if both stores have one format. From binary
-to JSON, what JSON would lose stays binary. From JSON to binary, what binary would lose is refused: nothing is dropped.
+to JSON, what JSON would lose stays binary. From JSON to binary, what binary would lose is refused: nothing is dropped
+but of events that are quarantined for another reason, or skipped.
+
+Events of other programs mean nothing, but have revisions. They are copied where one of the bank's follows them in its
+stream, right before that one.
 """
 
 from __future__ import annotations
@@ -19,13 +23,17 @@ from openbank.eventstore.codec import UndecodableEvent, UnknownEventType, is_our
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     BEGINNING,
+    NO_STREAM,
     EventStore,
     KeepsPayloads,
     NewEvent,
     RecordedEvent,
     StoredPayload,
+    StreamDamaged,
     WrongExpectedRevision,
 )
+from openbank.eventstore.quarantine import QuarantineRecord, decode_record, encode_record
+from openbank.eventstore.trail import UNKNOWN_TYPE
 
 PAGE = 1_000
 BATCH_EVENTS_MAX = 250
@@ -49,7 +57,7 @@ class Copied(NamedTuple):
 
 
 async def copy_log(source: EventStore, target: EventStore, progress: Callable[[Copied], None]) -> Copied:
-    """Makes the target a copy of the source, with the events of other programs left out of both.
+    """Makes the target a copy of the source, with its quarantine.
 
     The target must have been made for the source's bank. Of a source that is written to meanwhile the copy has all
     events up to some place, and no other. Raises CopyRefused, and what stores raise; the same call
@@ -61,7 +69,7 @@ async def copy_log(source: EventStore, target: EventStore, progress: Callable[[C
         raise CopyRefused("source and target are the same store")
     end = (await source.head()).position
     here, there = _Reading(source), _Reading(target)
-    convert = _kept if isinstance(target, KeepsPayloads) else _in_binary
+    convert = _kept if isinstance(target, KeepsPayloads) else _InBinary(await _quarantine(source))
     copied = Copied()
     while events := [convert(event) for event in await here.next(PAGE)]:
         appended = await _bring(events, source, target, there)
@@ -70,7 +78,26 @@ async def copy_log(source: EventStore, target: EventStore, progress: Callable[[C
     more = await there.next(1)
     if more:
         raise CopyRefused(f"the target has {_name(more[0])}, which the source does not have")
+    await _copy_quarantine(source, target)
     return copied
+
+
+async def _quarantine(store: EventStore) -> QuarantineRecord:
+    return decode_record((await store.quarantine()).data)
+
+
+async def _copy_quarantine(source: EventStore, target: EventStore) -> None:
+    """Positions are the target's."""
+    record, kept = await _quarantine(source), await target.quarantine()
+    aside = {}
+    for stream, held in record.aside.items():
+        here = await target.locate(stream, held.revision) or await target.head()
+        aside[stream] = held._replace(position=here.position)
+    wanted = record._replace(aside=aside)
+    if decode_record(kept.data) == wanted:
+        return
+    if await target.save_quarantine(encode_record(wanted), kept.version) is None:
+        raise CopyRefused("the target's quarantine is being changed by another process: stop what is served from it")
 
 
 class _Reading:
@@ -103,17 +130,33 @@ def _kept(event: RecordedEvent) -> RecordedEvent:
     return event._replace(data=StoredPayload.of(event.data, is_json=False))
 
 
-def _in_binary(event: RecordedEvent) -> RecordedEvent:
-    """For a target that has binary only. Raises CopyRefused for what would lose something."""
-    data = event.data
-    if not isinstance(data, StoredPayload):
-        return event
-    if data.says_more:
-        raise CopyRefused(_loses(event, "metadata"))
-    try:
-        return event._replace(data=_binary(event))
-    except (UndecodableEvent, UnknownEventType):
-        raise CopyRefused(_loses(event, "a payload")) from None
+class _InBinary:
+    """For a target that has binary only."""
+
+    def __init__(self, quarantine: QuarantineRecord) -> None:
+        self._quarantine = quarantine
+
+    def __call__(self, event: RecordedEvent) -> RecordedEvent:
+        """Raises CopyRefused for what would lose something. Of what nobody believes the payload's bytes are kept."""
+        data = event.data
+        if not isinstance(data, StoredPayload):
+            return event
+        believed = not self._is_disbelieved(event)
+        if data.says_more and believed:
+            raise CopyRefused(_loses(event, "metadata"))
+        try:
+            return event._replace(data=_binary(event))
+        except (UndecodableEvent, UnknownEventType):
+            if believed:
+                raise CopyRefused(_loses(event, "a payload")) from None
+            return event._replace(data=bytes(data))
+
+    def _is_disbelieved(self, event: RecordedEvent) -> bool:
+        """Another version may believe an event whose type it knows."""
+        aside = self._quarantine.aside.get(event.stream)
+        if aside and event.revision >= aside.revision:
+            return aside.reason != UNKNOWN_TYPE
+        return event.revision in self._quarantine.skipped.get(event.stream, ())
 
 
 def _loses(event: RecordedEvent, what: str) -> str:
@@ -140,19 +183,61 @@ async def _bring(events: Sequence[RecordedEvent], source: EventStore, target: Ev
 
 
 async def _append(source: EventStore, target: EventStore, batch: Sequence[RecordedEvent]) -> None:
-    stream, expected = batch[0].stream, batch[0].revision - 1
     try:
-        await target.append(stream, expected, [NewEvent(*event[3:]) for event in batch])
-    except WrongExpectedRevision as error:
-        raise CopyRefused(f"{_name(batch[0])} does not fit {await _fault(source, stream, expected)}") from error
+        await _append_to(target, batch)
+    except WrongExpectedRevision:
+        try:
+            await _fill(source, target, batch[0])
+            await _append_to(target, batch)
+        except WrongExpectedRevision as error:
+            raise CopyRefused(_does_not_fit(batch[0])) from error
 
 
-async def _fault(source: EventStore, stream: str, revision: int) -> str:
-    """Which side has what makes a stream that goes on after this revision not fit."""
-    before = await source.read_stream(stream, revision - 1, 1) if revision else []
-    if revision and not (before and is_ours(before[0].type)):
-        return f"the source: its revision {revision} of {stream} is another program's event, which is not copied"
-    return f"the target: its stream {stream} has other events there, or is being written to"
+async def _append_to(target: EventStore, batch: Sequence[RecordedEvent]) -> None:
+    new = [NewEvent(*event[3:]) for event in batch]
+    await target.append(batch[0].stream, batch[0].revision - 1, new)
+
+
+async def _fill(source: EventStore, target: EventStore, before: RecordedEvent) -> None:
+    """Appends the events of other programs that the source has in the stream right before an event of the bank's.
+
+    Raises CopyRefused, which says which side has what makes that event not fit.
+    """
+    stream, through = before.stream, before.revision - 1
+    last = await target.read_end(stream, 1)
+    have = last[0].revision if last else NO_STREAM
+    if have >= through:
+        raise CopyRefused(_does_not_fit(before))
+    while have < through:
+        lost = (
+            f"the source's stream {stream} has no event with revision {have + 1} any more: it was truncated or deleted"
+        )
+        try:
+            events = await _read_stream(source, stream, have, min(PAGE, through - have))
+        except StreamDamaged as error:
+            raise CopyRefused(lost) from error
+        if not events or events[0].revision != have + 1:
+            raise CopyRefused(lost)
+        for batch in _batches(events):
+            if any(is_ours(event.type) for event in batch):
+                raise CopyRefused(
+                    f"the target's stream {stream} ends at revision {have}: was it deleted, or truncated?"
+                )
+            await _append_to(target, batch)
+            have = batch[-1].revision
+
+
+async def _read_stream(store: EventStore, stream: str, after: int, limit: int) -> Sequence[RecordedEvent]:
+    if isinstance(store, KeepsPayloads):
+        return await store.read_stream_as_stored(stream, after, limit)
+    return await store.read_stream(stream, after, limit)
+
+
+def _does_not_fit(event: RecordedEvent) -> str:
+    return (
+        f"{_name(event)} does not fit the target: its stream {event.stream} has other events there, or is being"
+        " written to"
+    )
 
 
 def _compare(events: Sequence[RecordedEvent], stored: Sequence[RecordedEvent]) -> None:
@@ -187,8 +272,8 @@ def _binary(event: RecordedEvent) -> bytes:
     return codec.from_whole_json(event.type, data) if is_json else bytes(data)
 
 
-def _raw_metadata(event: RecordedEvent) -> bytes:
-    return event.data.metadata if isinstance(event.data, StoredPayload) else b""
+def _raw_metadata(event: RecordedEvent) -> bytes | None:
+    return event.data.metadata if isinstance(event.data, StoredPayload) else None
 
 
 def _batches(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:

@@ -112,12 +112,12 @@ class StoredPayload(bytes):
     """A payload exactly as it is stored, and its metadata where that is not what the event's `Metadata` becomes."""
 
     is_json = False
-    metadata = b""
+    metadata: bytes | None = None
     says_more = False
     """Whether `metadata` holds what `Metadata` does not."""
 
     @classmethod
-    def of(cls, data: bytes, *, is_json: bool, metadata: bytes = b"", says_more: bool = False) -> StoredPayload:
+    def of(cls, data: bytes, *, is_json: bool, metadata: bytes | None = None, says_more: bool = False) -> StoredPayload:
         payload = cls(data)
         payload.is_json, payload.metadata, payload.says_more = is_json, metadata, says_more
         return payload
@@ -303,7 +303,11 @@ class KeepsPayloads(Protocol):
     """A store with payloads and metadata in formats of its own, which may hold more than this version knows."""
 
     async def read_log_as_stored(self, after: LogPosition, limit: int) -> LogSlice:
-        """As `read_log`, with each of the bank's payloads as a StoredPayload. `append` keeps such as they are."""
+        """As `read_log`, with each payload as a StoredPayload. `append` keeps such as they are."""
+        ...
+
+    async def read_stream_as_stored(self, stream: str, after: int, limit: int) -> Sequence[RecordedEvent]:
+        """The same of a stream, with gaps where it has lost events."""
         ...
 
 

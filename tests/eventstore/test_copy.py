@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from esdbclient import AsyncEventStoreDBClient
 from google.protobuf.empty_pb2 import Empty
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
@@ -32,8 +33,10 @@ from openbank.eventstore.port import (
     StoreRefused,
     StoreUnavailable,
 )
+from openbank.eventstore.quarantine import QuarantineRecord, SetAside, decode_record, encode_record
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.token import InvalidToken, Tokens
+from openbank.eventstore.trail import UNKNOWN_TYPE
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller, john_doe, opening, refused, request_id, usd
 from tests.eventstore.conformance import TIME, payload, some_event, some_events, whole_log
@@ -219,7 +222,7 @@ class TestWhatThisVersionDoesNotKnow:
         yield store
         await store.close()
 
-    def newer(self, data: bytes = NEWER, metadata: bytes = b"", type: str = "") -> NewEvent:
+    def newer(self, data: bytes = NEWER, metadata: bytes | None = None, type: str = "") -> NewEvent:
         event = some_event(StoredPayload.of(data, is_json=True, metadata=metadata))
         return event._replace(type=type or event.type)
 
@@ -306,16 +309,109 @@ class TestWhatThisVersionDoesNotKnow:
                 await copy_log(origin, target, quiet)
             await target.close()
 
-    async def test_another_programs_event_in_a_stream_of_the_source_is_the_sources_fault(
+
+class TestWhatServingTolerates:
+    @pytest.fixture
+    async def origin(self, server: EventStoreDB) -> AsyncIterator[EventStoreDBEventStore]:
+        store = await EventStoreDBEventStore.open(server.uri)
+        yield store
+        await store.close()
+
+    @pytest.fixture(params=["EventStoreDB", "SQLite"])
+    async def copy_of(
+        self, request: pytest.FixtureRequest, origin: EventStoreDBEventStore, tmp_path: Path
+    ) -> AsyncIterator[SqliteEventStore | EventStoreDBEventStore]:
+        copy: SqliteEventStore | EventStoreDBEventStore
+        async with eventstoredb() as other:
+            if request.param == "SQLite":
+                copy = SqliteEventStore(_made(tmp_path / "copy"), bank_id=origin.bank_id, copying=True)
+            else:
+                copy = await EventStoreDBEventStore.open(other.uri, bank_id=origin.bank_id, copying=True)
+            yield copy
+            await copy.close()
+
+    async def test_events_of_other_programs_between_those_of_the_bank_keep_their_place(
+        self, origin: EventStoreDBEventStore, copy_of: SqliteEventStore | EventStoreDBEventStore
+    ) -> None:
+        theirs = StoredPayload.of(b'{"x": 1}', is_json=True, metadata=b'{"y": 2}')
+        bare = StoredPayload.of(b"\xff\x00", is_json=False, metadata=b"")
+        await origin.append("account-1", 0, [some_event()])
+        for revision in range(1, 5):
+            event = some_event(theirs if revision % 2 else bare)._replace(type="theirs")
+            await origin.append("account-1", revision, [event])
+        await origin.append("account-1", 5, some_events(2))
+        await origin.append("account-1", 7, [some_event()._replace(type="theirs")])
+        await origin.append("account-2", 0, [some_event()._replace(type="theirs")])
+        await copy_log(origin, copy_of, quiet)
+        copied = await copy_of.read_stream("account-1")
+        assert [event.revision for event in copied] == list(range(1, 8))
+        assert [event[2:6] for event in copied] == [event[2:6] for event in await origin.read_stream("account-1", 0, 7)]
+        if isinstance(copy_of, EventStoreDBEventStore):
+            stores = (origin, copy_of)
+            one, other = [(await store.read_log_as_stored(BEGINNING, 100)).events[:7] for store in stores]
+            for before, same in zip(one, other, strict=True):
+                assert isinstance(before.data, StoredPayload)
+                assert isinstance(same.data, StoredPayload)
+                assert (before.data.metadata, before.data.is_json) == (same.data.metadata, same.data.is_json)
+        assert (await copy_log(origin, copy_of, quiet)).appended == 0
+
+    async def test_what_is_quarantined_and_what_was_skipped_stay_so(
+        self, origin: EventStoreDBEventStore, copy_of: SqliteEventStore | EventStoreDBEventStore
+    ) -> None:
+        await origin.append("account-2", 0, some_events(2))
+        await origin.append("account-1", 0, some_events(3))
+        there = (await origin.read_stream("account-1", 1, 1))[0].position
+        aside = SetAside(2, there, "it cannot be", TIME)
+        record = QuarantineRecord({"account-1": aside}, {"account-2": frozenset({2})})
+        assert await origin.save_quarantine(encode_record(record), 0)
+        await copy_log(origin, copy_of, quiet)
+        kept = await copy_of.quarantine()
+        here = (await copy_of.read_stream("account-1", 1, 1))[0].position
+        assert decode_record(kept.data) == record._replace(aside={"account-1": aside._replace(position=here)})
+        await copy_log(origin, copy_of, quiet)
+        assert (await copy_of.quarantine()).version == kept.version
+
+    @pytest.mark.parametrize("skipped", [True, False])
+    async def test_a_payload_that_nobody_believes_does_not_stop_a_copy(
+        self, origin: EventStoreDBEventStore, copy_of: SqliteEventStore | EventStoreDBEventStore, skipped: bool
+    ) -> None:
+        rubbish = b"this is no JSON"
+        await origin.append("account-1", 0, [some_event()])
+        event = some_event(StoredPayload.of(rubbish, is_json=True, metadata=b'{"tenant": "x"}'))
+        await origin.append("account-1", 1, [event])
+        position = (await origin.head()).position
+        aside = {} if skipped else {"account-1": SetAside(2, position, "its payload is not one of its type", TIME)}
+        record = QuarantineRecord(aside, {"account-1": frozenset({2})} if skipped else {})
+        await origin.save_quarantine(encode_record(record), 0)
+        await copy_log(origin, copy_of, quiet)
+        assert (await copy_of.read_stream("account-1"))[1].data == rubbish
+
+    async def test_a_type_that_a_newer_version_knows_is_still_not_dropped(
         self, origin: EventStoreDBEventStore, tmp_path: Path
     ) -> None:
+        event = some_event(StoredPayload.of(b'{"new": 1}', is_json=True))._replace(type="openbank.accounts.v9.New")
         await origin.append("account-1", 0, [some_event()])
-        await origin.append("account-1", 1, [some_event()._replace(type="theirs")])
-        await origin.append("account-1", 2, [some_event()])
+        await origin.append("account-1", 1, [event])
+        aside = SetAside(2, (await origin.head()).position, UNKNOWN_TYPE, TIME)
+        await origin.save_quarantine(encode_record(QuarantineRecord({"account-1": aside})), 0)
         target = SqliteEventStore(_made(tmp_path / "embedded"), bank_id=origin.bank_id, copying=True)
-        with pytest.raises(
-            CopyRefused, match="does not fit the source: its revision 2 of account-1 is another program"
-        ):
+        with pytest.raises(CopyRefused, match="copy with the version that wrote it"):
+            await copy_log(origin, target, quiet)
+        await target.close()
+
+    async def test_a_stream_of_the_source_that_has_lost_events_is_the_sources_fault(
+        self, origin: EventStoreDBEventStore, server: EventStoreDB, tmp_path: Path
+    ) -> None:
+        await origin.append("account-1", 0, some_events(3))
+        await write_at_random(origin, appends=3, seed=3)
+        await origin.append("account-1", 3, some_events(2))
+        client = AsyncEventStoreDBClient(server.uri)
+        await client.connect()
+        await client.set_stream_metadata("account-1", metadata={"$tb": 3})
+        await client.close()
+        server.log.scavenge()
+        target = SqliteEventStore(_made(tmp_path / "embedded"), bank_id=origin.bank_id, copying=True)
+        with pytest.raises(CopyRefused, match="the source's stream account-1 has no event with revision 1 any more"):
             await copy_log(origin, target, quiet)
         await target.close()
 

@@ -865,6 +865,14 @@ MUTATIONS = (
         "SIDES = (COMMANDS, FEEDS)\n",
         "tests/cli/test_serve.py tests/stories/test_getting_ready.py",
     ),
+    # Copies
+    Mutation(
+        "a copy forgets what is quarantined",
+        "openbank/eventstore/copy.py",
+        "    await _copy_quarantine(source, target)\n",
+        "",
+        "tests/eventstore/test_copy.py",
+    ),
     # Verify
     Mutation(
         "a tombstoned stream is not found",

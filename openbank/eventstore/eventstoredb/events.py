@@ -58,8 +58,8 @@ def metadata(event: Metadata) -> bytes:
 
 
 def metadata_of(event: NewEvent) -> bytes:
-    stored = event.data.metadata if isinstance(event.data, StoredPayload) else b""
-    return stored or metadata(event.metadata)
+    stored = event.data.metadata if isinstance(event.data, StoredPayload) else None
+    return metadata(event.metadata) if stored is None else stored
 
 
 def uuid_text(uuid: bytes) -> str:
@@ -91,13 +91,11 @@ def without_payload(event: Stored, prefix: int = 0) -> RecordedEvent:
 
 
 def as_stored(event: Stored, prefix: int = 0) -> RecordedEvent:
-    """The same, with the payload of one of ours, and its metadata, byte for byte."""
+    """The same, with the payload and the metadata byte for byte."""
     result = recorded(event, prefix, payload=False)
-    if not codec.is_ours(event.type):
-        return result
     ours = metadata(result.metadata)
-    raw = b"" if event.metadata == ours else event.metadata
-    more = bool(raw) and _known(raw) != json.loads(ours)
+    raw = None if event.metadata == ours else event.metadata
+    more = bool(raw) and codec.is_ours(event.type) and _known(raw or b"") != json.loads(ours)
     stored = StoredPayload.of(event.data, is_json=event.content_type == JSON, metadata=raw, says_more=more)
     return result._replace(data=stored)
 

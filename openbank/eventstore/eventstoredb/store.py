@@ -228,6 +228,9 @@ class EventStoreDBEventStore:
     async def read_log_as_stored(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
         return await self._slice(after, limit, as_stored)
 
+    async def read_stream_as_stored(self, stream: str, after: int, limit: int) -> Sequence[RecordedEvent]:
+        return await self._read_stream(stream, after, limit, as_stored)
+
     async def _slice(self, after: LogPosition, limit: int, convert: _Convert) -> LogSlice:
         events, caught_up = await self._read_log(after, limit, convert)
         rest = missing(events[-1]) if events else 0
@@ -419,7 +422,7 @@ class EventStoreDBEventStore:
         return events[0] if events else None
 
     async def _read_stream(
-        self, stream: str, after: int | None, limit: int, *, backwards: bool = False
+        self, stream: str, after: int | None, limit: int, convert: _Convert = recorded, *, backwards: bool = False
     ) -> list[RecordedEvent]:
         if limit < 1:
             return []
@@ -431,7 +434,7 @@ class EventStoreDBEventStore:
             return []
         except StoreDamaged as error:
             raise StreamDamaged(f"{stream} was deleted for ever, by a tombstone") from error
-        return [self._recorded(event) for event in events]
+        return [convert(event, len(self._prefix)) for event in events]
 
     async def _read_all(self, convert: _Convert = recorded, **options: Any) -> list[RecordedEvent]:
         events = await self._link.read(**options, **self._filter)
