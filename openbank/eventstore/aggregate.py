@@ -209,13 +209,17 @@ class Aggregate(Generic[State]):
                     self._tip, current = await self._history.onward(self._tip), True
 
     async def _known(self, batch: Sequence[_Waiting[State]], tip: Tip[State]) -> dict[bytes, Known]:
-        """Which requests of `batch` are in the stream."""
+        """Which requests of `batch` are in the stream, in events that are the bank's."""
         ids = {request_id for command, _ in batch if (request_id := command.request.id)}
         if not ids or not tip.revision:
             return {}
         found = await self._store.find_requests(self._subject.stream, tuple(ids), tip.revision)
         # In order, so that of a command with several events the last one stays.
-        return {event.metadata.request_id: Known(event.metadata.request_hash, event.revision) for event in found}
+        return {
+            event.metadata.request_id: Known(event.metadata.request_hash, event.revision)
+            for event in found
+            if not self._quarantine.is_skipped(event.stream, event.revision)
+        }
 
     async def _append(
         self,

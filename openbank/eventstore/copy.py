@@ -87,13 +87,20 @@ async def _quarantine(store: EventStore) -> QuarantineRecord:
 
 
 async def _copy_quarantine(source: EventStore, target: EventStore) -> None:
-    """Positions are the target's."""
+    """Positions are the target's.
+
+    Skipped are only events that the target has: a revision that it does not have may become one of its own.
+    """
     record, kept = await _quarantine(source), await target.quarantine()
     aside = {}
     for stream, held in record.aside.items():
         here = await target.locate(stream, held.revision) or await target.head()
         aside[stream] = held._replace(position=here.position)
-    wanted = record._replace(aside=aside)
+    skipped = {}
+    for stream, revisions in record.skipped.items():
+        if there := frozenset([one for one in revisions if await target.locate(stream, one)]):
+            skipped[stream] = there
+    wanted = QuarantineRecord(aside, skipped)
     if decode_record(kept.data) == wanted:
         return
     if await target.save_quarantine(encode_record(wanted), kept.version) is None:

@@ -103,6 +103,20 @@ MUTATIONS = (
         "tests/eventstore/test_eventstoredb_faults.py::test_nobody_waits_for_the_rest_of_a_command_that_never_comes",
     ),
     Mutation(
+        "a copy skips events that it will write itself",
+        "openbank/eventstore/copy.py",
+        "    wanted = QuarantineRecord(aside, skipped)\n",
+        "    wanted = record._replace(aside=aside)\n",
+        "tests/eventstore/test_copy.py::TestACopy::test_skips_only_events_that_it_has",
+    ),
+    Mutation(
+        "a request is answered with a forged event that was skipped",
+        "openbank/eventstore/aggregate.py",
+        "            if not self._quarantine.is_skipped(event.stream, event.revision)\n",
+        "",
+        _QUARANTINE,
+    ),
+    Mutation(
         "a rebuild of the views quarantines again what was skipped",
         "openbank/eventstore/checking.py",
         "        if trail is None or trail.revision != event.revision - 1:\n",

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -19,7 +20,7 @@ from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import EventStore, Metadata, NewEvent
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.operations.v1 import quarantine_service_pb2 as quarantine
-from tests.callers import Caller, refused, usd
+from tests.callers import Caller, refused, request_id, usd
 from tests.examples import usd as money
 from tests.servers import run_openbank
 
@@ -143,6 +144,27 @@ async def test_a_poisoned_stream_harms_no_other(settings: Settings, stream: str,
         assert await bank.balance("2", paid.consistency_token) == "7.00 USD"
         await until(lambda: _is(list_quarantined(bank), [(stream, 2)]))
         assert len(await feed(bank, account_ids=["2"])) == 2
+
+
+async def test_a_request_is_not_answered_with_a_forged_event_that_was_skipped(settings: Settings) -> None:
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.register(person_id="john-doe")
+        await bank.open("john-doe", account_id="1", initial_deposit=usd("10"))
+        known = request_id()
+        first = await bank.deposit("1", "5", request_id=known)
+    of_a_caller = forged(100_000_000)
+    stolen = request_id()
+    about = of_a_caller.metadata._replace(request_id=UUID(stolen).bytes, request_hash=b"hash")
+    await written(settings, "account-1", 2, [of_a_caller._replace(metadata=about)])
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await until(lambda: _is(list_quarantined(bank), [("account-1", 3)]))
+        await bank.quarantine.SkipQuarantined(quarantine.SkipQuarantinedRequest(aggregate="account-1"))
+        await until(lambda: _is(list_quarantined(bank), []))
+        paid = await bank.deposit("1", "5", request_id=stolen)
+        assert (paid.replayed, paid.account.revision) == (False, 4)
+        for sent, was in ((stolen, paid), (known, first)):
+            again = await bank.deposit("1", "5", request_id=sent)
+            assert (again.replayed, again.account, again.event_id) == (True, was.account, was.event_id)
 
 
 async def test_the_name_of_a_foreign_stream_does_not_control_the_terminal_of_an_operator(settings: Settings) -> None:
