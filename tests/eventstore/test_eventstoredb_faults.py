@@ -23,6 +23,7 @@ from openbank.domain.clock import system_clock
 from openbank.domain.request import Request
 from openbank.eventstore import codec
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore, appends, link, pulse
+from openbank.eventstore.eventstoredb import upstream as upstream_of
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.folding import Kind
 from openbank.eventstore.port import (
@@ -503,15 +504,16 @@ async def test_closing_ends_the_tail(store: EventStoreDBEventStore) -> None:
 
 
 async def test_an_append_larger_than_the_buffer_comes_whole(
-    store: EventStoreDBEventStore, other: EventStoreDBEventStore
+    store: EventStoreDBEventStore, other: EventStoreDBEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(upstream_of, "BUFFER_EVENTS", 500)
     async with Subscription(store, BEGINNING) as upstream:
         await upstream.catch_up()
         for number in range(3):
-            await other.append(f"account-{number}", NO_STREAM, some_events(1_200))
+            await other.append(f"account-{number}", NO_STREAM, some_events(900))
         await upstream.catch_up_to(await store.head())
         for page in upstream.pages:
-            assert len(page.events) % 1_200 == 0
+            assert len(page.events) % 900 == 0
         assert upstream.events == await whole_log(store)
 
 

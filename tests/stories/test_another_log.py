@@ -17,12 +17,13 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
-from openbank.app import accept_loss, serving
+from openbank.app import serving
 from openbank.eventstore.eventstoredb import same_log
 from openbank.eventstore.port import StoreRefused
 from openbank.rpc.health import NOT_SERVING
 from tests.back_ends import BackEnd
 from tests.callers import Caller, refusal, until_available, usd
+from tests.servers import run_openbank
 from tests.stand_ins.eventstoredb.log import Copy, Log
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 from tests.stand_ins.process import eventstoredb
@@ -113,7 +114,8 @@ async def test_a_bank_continues_with_what_is_left_once_that_is_accepted(
         paid = await bank.deposit(account_id, "1")
         assert await bank.balance(account_id, paid.consistency_token) == "6.00 USD"
     await events.restart(Log(backup))
-    await accept_loss(settings)
+    code, out, _ = await run_openbank("accept-loss", "--event-store", events.uri)
+    assert (code, f"the log in esdb://{events.address} ends at position" in out) == (0, True)
     async with serving(settings) as server, Caller(server.address) as bank:
         paid = await until_available(lambda: bank.deposit(account_id, "2"))
         assert await bank.balance(account_id, paid.consistency_token) == "7.00 USD"
