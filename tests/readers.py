@@ -40,8 +40,12 @@ class Shell:
             *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env=self._environment
         )
         assert self._process.stdout is not None
-        # A shell that finds the file locked, or not there yet, ends.
-        await self._process.stdout.readline()
+        try:
+            # A shell that finds the file locked, or not there yet, ends.
+            await self._process.stdout.readline()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     @property
