@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from time import monotonic
 
 from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
@@ -19,6 +20,8 @@ from openbank.eventstore.port import OldNumbers, OutcomeUnknown, StoreUnavailabl
 
 TOGETHER = 64
 """Reservations written at once, which share their commits."""
+PROGRESS_SECONDS = 10.0
+"""Between two lines about it: a million numbers take minutes, in which nothing is served."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +30,16 @@ async def adopt_old_numbers(bank: Bank, store: OldNumbers) -> None:
     """Does nothing where it was done. Raises StoreUnavailable."""
     if store.numbers_adopted:
         return
+    _log.info("looking for account numbers that an earlier version reserved with hyphens, once")
     streams = await store.hyphenated_number_streams()
+    said_at = monotonic()
     try:
         for start in range(0, len(streams), TOGETHER):
+            if monotonic() - said_at >= PROGRESS_SECONDS:
+                said_at = monotonic()
+                _log.info(
+                    "reserving account numbers without hyphens", extra={"values": {"done": start, "of": len(streams)}}
+                )
             await asyncio.gather(*(_adopt(bank, stream) for stream in streams[start : start + TOGETHER]))
     except OutcomeUnknown as error:
         # The next start finds out.

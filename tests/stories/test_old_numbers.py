@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
+from openbank.commands import old_numbers
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import Metadata, NewEvent
 from openbank.eventstore.sqlite import SqliteEventStore
@@ -124,6 +126,23 @@ async def test_it_is_made_once(back_end: BackEnd, data: Path) -> None:
             heads.append((await bank.accounts.GetAccountByNumber(numbers)).consistency_token)
             assert await find(bank, "1234-5678") == "hyphen"
     assert heads[0] == heads[1] == heads[2]
+
+
+@pytest.mark.parametrize("chosen", ["embedded"], indirect=True)
+async def test_the_start_that_makes_it_says_so_and_how_far_it_has_come(
+    data: Path, back_end: BackEnd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(old_numbers, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(old_numbers, "TOGETHER", 1)
+    with caplog.at_level(logging.INFO, old_numbers.__name__):
+        for _ in range(2):
+            async with serving(back_end.settings(data)):
+                await asyncio.sleep(0)
+    told = [record.message for record in caplog.records if record.name == old_numbers.__name__]
+    # Once, not at the second start.
+    assert told[0] == "looking for account numbers that an earlier version reserved with hyphens, once"
+    assert told.count(told[0]) == 1
+    assert "reserving account numbers without hyphens" in told
 
 
 @pytest.mark.parametrize("chosen", ["embedded"], indirect=True)
