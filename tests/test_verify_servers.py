@@ -6,15 +6,18 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from esdbclient import AsyncEventStoreDBClient, NewEvent, StreamState
+from pymongo import MongoClient
 
 from openbank.app import serving
 from openbank.config import Settings
 from openbank.verify import Report, verify
+from openbank.views.port import ViewsUnavailable
 from tests.callers import Caller
 from tests.servers import run_openbank
 from tests.stand_ins.eventstoredb.server import EventStoreDB
@@ -157,6 +160,73 @@ async def test_views_that_are_not_those_of_the_log_are_found(settings: Settings)
         "views: 2 rows of accounts are not those of the log",
         "views: 1 rows of account_events are not those of the log",
     }
+
+
+@pytest.fixture
+async def in_mongodb(server: EventStoreDB, database: str, tmp_path: Path) -> Settings:
+    settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", event_store=server.uri, views=database)
+    async with serving(settings) as running, Caller(running.address) as caller:
+        await lead_a_life(caller)
+    return settings
+
+
+def change(settings: Settings, collection: str, id: str, values: dict[str, object] | None) -> None:
+    """Another program's change of a document; None removes it."""
+    with MongoClient[dict[str, object]](settings.views) as client:
+        documents = client.get_default_database()[f"openbank_{collection}_1"]
+        if values is None:
+            documents.delete_one({"_id": id})
+        else:
+            documents.update_one({"_id": id}, {"$set": values}, upsert=True)
+
+
+async def test_views_in_mongodb_are_compared_and_left_as_they_are(in_mongodb: Settings) -> None:
+    report = await verify(in_mongodb)
+    assert report.faults == []
+    assert report.lines[-1].startswith("views: as of position ")
+    assert report.lines[-1].endswith("compared with views made anew")
+
+
+@pytest.mark.parametrize(
+    ("collection", "id", "values", "told"),
+    [
+        ("accounts", "a1", {"balance": 1}, "views: 1 rows of accounts"),
+        ("accounts", "a1", {"revision": 99}, "views: 1 rows of accounts"),
+        ("accounts", "a1", {"revision": "x"}, "views: 1 rows of accounts"),
+        ("accounts", "a2", None, "views: 1 rows of accounts"),
+        ("accounts", "a3", {"position": 1}, "views: 1 rows of accounts"),
+        ("persons", "john", {"email": ""}, "views: 1 rows of persons"),
+        ("account_events", "a1/2", {"record_time": 1}, "views: 1 rows of account_events"),
+        ("account_events", "a1/2", None, "views: 1 rows of account_events"),
+    ],
+)
+async def test_documents_that_are_not_those_of_the_log_are_found(
+    in_mongodb: Settings, collection: str, id: str, values: dict[str, object] | None, told: str
+) -> None:
+    change(in_mongodb, collection, id, values)
+    assert (await verify(in_mongodb)).faults == [f"{told} are not those of the log"]
+
+
+async def test_documents_that_change_meanwhile_are_no_faults(in_mongodb: Settings) -> None:
+    async with serving(in_mongodb) as running, Caller(running.address) as bank:
+        stopped = asyncio.Event()
+
+        async def pay() -> None:
+            while not stopped.is_set():
+                paid = await bank.deposit("a1", "1")
+                await bank.balance("a1", paid.consistency_token)
+
+        paying = asyncio.create_task(pay())
+        for _ in range(2):
+            assert (await verify(in_mongodb)).faults == []
+        stopped.set()
+        await paying
+
+
+async def test_a_mongodb_that_is_away_is_no_finding(settings: Settings) -> None:
+    away = "mongodb://127.0.0.1:1/bank?serverSelectionTimeoutMS=100"
+    with pytest.raises(ViewsUnavailable):
+        await verify(replace(settings, views=away))
 
 
 async def test_a_server_without_a_bank_is_refused_and_stays_so(server: EventStoreDB, tmp_path: Path) -> None:

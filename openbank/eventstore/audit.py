@@ -56,6 +56,10 @@ class Audit:
         self._append: tuple[str, int] = ("", 0)
         """The stream of an append that is not complete, and how many of its events are to come."""
 
+    def revision_of(self, stream: str) -> int:
+        """Of its last event that is believed or another program's; 0 without one."""
+        return self._trails.get(stream, START).revision
+
     @property
     def persons(self) -> int:
         return sum(split(stream)[0] == PERSON for stream in self._trails)

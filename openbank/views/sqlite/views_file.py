@@ -9,10 +9,10 @@ from pathlib import Path
 
 from openbank.eventstore.port import LogPosition
 from openbank.sqlite_file import attach_read_only, read_only
-from openbank.sqlite_wal import set_pragma
 from openbank.views.changes import Change
 from openbank.views.port import LogId, ViewsUnavailable
-from openbank.views.sqlite.schema import CACHE_KIB, FILE, SCHEMA, checkpoint, strange_in
+from openbank.views.sqlite.made import open_made
+from openbank.views.sqlite.schema import FILE, checkpoint, strange_in
 from openbank.views.sqlite.writer import in_transaction, project
 
 _CHANGING = ("persons", "accounts")
@@ -23,11 +23,7 @@ SLICE = 20_000
 
 
 class SqliteViewsFile:
-    """The views that another process may be changing, beside views rebuilt from the log; nothing of them is written.
-
-    What is rebuilt is in a temporary database, which SQLite removes from its directory as soon as it is open: nothing
-    is left, however the process ends.
-    """
+    """The views that another process may be changing, beside views made anew (`made`); nothing of them is written."""
 
     def __init__(self, directory: Path) -> None:
         """Raises ViewsUnavailable for a file that is none of this format's, or cannot be read."""
@@ -40,9 +36,7 @@ class SqliteViewsFile:
             strange = str(error)
         if strange:
             raise self._unreadable(strange)
-        self._connection = sqlite3.connect("", uri=True, isolation_level=None)
-        set_pragma(self._connection, "cache_size", -CACHE_KIB)
-        self._connection.executescript(SCHEMA)
+        self._connection = open_made()
         attach_read_only(self._connection, self._path, "found")
 
     def place(self) -> tuple[LogId | None, LogPosition]:

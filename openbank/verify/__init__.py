@@ -6,31 +6,24 @@ may be served from them meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, closing
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
 
 from openbank.config import Settings, is_embedded
 from openbank.domain.money import Money
 from openbank.eventstore.audit import Audit
 from openbank.eventstore.checking import Checked
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreDamaged
-from openbank.eventstore.quarantine import QuarantineRecord, decode_record
-from openbank.eventstore.sqlite import LogFile
+from openbank.eventstore.port import BEGINNING, LogPosition, StoreDamaged
+from openbank.eventstore.quarantine import QuarantineRecord
+from openbank.verify.log import Log, open_log
+from openbank.verify.views import Compared, open_views
 from openbank.views.changes import Change
 from openbank.views.port import LogId, ViewsUnavailable
 from openbank.views.projector import changes_of
-from openbank.views.sqlite import FILE, SLICE, SqliteViewsFile
 
 FAULTS_TOLD = 50
 BATCH_CHANGES = 8_000
-PAGE = 1_000
-"""Events read at a time from EventStoreDB."""
-BYTES_MIN = 300
-"""An event takes at least so many of its positions, which are bytes of its log."""
 
 
 @dataclass
@@ -47,113 +40,25 @@ class Report:
             self.faults.append(what)
 
 
-class Log(Protocol):
-    """The log, as it is read to be checked."""
-
-    bank_id: str
-    store_id: str
-    gapless: bool
-    """Whether each event's position is the one before it and 1."""
-    end: int
-    """The position up to which `events` has read, where that is past the last event."""
-
-    def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
-        """Those after a position, up to the end; for one that is damaged, what is wrong with it."""
-        ...
-
-    def faults(self, end: int) -> AsyncIterator[str]:
-        """What else is wrong with the log, whose events end at the position `end`."""
-        ...
-
-    async def quarantine(self) -> QuarantineRecord: ...
-
-
-class _FileLog:
-    """The embedded store's."""
-
-    gapless = True
-    end = 0
-
-    def __init__(self, file: LogFile) -> None:
-        self._file = file
-        self.bank_id, self.store_id = file.bank_id, file.store_id
-
-    async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
-        for event in self._file.events(after.position):
-            yield event
-
-    async def faults(self, end: int) -> AsyncIterator[str]:
-        for fault in self._file.faults(end):
-            yield fault
-
-    async def quarantine(self) -> QuarantineRecord:
-        return self._file.quarantine()
-
-
-class _ServerLog:
-    """EventStoreDB's."""
-
-    gapless = False
-
-    def __init__(self, store: EventStoreDBEventStore) -> None:
-        self._store = store
-        self.end = 0
-        self.bank_id, self.store_id = store.bank_id, store.store_id
-
-    async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
-        while True:
-            page = await self._store.read_log(after, PAGE)
-            for event in page.events:
-                yield event
-            after = page.through
-            self.end = after.position
-            if page.caught_up:
-                return
-
-    async def faults(self, end: int) -> AsyncIterator[str]:
-        async for fault in self._store.hidden():
-            yield fault
-
-    async def quarantine(self) -> QuarantineRecord:
-        return decode_record((await self._store.quarantine()).data)
-
-
 async def verify(settings: Settings) -> Report:
     """Of the stores that `serve` would use.
 
     Raises FileNotFoundError where there is no log, StoreRefused for one that is none of this version's,
-    StoreUnavailable for one that cannot be reached.
+    StoreUnavailable and ViewsUnavailable for what cannot be reached.
     """
     report = Report()
-    directory = settings.data.resolve()
     async with AsyncExitStack() as stack:
-        views = _views(directory, report) if is_embedded(settings.views) else None
-        if views:
-            stack.callback(views.close)
-        if not is_embedded(settings.views):
-            report.lines.append("views: those in MongoDB are not compared")
-        log = await _open_log(stack, settings)
+        try:
+            views = await open_views(stack, settings)
+        except ViewsUnavailable as error:
+            if not is_embedded(settings.views):
+                raise
+            # Not a matter of trying again: the file is none of the bank's, or damaged.
+            report.fault(str(error))
+            views = None
+        log = await open_log(stack, settings)
         await _Verification(log, views, report, await _quarantine(log, report)).run()
     return report
-
-
-async def _open_log(stack: AsyncExitStack, settings: Settings) -> Log:
-    if is_embedded(settings.event_store):
-        return _FileLog(stack.enter_context(closing(LogFile(settings.data.resolve()))))
-    wait = settings.store_wait_seconds
-    store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, make=False)
-    stack.push_async_callback(store.close)
-    return _ServerLog(store)
-
-
-def _views(directory: Path, report: Report) -> SqliteViewsFile | None:
-    if not (directory / FILE).exists():
-        return None
-    try:
-        return SqliteViewsFile(directory)
-    except ViewsUnavailable as error:
-        report.fault(str(error))
-        return None
 
 
 class _Verification:
@@ -162,7 +67,7 @@ class _Verification:
     Views are rebuilt as far as those in the directory are: they may not have seen the end of the log yet.
     """
 
-    def __init__(self, log: Log, views: SqliteViewsFile | None, report: Report, quarantine: QuarantineRecord) -> None:
+    def __init__(self, log: Log, views: Compared | None, report: Report, quarantine: QuarantineRecord) -> None:
         self._log = log
         # Those of another log are rebuilt at the next start.
         self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
@@ -217,26 +122,22 @@ class _Verification:
             self._views.rebuild(changes, through)
         self._rebuilt = through
 
-    async def _compare(self, views: SqliteViewsFile) -> None:
-        with views.held():
-            if views.place()[1].position < self._rebuilt.position:
-                self._report.lines.append("views: not compared, as the bank has begun to rebuild them meanwhile")
-                return
-            # What was written since.
-            await self._read(self._place())
-            different = dict(views.differences())
+    async def _compare(self, views: Compared) -> None:
+        different = await views.differences(self._catch_up, self._audit.revision_of)
+        if different is None:
+            self._report.lines.append("views: not compared, as the bank has begun to rebuild them meanwhile")
+            return
         place = self._rebuilt.position
         self._report.lines.append(f"views: as of position {place:,}, compared with views made anew")
         end = max(self._audit.position, self._log.end)
         if place > end:
             self._report.fault(f"the log ends at position {end}, and the views are of {place}")
-        # These rows never change, so that they need not be of one moment.
-        step = SLICE if self._log.gapless else SLICE * BYTES_MIN
-        starts = range(0, place, step)
-        different["account_events"] = sum(views.differing_events(at, min(at + step, place)) for at in starts)
         for table, rows in different.items():
             if rows:
                 self._report.fault(f"views: {rows:,} rows of {table} are not those of the log")
+
+    async def _catch_up(self) -> None:
+        await self._read(self._place())
 
 
 async def _quarantine(log: Log, report: Report) -> QuarantineRecord:

@@ -1,0 +1,96 @@
+"""The log as it is read to be checked, from either store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
+from typing import Protocol
+
+from openbank.config import Settings, is_embedded
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.quarantine import QuarantineRecord, decode_record
+from openbank.eventstore.sqlite import LogFile
+
+PAGE = 1_000
+"""Events read at a time from EventStoreDB."""
+
+
+class Log(Protocol):
+    """The log, as it is read to be checked."""
+
+    bank_id: str
+    store_id: str
+    gapless: bool
+    """Whether each event's position is the one before it and 1."""
+    end: int
+    """The position up to which `events` has read, where that is past the last event."""
+
+    def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
+        """Those after a position, up to the end; for one that is damaged, what is wrong with it."""
+        ...
+
+    def faults(self, end: int) -> AsyncIterator[str]:
+        """What else is wrong with the log, whose events end at the position `end`."""
+        ...
+
+    async def quarantine(self) -> QuarantineRecord: ...
+
+
+class _FileLog:
+    """The embedded store's."""
+
+    gapless = True
+    end = 0
+
+    def __init__(self, file: LogFile) -> None:
+        self._file = file
+        self.bank_id, self.store_id = file.bank_id, file.store_id
+
+    async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
+        for event in self._file.events(after.position):
+            yield event
+
+    async def faults(self, end: int) -> AsyncIterator[str]:
+        for fault in self._file.faults(end):
+            yield fault
+
+    async def quarantine(self) -> QuarantineRecord:
+        return self._file.quarantine()
+
+
+class _ServerLog:
+    """EventStoreDB's."""
+
+    gapless = False
+
+    def __init__(self, store: EventStoreDBEventStore) -> None:
+        self._store = store
+        self.end = 0
+        self.bank_id, self.store_id = store.bank_id, store.store_id
+
+    async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
+        while True:
+            page = await self._store.read_log(after, PAGE)
+            for event in page.events:
+                yield event
+            after = page.through
+            self.end = after.position
+            if page.caught_up:
+                return
+
+    async def faults(self, end: int) -> AsyncIterator[str]:
+        async for fault in self._store.hidden():
+            yield fault
+
+    async def quarantine(self) -> QuarantineRecord:
+        return decode_record((await self._store.quarantine()).data)
+
+
+async def open_log(stack: AsyncExitStack, settings: Settings) -> Log:
+    if is_embedded(settings.event_store):
+        return _FileLog(stack.enter_context(closing(LogFile(settings.data.resolve()))))
+    wait = settings.store_wait_seconds
+    store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, make=False)
+    stack.push_async_callback(store.close)
+    return _ServerLog(store)

@@ -1,0 +1,67 @@
+"""Views made anew from the log in a temporary database, to compare others with.
+
+SQLite removes the database from its directory as soon as it is open: nothing is left, however the process ends.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.sqlite_wal import set_pragma
+from openbank.views.changes import Change
+from openbank.views.port import Listed
+from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
+from openbank.views.sqlite.schema import CACHE_KIB, SCHEMA
+from openbank.views.sqlite.writer import in_transaction, project
+
+_EVENTS = """
+SELECT accounts.account_id, account_events.*, accounts.owner_id
+FROM account_events JOIN accounts ON account_events.account = accounts.position
+WHERE account_events.position > ? ORDER BY account_events.position LIMIT ?
+"""
+_AGGREGATES: dict[str, tuple[str, Callable[[Row], Versioned[Any]]]] = {
+    "persons": ("person_id", person_of),
+    "accounts": ("account_id", account_of),
+}
+
+
+def open_made() -> sqlite3.Connection:
+    connection = sqlite3.connect("", uri=True, isolation_level=None)
+    set_pragma(connection, "cache_size", -CACHE_KIB)
+    connection.executescript(SCHEMA)
+    return connection
+
+
+class MadeViews:
+    def __init__(self) -> None:
+        self._connection = open_made()
+
+    def rebuild(self, changes: Sequence[Change], through: LogPosition) -> None:
+        in_transaction(self._connection, project, changes, through)
+
+    def aggregates(self, table: str, after: int, limit: int) -> Sequence[Listed[Any]]:
+        """Persons or accounts whose first event is after a position, in the order of the log."""
+        return self._read(table, f"SELECT * FROM {table} WHERE position > ? ORDER BY position LIMIT ?", after, limit)
+
+    def named(self, table: str, ids: Sequence[str]) -> Sequence[Listed[Any]]:
+        marks = ", ".join("?" * len(ids))
+        return self._read(table, f"SELECT * FROM {table} WHERE {_AGGREGATES[table][0]} IN ({marks})", *ids)
+
+    def events(self, after: int, limit: int) -> Sequence[RecordedEvent]:
+        """Of accounts."""
+        rows = self._connection.execute(_EVENTS, (after, limit)).fetchall()
+        return [event_of(row[0], row[1:]) for row in rows]
+
+    def count(self, table: str) -> int:
+        return int(self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _read(self, table: str, statement: str, *values: object) -> Sequence[Listed[Any]]:
+        convert = _AGGREGATES[table][1]
+        return [Listed(row[0], convert(row)) for row in self._connection.execute(statement, values).fetchall()]
