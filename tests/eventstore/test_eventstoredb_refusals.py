@@ -109,6 +109,9 @@ async def test_an_append_that_is_refused_for_its_credentials_was_surely_not_made
 ) -> None:
     store = await EventStoreDBEventStore.open(server.uri, settle_seconds=LONG_SECONDS)
     await server.restart()
+    store.be_patient(LONG_SECONDS)
+    await store.head()
+    store.be_patient(0)
     fault = server.faults.add(kind)
     async with asyncio.timeout(60):
         with pytest.raises(StoreUnavailable):

@@ -10,7 +10,7 @@ from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from pymongo import MongoClient
 
 from openbank.app import serving
-from openbank.eventstore.eventstoredb.store import STORE_CREATED, STORE_STREAM
+from openbank.eventstore.eventstoredb.identity import STORE_CREATED, STORE_STREAM
 from openbank.views.mongo.checkpoint import COLLECTION
 from tests.back_ends import BackEnd
 from tests.callers import Caller, until
@@ -73,6 +73,10 @@ async def test_a_store_that_does_not_come_ends_the_start(tmp_path: Path) -> None
 async def test_views_of_another_bank_are_refused(database: str, tmp_path: Path) -> None:
     async with eventstoredb() as ours, eventstoredb() as theirs:
         async with serving(BackEnd(theirs.uri, database).settings(tmp_path / "data")):
+            pass
+        [line] = await refused_start(BackEnd(ours.uri, database), tmp_path / "data")
+        assert "holds no bank, and the views are of the bank" in line
+        async with serving(BackEnd(ours.uri).settings(tmp_path / "ours")):
             pass
         [line] = await refused_start(BackEnd(ours.uri, database), tmp_path / "data")
     assert "these views are of the bank" in line

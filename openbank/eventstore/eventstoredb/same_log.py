@@ -76,7 +76,7 @@ class SameLog:
     async def _fault(self) -> str | None:
         if not self._store_id:
             return None
-        identity = await self._last(self._prefix + self._store_stream)
+        identity = await self._last(self._store_stream)
         if identity is None:
             return "it holds no bank"
         store_id = _field(identity, "storeId")

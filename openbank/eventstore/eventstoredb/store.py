@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -25,6 +23,7 @@ from openbank.eventstore import codec
 from openbank.eventstore.eventstoredb.appends import Appends
 from openbank.eventstore.eventstoredb.events import as_stored, is_system, missing, recorded, without_payload
 from openbank.eventstore.eventstoredb.hidden import hidden_streams
+from openbank.eventstore.eventstoredb.identity import Identity, Wanted
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.refusals import AccessRefused
 from openbank.eventstore.eventstoredb.requests import Requests
@@ -49,15 +48,9 @@ from openbank.eventstore.port import (
 from openbank.eventstore.request_index import RequestIndex
 from openbank.eventstore.streams import CATEGORIES, NUMBER
 
-STORE_STREAM = "openbank-store"
-"""Says which bank's the store is. Its name has none of the log's prefixes: it is not part of the log."""
-STORE_CREATED = "openbank.StoreCreated"
-NUMBERS = "numbersWithoutHyphens"
-"""Said there once all account numbers are reserved so."""
 QUARANTINE_STREAM = "openbank-quarantine"
 """Its last event holds the record of what is quarantined. Not part of the log either."""
 QUARANTINE_CHANGED = "openbank.QuarantineChanged"
-FORMAT = 1
 SETTLE_SECONDS = 5.0
 """How long the outcome of an append is asked for, when its answer is lost."""
 RETRY_SECONDS = 0.5
@@ -81,15 +74,6 @@ class _Passed(NamedTuple):
     up_to: int
 
 
-class _Wanted(NamedTuple):
-    """See `open`."""
-
-    bank_id: str | None
-    known_bank_id: str | None
-    make: bool
-    copying: bool
-
-
 class EventStoreDBEventStore:
     """`EventStore` on EventStoreDB. Any number of instances may write.
 
@@ -108,13 +92,13 @@ class EventStoreDBEventStore:
         )
         self.bank_id = ""
         self.store_id = ""
-        self.numbers_adopted = False
         self._link = link
         self._prefix = prefix
         self._appends = Appends(link, settle_seconds)
         self._requests = Requests(self.read_stream, request_index)
         self._snapshots = Snapshots(link, self._appends, prefix)
-        self._same_log = SameLog(link.read_unchecked, prefix, STORE_STREAM)
+        self._identity = Identity(link, prefix)
+        self._same_log = SameLog(link.read_unchecked, prefix, self._identity.stream)
         link.guard.check = self._same_log.check
         self._passed = _Passed(BEGINNING, 0)
         self._closed = False
@@ -145,7 +129,7 @@ class EventStoreDBEventStore:
         link = Link(uri)
         store = cls(link, settle_seconds, request_index, prefix)
         try:
-            await store._begin(wait_seconds, _Wanted(bank_id, known_bank_id, make, copying))
+            await store._begin(wait_seconds, Wanted(bank_id, known_bank_id, make, copying))
             store.be_patient(wait_seconds)
         except BaseException:
             await link.close()
@@ -310,20 +294,13 @@ class EventStoreDBEventStore:
 
         Views of the log before start over. Instances that still run on it stop.
         """
-        stored = await self._identity()
-        if stored is None:
-            raise StoreRefused("no bank has ever been in this store")
         head = await self.head()
-        if not await self._identify_as(json.loads(stored.data) | {"storeId": secrets.token_hex(16)}, stored):
-            raise StoreUnavailable(f"another program has changed {self._prefix}{STORE_STREAM} meanwhile: try again")
+        await self._identity.rename()
         return head.position
 
     async def copied(self) -> None:
         """The copy into this store is whole."""
-        stored = await self._identity()
-        identity = json.loads(stored.data) if stored else {}
-        if stored and identity.pop("unfinished", False):
-            await self._identify_as(identity, stored)
+        await self._identity.note_copied()
 
     async def hyphenated_number_streams(self) -> Sequence[str]:
         names: dict[str, None] = {}
@@ -337,14 +314,14 @@ class EventStoreDBEventStore:
         """A sentence for each stream of which operators have hidden events. Costs time in proportion to the log."""
         return hidden_streams(self._link, self._prefix)
 
-    async def note_numbers_adopted(self) -> None:
-        stored = await self._identity()
-        if stored is not None:
-            # Where another instance was first, it has said the same.
-            await self._identify_as(json.loads(stored.data) | {NUMBERS: True}, stored)
-        self.numbers_adopted = True
+    @property
+    def numbers_adopted(self) -> bool:
+        return self._identity.numbers_adopted
 
-    async def _begin(self, wait_seconds: float, wanted: _Wanted) -> None:
+    async def note_numbers_adopted(self) -> None:
+        await self._identity.note_numbers_adopted()
+
+    async def _begin(self, wait_seconds: float, wanted: Wanted) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
         said = False
@@ -365,61 +342,13 @@ class EventStoreDBEventStore:
                     said = True
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _identify(self, wanted: _Wanted) -> None:
-        """Learns which bank's this store is, or makes it one's: of several instances that try, one succeeds."""
-        await self._check_rights(wanted)
-        stored = await self._identity()
-        if stored is None:
-            if wanted.known_bank_id is not None:
-                raise StoreRefused(
-                    f"EventStoreDB at {self._link.targets} holds no bank, and the views are of the bank"
-                    f" {wanted.known_bank_id}: bring back its log; or, to begin a new bank, remove the views"
-                )
-            if not wanted.make:
-                raise StoreRefused("no bank has ever been in this store")
-            bank_id, store_id = wanted.bank_id or secrets.token_hex(16), secrets.token_hex(16)
-            made = {"format": FORMAT, "bankId": bank_id, "storeId": store_id}
-            # What a copy holds may be an earlier version's.
-            made |= {"unfinished": True} if wanted.copying else {NUMBERS: True}
-            event = Proposed(STORE_CREATED, json.dumps(made).encode())
-            await self._link.write(self._prefix + STORE_STREAM, event, None)
-            stored = await self._identity()
-        try:
-            identity = json.loads(stored.data if stored else b"null")
-            version, self.bank_id, self.store_id = identity["format"], identity["bankId"], identity["storeId"]
-            if len(bytes.fromhex(self.bank_id)) != 16 or len(bytes.fromhex(self.store_id)) != 16:
-                raise ValueError
-            newer = version > FORMAT
-            self.numbers_adopted = bool(identity.get(NUMBERS))
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreRefused(f"the stream {self._prefix}{STORE_STREAM} is not this program's") from error
-        if newer:
-            raise StoreRefused(f"this store has format {version}, written by a newer version; this one reads {FORMAT}")
-        if wanted.bank_id not in (None, self.bank_id):
-            raise StoreRefused(f"this store is of the bank {self.bank_id}, not of {wanted.bank_id}")
-        self._same_log.identify(self.store_id)
-        if identity.get("unfinished") and not wanted.copying:
-            raise StoreRefused("a copy into this store has not finished: run `openbank copy` again, as it was")
-
-    async def _check_rights(self, wanted: _Wanted) -> None:
-        """Before anything is written. Raises AccessRefused."""
+    async def _identify(self, wanted: Wanted) -> None:
+        # Rights first, before anything is written.
         await self._read_all(backwards=True, limit=1)
         if wanted.make:
-            await self._appends.check_right(self._prefix + STORE_STREAM)
-
-    async def _identify_as(self, identity: dict[str, Any], instead_of: Stored) -> bool:
-        event = Proposed(STORE_CREATED, json.dumps(identity).encode())
-        return await self._link.write(self._prefix + STORE_STREAM, event, instead_of.stream_position)
-
-    async def _identity(self) -> Stored | None:
-        """What was written of it last."""
-        try:
-            events = await self._link.read(stream_name=self._prefix + STORE_STREAM, backwards=True, limit=1)
-        except NotFound:
-            return None
-        except StoreDamaged as error:
-            raise StoreRefused(f"the stream {self._prefix}{STORE_STREAM} was deleted") from error
-        return events[0] if events else None
+            await self._appends.check_right(self._identity.stream)
+        self.bank_id, self.store_id = await self._identity.claim(wanted)
+        self._same_log.identify(self.store_id)
 
     async def _read_stream(
         self, stream: str, after: int | None, limit: int, convert: _Convert = recorded, *, backwards: bool = False

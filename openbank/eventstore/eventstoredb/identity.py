@@ -1,0 +1,115 @@
+"""Which bank's a store is, and which copy of the bank's log: said by the last event of a stream beside the log."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any, NamedTuple
+
+from esdbclient import NewEvent as Proposed
+from esdbclient import RecordedEvent as Stored
+from esdbclient.exceptions import NotFound
+
+from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.port import StoreDamaged, StoreRefused, StoreUnavailable
+
+STORE_STREAM = "openbank-store"
+"""Its name has none of the log's prefixes: it is not part of the log."""
+STORE_CREATED = "openbank.StoreCreated"
+NUMBERS = "numbersWithoutHyphens"
+"""Said there once all account numbers are reserved so."""
+FORMAT = 1
+
+
+class Wanted(NamedTuple):
+    """See `EventStoreDBEventStore.open`."""
+
+    bank_id: str | None
+    known_bank_id: str | None
+    make: bool
+    copying: bool
+
+
+class Identity:
+    """Methods raise StoreRefused and StoreUnavailable."""
+
+    def __init__(self, link: Link, prefix: str) -> None:
+        self.stream = prefix + STORE_STREAM
+        self.numbers_adopted = False
+        self._link = link
+
+    async def claim(self, wanted: Wanted) -> tuple[str, str]:
+        """Learns which bank's the store is, or makes it one's: of several instances that try, one succeeds.
+
+        The bank's and the store's id.
+        """
+        stored = await self._read() or await self._make(wanted)
+        try:
+            identity = json.loads(stored.data if stored else b"null")
+            version, bank_id, store_id = identity["format"], identity["bankId"], identity["storeId"]
+            if len(bytes.fromhex(bank_id)) != 16 or len(bytes.fromhex(store_id)) != 16:
+                raise ValueError
+            newer = version > FORMAT
+            self.numbers_adopted = bool(identity.get(NUMBERS))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise StoreRefused(f"the stream {self.stream} is not this program's") from error
+        if newer:
+            raise StoreRefused(f"this store has format {version}, written by a newer version; this one reads {FORMAT}")
+        if wanted.bank_id not in (None, bank_id):
+            raise StoreRefused(f"this store is of the bank {bank_id}, not of {wanted.bank_id}")
+        if identity.get("unfinished") and not wanted.copying:
+            raise StoreRefused("a copy into this store has not finished: run `openbank copy` again, as it was")
+        return bank_id, store_id
+
+    async def rename(self) -> None:
+        """Gives the log a new store id, of the same bank."""
+        stored = await self._read()
+        if stored is None:
+            raise StoreRefused("no bank has ever been in this store")
+        if not await self._replace(stored, json.loads(stored.data) | {"storeId": secrets.token_hex(16)}):
+            raise StoreUnavailable(f"another program has changed {self.stream} meanwhile: try again")
+
+    async def note_copied(self) -> None:
+        stored = await self._read()
+        identity = json.loads(stored.data) if stored else {}
+        if stored and identity.pop("unfinished", False):
+            await self._replace(stored, identity)
+
+    async def note_numbers_adopted(self) -> None:
+        stored = await self._read()
+        if stored is not None:
+            # Where another instance was first, it has said the same.
+            await self._replace(stored, json.loads(stored.data) | {NUMBERS: True})
+        self.numbers_adopted = True
+
+    async def _make(self, wanted: Wanted) -> Stored | None:
+        if wanted.known_bank_id is not None:
+            raise StoreRefused(
+                f"EventStoreDB at {self._link.targets} holds no bank, and the views are of the bank"
+                f" {wanted.known_bank_id}: bring back its log; or, to begin a new bank, remove the views"
+            )
+        if not wanted.make:
+            raise StoreRefused("no bank has ever been in this store")
+        bank_id, store_id = wanted.bank_id or secrets.token_hex(16), secrets.token_hex(16)
+        made = {"format": FORMAT, "bankId": bank_id, "storeId": store_id}
+        # What a copy holds may be an earlier version's.
+        made |= {"unfinished": True} if wanted.copying else {NUMBERS: True}
+        await self._link.write(self.stream, _event(made), None)
+        return await self._read()
+
+    async def _replace(self, stored: Stored, identity: dict[str, Any]) -> bool:
+        return await self._link.write(self.stream, _event(identity), stored.stream_position)
+
+    async def _read(self) -> Stored | None:
+        """What was written last."""
+        try:
+            events = await self._link.read(stream_name=self.stream, backwards=True, limit=1)
+        except NotFound:
+            return None
+        except StoreDamaged as error:
+            raise StoreRefused(f"the stream {self.stream} was deleted") from error
+        return events[0] if events else None
+
+
+def _event(identity: dict[str, Any]) -> Proposed:
+    return Proposed(STORE_CREATED, json.dumps(identity).encode())
