@@ -196,3 +196,27 @@ async def test_a_loss_can_be_accepted(server: EventStoreDB, store: EventStoreDBE
     # Whoever still serves what was before finds out at the next connection.
     await server.restart()
     await refusal_of(lambda: store.append("account-1", 1, some_events()))
+
+
+async def test_a_connection_that_is_lost_as_its_check_ends_is_checked_once_more() -> None:
+    guard = same_log.Guard("127.0.0.1:2113")
+    checks = 0
+    late: list[asyncio.Task[None]] = []
+
+    async def after_a_loss() -> None:
+        guard.lost()
+        await guard.passed()
+
+    async def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 1:
+            # It runs when this check has ended, and before anybody is told so.
+            late.append(asyncio.create_task(after_a_loss()))
+
+    guard.check = check
+    guard.lost()
+    await guard.passed()
+    await late[0]
+    assert checks == 2
+    assert guard.is_open
