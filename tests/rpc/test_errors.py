@@ -307,13 +307,14 @@ def test_every_way_to_refuse_has_its_row() -> None:
 
 def test_every_reason_anywhere_in_the_code_is_published_and_every_published_one_is_used() -> None:
     published = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
+    trees = [ast.parse(path.read_text()) for path in HOUSE.rglob("*.py")]
     written = {
         node.value
-        for path in HOUSE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for tree in trees
+        for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    given = {reason for path in HOUSE.rglob("*.py") for reason in _reasons(ast.parse(path.read_text()))}
+    given = {reason for tree in trees for reason in _reasons(tree)}
     assert given <= published
     assert published <= written
 
