@@ -61,36 +61,39 @@ class Checker:
             checked.append(await self._check(event))
         return checked
 
-    async def again(self, stream: str, through: int) -> AsyncIterator[list[Checked]]:
-        """Checks what is set aside of a stream once more, up to the position `through`; the last page may end with an
-        event that is set aside anew. Where all follows, the aggregate is released after the last page.
+    async def again(self, stream: str, revision: int, through: int) -> AsyncIterator[list[Checked]]:
+        """Checks a stream once more, from a revision on up to the position `through`; the last page may end with an
+        event that is set aside. Where all follows, the aggregate is released after the last page; not one that the
+        followers of the log have yet to come to.
         """
-        aside = self._quarantine.aside[stream]
-        if aside.position > through:
-            # The followers of the log have yet to come to it.
-            return
-        after = aside.revision - 1
+        after = revision - 1
         self._trails.pop(stream, None)
         while True:
             try:
                 events = await self._store.read_stream(stream, after, STEP)
             except StreamDamaged as error:
-                await self._quarantine.set_aside(
-                    LogPosition(aside.position, stream, min(error.revision, aside.revision)), str(error)
-                )
+                aside = self._quarantine.of(stream)
+                at = LogPosition(aside.position if aside else 0, stream, min(error.revision, revision))
+                await self._quarantine.set_aside(at, str(error))
                 return
             passed = [event for event in events if event.position <= through]
             page: list[Checked] = []
             for event in passed:
-                page.append(await self._judge(event))
+                page.append(await self._check_again(event))
                 if page[-1].aside:
                     yield page
                     return
             yield page
             if len(passed) < STEP:
-                await self._quarantine.release(stream)
+                aside = self._quarantine.of(stream)
+                if aside and aside.retrying and aside.position <= through:
+                    await self._quarantine.release(stream, through)
                 return
             after = passed[-1].revision
+
+    async def _check_again(self, event: RecordedEvent) -> Checked:
+        aside = self._quarantine.of(event.stream, event.revision)
+        return Checked(event, aside=aside) if aside and not aside.retrying else await self._judge(event)
 
     def _look_up(self, event: RecordedEvent) -> Checked:
         aside = self._quarantine.of(event.stream, event.revision)

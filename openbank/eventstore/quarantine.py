@@ -29,6 +29,8 @@ from openbank.eventstore.trail import UNKNOWN_TYPE
 
 AGGREGATES_MAX = 1_000
 """With more, the log as a whole is broken, and nothing is gained by going on."""
+RELEASED_MAX = 1_000
+"""Aggregates; of more, those released last."""
 SKIPPED_MAX = 1_000
 """Skipped events of one aggregate."""
 POLL_SECONDS = 1.0
@@ -55,11 +57,22 @@ class SetAside(NamedTuple):
     retrying: bool = False
 
 
+class Released(NamedTuple):
+    """Events that are believed and once were not: from `revision` on, up to `position` of the log."""
+
+    revision: int
+    position: int
+
+
 class QuarantineRecord(NamedTuple):
-    """By the stream's name: what is set aside, and which events an operator has declared not to be the bank's."""
+    """By the stream's name: what is set aside, and which events an operator has declared not to be the bank's.
+
+    `released` is for views that were away, or have lost their last commits, when it happened.
+    """
 
     aside: Mapping[str, SetAside] = MappingProxyType({})
     skipped: Mapping[str, frozenset[int]] = MappingProxyType({})
+    released: Mapping[str, Released] = MappingProxyType({})
 
 
 class AggregateQuarantined(Refused):
@@ -101,6 +114,10 @@ class Quarantine:
         self.checked = 0
         self.releases = 0
         """How often events became believed that were not: what was read before is to be read again."""
+
+    @property
+    def released(self) -> Mapping[str, Released]:
+        return self._record.released
 
     @property
     def aside(self) -> Mapping[str, SetAside]:
@@ -151,6 +168,10 @@ class Quarantine:
                 return record
             if not known and len(record.aside) >= AGGREGATES_MAX:
                 raise StoreDamaged(f"{AGGREGATES_MAX} aggregates are quarantined: this log is not what a bank wrote")
+            if known and known.revision < aside.revision:
+                record = _released(record, stream, aside.position)
+            elif known and (known.revision, known.reason) == (aside.revision, aside.reason):
+                return record._replace(aside={**record.aside, stream: known._replace(retrying=False)})
             return record._replace(aside={**record.aside, stream: aside})
 
         before = self._record.aside.get(stream)
@@ -160,11 +181,12 @@ class Quarantine:
             _log.error("aggregate quarantined", extra={"values": values})
         return now
 
-    async def release(self, stream: str) -> None:
-        """All of the aggregate's events follow. Raises StoreUnavailable."""
+    async def release(self, stream: str, position: int) -> None:
+        """All of the aggregate's events follow, up to this position of the log. Raises StoreUnavailable."""
 
         def change(record: QuarantineRecord) -> QuarantineRecord:
-            return record._replace(aside={name: aside for name, aside in record.aside.items() if name != stream})
+            aside = {name: aside for name, aside in record.aside.items() if name != stream}
+            return _released(record, stream, position)._replace(aside=aside)
 
         await self._update(change)
         _log.warning("aggregate released from quarantine", extra={"values": {"aggregate": stream}})
@@ -210,8 +232,9 @@ class Quarantine:
             skipped = record.skipped.get(stream, frozenset()) | {aside.revision}
             if len(skipped) > SKIPPED_MAX:
                 raise StoreDamaged(f"{SKIPPED_MAX} events of {stream} are skipped already")
-            return QuarantineRecord(
-                {**record.aside, stream: aside._replace(retrying=True)}, {**record.skipped, stream: skipped}
+            return record._replace(
+                aside={**record.aside, stream: aside._replace(retrying=True)},
+                skipped={**record.skipped, stream: skipped},
             )
 
         return (await self._update(change)).aside[stream]
@@ -278,7 +301,8 @@ def encode_record(record: QuarantineRecord) -> bytes:
     """The record as the event store keeps it: JSON."""
     aside = {stream: aside._asdict() for stream, aside in sorted(record.aside.items())}
     skipped = {stream: sorted(revisions) for stream, revisions in sorted(record.skipped.items())}
-    return json.dumps({"aside": aside, "skipped": skipped}).encode()
+    released = {stream: one._asdict() for stream, one in record.released.items()}
+    return json.dumps({"aside": aside, "skipped": skipped, "released": released}).encode()
 
 
 def decode_record(data: bytes) -> QuarantineRecord:
@@ -298,11 +322,26 @@ def decode_record(data: bytes) -> QuarantineRecord:
             for stream, held in document["aside"].items()
         }
         skipped = {str(stream): frozenset(map(int, revs)) for stream, revs in document["skipped"].items()}
+        released = {
+            str(stream): Released(int(one["revision"]), int(one["position"]))
+            for stream, one in document.get("released", {}).items()
+        }
         if not all(map(_is_possible, aside.values())):
             raise ValueError
     except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreDamaged(f"the record of what is quarantined cannot be read: {type(error).__name__}") from None
-    return QuarantineRecord(aside, skipped)
+    return QuarantineRecord(aside, skipped, released)
+
+
+def _released(record: QuarantineRecord, stream: str, position: int) -> QuarantineRecord:
+    """With what of the stream is set aside among what was released; that it is not set aside any more is not said."""
+    if stream not in record.aside:
+        return record
+    revision = record.aside[stream].revision
+    before = record.released.get(stream, Released(revision, position))
+    others = [(name, one) for name, one in record.released.items() if name != stream][1 - RELEASED_MAX :]
+    now = Released(min(revision, before.revision), max(position, before.position))
+    return record._replace(released=dict([*others, (stream, now)]))
 
 
 def _is_possible(aside: SetAside) -> bool:

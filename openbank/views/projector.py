@@ -20,7 +20,7 @@ from openbank.eventstore.port import (
     StoreUnavailable,
     holds,
 )
-from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.quarantine import NUMBER_MAX, Quarantine, Released
 from openbank.eventstore.streams import ACCOUNT, NUMBER, REQUEST, split
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached
@@ -132,6 +132,8 @@ class Projector:
         self._batch_events_max = batch_events_max
         self._batch_events = batch_events_max
         """Less, after a batch that did not get through: views so slow that it never will must still come on."""
+        self._left_out: dict[str, Released] = {}
+        """By stream: what the views may not have, as it is set aside, or was when they passed it."""
         self._minute = NO_MINUTE
         """The last one that the log has reached, up to the position `_minute_at`."""
         self._minute_at: int | None = None
@@ -144,6 +146,7 @@ class Projector:
             try:
                 if not started:
                     await self._quarantine.retry_unknown()
+                    self._left_out = dict(self._quarantine.released)
                     started = True
                 await self._advance()
                 retry_seconds = RETRY_SECONDS_MIN
@@ -158,7 +161,7 @@ class Projector:
     async def _advance(self) -> None:
         """One batch from where the views say that they are, so that what failed half-way is done again."""
         at = self._views.position
-        for stream in [stream for stream, aside in self._quarantine.aside.items() if aside.retrying]:
+        for stream in self._believed_again():
             await self._project_again(stream, at)
         batch = await self._read(at)
         if batch.through.position > at.position:
@@ -173,10 +176,29 @@ class Projector:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._log.wait(at.position), POLL_SECONDS)
 
+    def _believed_again(self) -> Sequence[str]:
+        """Streams with events that the views have left out, and that may be believed by now, whoever checked them."""
+        aside = self._quarantine.aside
+        for stream, held in aside.items():
+            left_out = self._left_out.get(stream)
+            revision = min(held.revision, left_out.revision) if left_out else held.revision
+            self._left_out[stream] = Released(revision, NUMBER_MAX)
+        return [
+            stream
+            for stream, left_out in self._left_out.items()
+            if stream not in aside or aside[stream].revision > left_out.revision or aside[stream].retrying
+        ]
+
     async def _project_again(self, stream: str, at: LogPosition) -> None:
         """What was set aside of a stream, as far as it follows now; the views are at `at` and stay there."""
-        async for page in self._checker.again(stream, at.position):
+        left_out = self._left_out[stream]
+        through = min(at.position, left_out.position)
+        async for page in self._checker.again(stream, left_out.revision, through):
             await self._views.project([change for one in page for change in changes_of(one)], at)
+        del self._left_out[stream]
+        aside = self._quarantine.of(stream)
+        if aside:
+            self._left_out[stream] = Released(aside.revision, NUMBER_MAX)
 
     async def _read(self, after: LogPosition) -> _Batch:
         """What follows `after`: all there is, or what one transaction is to hold."""

@@ -42,7 +42,7 @@ async def test_what_was_read_is_out_of_date_once_more_is_believed() -> None:
     assert quarantine.releases == 0
     await quarantine.set_aside(LogPosition(5, "account-1", 5), "it does not follow")
     assert quarantine.releases == 1
-    await quarantine.release("account-1")
+    await quarantine.release("account-1", 9)
     assert quarantine.releases == 2
 
 

@@ -70,8 +70,8 @@ MUTATIONS = (
     Mutation(
         "what is skipped counts again after a restart",
         "openbank/eventstore/quarantine.py",
-        "    return QuarantineRecord(aside, skipped)\n",
-        "    return QuarantineRecord(aside, {})\n",
+        "    return QuarantineRecord(aside, skipped, released)\n",
+        "    return QuarantineRecord(aside, {}, released)\n",
         _QUARANTINE,
     ),
     Mutation(
@@ -126,8 +126,22 @@ MUTATIONS = (
     Mutation(
         "an aggregate is released unseen while the views are behind",
         "openbank/eventstore/checking.py",
-        "        if aside.position > through:\n",
-        "        if aside.position > through + 1_000_000:\n",
+        "                if aside and aside.retrying and aside.position <= through:\n",
+        "                if aside:\n",
+        "tests/views/test_projector.py",
+    ),
+    Mutation(
+        "views miss what another instance has released",
+        "openbank/views/projector.py",
+        "            if stream not in aside or aside[stream].revision",
+        "            if stream in aside and aside[stream].revision",
+        "tests/views/test_projector.py",
+    ),
+    Mutation(
+        "views that have lost their last commits miss what was released",
+        "openbank/views/projector.py",
+        "                    self._left_out = dict(self._quarantine.released)\n",
+        "",
         "tests/views/test_projector.py",
     ),
     Mutation(

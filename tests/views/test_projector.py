@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from openbank.eventstore.checking import Checker
+from openbank.eventstore import quarantine as quarantining
 from openbank.eventstore.port import (
     BEGINNING,
     EventStore,
@@ -28,7 +28,7 @@ from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.projector import Projector, match_log
 from openbank.views.sqlite import FILE, SqliteViews
 from tests.eventstore.memory import MemoryStore
-from tests.views.histories import LOG, START, History, assert_holds, new_projector
+from tests.views.histories import EVERYTHING, LOG, START, History, assert_holds, new_projector
 
 PATIENCE_SECONDS = 10.0
 
@@ -238,21 +238,56 @@ async def test_views_that_are_built_again_pass_what_an_operator_has_skipped(
     await assert_holds(views, history)
 
 
-async def test_nothing_is_released_before_the_views_have_come_to_it(store: MemoryStore, history: History) -> None:
+async def test_nothing_is_released_before_the_views_have_come_to_it(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
     await some_life(history)
-    at = await store.head()
     await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
-    poison = (await history.events())[-1]
     quarantine = Quarantine(store, lambda: 0)
-    await quarantine.set_aside(poison.place, "it does not follow")
+    await quarantine.set_aside((await history.events())[-1].place, "it does not follow")
     await quarantine.retry("account-1")
-    checker = Checker(store, quarantine, thorough=True)
-    assert [page async for page in checker.again("account-1", at.position)] == []
-    assert quarantine.aside["account-1"].retrying
-    assert [one.aside is not None async for page in checker.again("account-1", poison.position) for one in page] == [
-        True
-    ]
-    assert not quarantine.aside["account-1"].retrying
+    async with running(store, views, quarantine=quarantine):
+        await caught_up(store, views)
+        await until(lambda: not quarantine.aside["account-1"].retrying)
+    assert quarantine.releases == 0
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["at work", "away"])
+async def test_what_one_instance_releases_comes_to_the_views_of_another(
+    store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    """Each has views of its own. One that was away is also one whose views have lost their last commits."""
+    monkeypatch.setattr(quarantining, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(projecting, "POLL_SECONDS", 0.001)
+    await some_life(history)
+    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
+    await history.deposit_at("1", revision_before=len(await store.read_stream("account-1")))
+    places = tmp_path / "ours", tmp_path / "theirs"
+    for place in places:
+        place.mkdir()
+    ours, theirs = map(FailingViews, places)
+    await ours.clear(LOG)
+    await theirs.clear(LOG)
+    quarantine, other = Quarantine(store, lambda: 0), Quarantine(store, lambda: 0)
+    async with AsyncExitStack() as stack:
+        async with running(store, theirs, quarantine=other):
+            await caught_up(store, theirs)
+        if not away:
+            await stack.enter_async_context(running(store, theirs, quarantine=other))
+        async with running(store, ours, quarantine=quarantine):
+            await until(lambda: bool(quarantine.aside))
+            await quarantine.skip("account-1", None)
+            await until(lambda: not quarantine.aside)
+        await other.load()
+        if away:
+            await stack.enter_async_context(running(store, theirs, quarantine=other))
+        poison = min(quarantine.skipped("account-1"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await theirs.account_events("1", EVERYTHING, 1))[0].revision < poison:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await assert_holds(theirs, history)
+    await ours.close()
+    await theirs.close()
 
 
 async def test_the_quarantine_tells_nothing_of_what_the_event_holds(
