@@ -16,7 +16,7 @@ from openbank.domain.money import Currency, Money
 from openbank.eventstore.checking import Checked
 from openbank.eventstore.codec import DomainEvent, decode, is_ours
 from openbank.eventstore.port import RecordedEvent
-from openbank.eventstore.quarantine import SetAside
+from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.streams import NUMBER, PERSON, person_stream, split
 from openbank.eventstore.trail import START, Trail, follow
 

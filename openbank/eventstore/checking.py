@@ -10,7 +10,8 @@ from typing import NamedTuple
 from openbank.domain.errors import DoesNotFollow
 from openbank.eventstore.codec import DomainEvent, is_ours
 from openbank.eventstore.port import EventStore, LogPosition, RecordedEvent, StreamDamaged
-from openbank.eventstore.quarantine import Quarantine, SetAside
+from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.trail import START, Trail, follow, trail_after
 
 TRAILS_MAX = 20_000

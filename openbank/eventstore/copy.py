@@ -32,7 +32,7 @@ from openbank.eventstore.port import (
     StreamDamaged,
     WrongExpectedRevision,
 )
-from openbank.eventstore.quarantine import QuarantineRecord, decode_record, encode_record
+from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record, encode_record
 from openbank.eventstore.trail import UNKNOWN_TYPE
 
 PAGE = 1_000

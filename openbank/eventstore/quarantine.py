@@ -7,17 +7,13 @@ are is kept in the event store: every instance needs it, backups carry it, and i
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import MappingProxyType
-from typing import NamedTuple
 
 from openbank.domain.clock import Clock
 from openbank.domain.errors import Refused, RevisionMismatch
 from openbank.eventstore.port import (
-    RECORD_TIME_MAX,
     EventStore,
     KeptRecord,
     LogPosition,
@@ -25,54 +21,27 @@ from openbank.eventstore.port import (
     StoreDamaged,
     StoreUnavailable,
 )
+from openbank.eventstore.quarantine_record import (
+    QuarantineRecord,
+    Released,
+    SetAside,
+    decode_record,
+    encode_record,
+    more_is_believed,
+    with_released,
+)
 from openbank.eventstore.trail import UNKNOWN_TYPE
 
 AGGREGATES_MAX = 1_000
 """With more, the log as a whole is broken, and nothing is gained by going on."""
-RELEASED_MAX = 1_000
-"""Aggregates; of more, those released last."""
 SKIPPED_MAX = 1_000
 """Skipped events of one aggregate."""
 POLL_SECONDS = 1.0
 """How soon an instance sees what another one has set aside or released."""
-NUMBER_MAX = (1 << 63) - 1
-"""Of revisions and positions."""
 TRIES_MAX = 20
 """Each time another instance was faster."""
 
 _log = logging.getLogger(__name__)
-
-
-class SetAside(NamedTuple):
-    """From `revision` on, whose event is at `position` of the log, the aggregate's events are not believed.
-
-    `reason` holds no figures and no personal data. `time` is when it was set aside, in microseconds since 1970 UTC.
-    While `retrying`, the projector reads the stream again from `revision`.
-    """
-
-    revision: int
-    position: int
-    reason: str
-    time: int
-    retrying: bool = False
-
-
-class Released(NamedTuple):
-    """Events that are believed and once were not: from `revision` on, up to `position` of the log."""
-
-    revision: int
-    position: int
-
-
-class QuarantineRecord(NamedTuple):
-    """By the stream's name: what is set aside, and which events an operator has declared not to be the bank's.
-
-    `released` is for views that were away, or have lost their last commits, when it happened.
-    """
-
-    aside: Mapping[str, SetAside] = MappingProxyType({})
-    skipped: Mapping[str, frozenset[int]] = MappingProxyType({})
-    released: Mapping[str, Released] = MappingProxyType({})
 
 
 class AggregateQuarantined(Refused):
@@ -169,7 +138,7 @@ class Quarantine:
             if not known and len(record.aside) >= AGGREGATES_MAX:
                 raise StoreDamaged(f"{AGGREGATES_MAX} aggregates are quarantined: this log is not what a bank wrote")
             if known and known.revision < aside.revision:
-                record = _released(record, stream, aside.position)
+                record = with_released(record, stream, aside.position)
             elif known and (known.revision, known.reason) == (aside.revision, aside.reason):
                 return record._replace(aside={**record.aside, stream: known._replace(retrying=False)})
             return record._replace(aside={**record.aside, stream: aside})
@@ -186,7 +155,7 @@ class Quarantine:
 
         def change(record: QuarantineRecord) -> QuarantineRecord:
             aside = {name: aside for name, aside in record.aside.items() if name != stream}
-            return _released(record, stream, position)._replace(aside=aside)
+            return with_released(record, stream, position)._replace(aside=aside)
 
         await self._update(change)
         _log.warning("aggregate released from quarantine", extra={"values": {"aggregate": stream}})
@@ -285,68 +254,8 @@ class Quarantine:
         if self._version is not None and kept.version <= self._version:
             return
         record = decode_record(kept.data)
-        self.releases += _is_more_believed(self._record, record)
+        self.releases += more_is_believed(self._record, record)
         self._record, self._version = record, kept.version
-
-
-def _is_more_believed(before: QuarantineRecord, after: QuarantineRecord) -> bool:
-    """Whether some events were set aside before, and are not after."""
-    return any(
-        stream not in after.aside or after.aside[stream].revision > aside.revision
-        for stream, aside in before.aside.items()
-    )
-
-
-def encode_record(record: QuarantineRecord) -> bytes:
-    """The record as the event store keeps it: JSON."""
-    aside = {stream: aside._asdict() for stream, aside in sorted(record.aside.items())}
-    skipped = {stream: sorted(revisions) for stream, revisions in sorted(record.skipped.items())}
-    released = {stream: one._asdict() for stream, one in record.released.items()}
-    return json.dumps({"aside": aside, "skipped": skipped, "released": released}).encode()
-
-
-def decode_record(data: bytes) -> QuarantineRecord:
-    """The inverse. Raises StoreDamaged."""
-    if not data:
-        return QuarantineRecord()
-    try:
-        document = json.loads(data)
-        aside = {
-            str(stream): SetAside(
-                int(held["revision"]),
-                int(held["position"]),
-                str(held["reason"]),
-                int(held["time"]),
-                bool(held["retrying"]),
-            )
-            for stream, held in document["aside"].items()
-        }
-        skipped = {str(stream): frozenset(map(int, revs)) for stream, revs in document["skipped"].items()}
-        released = {
-            str(stream): Released(int(one["revision"]), int(one["position"]))
-            for stream, one in document.get("released", {}).items()
-        }
-        if not all(map(_is_possible, aside.values())):
-            raise ValueError
-    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreDamaged(f"the record of what is quarantined cannot be read: {type(error).__name__}") from None
-    return QuarantineRecord(aside, skipped, released)
-
-
-def _released(record: QuarantineRecord, stream: str, position: int) -> QuarantineRecord:
-    """With what of the stream is set aside among what was released; that it is not set aside any more is not said."""
-    if stream not in record.aside:
-        return record
-    revision = record.aside[stream].revision
-    before = record.released.get(stream, Released(revision, position))
-    others = [(name, one) for name, one in record.released.items() if name != stream][1 - RELEASED_MAX :]
-    now = Released(min(revision, before.revision), max(position, before.position))
-    return record._replace(released=dict([*others, (stream, now)]))
-
-
-def _is_possible(aside: SetAside) -> bool:
-    numbers_are = 0 < aside.revision <= NUMBER_MAX and 0 <= aside.position <= NUMBER_MAX
-    return numbers_are and 0 <= aside.time <= RECORD_TIME_MAX
 
 
 def _of(record: QuarantineRecord, stream: str) -> SetAside:

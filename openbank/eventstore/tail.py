@@ -25,7 +25,8 @@ from openbank.eventstore.port import (
     RecordedEvent,
     StoreUnavailable,
 )
-from openbank.eventstore.quarantine import Quarantine, SetAside
+from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.streams import split
 
 RING_EVENTS = 10_000

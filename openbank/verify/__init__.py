@@ -15,7 +15,7 @@ from openbank.domain.money import Money
 from openbank.eventstore.audit import Audit
 from openbank.eventstore.checking import Checked
 from openbank.eventstore.port import BEGINNING, LogPosition, StoreDamaged
-from openbank.eventstore.quarantine import QuarantineRecord
+from openbank.eventstore.quarantine_record import QuarantineRecord
 from openbank.verify.log import Log, open_log
 from openbank.verify.views import Compared, open_views
 from openbank.views.changes import Change

@@ -9,7 +9,7 @@ from typing import Protocol
 from openbank.config import Settings, is_embedded
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import LogPosition, RecordedEvent
-from openbank.eventstore.quarantine import QuarantineRecord, decode_record
+from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record
 from openbank.eventstore.sqlite import LogFile
 
 PAGE = 1_000

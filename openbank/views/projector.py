@@ -20,7 +20,8 @@ from openbank.eventstore.port import (
     StoreUnavailable,
     holds,
 )
-from openbank.eventstore.quarantine import NUMBER_MAX, Quarantine, Released
+from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.quarantine_record import NUMBER_MAX, Released
 from openbank.eventstore.streams import ACCOUNT, NUMBER, REQUEST, split
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached

@@ -33,7 +33,8 @@ from openbank.eventstore.port import (
     StoreRefused,
     StoreUnavailable,
 )
-from openbank.eventstore.quarantine import Quarantine, QuarantineRecord, SetAside, decode_record, encode_record
+from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.quarantine_record import QuarantineRecord, SetAside, decode_record, encode_record
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.token import InvalidToken, Tokens
 from openbank.eventstore.trail import UNKNOWN_TYPE

@@ -69,7 +69,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is skipped counts again after a restart",
-        "openbank/eventstore/quarantine.py",
+        "openbank/eventstore/quarantine_record.py",
         "    return QuarantineRecord(aside, skipped, released)\n",
         "    return QuarantineRecord(aside, {}, released)\n",
         _QUARANTINE,

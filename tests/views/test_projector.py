@@ -19,7 +19,8 @@ from openbank.eventstore.port import (
     StoreDamaged,
     StoreRefused,
 )
-from openbank.eventstore.quarantine import Quarantine, SetAside
+from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.tail import LogTail
 from openbank.views import projector as projecting

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openbank.eventstore.port import RecordedEvent, StoreDamaged, StoreRefused
-from openbank.eventstore.quarantine import QuarantineRecord, decode_record
+from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record
 from openbank.eventstore.sqlite import quarantine
 from openbank.eventstore.sqlite.epoch import check_wal
 from openbank.eventstore.sqlite.location import find_log
