@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.errors import ConfigurationError
 
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreRefused
@@ -622,4 +623,18 @@ async def test_what_the_server_says_of_an_operation_is_not_repeated(database: st
         assert "John" not in str(refused.value)
         assert "1990" not in str(refused.value)
         assert "Error" in str(refused.value)
+    await views.close()
+
+
+async def test_a_server_that_the_driver_does_not_take_is_refused_in_the_drivers_words(database: str) -> None:
+    """Motor's and PyMongo's newest versions need a MongoDB that is not too old."""
+
+    async def refuse() -> None:
+        raise ConfigurationError(
+            "Server at h:1 reports wire version 8, but this version of PyMongo requires at least 9"
+        )
+
+    views = await MongoViews.open(database)
+    with pytest.raises(ViewsUnavailable, match="reports wire version 8"):
+        await views.link.call(refuse)
     await views.close()

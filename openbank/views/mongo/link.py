@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ReadPreference
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
@@ -93,6 +93,9 @@ class Link:
             # What follows is the driver's view of the world, in many words.
             text = re.split(r" \(configured timeouts|, full error", str(error), maxsplit=1)[0]
             raise self._lost(f"{self.name}: {text}") from error
+        except ConfigurationError as error:
+            # About the server and the driver, never about an operation: a server that is too old, for example.
+            raise ViewsUnavailable(f"{self.name}: {error}") from None
         except PyMongoError as error:
             raise ViewsUnavailable(f"{self.name}: {_reason(error)}") from None
 
