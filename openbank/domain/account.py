@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -200,10 +200,18 @@ def _movable(account: Account | None, command: Deposit | Withdraw) -> tuple[Acco
 def _in_own_currency(amount: Money, currency: Currency) -> Money:
     if amount.currency.code != currency.code:
         raise InvalidFields([currency_mismatch("amount.currency_code", currency, amount.currency)])
+    if finer := finer_than(currency, amount):
+        raise InvalidFields(finer)
+    return amount.with_decimals(currency.exponent)
+
+
+def finer_than(currency: Currency, amount: Money) -> Sequence[Violation]:
+    """What an account in this currency has against the decimals of an amount, whatever those of a table are."""
     try:
-        return amount.with_decimals(currency.exponent)
+        amount.with_decimals(currency.exponent)
     except TooPrecise:
-        raise InvalidFields([too_precise("amount.nanos", amount, currency)]) from None
+        return [too_precise("amount.nanos", amount, currency)]
+    return ()
 
 
 def currency_mismatch(field: str, expected: Currency, actual: Currency) -> Violation:

@@ -320,9 +320,16 @@ MUTATIONS = (
     Mutation(
         "money moves by today's currency table",
         "openbank/rpc/convert/accounts.py",
-        "        return by_rule if own else fields.violations\n",
+        "        return [*finer_than(account.currency, amount), *by_rule]\n",
         "        return fields.violations\n",
         "tests/stories/test_replays.py",
+    ),
+    Mutation(
+        "an account's own decimals are looked at after the request id",
+        "openbank/rpc/convert/accounts.py",
+        "        return [*finer_than(account.currency, amount), *by_rule]\n",
+        "        return by_rule\n",
+        "tests/rpc/test_fields.py",
     ),
     Mutation(
         "a request is another one where its currency has other decimals now",

@@ -19,7 +19,7 @@ from openbank.integration.v1 import integration_events_service_pb2 as integratio
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.publishing.events import STORED_TYPES
-from tests.callers import Caller, Refusal, opening, refused, usd
+from tests.callers import Caller, Refusal, opening, refused, request_id, usd
 
 
 async def test_everything_wrong_with_a_person_is_told_at_once(bank: Caller) -> None:
@@ -225,6 +225,21 @@ async def test_an_amount_that_cannot_be_is_refused(bank: Caller, what: str) -> N
         bank.accounts.Withdraw(accounts.WithdrawRequest(account_id="a", amount=amount)),
     ):
         assert (await refused(call)).violations == violations
+
+
+async def test_an_amount_finer_than_its_accounts_currency_is_refused_before_all_that_is_no_field(bank: Caller) -> None:
+    account_id = (await bank.open()).account.account_id
+    used = request_id()
+    await bank.deposit(account_id, "1", request_id=used)
+    finer: dict[str, Any] = {"account_id": account_id, "amount": Money(currency_code="USD", nanos=50)}
+    violation = {"amount.nanos": "AMOUNT_TOO_PRECISE"}
+    others: list[dict[str, Any]] = [{"request_id": used}, {"expected_revision": 9}]
+    for more in others:
+        told = await refused(bank.accounts.Withdraw(accounts.WithdrawRequest(**finer, **more)))
+        assert told.violations == violation
+    request = accounts.DepositRequest(**finer, request_id=request_id(), description="x" * 501)
+    told = await refused(bank.accounts.Deposit(request))
+    assert told.violations == {**violation, "description": "FIELD_TOO_LONG"}
 
 
 async def test_fifty_nanos_are_no_fifty_cents_and_the_message_shows_what_was_meant(bank: Caller) -> None:

@@ -21,6 +21,7 @@ from openbank.domain.account import (
     OpenAccount,
     Withdraw,
     currency_mismatch,
+    finer_than,
     negative,
     not_positive,
 )
@@ -105,11 +106,11 @@ def _read_movement(
         fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
     )
     if fields.violations:
-        request = _settle_movement(fields, request, message.amount.currency_code)
+        request = _settle_movement(fields, request, command.amount)
     return command, request
 
 
-def _settle_movement(fields: Fields, request: Request, code: str) -> Request:
+def _settle_movement(fields: Fields, request: Request, amount: Money) -> Request:
     """As `Fields.settle`; and what the currency table alone has against an amount is nothing to an account that is in
     this currency: its own decimals count.
     """
@@ -118,8 +119,9 @@ def _settle_movement(fields: Fields, request: Request, code: str) -> Request:
         fields.check()
 
     def violations(account: Account | None) -> Sequence[Violation]:
-        own = account is not None and account.currency.code == code
-        return by_rule if own else fields.violations
+        if account is None or account.currency.code != amount.currency.code:
+            return fields.violations
+        return [*finer_than(account.currency, amount), *by_rule]
 
     return request._replace(violations=violations)
 
