@@ -90,7 +90,8 @@ def first_of_others(events: Iterable[RecordedEvent], streams: Container[str], no
 
 def _add(events: Iterable[RecordedEvent], outgoing: list[Outgoing], unreadable: dict[str, Parked], now: int) -> None:
     for event in events:
-        if event.stream in unreadable:
+        parked = unreadable.get(event.stream)
+        if parked and event.revision >= parked.revision:
             continue
         try:
             published = cloud_event(event)

@@ -117,6 +117,13 @@ MUTATIONS = (
         _QUARANTINE,
     ),
     Mutation(
+        "a sink is never sent what stands before an event that is quarantined",
+        "openbank/sinks/page.py",
+        "        if parked and event.revision >= parked.revision:\n",
+        "        if parked:\n",
+        "tests/sinks/test_sender.py",
+    ),
+    Mutation(
         "a rebuild of the views quarantines again what was skipped",
         "openbank/eventstore/checking.py",
         "        if trail is None or trail.revision != event.revision - 1:\n",

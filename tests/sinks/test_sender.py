@@ -44,6 +44,7 @@ class Bench:
     def __init__(self) -> None:
         self.store = MemoryStore(step=10)
         self.history = History(self.store)
+        self.quarantine = Quarantine(self.store, lambda: NOW)
         self.tail = LogTail(self.store, ring_events=20)
         self.records = MemoryRecords()
         self.receiver = Receiver()
@@ -55,7 +56,7 @@ class Bench:
             address,
             self.tail.reader(),
             self.store,
-            Quarantine(self.store, lambda: NOW),
+            self.quarantine,
             self.records,
             to,
             lambda: NOW,
@@ -269,6 +270,36 @@ class TestPoison:
         count = 6 + 3 * page.AGAIN_EVENTS_MAX
         assert first_deliveries(bench.receiver.taken, "account-1") == list(range(1, count + 1))
         assert first_deliveries(bench.receiver.taken, "account-2") == list(range(1, 8))
+
+    async def test_what_is_quarantined_is_parked_and_sent_by_itself_once_it_is_released(self, bench: Bench) -> None:
+        bench.tail = LogTail(bench.store, quarantine=bench.quarantine)
+        await bench.history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
+        poison = bench.store.events[-1]
+        async with bench.sending():
+            await until(lambda: "account-1" in bench.record.parked and bench.caught_up)
+            assert bench.record.parked["account-1"].reason.startswith(page.QUARANTINED)
+            await bench.desk.retry("crm", "account-1")
+            await until(lambda: not bench.record.parked["account-1"].retrying)
+            await bench.history.deposit_at("1", revision_before=poison.revision)
+            await bench.history.deposit("2")
+            await until(lambda: bench.caught_up)
+            assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6]
+            await bench.quarantine.skip("account-1", poison.revision)
+            await bench.quarantine.release("account-1", bench.head)
+            await until(lambda: not bench.record.parked)
+        assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6, 8]
+
+    async def test_a_retry_sends_what_comes_before_an_event_that_is_quarantined(self, bench: Bench) -> None:
+        bench.tail = LogTail(bench.store, quarantine=bench.quarantine)
+        bench.refuse(("account-1", 3))
+        async with bench.sending():
+            await until(lambda: "account-1" in bench.record.parked and bench.caught_up)
+            await bench.history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
+            await until(lambda: bench.caught_up)
+            bench.receiver.judge = lambda _: Accepted()
+            await bench.desk.retry("crm", "account-1")
+            await until(lambda: bench.record.parked["account-1"].revision == 7)
+        assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6]
 
     async def test_a_retry_of_a_stream_that_has_lost_events_parks_it_as_quarantined(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
