@@ -23,6 +23,7 @@ from openbank.eventstore.port import (
     LogReplaced,
     LogSlice,
     RecordedEvent,
+    StoreDamaged,
     StoreUnavailable,
 )
 from openbank.eventstore.quarantine import Quarantine
@@ -115,6 +116,9 @@ class LogTail:
             except LogReplaced as error:
                 self.replaced = str(error)
                 _log.error("another log", extra={"values": {"reason": error}})
+                return
+            except StoreDamaged as error:
+                _log.error("log is not followed any more", extra={"values": {"reason": error}})
                 return
             except StoreUnavailable as error:
                 _log.warning("event store unavailable", extra={"values": {"reason": error, "retry_seconds": delay}})

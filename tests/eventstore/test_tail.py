@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from openbank.eventstore import quarantine as quarantine_module
 from openbank.eventstore import tail as tail_module
 from openbank.eventstore.port import BEGINNING, LogPosition, LogSlice, NewEvent, RecordedEvent
+from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.tail import ENTRY_BYTES, LogTail
 from tests.eventstore.memory import MemoryStore, new_events
 
@@ -166,6 +168,21 @@ async def test_it_waits_for_a_store_that_is_not_there_yet(store: MemoryStore) ->
     store.come_back()
     await until(lambda: tail.available)
     task.cancel()
+
+
+async def test_a_log_with_too_much_that_is_not_believed_ends_it_with_a_line(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(quarantine_module, "AGGREGATES_MAX", 1)
+    store.sole_writer = False
+    tail = LogTail(store, quarantine=Quarantine(store, lambda: 0))
+    following = asyncio.create_task(tail.run())
+    await until(lambda: tail.available)
+    for number in range(2):
+        await append(store, new_events(), f"account-{number}")
+    await asyncio.wait_for(following, 5)
+    assert not tail.available
+    assert caplog.records[-1].message == "log is not followed any more"
 
 
 async def test_it_ends_with_the_store(store: MemoryStore) -> None:
