@@ -268,7 +268,7 @@ async def test_health_and_callers_do_not_notice_a_sink_that_is_down(server: Serv
     paid = await bank.deposit(opened.account.account_id, "1")
     assert await bank.balance(opened.account.account_id, paid.consistency_token) == "1.00 USD"
     code, out, _ = await run_openbank("health", "--target", server.address)
-    assert (code, out) == (0, "SERVING\n")
+    assert (code, {line.split()[-1] for line in out.splitlines()}) == (0, {"SERVING"})
 
 
 async def test_a_bank_without_sinks_says_so_and_keeps_no_record(back_end: BackEnd, tmp_path: Path) -> None:
