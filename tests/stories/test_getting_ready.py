@@ -104,7 +104,7 @@ async def test_a_read_that_would_wait_in_vain_is_told_when_to_ask_again(
     async with asyncio.timeout(30):
         await server.ready()
     assert await bank.balance(account_id, paid.consistency_token) == f"{EVENTS + 1}.00 USD"
-    assert any(record.message == "views have caught up" for record in caplog.records)
+    await until(lambda: any(record.message == "views have caught up" for record in caplog.records))
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
