@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import grpc.aio
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -25,6 +26,16 @@ from tests.stand_ins.process import FerretDBProcess
 # No test asserts speed: not an example's, and not that of making one.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def grpc_aio() -> None:
+    """Keeps grpc.aio's engine to the end of the process.
+
+    When its last object goes, it waits for a thread of its own, and that thread waits for the event loop to read. Where
+    the garbage collector takes that object on the loop, both wait for ever.
+    """
+    grpc.aio.init_grpc_aio()
 
 
 @pytest.fixture
