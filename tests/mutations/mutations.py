@@ -439,8 +439,8 @@ MUTATIONS = (
     Mutation(
         "any answer of EventStoreDB counts as one that takes appends",
         f"{_ESDB}/appends.py",
-        "            return bool(answer.error.details.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR))\n",
-        "            return answer is not None\n",
+        "        return bool(answer.error.details.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR))\n",
+        "        return answer is not None\n",
         "tests/eventstore/test_eventstoredb_cluster.py",
     ),
     Mutation(

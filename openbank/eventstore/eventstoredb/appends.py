@@ -199,10 +199,14 @@ class Appends:
     async def _answers(self) -> bool:
         """Whether the server says why an append can't be: after a revision that can't be there nothing is written."""
         request = _request(PROBED_STREAM, REVISION_MAX, (), next(self._numbers))
-        with suppress(StoreUnavailable, _AnswerLost):
+        try:
             answer = await self._ask(request)
-            return bool(answer.error.details.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR))
-        return False
+        except LogReplaced:
+            # For good. Whoever appends is told so.
+            return True
+        except (StoreUnavailable, _AnswerLost):
+            return False
+        return bool(answer.error.details.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR))
 
     async def _open_call(self) -> _Call:
         """Opened by whoever needs it first, for all. Raises StoreUnavailable."""
