@@ -10,6 +10,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openbank.domain.internal import RequestClaimed
+from openbank.eventstore import codec
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.tail import LogTail
 from openbank.views.port import MINUTE_MICROSECONDS
@@ -18,8 +20,8 @@ from tests.eventstore.memory import MemoryStore, new_events
 from tests.views.histories import LOG, START, new_projector
 
 PATIENCE_SECONDS = 10.0
-CLAIMED = "openbank.storage.v1.RequestClaimed"
-"""An event of the bank's that changes nothing else in the views."""
+CLAIMED = codec.encode(RequestClaimed("RegisterPerson", bytes(16), "john-doe", ""))
+"""The type and the data of an event of the bank's that changes nothing else in the views."""
 SECOND = 1_000_000
 
 
@@ -39,7 +41,8 @@ def test_they_lead_to_the_first_event_of_any_time(
 async def _tell(views: SqliteViews, seconds: Sequence[int], batch_events_max: int, back_to: Sequence[int]) -> None:
     store = MemoryStore(step=7)
     for number, second in enumerate(seconds):
-        claimed = new_events(time=START + second * SECOND, type=CLAIMED)[0]._replace(data=b"")
+        kind, data = CLAIMED
+        claimed = new_events(time=START + second * SECOND, type=kind)[0]._replace(data=data)
         await store.append(f"request-{number}", 0, [claimed])
     await views.clear(LOG)
     await _project(store, views, batch_events_max)
