@@ -13,6 +13,7 @@ import time
 # For the same reason: `typing` takes as long to import as all the rest of Python's start.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sys
     from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
@@ -58,8 +59,26 @@ def _exit(number: int, _: FrameType | None) -> NoReturn:
 
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     import logging
+    import sys
 
     end_at_next()
+    sys.unraisablehook = _raise_again
     # What was stopped halfway is no news.
     logging.disable()
     raise Interrupted(number)
+
+
+def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """The signal came inside a callback that can raise nothing, such as an import's: it is raised a little later."""
+    import sys
+
+    interrupted = unraisable.exc_value
+    if not isinstance(interrupted, Interrupted):
+        sys.__unraisablehook__(unraisable)
+        return
+
+    def again(_: int, __: FrameType | None) -> NoReturn:
+        raise interrupted
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)

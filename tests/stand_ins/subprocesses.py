@@ -30,8 +30,11 @@ class StandInProcess:
         output = self._process.stdout
         assert output is not None
         deadline = time.monotonic() + START_SECONDS
+        # Not select(), which takes no descriptor past 1,023: a whole test run has more.
+        ready = select.poll()
+        ready.register(output, select.POLLIN)
         while time.monotonic() < deadline and self._process.poll() is None:
-            if select.select([output], [], [], 0.1)[0] and (line := output.readline()):
+            if ready.poll(100) and (line := output.readline()):
                 return line.split()[-1]
         self.kill()
         raise StandInFailed(f"no ready line from: {' '.join(self._command)}")
