@@ -16,6 +16,7 @@ from openbank.eventstore.trail import START, Trail, follow, trail_after
 
 TRAILS_MAX = 20_000
 """Trails kept, of some 250 bytes each. One that is not kept costs a read of one event."""
+PAGE = 1_000
 STEP = 100
 """Events read at a time to find the last one of the bank's, where other programs have written into its stream."""
 
@@ -36,7 +37,8 @@ class Checker:
     """The checks of one follower, which passes the log from anywhere on, in order.
 
     What does not follow is set aside, durably, before anybody is told of it. Unless it is `thorough`, what has been
-    checked before is only looked up.
+    checked before is only looked up. A thorough one begins where everything before has been checked; another one may
+    begin anywhere, and checks of a stream what nobody has checked yet.
     """
 
     def __init__(self, store: EventStore, quarantine: Quarantine, *, thorough: bool = False) -> None:
@@ -111,6 +113,10 @@ class Checker:
         if trail is None or trail.revision != event.revision - 1:
             # Not kept, or the log was read without an event that an operator has skipped.
             trail = await self._trail_before(event)
+            aside = self._quarantine.of(event.stream, event.revision)
+            if aside and not aside.retrying:
+                # For an event before it, which has been checked only now.
+                return Checked(event, aside=aside)
         if self._quarantine.is_skipped(event.stream, event.revision):
             self._keep(event.stream, trail._replace(revision=event.revision))
             return Checked(event, skipped=True)
@@ -143,19 +149,57 @@ class Checker:
         return trail is not None and trail.revision == event.revision - 1
 
     async def _trail_before(self, event: RecordedEvent) -> Trail:
-        """From the event before it, which is believed. Of a stream that has lost events, only how it should begin."""
+        """The end of the stream before `event`. Of a stream that has lost events, only how it should begin."""
         stream, before = event.stream, event.revision - 1
-        after = before
+        try:
+            last = await self._last_of_ours(stream, before)
+            if last is None:
+                return Trail(before)
+            if self._thorough or last.position <= self._quarantine.checked:
+                return self._after(last)._replace(revision=before)
+            return await self._trail_through(stream, before)
+        except StreamDamaged:
+            return START
+
+    async def _last_of_ours(self, stream: str, through: int) -> RecordedEvent | None:
+        """The last event of the bank's up to a revision."""
+        after = through
         while after > 0:
-            upto, after = after, max(0, after - (STEP if after < before else 1))
-            try:
-                events = await self._store.read_stream(stream, after, upto - after)
-            except StreamDamaged:
+            upto, after = after, max(0, after - (STEP if after < through else 1))
+            for event in reversed(await self._store.read_stream(stream, after, upto - after)):
+                if is_ours(event.type) and not self._quarantine.is_skipped(stream, event.revision):
+                    return event
+        return None
+
+    async def _trail_through(self, stream: str, through: int) -> Trail:
+        """The end of the stream with the revision `through`, whose last events nobody has checked yet.
+
+        They are followed from the newest snapshot, as commands do. What does not follow is set aside.
+        """
+        trail = await self._trail_of_snapshot(stream, through)
+        while trail.revision < through:
+            page = await self._store.read_stream(stream, trail.revision, min(PAGE, through - trail.revision))
+            if not page:
                 return START
-            for earlier in reversed(events):
-                if is_ours(earlier.type) and not self._quarantine.is_skipped(stream, earlier.revision):
-                    return self._after(earlier)._replace(revision=before)
-        return Trail(before)
+            for event in page:
+                if self._quarantine.of(stream, event.revision):
+                    return trail
+                if self._quarantine.is_skipped(stream, event.revision):
+                    trail = trail._replace(revision=event.revision)
+                    continue
+                try:
+                    trail, _ = follow(trail, event)
+                except DoesNotFollow as error:
+                    await self._quarantine.set_aside(event.place, str(error))
+                    return trail
+        return trail
+
+    async def _trail_of_snapshot(self, stream: str, through: int) -> Trail:
+        snapshot = await self._store.snapshot(stream, through)
+        if snapshot is None or not snapshot.revision:
+            return START
+        events = await self._store.read_stream(stream, snapshot.revision - 1, 1)
+        return self._after(events[0]) if events and events[0].id == snapshot.event_id else START
 
     def _after(self, event: RecordedEvent) -> Trail:
         try:

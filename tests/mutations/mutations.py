@@ -53,6 +53,13 @@ MUTATIONS = (
         _TRAIL,
     ),
     Mutation(
+        "what stands before an event is believed though nobody has checked it",
+        "openbank/eventstore/checking.py",
+        "            if self._thorough or last.position <= self._quarantine.checked:\n",
+        "            if self._thorough or last.position >= self._quarantine.checked:\n",
+        "tests/eventstore/test_checking.py",
+    ),
+    Mutation(
         "an event of another owner is believed",
         "openbank/eventstore/trail.py",
         "    if event.metadata.owner_id != owner_id:\n",
