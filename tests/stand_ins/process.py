@@ -118,8 +118,15 @@ class RemoteFaults:
         return cast(list[dict[str, Any]], self._control({})["faults"])
 
     def _control(self, message: dict[str, Any]) -> dict[str, Any]:
-        # Of a cluster, the first: only faults of that node are asked for.
-        with grpc.insecure_channel(self._server.address.partition(",")[0]) as channel:
+        # Of a cluster, all nodes know all faults; one of them may be coming back just now.
+        addresses = self._server.address.split(",")
+        for address in addresses[:-1]:
+            with contextlib.suppress(grpc.RpcError):
+                return self._ask(address, message)
+        return self._ask(addresses[-1], message)
+
+    def _ask(self, address: str, message: dict[str, Any]) -> dict[str, Any]:
+        with grpc.insecure_channel(address) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CONTROL)
             return cast(dict[str, Any], json.loads(call(json.dumps(message).encode(), timeout=CONTROL_SECONDS)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from esdbclient import AsyncEventStoreDBClient, Checkpoint, RecordedEvent
@@ -135,6 +136,62 @@ async def test_a_restart_can_bring_an_older_copy_of_the_log(
     await server.restart(Log())
     with pytest.raises(NotFound):
         await length(client, "a")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_leader_that_is_deposed_does_not_learn_what_becomes_of_its_appends(nodes: Cluster, lost: bool) -> None:
+    old = nodes.leader
+    old.modes.pause_seconds, old.modes.pause_chance = 1.0, 1.0
+    async with connected(old.uri) as there:
+        subscription = await there.subscribe_to_all()
+        appending = asyncio.create_task(there.append_to_stream("a", current_version=ANY, events=new_events(1)))
+        while not nodes.log.streams.get("a"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        nodes.cut_off(old, loses_uncommitted=lost)
+        nodes.elect(nodes.others[0])
+        async with connected(nodes.leader.uri) as here:
+            await here.append_to_stream("b", current_version=ANY, events=new_events(1))
+            assert [event.stream_name async for event in await here.read_all()] == ["b"] if lost else ["a", "b"]
+        assert await is_silent(subscription)
+        assert not appending.done()
+        await nodes.rejoin(old)
+        with pytest.raises(EventStoreDBClientException):
+            await appending
+
+
+async def test_a_leader_that_is_deposed_meanwhile_writes_nothing(nodes: Cluster) -> None:
+    old = nodes.leader
+    old.faults.add("slow", seconds=0.3, times=1)
+    async with connected(old.uri) as there:
+        appending = asyncio.create_task(there.append_to_stream("a", current_version=ANY, events=new_events(1)))
+        while not old.faults.active[0].struck:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        nodes.cut_off(old)
+        nodes.elect(nodes.others[0])
+        await asyncio.sleep(0.4)
+        assert not appending.done()
+        assert not old.log.streams.get("a")
+        await nodes.rejoin(old)
+        with pytest.raises(EventStoreDBClientException):
+            await appending
+
+
+async def test_what_was_not_committed_is_dropped_from_the_disk_too(tmp_path: Path) -> None:
+    file = tmp_path / "log.db"
+    async with cluster(file) as nodes:
+        old = nodes.leader
+        old.modes.pause_seconds, old.modes.pause_chance = 1.0, 1.0
+        async with connected(old.uri) as there:
+            appending = asyncio.create_task(there.append_to_stream("a", current_version=ANY, events=new_events(1)))
+            while not nodes.log.streams.get("a"):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            nodes.cut_off(old, loses_uncommitted=True)
+            nodes.elect(nodes.others[0])
+            async with connected(nodes.leader.uri) as here:
+                await here.append_to_stream("a", current_version=ANY, events=new_events(2))
+            appending.cancel()
+    async with cluster(file) as nodes, connected(nodes.uri) as client:
+        assert await length(client, "a") == 2
 
 
 async def test_followers_name_the_leader(nodes: Cluster) -> None:

@@ -85,28 +85,44 @@ class Writer:
         delay = self._modes.commit_delay()
         end = self.log.head
         remembering = not self.faults.forgets(stream)
-        appended = await under_faults(
-            self.faults,
-            "append",
-            stream,
-            lambda: self.log.append(stream, expected, events, remembering=remembering, committing=not delay),
-        )
+
+        def act() -> Appended:
+            self._check_leads()
+            return self.log.append(stream, expected, events, remembering=remembering, committing=not delay)
+
+        appended = await under_faults(self.faults, "append", stream, act)
         if not delay or self.log.head == end:
             return appended, never_late()
         self._uncommitted.add(append)
         log, end = self.log, self.log.head
+        drops = log.drops
 
         def commit() -> None:
             self._uncommitted.discard(append)
-            log.commit(end)
+            if log.drops == drops:
+                log.commit(end)
 
         # Whoever asked may be gone by then: it is committed all the same.
         asyncio.get_running_loop().call_later(delay, commit)
-        return appended, log.until_committed(end)
+        return appended, self._committed(log, end, drops)
 
     async def remove(self, stream: str, expected: int, *, for_ever: bool) -> int:
-        act = self.log.tombstone if for_ever else self.log.delete
-        return await under_faults(self.faults, "delete", stream, lambda: act(stream, expected))
+        def act() -> int:
+            self._check_leads()
+            return (self.log.tombstone if for_ever else self.log.delete)(stream, expected)
+
+        return await under_faults(self.faults, "delete", stream, act)
+
+    async def _committed(self, log: Log, end: int, drops: int) -> None:
+        await log.until_committed(end)
+        self._check_leads()
+        if log.drops != drops:
+            raise Silence
+
+    def _check_leads(self) -> None:
+        """A node that was deposed since it took an append writes nothing, and does not learn what becomes of it."""
+        if not self.node.leads:
+            raise Silence
 
 
 async def never_late() -> None:
@@ -181,8 +197,12 @@ class BatchAppendCall:
         self._answers.put_nowait(response)
 
     async def _answer(self, response: streams_pb2.BatchAppendResp, committed: Awaitable[None]) -> None:
-        await committed
-        self._answers.put_nowait(response)
+        try:
+            await committed
+        except Silence:
+            self._silent = True
+        else:
+            self._answers.put_nowait(response)
 
     async def _take_place(self, response: streams_pb2.BatchAppendResp) -> None:
         """What a node that does not lead answers."""

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from tests.stand_ins.eventstoredb.faults import Faults
 from tests.stand_ins.eventstoredb.log import Log
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 from tests.stand_ins.eventstoredb.store import SQLiteStore
@@ -24,6 +25,7 @@ class Cluster:
     def __init__(self, nodes: list[EventStoreDB], log: Log) -> None:
         self.nodes = nodes
         self.log = log
+        self._moving = False
 
     @property
     def uri(self) -> str:
@@ -38,10 +40,13 @@ class Cluster:
         """Those that follow."""
         return [node for node in self.nodes if node.node.state == "follower"]
 
-    def cut_off(self, node: EventStoreDB, *, claims_to_lead: bool = False) -> None:
-        """It keeps its connections and its subscriptions, and is silent on them."""
+    def cut_off(self, node: EventStoreDB, *, claims_to_lead: bool = False, loses_uncommitted: bool = False) -> None:
+        """It keeps its connections and its subscriptions, and is silent on them. What it has written and not committed
+        the others may have, or not."""
         node.node.state, node.node.leader, node.node.claims_to_lead = "cut off", None, claims_to_lead
         node.freeze()
+        if loses_uncommitted:
+            self.log.drop_uncommitted()
         for other in self.others:
             other.node.leader = None
 
@@ -58,13 +63,18 @@ class Cluster:
         await node.restart(self.log)
 
     async def move_lead(self, claims_to_lead: bool) -> None:
-        """The leader is cut off, another is elected as fast as real nodes do it, and the first comes back."""
+        """The leader is cut off, another is elected as fast as real nodes do it, and the first comes back. Does nothing
+        while the lead moves already."""
+        if self._moving:
+            return
+        self._moving = True
         old = self.leader
-        self.cut_off(old, claims_to_lead=claims_to_lead)
+        self.cut_off(old, claims_to_lead=claims_to_lead, loses_uncommitted=old.modes.loses_uncommitted())
         await asyncio.sleep(ELECTION_SECONDS)
         self.elect(self.others[0])
         await asyncio.sleep(ELECTION_SECONDS)
         await self.rejoin(old)
+        self._moving = False
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +85,9 @@ async def cluster(data: Path | None = None, listen: Sequence[str] = ("127.0.0.1:
     async with contextlib.AsyncExitStack() as running:
         if store:
             running.callback(store.close)
-        nodes = [EventStoreDB(log=log) for _ in listen]
+        # They strike at whichever leads.
+        faults = Faults()
+        nodes = [EventStoreDB(log=log, faults=faults) for _ in listen]
         started = Cluster(nodes, log)
         for node, address in zip(nodes, listen, strict=True):
             node.move_lead = started.move_lead

@@ -79,6 +79,7 @@ class InvalidPosition(Exception):
 class Store(Protocol):
     def load(self) -> Iterable[Record]: ...
     def save(self, records: Sequence[Record]) -> None: ...
+    def drop(self, position: int) -> None: ...
     def close(self) -> None: ...
 
 
@@ -93,6 +94,9 @@ class Copy:
         return self._records
 
     def save(self, records: Sequence[Record]) -> None:
+        pass
+
+    def drop(self, position: int) -> None:
         pass
 
     def close(self) -> None:
@@ -149,6 +153,10 @@ class RememberedIds:
         known = self._known.get(event_id)
         return known[1] if known and known[0] == stream else None
 
+    def remove(self, event_id: str) -> None:
+        if known := self._known.pop(event_id, None):
+            self._size -= self._cost(known[0])
+
     def forget(self) -> None:
         self._known.clear()
         self._size = 0
@@ -177,6 +185,8 @@ class Log:
         self.committed = 0
         """Readers see what lies before this position."""
         self.scavenges = 0
+        self.drops = 0
+        """How often what was not committed has been dropped."""
         self._positions: list[int] = []
         self._gaps: set[int] = set()
         self._store = store
@@ -220,6 +230,30 @@ class Log:
         """In the order of the log: what lies before `end` is readable."""
         self.committed = max(self.committed, end)
         self.changed.set()
+
+    def drop_uncommitted(self) -> None:
+        """What a leader has written is gone where it was deposed before the others had it."""
+        self.drops += 1
+        dropped = self.records[self.readable :]
+        for record in reversed(dropped):
+            self._remove(record)
+        self.records = self.records[: len(self.records) - len(dropped)]
+        self._positions = self._positions[: len(self.records)]
+        self._gaps = {position for position in self._gaps if position < self.committed}
+        self.head = self.committed
+        if self._store:
+            self._store.drop(self.committed)
+
+    def _remove(self, record: Record) -> None:
+        self.remembered.remove(record.id)
+        stream = self.streams[record.stream]
+        if record.number == DELETED:
+            stream.tombstone = None
+        else:
+            stream.records.pop()
+        if is_metadata(record.stream):
+            original = self._stream(original_of(record.stream))
+            original.limits = limits_of(stream.records[-1]) if stream.records else NO_LIMITS
 
     def delete(self, name: str, expected: int) -> int:
         """Soft: hide all that is there now."""

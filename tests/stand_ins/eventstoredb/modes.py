@@ -31,6 +31,8 @@ class Modes:
     """An append or a read takes up to this much longer..."""
     pause_chance: float = 0.0
     """...with this probability."""
+    uncommitted_lost: bool = False
+    """What a leader has written and not committed is lost half of the time when it is deposed."""
     dice: random.Random = field(default_factory=lambda: random.Random(0))
 
     def turn_on(self, seed: int) -> None:
@@ -39,11 +41,15 @@ class Modes:
         self.checkpoints_ahead = True
         self.live_buffer, self.cut_chance = LIVE_BUFFER, 0.05
         self.pause_seconds, self.pause_chance = 1.0, 0.002
+        self.uncommitted_lost = True
         self.dice.seed(seed)
 
     def commit_delay(self) -> float:
         is_late = self.late_seconds and self.dice.random() < self.late_chance
         return self.pause() + (self.late_seconds * self.dice.random() if is_late else 0.0)
+
+    def loses_uncommitted(self) -> bool:
+        return self.uncommitted_lost and self.dice.random() < 0.5
 
     def pause(self) -> float:
         if self.pause_chance and self.dice.random() < self.pause_chance:

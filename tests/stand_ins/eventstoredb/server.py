@@ -31,10 +31,10 @@ INSTANCE_ID = "e5db0000-0000-4000-8000-000000000001"
 class EventStoreDB:
     """Everything lives on the event loop that starts it, so no two writers are ever at work at once."""
 
-    def __init__(self, data: Path | None = None, log: Log | None = None) -> None:
-        """`log` is that of a cluster, where it is one of its nodes."""
+    def __init__(self, data: Path | None = None, log: Log | None = None, faults: Faults | None = None) -> None:
+        """`log` and `faults` are those of a cluster, where it is one of its nodes."""
         self._store: Store | None = SQLiteStore(data) if data else None
-        self.faults = Faults()
+        self.faults = faults or Faults()
         self.modes = Modes()
         self.node = Node()
         self.move_lead: Callable[[bool], Awaitable[None]] | None = None
@@ -96,6 +96,7 @@ class EventStoreDB:
     def freeze(self) -> None:
         """Cut off from its cluster: readers get what it has, and nothing comes any more."""
         frozen = Log(Copy(self.log))
+        frozen.committed = self.log.committed
         self.subscriptions.freeze(frozen)
         self.log = self._writer.log = self._reads.log = frozen
 

@@ -32,5 +32,9 @@ class SQLiteStore:
             execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", record)
         execute("COMMIT")
 
+    def drop(self, position: int) -> None:
+        """Those from this position on."""
+        self._connection.execute("DELETE FROM records WHERE position >= ?", (position,))
+
     def close(self) -> None:
         self._connection.close()
