@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date
+from enum import Enum
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -94,6 +95,22 @@ def test_two_commands_of_the_same_fields_differ_by_rpc_only() -> None:
     assert fingerprint("Deposit", Deposit("a", usd(1), "")) == fingerprint("Deposit", Withdraw("a", usd(1), ""))
 
 
+class Scope(Enum):
+    ALL = "ALL"
+    DEBITS = "DEBITS"
+
+
+class Label(NamedTuple):
+    key: str
+    value: str = ""
+
+
+class LaterLabel(NamedTuple):
+    key: str
+    value: str = ""
+    color: str = ""
+
+
 @dataclass(frozen=True)
 class LaterDeposit:
     """Deposit as a later version may have it: with fields that earlier requests did not have."""
@@ -105,7 +122,11 @@ class LaterDeposit:
     hold: int = 0
     dry_run: bool = False
     value_date: date | None = None
-    labels: Sequence[str] = ()
+    labels: Sequence[Label | LaterLabel] = ()
+    scope: Scope = Scope.ALL
+    tries: int = 3
+    fee: Money = usd(5)  # noqa: RUF009
+    limit: Money | None = None
 
 
 def test_a_field_that_a_later_version_adds_changes_nothing_while_it_is_left_out() -> None:
@@ -117,9 +138,28 @@ def test_a_field_that_a_later_version_adds_changes_nothing_while_it_is_left_out(
         {"hold": 1},
         {"dry_run": True},
         {"value_date": date(2024, 1, 1)},
-        {"labels": ("x",)},
+        {"labels": (Label("x"),)},
+        {"labels": (Label(""),)},
+        {"scope": Scope.DEBITS},
+        {"tries": 0},
+        {"fee": usd(0)},
+        {"limit": usd(0)},
     ):
         assert fingerprint("Deposit", LaterDeposit("a-1", usd(1), "", **used)) != earlier
+
+
+def test_a_field_that_a_later_version_adds_to_the_parts_of_a_sequence_changes_nothing_while_it_is_left_out() -> None:
+    def of(*labels: Label | LaterLabel) -> bytes:
+        return fingerprint("Deposit", LaterDeposit("a-1", usd(1), "", labels=labels))
+
+    assert of(LaterLabel("x", "y"), LaterLabel("z")) == of(Label("x", "y"), Label("z"))
+    others: list[tuple[Label | LaterLabel, ...]] = [
+        (LaterLabel("x", "y", "red"),),
+        (Label("y", "x"),),
+        (Label("x"), Label("y")),
+        (Label("xy"),),
+    ]
+    assert len({of(*labels) for labels in [(Label("x", "y"),), *others]}) == 1 + len(others)
 
 
 @given(st.text(), st.text(), st.text(), st.text())
