@@ -148,12 +148,17 @@ def opening(account_id: str, number: str, owner_id: str = "john") -> NewEvent:
 
 
 TWICE = uuid4().bytes
+STEP = metadata(request_id=TWICE)._replace(request_hash=b"")
+"""Of a request that the bank made for itself."""
 WRONG: dict[str, tuple[str, int, Sequence[NewEvent], str]] = {
     "an amount that is not in the balance": (
         "account-a2", 1, [deposit(100, 500)], "is not the balance before it and its amount",
     ),
     "money from nowhere": ("account-a2", 1, [deposit(100, 100_000)], "does not follow"),
     "an amount below zero": ("account-a2", 1, [deposit(-100, 400)], "moves nothing, or less"),
+    "one step of the bank's own done twice": (
+        "account-a2", 1, [deposit(1, 501, STEP), deposit(1, 502, STEP)], "2 events of request",
+    ),
     "one request done twice": (
         "account-a2", 1,
         [deposit(1, 501, metadata(request_id=TWICE)), deposit(1, 502, metadata(request_id=TWICE))],
@@ -180,6 +185,13 @@ async def test_events_that_no_bank_writes_are_found(bank: Path, what: str) -> No
     await store.close()
     report = await verify(Settings(data=bank))
     assert [fault for fault in report.faults if told in fault]
+
+
+async def test_a_step_of_the_banks_own_may_have_the_id_of_a_callers_request(bank: Path) -> None:
+    store = SqliteEventStore(bank)
+    await store.append("account-a2", 1, [deposit(1, 501, metadata(request_id=TWICE)), deposit(1, 502, STEP)])
+    await store.close()
+    assert (await verify(Settings(data=bank))).fault_count == 0
 
 
 async def test_what_comes_after_an_event_that_does_not_follow_counts_for_nothing(bank: Path) -> None:

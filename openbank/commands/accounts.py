@@ -90,4 +90,5 @@ def _fingerprinted(request: Request, rpc: str, command: Deposit | Withdraw | Ope
         fingerprint(rpc, command),
         lambda: (fingerprint(rpc, other) for other in account.in_other_decimals(command)),
         request.violations,
+        request.causation_id,
     )

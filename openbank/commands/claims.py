@@ -14,7 +14,7 @@ from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
 from openbank.domain.errors import RequestIdReused, RevisionMismatch
 from openbank.domain.internal import RequestClaimed
-from openbank.domain.request import Request
+from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 
 
@@ -68,7 +68,9 @@ async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -
     if not earlier.account_number:
         return False
     current = await bank.numbers.load(earlier.account_number)
-    return current is not None and current.state.request_id != request_id and await took_its_number(bank, current.state)
+    if current is None or RequestKey.of(current.state.request_id, current.state.request_hash) == theirs.key:
+        return False
+    return await took_its_number(bank, current.state)
 
 
 def _key(request: Request) -> str:

@@ -14,7 +14,7 @@ from openbank.domain.account import Account, OpenAccount
 from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, RequestIdReused, RevisionMismatch
 from openbank.domain.fields import account_number_key
 from openbank.domain.internal import AccountNumberReserved
-from openbank.domain.request import Request
+from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.aggregate import Written
 
@@ -60,7 +60,8 @@ async def check_number(
 
 
 def _is_ours(reserved: AccountNumberReserved, command: OpenAccount, request: Request) -> bool:
-    return reserved.request_id == request.id and reserved.command.account_id == command.account_id
+    theirs = RequestKey.of(reserved.request_id, reserved.request_hash)
+    return theirs == request.key and reserved.command.account_id == command.account_id
 
 
 async def took_its_number(bank: Bank, reserved: AccountNumberReserved) -> bool:

@@ -20,8 +20,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from openbank.domain.clock import Clock
-from openbank.domain.request import Request
+from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import codec
 from openbank.eventstore.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
@@ -38,6 +37,7 @@ from openbank.eventstore.port import (
     WrongExpectedRevision,
 )
 from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.record_times import RecordTimes
 from openbank.pause import Pause
 
 GATHER_COMMANDS_MAX = 32
@@ -51,7 +51,8 @@ State = TypeVar("State")
 class Written(NamedTuple, Generic[State]):
     """A command's outcome: the resource right after its last event, and that event's id and record time.
 
-    `position` is the log up to there. `replayed` says that the events are those of an earlier call.
+    `position` is the log up to there. `replayed` says that the events are those of an earlier call. A command that
+    changes nothing has no event: its id is empty and the record time 0.
     """
 
     resource: Versioned[State]
@@ -75,7 +76,6 @@ class Aggregate(Generic[State]):
     """
 
     __slots__ = (
-        "_clock",
         "_company",
         "_gathering",
         "_history",
@@ -83,18 +83,19 @@ class Aggregate(Generic[State]):
         "_queue",
         "_store",
         "_subject",
+        "_times",
         "_tip",
         "_working",
     )
 
     def __init__(
-        self, store: EventStore, quarantine: Quarantine, kind: Kind[State], aggregate_id: str, clock: Clock
+        self, store: EventStore, quarantine: Quarantine, kind: Kind[State], aggregate_id: str, times: RecordTimes
     ) -> None:
         self._store = store
         self._quarantine = quarantine
         self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
         self._history = History(store, quarantine, self._subject)
-        self._clock = clock
+        self._times = times
         self._tip: Tip[State] | None = None
         """None until the stream has been read, and after an append whose outcome is unknown."""
         self._queue: list[_Waiting[State]] = []
@@ -111,14 +112,17 @@ class Aggregate(Generic[State]):
     async def execute(self, decide: Decide[State], request: Request) -> Written[State]:
         """Decides and appends; answers only what is durable, and so is everything it was decided on.
 
+        A command may decide on no events: nothing is appended, and its request id stays unused.
         Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
         StoreUnavailable and OutcomeUnknown.
         """
         outcome = await self._enqueue(decide, request)
         if isinstance(outcome, Replay):
             return await self._replay(outcome.revision)
+        if isinstance(outcome, Versioned):
+            return await self._unchanged(outcome)
         if not isinstance(outcome, Written):
-            raise ValueError(f"a command on {self._subject.stream} made no event")
+            raise ValueError(f"a command on {self._subject.stream}, which has no event, made none")
         return outcome
 
     async def rehearse(self, decide: Decide[State], request: Request) -> Written[State] | None:
@@ -196,7 +200,7 @@ class Aggregate(Generic[State]):
             known = await self._known(batch, self._tip)
             # Nothing is awaited from here to the append, so a caller that has given up is not decided for.
             batch = _still_there(batch)
-            decided, tip = decide(self._subject, self._tip, [one.command for one in batch], known, self._clock)
+            decided, tip = decide(self._subject, self._tip, [one.command for one in batch], known, self._times)
             events = events_of(decided)
             if events:
                 current = await self._append(batch, decided, events, tip)
@@ -208,7 +212,7 @@ class Aggregate(Generic[State]):
                 if _still_there(batch):
                     self._tip, current = await self._history.onward(self._tip), True
 
-    async def _known(self, batch: Sequence[_Waiting[State]], tip: Tip[State]) -> dict[bytes, Known]:
+    async def _known(self, batch: Sequence[_Waiting[State]], tip: Tip[State]) -> dict[RequestKey, Known]:
         """Which requests of `batch` are in the stream, in events that are the bank's."""
         ids = {request_id for command, _ in batch if (request_id := command.request.id)}
         if not ids or not tip.revision:
@@ -216,7 +220,7 @@ class Aggregate(Generic[State]):
         found = await self._store.find_requests(self._subject.stream, tuple(ids), tip.revision)
         # In order, so that of a command with several events the last one stays.
         return {
-            event.metadata.request_id: Known(event.metadata.request_hash, event.revision)
+            event.metadata.request_key: Known(event.metadata.request_hash, event.revision)
             for event in found
             if not self._quarantine.is_skipped(event.stream, event.revision)
         }
@@ -253,6 +257,12 @@ class Aggregate(Generic[State]):
         """The outcome of the command whose last event has `revision`, as it was then."""
         resource, event = await self._history.at(revision)
         return Written(resource, event.id, event.metadata.record_time, event.place, replayed=True)
+
+    async def _unchanged(self, resource: Versioned[State]) -> Written[State]:
+        position = await self._store.locate(self._subject.stream, resource.revision)
+        if position is None:
+            raise StoreDamaged(f"{self._subject.stream} ends before revision {resource.revision}, which it had")
+        return Written(resource, b"", 0, position, replayed=False)
 
 
 class _NotFound(Exception):

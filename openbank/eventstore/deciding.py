@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from openbank.domain.clock import Clock
 from openbank.domain.errors import RequestIdReused, RevisionMismatch
-from openbank.domain.request import Request
+from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import codec, streams
 from openbank.eventstore.folding import Kind, Tip, advance
 from openbank.eventstore.ids import event_id
 from openbank.eventstore.port import APPEND_BYTES_MAX, Metadata, NewEvent
+from openbank.eventstore.record_times import RecordTimes
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
 """A batch ends once it has this many bytes. One command's events are far smaller than the other half."""
@@ -62,27 +62,28 @@ def decide(
     subject: Subject[State],
     tip: Tip[State],
     commands: Sequence[Command[State]],
-    known: Mapping[bytes, Known],
-    clock: Clock,
+    known: Mapping[RequestKey, Known],
+    times: RecordTimes,
 ) -> tuple[Sequence[Decided[State]], Tip[State]]:
     """Decides as many of `commands` as one append can hold, each on the state that the one before leaves.
 
-    `known` has those of their request ids that are in the stream. Returns what became of each, and the tip after all
+    `known` has those of their requests that are in the stream. Returns what became of each, and the tip after all
     of their events.
     """
     decided: list[Decided[State]] = []
-    made: dict[bytes, Known] = {}
+    made: dict[RequestKey, Known] = {}
     size = 0
     for command in commands:
         request = command.request
-        earlier = (known.get(request.id) or made.get(request.id)) if request.id else None
+        key = request.key
+        earlier = (known.get(key) or made.get(key)) if request.id else None
         try:
-            one, tip = _decide(subject, tip, command, earlier, clock)
+            one, tip = _decide(subject, tip, command, earlier, times)
         except Exception as error:
             one = Decided(error)
         decided.append(one)
         if one.events and request.id:
-            made[request.id] = Known(request.hash, tip.revision)
+            made[key] = Known(request.hash, tip.revision)
         for event in one.events:
             size += len(event.data) + METADATA_BYTES
         if size > BATCH_BYTES_MAX:
@@ -91,7 +92,7 @@ def decide(
 
 
 def _decide(
-    subject: Subject[State], tip: Tip[State], command: Command[State], earlier: Known | None, clock: Clock
+    subject: Subject[State], tip: Tip[State], command: Command[State], earlier: Known | None, times: RecordTimes
 ) -> tuple[Decided[State], Tip[State]]:
     """The order of the checks is the contract's: fields, replay, existence, expected_revision, state, rules.
 
@@ -110,7 +111,7 @@ def _decide(
     events = command.decide(now.state if now else None)
     made: list[NewEvent] = []
     for part, event in enumerate(events):
-        time = clock()
+        time = times.after(tip.resource.update_time if tip.resource else 0)
         tip = advance(subject.kind, tip, event, time)
         made.append(_new_event(subject, event, tip.resource, request, time, part, len(events)))
     return Decided(tip.resource, made), tip
@@ -127,7 +128,9 @@ def _new_event(
 ) -> NewEvent:
     owner = subject.kind.owner(after.state) if after else ""
     type_name, data = codec.encode(event)
-    metadata = Metadata(time, request.id, request.hash, request.correlation_id, "", owner, part, parts)
+    metadata = Metadata(
+        time, request.id, request.hash, request.correlation_id, request.causation_id, owner, part, parts
+    )
     return NewEvent(event_id(subject.stream, request, part, time), type_name, data, metadata)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from openbank.domain.request import RequestKey
+
 NO_STREAM = 0
 """The revision of a stream that has no event: the first event of a stream has revision 1."""
 
@@ -24,7 +26,8 @@ PARTS_MAX = 1_000
 class Metadata(NamedTuple):
     """What is stored with an event beside its payload.
 
-    `record_time` is ours, in microseconds since 1970 UTC, and may run behind that of an earlier event.
+    `record_time` is ours, in microseconds since 1970 UTC. It may run behind that of an earlier event of another stream;
+    earlier versions also let it run behind one of the same stream.
     `request_id` (16 bytes) and `request_hash` are empty for a command that had no request id. An id without a hash is
     one that the bank made for itself.
     `owner_id` is the account's owner, empty on every other stream.
@@ -39,6 +42,11 @@ class Metadata(NamedTuple):
     owner_id: str = ""
     part: int = 0
     parts: int = 1
+
+    @property
+    def request_key(self) -> RequestKey:
+        """What the event's request is remembered by."""
+        return RequestKey.of(self.request_id, self.request_hash)
 
     @property
     def has_place(self) -> bool:

@@ -13,6 +13,7 @@ from openbank.eventstore.deciding import Decide
 from openbank.eventstore.folding import Kind
 from openbank.eventstore.port import EventStore
 from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.record_times import RecordTimes
 
 State = TypeVar("State")
 
@@ -34,7 +35,7 @@ class Repository(Generic[State]):
         self._store = store
         self._quarantine = quarantine or Quarantine(store, clock)
         self._kind = kind
-        self._clock = clock
+        self._times = RecordTimes(clock)
         self._kept_max = kept_max
         self._kept: OrderedDict[str, Aggregate[State]] = OrderedDict()
 
@@ -62,7 +63,7 @@ class Repository(Generic[State]):
         if aggregate is None:
             self._drop()
             aggregate = self._kept[stream] = Aggregate(
-                self._store, self._quarantine, self._kind, aggregate_id, self._clock
+                self._store, self._quarantine, self._kind, aggregate_id, self._times
             )
         else:
             self._kept.move_to_end(stream)

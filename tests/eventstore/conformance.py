@@ -337,6 +337,21 @@ class EventStoreConformance:
         await store.append("account-1", 1, events)
         assert_recorded(await store.find_requests("account-1", [request]), "account-1", 2, events)
 
+    async def test_a_request_of_the_banks_own_is_found_beside_a_callers_of_the_same_id(
+        self, store: EventStore, open_store: OpenStore
+    ) -> None:
+        request = os.urandom(16)
+        step, *_ = some_events(request_id=request)
+        called, *_ = some_events(request_id=request, request_hash=b"h" * 16)
+        await store.append("account-1", NO_STREAM, [step])
+        await store.append("account-1", 1, [called])
+        found = list(await store.find_requests("account-1", [request]))
+        assert_recorded(found, "account-1", 1, [step, called])
+        assert [event.metadata.request_key.internal for event in found] == [True, False]
+        again = await open_store()
+        assert await again.find_requests("account-1", [request]) == found
+        await again.close()
+
     async def test_a_request_is_found_in_its_own_stream_only(self, store: EventStore) -> None:
         request = os.urandom(16)
         await store.append("account-1", NO_STREAM, some_events(request_id=request))

@@ -497,20 +497,99 @@ async def test_a_bug_in_one_decision_harms_no_other(bank: Bank) -> None:
     assert written.resource.state.balance == usd(105)
 
 
-async def test_a_command_must_make_an_event(bank: Bank) -> None:
+# A command without events
+
+
+def nothing(_: Account | None) -> Sequence[MoneyDeposited]:
+    return ()
+
+
+async def test_a_command_without_events_appends_nothing_and_answers_the_account(
+    bank: Bank, store: InterposedStore
+) -> None:
+    before = await deposit(bank, 5)
+    written = await bank.accounts.execute("a-1", nothing, Request())
+    assert written == Written(before.resource, b"", 0, before.position, replayed=False)
+    assert len(store.asked) == 1
+
+
+async def test_a_command_without_events_leaves_its_request_id_unused(bank: Bank) -> None:
+    request = some_request()
+    first = await bank.accounts.execute("a-1", nothing, request)
+    assert await bank.accounts.execute("a-1", nothing, request) == first
+    assert not (await deposit(bank, 5, request)).replayed
+
+
+async def test_a_command_without_events_among_others_waits_for_what_it_was_decided_on(
+    bank: Bank, store: InterposedStore
+) -> None:
+    store.hold()
+    first, unchanged = start(deposit(bank, 5), bank.accounts.execute("a-1", nothing, Request()))
+    await store.asked_for(1)
+    await turns()
+    assert not unchanged.done()
+    store.release()
+    assert (await unchanged).resource == (await first).resource
+    assert (await unchanged).position == (await first).position
+
+
+async def test_a_command_without_events_checks_its_expected_revision(bank: Bank) -> None:
+    with pytest.raises(RevisionMismatch):
+        await bank.accounts.execute("a-1", nothing, Request(expected_revision=2))
+
+
+async def test_a_command_on_what_is_not_there_must_make_an_event(bank: Bank) -> None:
     with pytest.raises(ValueError, match="no event"):
-        await bank.accounts.execute("a-1", lambda _: (), Request())
+        await bank.accounts.execute("a-2", nothing, Request())
+
+
+# The bank's own requests
+
+
+def step(bank: Bank, request: Request) -> Coroutine[Any, Any, Written[Account]]:
+    """A deposit that the bank makes for itself, as a step of something larger."""
+    command = Deposit("a-1", usd(7), "")
+    return bank.accounts.execute("a-1", lambda state: (account.deposit(state, command),), request)
+
+
+@pytest.mark.parametrize("sole_writer", [True, False])
+@pytest.mark.parametrize("caller_first", [True, False])
+async def test_a_request_id_of_the_banks_own_is_not_a_callers(
+    disk: SqliteEventStore, caller_first: bool, sole_writer: bool
+) -> None:
+    bank = Bank(InterposedStore(disk, sole_writer=sole_writer), clock, kept_max=10)
+    request = some_request()
+
+    async def both(bank: Bank) -> list[Written[Account]]:
+        if caller_first:
+            return [await deposit(bank, 7, request), await step(bank, request)]
+        return [await step(bank, request), await deposit(bank, 7, request)]
+
+    written = await both(bank)
+    assert [one.replayed for one in written] == [False, False]
+    assert len({one.event_id for one in written}) == 2
+    for again in (bank, Bank(disk, clock, kept_max=10)):
+        assert await both(again) == [one._replace(replayed=True) for one in written]
+    assert await balance(disk) == 114
+
+
+async def test_a_step_of_the_banks_own_beside_a_callers_request_of_the_same_id_and_moment(bank: Bank) -> None:
+    request = some_request()
+    first, second, replay = await asyncio.gather(step(bank, request), deposit(bank, 5, request), step(bank, request))
+    assert [first.replayed, second.replayed, replay.replayed] == [False, False, True]
+    assert replay.resource == first.resource
 
 
 # What is stored
 
 
 async def test_an_event_is_stored_with_all_that_is_known_of_its_command(bank: Bank, store: InterposedStore) -> None:
-    request = some_request(correlation_id="c-1")
+    request = some_request(correlation_id="c-1", causation_id="0b6ed2a8-6c1b-8000-8000-0123456789ab")
     written = await deposit(bank, 1, request)
     (event,) = await store.find_requests(STREAM, [request.id])
     meta = event.metadata
-    assert (meta.correlation_id, meta.causation_id, meta.owner_id) == ("c-1", "", "john")
+    assert (meta.correlation_id, meta.owner_id) == ("c-1", "john")
+    assert meta.causation_id == "0b6ed2a8-6c1b-8000-8000-0123456789ab"
     assert (meta.record_time, meta.part, meta.parts) == (NOON, 0, 1)
     assert meta.request_hash == fingerprint("Deposit", Deposit("a-1", usd(1), ""))
     assert event.id == written.event_id
@@ -524,6 +603,31 @@ async def test_an_event_of_a_request_has_the_same_id_wherever_it_is_made(disk: S
         with pytest.raises(StoreUnavailable):
             await deposit(Bank(store, clock, kept_max=10), 1, request)
     assert one.asked[0].events[0].id == other.asked[0].events[0].id
+
+
+async def test_record_times_of_an_account_never_run_backwards(
+    disk: SqliteEventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another instance's clock was ahead."""
+    now = NOON
+    store = InterposedStore(disk, sole_writer=False)
+    ours = Bank(store, lambda: now, kept_max=10)
+    theirs = Bank(disk, lambda: NOON + 90_000_000, kept_max=10)
+    ahead = await deposit(theirs, 1)
+    written = await asyncio.gather(*(deposit(ours, 1) for _ in range(2)))
+    assert {one.record_time for one in written} == {ahead.record_time}
+    assert {one.resource.update_time for one in written} == {ahead.record_time}
+    assert [record.levelname for record in caplog.records if "clock is behind" in record.message] == ["WARNING"]
+    now = ahead.record_time + 1
+    assert (await deposit(ours, 1)).record_time == now
+
+
+async def test_a_clock_that_is_little_behind_is_no_warning(
+    disk: SqliteEventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await deposit(Bank(disk, lambda: NOON + 1_000_000, kept_max=10), 1)
+    assert (await deposit(Bank(disk, clock, kept_max=10), 1)).record_time == NOON + 1_000_000
+    assert not caplog.records
 
 
 # Memory

@@ -26,7 +26,7 @@ SLICE = 2_000
 # An index entry for each row, and none without, is what the integrity check sees to: here it is what they say.
 _TORN_REQUESTS = """
 SELECT streams.name, hex(request_id), count(*) FROM events JOIN streams ON streams.key = events.stream
-WHERE request_id IS NOT NULL GROUP BY stream, request_id
+WHERE request_id IS NOT NULL GROUP BY stream, request_id, request_hash IS NULL
 HAVING count(*) != max(coalesce(place & 65535, 1)) OR max(revision) - min(revision) + 1 != count(*)
     OR count(DISTINCT request_hash) > 1
 """

@@ -120,4 +120,5 @@ def fill_written(response: Any, written: Written[Any], tokens: Tokens) -> None:
     response.consistency_token = tokens.encode(written.position)
     response.replayed = written.replayed
     response.event_id = show_uuid(written.event_id)
-    fill_time(response.record_time, written.record_time)
+    if written.event_id:
+        fill_time(response.record_time, written.record_time)

@@ -90,7 +90,9 @@ class AccountEvent(google.protobuf.message.Message):
     """What caused it, where that is not a call of its own: the event_id of another event. Empty otherwise."""
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the bank recorded it, by its own clock, to the microsecond. Order comes from revision, never from time."""
+        """When the bank recorded it, by its own clock, to the microsecond. Order comes from revision, never from time.
+        Within an account it never runs backwards, except in events that earlier versions wrote.
+        """
 
     @property
     def balance(self) -> openbank.common.v1.money_pb2.Money:

@@ -82,7 +82,9 @@ class PersonEvent(google.protobuf.message.Message):
     """What caused it, where that is not a call of its own: the event_id of another event. Empty otherwise."""
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the bank recorded it, by its own clock, to the microsecond. Order comes from revision, never from time."""
+        """When the bank recorded it, by its own clock, to the microsecond. Order comes from revision, never from time.
+        Within a person it never runs backwards, except in events that earlier versions wrote.
+        """
 
     @property
     def person_registered(self) -> Global___PersonRegistered:
