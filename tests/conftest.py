@@ -20,8 +20,8 @@ from openbank.server import Server
 from tests.back_ends import BackEnd
 from tests.callers import Caller
 from tests.servers import ServerProcess
-from tests.stand_ins import ferret
-from tests.stand_ins.process import FerretDBProcess
+from tests.stand_ins import ferret, java_mongo
+from tests.stand_ins.process import FerretDBProcess, MongoJavaServerProcess
 
 # No test asserts speed: not an example's, and not that of making one.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -72,7 +72,7 @@ async def process(back_end: BackEnd, tmp_path: Path) -> AsyncIterator[ServerProc
 
 
 @pytest.fixture(scope="session")
-def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def first_mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a MongoDB: a real server where OPENBANK_TEST_MONGODB names one, else FerretDB."""
     real = os.environ.get("OPENBANK_TEST_MONGODB")
     if real:
@@ -81,6 +81,33 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     _need_ferretdb()
     with FerretDBProcess(tmp_path_factory.mktemp("mongodb")) as started:
         yield started.uri
+
+
+@pytest.fixture(scope="session")
+def mongo_java_server() -> Iterator[str]:
+    """The URI of another MongoDB, made independently of the first."""
+    running = os.environ.get("OPENBANK_TEST_MONGO_JAVA_SERVER")
+    if running:
+        yield running
+        return
+    try:
+        java_mongo.build()
+    except java_mongo.JavaMissing as missing:
+        pytest.skip(str(missing))
+    with MongoJavaServerProcess() as started:
+        yield started.uri
+
+
+@pytest.fixture(params=["first_mongodb", "mongo_java_server"])
+def every_mongodb(request: pytest.FixtureRequest) -> str:
+    """Each in turn, for modules whose `mongodb` it is."""
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def mongodb(first_mongodb: str) -> str:
+    """The URI of the server that has a test's `database`; a test module may have its own."""
+    return first_mongodb
 
 
 @pytest.fixture

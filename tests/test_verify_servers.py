@@ -163,6 +163,11 @@ async def test_views_that_are_not_those_of_the_log_are_found(settings: Settings)
 
 
 @pytest.fixture
+def mongodb(every_mongodb: str) -> str:
+    return every_mongodb
+
+
+@pytest.fixture
 async def in_mongodb(server: EventStoreDB, database: str, tmp_path: Path) -> Settings:
     settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", event_store=server.uri, views=database)
     async with serving(settings) as running, Caller(running.address) as caller:

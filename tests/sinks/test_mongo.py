@@ -19,6 +19,11 @@ from tests.sinks.conformance import FULL, RECORD, OpenRecords, SinkRecordsConfor
 from tests.stand_ins.process import FerretDBProcess
 
 
+@pytest.fixture
+def mongodb(every_mongodb: str) -> str:
+    return every_mongodb
+
+
 class TestMongoSinkRecords(SinkRecordsConformance):
     @pytest.fixture
     async def open_records(self, database: str) -> AsyncIterator[OpenRecords]:

@@ -1,4 +1,4 @@
-"""Stand-ins for tests: EventStoreDB in this process or in one of its own, FerretDB in one of its own.
+"""Stand-ins for tests: EventStoreDB in this process or in one of its own, two for MongoDB in processes of their own.
 
 async with eventstoredb() as server:
     ...                                         # server.uri, server.faults, server.subscriptions, server.log
@@ -8,6 +8,8 @@ with EventStoreDBProcess(tmp_path / "log.db") as server:
     server.start()                              # the same address, the same events
 with FerretDBProcess(tmp_path / "mongo") as database:
     ...                                         # database.uri
+with MongoJavaServerProcess() as database:      # keeps nothing when it stops
+    ...
 """
 
 import contextlib
@@ -20,7 +22,7 @@ from typing import Any, Self, cast
 
 import grpc
 
-from tests.stand_ins import ferret
+from tests.stand_ins import ferret, java_mongo
 from tests.stand_ins.eventstoredb.faults import Kind, Operation
 from tests.stand_ins.eventstoredb.server import CONTROL, EventStoreDB
 from tests.stand_ins.eventstoredb.subscriptions import How
@@ -162,3 +164,16 @@ class FerretDBProcess(Restartable):
 
     def command(self) -> list[str]:
         return [str(ferret.build()), "-listen", self.address, "-dir", str(self._directory)]
+
+
+class MongoJavaServerProcess(Restartable):
+    """In memory: a new start is an empty database."""
+
+    scheme = "mongodb"
+
+    def __init__(self, listen: str = "127.0.0.1:0") -> None:
+        super().__init__(listen)
+
+    def command(self) -> list[str]:
+        host, _, port = self.address.rpartition(":")
+        return java_mongo.command(host, int(port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -190,12 +191,12 @@ class TestLease:
 class TestRecord:
     """What any record of a lease does."""
 
-    @pytest.fixture(params=["memory", "mongo"])
+    @pytest.fixture(params=["memory", "first_mongodb", "mongo_java_server"])
     async def record(self, request: pytest.FixtureRequest) -> AsyncIterator[LeaseRecord]:
         if request.param == "memory":
             yield MemoryRecord()
             return
-        views = await MongoViews.open(request.getfixturevalue("database"))
+        views = await MongoViews.open(f"{request.getfixturevalue(request.param)}/{secrets.token_hex(4)}")
         yield views.lease()
         await views.close()
 

@@ -52,6 +52,11 @@ Open = Callable[[], Awaitable[MongoViews]]
 Documents = Database[dict[str, Any]]
 
 
+@pytest.fixture
+def mongodb(every_mongodb: str) -> str:
+    return every_mongodb
+
+
 class TestMongoViews(ViewsConformance):
     @pytest.fixture
     def open_views(self, database: str) -> OpenViews:
