@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbank.commands.bank import Bank
+from openbank.commands.bank import Bank as WriteSide
 from openbank.commands.old_numbers import adopt_old_numbers
 from openbank.config import Settings, is_embedded, read_place
 from openbank.datadir import DataDirectory, DataDirectoryInUse
@@ -35,12 +35,11 @@ from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.pause import Turnstile
 from openbank.queries.reader import Reader
-from openbank.rpc import accounts, integration_events, persons, sinks
-from openbank.rpc import quarantine as quarantine_service
+from openbank.rpc.bank import Bank
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
-from openbank.rpc.handlers import handlers
 from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, Health
+from openbank.rpc.services import NAMES, bank_handlers
 from openbank.server import CannotListen, Server
 from openbank.sinks.address import NATS, SinkAddress
 from openbank.sinks.desk import Desk
@@ -59,13 +58,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "backup", "copy", "serving"]
 
-SERVICES = (
-    persons.SERVICE,
-    accounts.SERVICE,
-    integration_events.SERVICE,
-    sinks.SERVICE,
-    quarantine_service.SERVICE,
-)
 HEALTH_SECONDS = 0.1
 """How often health looks at what it reports."""
 
@@ -119,8 +111,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         tail = LogTail(store, settings.ring_events, quarantine=quarantine)
         projector = Projector(tail.reader(), views, Checker(store, quarantine, thorough=True), quarantine)
         feed = Feed(store, views, tail, encode, _feed_limits(settings))
-        bank = Bank(store, clock, settings.cached_aggregates, quarantine)
-        await adopt_old_numbers(bank, store)
+        write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine)
+        await adopt_old_numbers(write_side, store)
         calls = Calls(settings.concurrent_calls_max)
         take_turn = Turnstile().take
         progress = Progress(views, await store.head())
@@ -128,19 +120,15 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             views, store.head, settings.view_wait_seconds, quarantine.check, calls.wait, take_turn, progress.seconds_to
         )
         tokens = Tokens(store)
-        watches = Watches(feed, tokens)
 
-        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, *(service.full_name for service in SERVICES))
-        server = Server(settings, [service.full_name for service in SERVICES], health, calls)
-        server.add(handlers(persons.SERVICE, persons.Persons(bank, reader, watches, tokens), calls))
-        server.add(handlers(accounts.SERVICE, accounts.Accounts(bank, reader, watches, tokens), calls))
-        server.add(handlers(integration_events.SERVICE, integration_events.IntegrationEvents(watches), calls))
+        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, *NAMES)
+        server = Server(settings, health, calls)
         records = _open_records(settings, views)
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
-        server.add(handlers(sinks.SERVICE, sinks.Sinks(desk, tokens), calls))
-        quarantined = quarantine_service.QuarantineDesk(quarantine)
-        server.add(handlers(quarantine_service.SERVICE, quarantined, calls))
+        bank = Bank(write_side, reader, Watches(feed, tokens), tokens, desk, quarantine)
+        for handler in bank_handlers(bank, calls):
+            server.add(handler)
 
         await stack.enter_async_context(_background("log", tail.run))
         if not store.sole_writer:
@@ -350,7 +338,7 @@ class _Parts:
             self._health.set(FEEDS, self._tail.available and not self._feeding.done())
             self._health.set(QUARANTINE, not self._quarantine.aside)
             # A proxy drops an instance that is NOT_SERVING whole: only where neither half works.
-            for whole in (EVERYTHING, *(service.full_name for service in SERVICES)):
+            for whole in (EVERYTHING, *NAMES):
                 self._health.set(whole, commands or queries)
             await asyncio.sleep(HEALTH_SECONDS)
 

@@ -13,6 +13,7 @@ from openbank.config import Settings
 from openbank.rpc import health, reflection
 from openbank.rpc.calls import Calls
 from openbank.rpc.health import COMMANDS, FEEDS, QUERIES, Health
+from openbank.rpc.services import DESCRIPTORS
 
 SIDES = (COMMANDS, QUERIES, FEEDS)
 """A bank is ready once it serves all of them."""
@@ -40,7 +41,7 @@ class CannotListen(Exception):
 class Server:
     """One grpc.aio server. `start` listens, `stop` drains."""
 
-    def __init__(self, settings: Settings, services: Sequence[str], health_: Health, calls: Calls) -> None:
+    def __init__(self, settings: Settings, health_: Health, calls: Calls) -> None:
         self._settings = settings
         self._health = health_
         self._calls = calls
@@ -53,7 +54,7 @@ class Server:
         self._streams = Calls(OTHER_STREAMS_MAX)
         self._others = (
             health.handlers(health_, self._streams),
-            *reflection.handlers([*services, health.SERVICE], self._streams),
+            *reflection.handlers([*DESCRIPTORS, health.SERVICE], self._streams),
         )
 
     def add(self, handlers: grpc.GenericRpcHandler) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Any
 
 from openbank.accounts.v1 import accounts_service_pb2 as messages
 from openbank.commands.accounts import deposit, open_account, withdraw
-from openbank.commands.bank import Bank
+from openbank.domain.account import Account
 from openbank.domain.fields import Fields
+from openbank.domain.versioned import Versioned
 from openbank.eventstore.streams import ACCOUNT
-from openbank.eventstore.token import Tokens
 from openbank.feeds.filter import Filter
 from openbank.queries.accounts import (
     account_events_listing,
@@ -20,7 +20,9 @@ from openbank.queries.accounts import (
     list_accounts_by_owner,
 )
 from openbank.queries.paging import check_page, in_slices
-from openbank.queries.reader import PageRequest, Reader
+from openbank.queries.reader import PageRequest
+from openbank.rpc.bank import Bank
+from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import (
     EVENTS,
     EncodedAccounts,
@@ -30,44 +32,31 @@ from openbank.rpc.convert.accounts import (
     read_open_account,
     read_withdraw,
 )
-from openbank.rpc.convert.values import fill_written, read_place
-from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values, read_heartbeat
+from openbank.rpc.convert.values import read_place
+from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
+from openbank.rpc.handlers import Write
+from openbank.rpc.mutations import Mutation
 
-SERVICE = messages.DESCRIPTOR.services_by_name["AccountsService"]
+
+def _fill(response: Any, account: Versioned[Account]) -> None:
+    fill_account(response.account, account)
+
+
+MUTATIONS = (
+    Mutation("OpenAccount", read_open_account, open_account, _fill),
+    Mutation("Deposit", read_deposit, deposit, _fill),
+    Mutation("Withdraw", read_withdraw, withdraw, _fill),
+)
 
 
 class Accounts:
-    def __init__(self, bank: Bank, reader: Reader, watches: Watches, tokens: Tokens) -> None:
-        self._bank = bank
-        self._reader = reader
-        self._watches = watches
-        self._tokens = tokens
+    def __init__(self, bank: Bank) -> None:
+        self._reader = bank.reader
+        self._watches = bank.watches
+        self._tokens = bank.tokens
         self._encoded = EncodedAccounts()
 
-    async def OpenAccount(
-        self, request: messages.OpenAccountRequest, correlation_id: str
-    ) -> messages.OpenAccountResponse:
-        written = await open_account(self._bank, *read_open_account(request, correlation_id))
-        response = messages.OpenAccountResponse()
-        fill_account(response.account, written.resource)
-        fill_written(response, written, self._tokens)
-        return response
-
-    async def Deposit(self, request: messages.DepositRequest, correlation_id: str) -> messages.DepositResponse:
-        written = await deposit(self._bank, *read_deposit(request, correlation_id))
-        response = messages.DepositResponse()
-        fill_account(response.account, written.resource)
-        fill_written(response, written, self._tokens)
-        return response
-
-    async def Withdraw(self, request: messages.WithdrawRequest, correlation_id: str) -> messages.WithdrawResponse:
-        written = await withdraw(self._bank, *read_withdraw(request, correlation_id))
-        response = messages.WithdrawResponse()
-        fill_account(response.account, written.resource)
-        fill_written(response, written, self._tokens)
-        return response
-
-    async def GetAccount(self, request: messages.GetAccountRequest, _: str) -> bytes:
+    async def GetAccount(self, request: messages.GetAccountRequest, _: Call) -> bytes:
         fields = Fields()
         account_id = fields.identifier("account_id", request.account_id)
         at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
@@ -77,7 +66,7 @@ class Accounts:
         return self._encoded.encode(answer.value) + rest.SerializeToString()
 
     async def GetAccountByNumber(
-        self, request: messages.GetAccountByNumberRequest, _: str
+        self, request: messages.GetAccountByNumberRequest, _: Call
     ) -> messages.GetAccountByNumberResponse:
         fields = Fields()
         number = fields.account_number("account_number", request.account_number)
@@ -88,7 +77,7 @@ class Accounts:
         fill_account(response.account, answer.value)
         return response
 
-    async def ListAccountsByOwner(self, request: messages.ListAccountsByOwnerRequest, _: str) -> bytes:
+    async def ListAccountsByOwner(self, request: messages.ListAccountsByOwnerRequest, _: Call) -> bytes:
         fields = Fields()
         owner_id = fields.identifier("owner_id", request.owner_id)
         wanted = PageRequest(request.page_size, request.page_token)
@@ -103,7 +92,7 @@ class Accounts:
         return b"".join(slices) + rest.SerializeToString()
 
     async def ListAccountEvents(
-        self, request: messages.ListAccountEventsRequest, _: str
+        self, request: messages.ListAccountEventsRequest, _: Call
     ) -> messages.ListAccountEventsResponse:
         fields = Fields()
         account_id = fields.identifier("account_id", request.account_id)
@@ -120,9 +109,7 @@ class Accounts:
                 fill_account_event(response.events.add(), event)
         return response
 
-    async def WatchAccountEvents(
-        self, request: messages.WatchAccountEventsRequest, write: Callable[[bytes], Awaitable[None]]
-    ) -> None:
+    async def WatchAccountEvents(self, request: messages.WatchAccountEventsRequest, call: Call, write: Write) -> None:
         fields = Fields()
         start = await self._watches.read_start(fields, request)
         types = read_filter_values(fields, "event_types", request.event_types)

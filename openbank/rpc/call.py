@@ -1,4 +1,4 @@
-"""One call at the edge: its correlation id, its line in the log, and how it fails."""
+"""One call at the edge: its correlation id, its line in the log, and how it fails. Methods get it with the request."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
+from openbank.domain.clock import Clock
 from openbank.logs import tell
 from openbank.publishing.cloudevent import is_traceparent
 from openbank.rpc.errors import DETAILS_KEY, Failure, failure_of, internal, to_status
@@ -35,12 +36,16 @@ Response = Message | bytes
 
 
 class Method:
-    """What is known of a method before any call."""
+    """What is known of a method before any call. `clock` is the bank's."""
 
-    def __init__(self, method: MethodDescriptor) -> None:
+    def __init__(self, method: MethodDescriptor, clock: Clock) -> None:
         fields = method.input_type.fields_by_name
+        self.request = method.input_type
+        self.clock = clock
         self.name = f"{method.containing_service.full_name}/{method.name}"
         self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
+        self.is_stream = method.server_streaming
+        """Whether it has many responses."""
         self._ids = [name for name in _LOGGED_IDS if name in fields]
         self._resource = next((name for name in _RESOURCES if name in method.output_type.fields_by_name), "")
         self._made = _RESOURCES.get(self._resource, "")
@@ -57,13 +62,13 @@ class Method:
 
 
 class Call:
-    """One call: its correlation id, its line in the log, and its refusal."""
+    """One call, for as long as it runs."""
 
-    __slots__ = ("_about", "_context", "_started", "correlation_id", "request")
+    __slots__ = ("_context", "_started", "correlation_id", "method", "request")
 
-    def __init__(self, about: Method, context: Context) -> None:
+    def __init__(self, method: Method, context: Context) -> None:
         self._started = perf_counter()
-        self._about, self._context = about, context
+        self.method, self._context = method, context
         self.request: Message | None = None
         """None until it has been read."""
         self.correlation_id = _correlation_id(context)
@@ -109,14 +114,14 @@ class Call:
     ) -> None:
         """The line in the log. Of what was sent and answered it holds ids and nothing else."""
         values: dict[str, object] = {
-            "method": self._about.name,
+            "method": self.method.name,
             "code": code,
             "duration_ms": round((perf_counter() - self._started) * 1000, 2),
             "correlation_id": self.correlation_id,
             "peer": _shown(self._context.peer()),
         }
         if self.request is not None:
-            self._about.add_ids(values, self.request, response)
+            self.method.add_ids(values, self.request, response)
         values.update(more)
         if exception is None:
             tell(_log, level, "call", values)

@@ -53,6 +53,13 @@ class RequestTooLarge(Refused):
         super().__init__(message, size=str(size), maxSize=str(size_max))
 
 
+class TooManyMessages(Refused):
+    reason = "REQUEST_TOO_LARGE"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"more than {count} messages are nested in the request", maxCount=str(count))
+
+
 class TooManyCalls(Refused):
     reason = "TOO_MANY_CALLS"
 

@@ -1,11 +1,12 @@
-"""What a request must pass before its method sees it: its size, its encoding, unknown fields.
+"""What a call must pass before its method sees it, in the order of GUARDS.
 
-All of it costs in proportion to bytes that the limits here allow, so that no request can hold up the others for long.
+All of it costs in proportion to bytes and counts that the limits here allow, so that no request can hold up the others
+for long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -15,7 +16,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[impor
 
 from openbank.domain.errors import InvalidFields, Refused, Violation
 from openbank.domain.fields import VIOLATIONS_MAX
-from openbank.rpc.errors import Malformed, RequestTooLarge
+from openbank.rpc.call import Call, Method
+from openbank.rpc.calls import Calls
+from openbank.rpc.errors import Malformed, RequestTooLarge, TooManyMessages
 
 SINGLE_FIELDS_BYTES_MAX = 16 << 10
 """Room for all fields that are not repeated. The largest legal request, RegisterPerson, needs 4.1 KB. With the rest,
@@ -24,9 +27,61 @@ VALUES_MAX = 1_000
 """Values of a repeated field."""
 VALUE_BYTES = 128
 """Room for each of them. The largest legal one, an id, needs 66."""
+MESSAGES_MAX = 10_000
+"""Messages in one mutation, itself and those nested in it: each is looked at, which takes about a microsecond."""
 
 Unreadable = Callable[[], Refused]
 """In place of a request that cannot be read: makes the refusal."""
+Guard = Callable[[Message | Unreadable, Call], Awaitable[None] | None]
+"""Raises what the call is refused with. What it returns is awaited before the next guard."""
+
+
+def _is_served(method: Method, calls: Calls) -> Guard | None:
+    """Refuses new calls during a stop, or when the store holds another log."""
+    if method.is_stream:
+        # The feed refuses its watches itself, each with its last token.
+        return None
+    return lambda _request, _call: calls.refuse() if calls.refusing else None
+
+
+def _is_within_limit(method: Method, calls: Calls) -> Guard | None:
+    """Counts the call against its group's limit."""
+    if method.is_stream:
+        # The feed counts its own.
+        return None
+    group = calls.commands if method.is_mutation else calls.queries
+    return lambda _request, _call: calls.enter(group)
+
+
+def _is_readable(method: Method, calls: Calls) -> Guard | None:
+    """Refuses a request that is too large or malformed. From here on it can be named in the log."""
+
+    def guard(request: Message | Unreadable, call: Call) -> None:
+        if not isinstance(request, Message):
+            raise request()
+        call.request = request
+
+    return guard
+
+
+def _has_known_fields(method: Method, calls: Calls) -> Guard | None:
+    """Refuses a mutation with fields that this version does not know.
+
+    An older server must not do what a newer client meant otherwise: as a dry run, for example.
+    """
+    if not method.is_mutation:
+        return None
+    known = KnownFields(method.request)
+    return lambda request, _call: known.check(request)
+
+
+GUARDS = (_is_served, _is_within_limit, _is_readable, _has_known_fields)
+"""Each makes the guard of one method, or None where the method needs none. A new guard is one line here."""
+
+
+def guards(method: Method, calls: Calls) -> Sequence[Guard]:
+    """The guards of one method, in order."""
+    return tuple([guard for make in GUARDS if (guard := make(method, calls)) is not None])
 
 
 def request_bytes_max(request: Descriptor) -> int:
@@ -53,17 +108,14 @@ def reader(request: Descriptor) -> Callable[[bytes], Message | Unreadable]:
 
 
 class KnownFields:
-    """Refuses requests with fields that this version does not know.
-
-    An older server must not do what a newer client meant otherwise: as a dry run, for example.
-    """
+    """Finds fields that this version does not know, in a request and in all messages nested in it."""
 
     def __init__(self, request: Descriptor) -> None:
         self._nested = _nested(request)
 
-    def check(self, request: Message) -> None:
-        """Raises InvalidFields with the paths of unknown fields: "amount.4", "labels[2].15"."""
-        if paths := _unknown_paths(request, self._nested, ""):
+    def check(self, request: Any) -> None:
+        """Raises InvalidFields with the paths of unknown fields: "amount.4", "labels[2].15"; TooManyMessages."""
+        if paths := _unknown_paths(request, self._nested):
             why = "is unknown to this server; the request was rejected rather than partly applied"
             # The same field may be there many times.
             unique = list(dict.fromkeys(paths))
@@ -88,13 +140,21 @@ def _nested(message: Descriptor) -> Sequence[_Nested]:
     ]
 
 
-def _unknown_paths(request: Any, nested: Sequence[_Nested], path: str) -> list[str]:
-    unknown = UnknownFieldSet(request)
-    paths = [f"{path}{field.field_number}" for field in unknown] if len(unknown) else []
-    for name, repeated, fields in nested:
-        if repeated:
-            for index, value in enumerate(getattr(request, name)):
-                paths += _unknown_paths(value, fields, f"{path}{name}[{index}].")
-        elif request.HasField(name):
-            paths += _unknown_paths(getattr(request, name), fields, f"{path}{name}.")
+def _unknown_paths(request: Any, nested: Sequence[_Nested]) -> list[str]:
+    paths: list[str] = []
+    messages = [("", request, nested)]
+    # The list grows while it is read.
+    for path, message, fields in messages:
+        unknown = UnknownFieldSet(message)
+        if len(unknown):
+            paths += [f"{path}{field.field_number}" for field in unknown]
+        for name, repeated, inner in fields:
+            if not repeated:
+                if message.HasField(name):
+                    messages.append((f"{path}{name}.", getattr(message, name), inner))
+                continue
+            values = getattr(message, name)
+            if len(messages) + len(values) > MESSAGES_MAX:
+                raise TooManyMessages(MESSAGES_MAX)
+            messages += [(f"{path}{name}[{index}].", value, inner) for index, value in enumerate(values)]
     return paths

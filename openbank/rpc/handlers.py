@@ -1,106 +1,84 @@
 """What happens around every call, whatever its method: built into each handler when it is registered.
 
-Reading the request, the limit of calls, unknown fields, errors to statuses, and one line in the log. An interceptor
-would do the same at several times the cost for every call.
+Guards, errors to statuses, and one line in the log. An interceptor would do the same at several times the cost.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
+from openbank.domain.clock import Clock
 from openbank.rpc.call import Call, Context, Method, Response
 from openbank.rpc.calls import Calls
 from openbank.rpc.errors import interrupted
-from openbank.rpc.guards import KnownFields, Unreadable, reader
+from openbank.rpc.guards import Unreadable, guards, reader
 
-Answer = Callable[[Any, str], Awaitable[Response]]
-"""A unary method: from the request and the correlation id to the response, which may be encoded already."""
-Stream = Callable[[Any, Callable[[bytes], Awaitable[None]]], Awaitable[None]]
-"""A method with many responses: it writes each, encoded, and returns when there are no more."""
-
-
-def handlers(service: ServiceDescriptor, servicer: object, calls: Calls) -> grpc.GenericRpcHandler:
-    """The handlers of `service`: the method of the same name of `servicer` for each of its methods."""
-    methods = {method.name: _handler(method, getattr(servicer, method.name), calls) for method in service.methods}
-    return grpc.method_handlers_generic_handler(service.full_name, methods)
+Write = Callable[[bytes], Awaitable[None]]
+"""Sends one response of a stream, encoded."""
+Unary = Callable[[Any, Call], Awaitable[Response]]
+"""A method with one response, which may be encoded already."""
+Stream = Callable[[Any, Call, Write], Awaitable[None]]
+"""A method with many responses: it writes each, and returns when there are no more."""
 
 
-def _handler(method: MethodDescriptor, serve: Callable[..., Any], calls: Calls) -> grpc.RpcMethodHandler[Any, Any]:
-    read = reader(method.input_type)
-    if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_stream(method, serve), read)
-    return grpc.unary_unary_rpc_method_handler(_unary(method, serve, calls), read, _write)
+def handlers(
+    service: ServiceDescriptor, methods: Mapping[str, Unary | Stream], calls: Calls, clock: Clock
+) -> grpc.GenericRpcHandler:
+    """The handlers of `service`. Raises KeyError for a method of the contract that `methods` lacks."""
+    made = {method.name: _handler(method, methods[method.name], calls, clock) for method in service.methods}
+    return grpc.method_handlers_generic_handler(service.full_name, made)
 
 
-def _write(response: Response) -> bytes:
+def _handler(
+    descriptor: MethodDescriptor, serve: Callable[..., Awaitable[Any]], calls: Calls, clock: Clock
+) -> grpc.RpcMethodHandler[Any, Any]:
+    method, read = Method(descriptor, clock), reader(descriptor.input_type)
+    handle = _around(method, serve, calls)
+    if method.is_stream:
+        return grpc.unary_stream_rpc_method_handler(handle, read)
+    return grpc.unary_unary_rpc_method_handler(handle, read, _encode)
+
+
+def _encode(response: Response) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-def _unary(
-    method: MethodDescriptor, answer: Answer, calls: Calls
-) -> Callable[[Message | Unreadable, Context], Awaitable[Response]]:
-    about = Method(method)
-    known_fields = KnownFields(method.input_type) if about.is_mutation else None
-    group = calls.commands if about.is_mutation else calls.queries
+def _around(
+    method: Method, serve: Callable[..., Awaitable[Any]], calls: Calls
+) -> Callable[[Message | Unreadable, Context], Awaitable[Any]]:
+    guarding = guards(method, calls)
+    is_stream = method.is_stream
 
-    async def handle(request: Message | Unreadable, context: Context) -> Response:
-        call = Call(about, context)
+    async def handle(request: Message | Unreadable, context: Context) -> Response | None:
+        call = Call(method, context)
+        rest = (call, context.write) if is_stream else (call,)
         # Nothing in this frame may lead to the context or, at the end, to the request: see `Call.abort`.
         del context
         try:
             try:
-                if calls.refusing:
-                    await calls.refuse()
-                calls.enter(group)
-                if not isinstance(request, Message):
-                    raise request()
-                call.request = request
-                if known_fields is not None:
-                    known_fields.check(request)
-                response = await answer(request, call.correlation_id)
+                for guard in guarding:
+                    if (waiting := guard(request, call)) is not None:
+                        await waiting
+                response: Response | None = await serve(request, *rest)
                 call.ended("OK", response=response)
                 return response
-            except asyncio.CancelledError:
+            # A write that fails because the caller has gone raises an error of grpc's own.
+            except (asyncio.CancelledError, grpc.aio.BaseError):
                 if not calls.was_cut:
                     call.ended("CANCELLED")
                     raise
-                failure = call.failed(interrupted(call.request if about.is_mutation else None))
+                failure = call.failed(interrupted(call.request if method.is_mutation else None))
             except Exception as error:
                 failure = call.failed(error)
-            del request
+            del request, rest
             await call.abort(failure)
         finally:
             calls.leave()
-
-    return handle
-
-
-def _stream(method: MethodDescriptor, stream: Stream) -> Callable[[Message | Unreadable, Context], Awaitable[None]]:
-    about = Method(method)
-
-    async def handle(request: Message | Unreadable, context: Context) -> None:
-        call, write = Call(about, context), context.write
-        del context
-        try:
-            if not isinstance(request, Message):
-                raise request()
-            call.request = request
-            await stream(request, write)
-            call.ended("OK")
-            return
-        # A write that fails because the caller has gone raises an error of grpc's own.
-        except (asyncio.CancelledError, grpc.aio.BaseError):
-            call.ended("CANCELLED")
-            raise
-        except Exception as error:
-            failure = call.failed(error)
-        del request, write
-        await call.abort(failure)
 
     return handle

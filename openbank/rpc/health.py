@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2 import DESCRIPTOR, HealthCheckRequest, HealthChec
 from openbank.rpc.calls import Calls
 from openbank.rpc.streams import limited
 
-SERVICE = DESCRIPTOR.services_by_name["Health"].full_name
+SERVICE = DESCRIPTOR.services_by_name["Health"]
 
 EVERYTHING = ""
 COMMANDS = "openbank.commands"
@@ -93,7 +93,7 @@ def handlers(health: Health, streams: Calls) -> grpc.GenericRpcHandler:
         "Check": grpc.unary_unary_rpc_method_handler(health.check, _read, write),
         "Watch": grpc.unary_stream_rpc_method_handler(limited(health.watch, streams), _read, write),
     }
-    return grpc.method_handlers_generic_handler(SERVICE, methods)
+    return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 
 def _read(data: bytes) -> HealthCheckRequest | None:

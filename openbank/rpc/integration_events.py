@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from openbank.domain.fields import Fields
 from openbank.eventstore.streams import ACCOUNT, PERSON
 from openbank.feeds.filter import Filter, Form
 from openbank.integration.v1 import integration_events_service_pb2 as messages
 from openbank.publishing.events import STORED_TYPES
-from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values, read_heartbeat
-
-SERVICE = messages.DESCRIPTOR.services_by_name["IntegrationEventsService"]
+from openbank.rpc.bank import Bank
+from openbank.rpc.call import Call
+from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
+from openbank.rpc.handlers import Write
 
 
 class IntegrationEvents:
-    def __init__(self, watches: Watches) -> None:
-        self._watches = watches
+    def __init__(self, bank: Bank) -> None:
+        self._watches = bank.watches
 
-    async def WatchCloudEvents(
-        self, request: messages.WatchCloudEventsRequest, write: Callable[[bytes], Awaitable[None]]
-    ) -> None:
+    async def WatchCloudEvents(self, request: messages.WatchCloudEventsRequest, call: Call, write: Write) -> None:
         fields = Fields()
         start = await self._watches.read_start(fields, request)
         filter = Filter(

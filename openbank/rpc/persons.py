@@ -2,53 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Any
 
-from openbank.commands.bank import Bank
 from openbank.commands.persons import register_person, update_address
-from openbank.domain.clock import day_of
 from openbank.domain.fields import Fields
+from openbank.domain.person import Person
+from openbank.domain.versioned import Versioned
 from openbank.eventstore.streams import PERSON
-from openbank.eventstore.token import Tokens
 from openbank.feeds.filter import Filter
 from openbank.persons.v1 import persons_service_pb2 as messages
 from openbank.queries.paging import check_page, in_slices
 from openbank.queries.persons import get_person, list_persons, persons_listing
-from openbank.queries.reader import PageRequest, Reader
+from openbank.queries.reader import PageRequest
+from openbank.rpc.bank import Bank
+from openbank.rpc.call import Call
 from openbank.rpc.convert.persons import EVENTS, fill_person, read_register_person, read_update_address
-from openbank.rpc.convert.values import fill_written, read_place
-from openbank.rpc.feeds import Watches, read_filter_ids, read_filter_values, read_heartbeat
+from openbank.rpc.convert.values import read_place
+from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
+from openbank.rpc.handlers import Write
+from openbank.rpc.mutations import Mutation
 
-SERVICE = messages.DESCRIPTOR.services_by_name["PersonsService"]
+
+def _fill(response: Any, person: Versioned[Person]) -> None:
+    fill_person(response.person, person)
+
+
+MUTATIONS = (
+    Mutation("RegisterPerson", read_register_person, register_person, _fill),
+    Mutation("UpdateAddress", read_update_address, update_address, _fill),
+)
 
 
 class Persons:
-    def __init__(self, bank: Bank, reader: Reader, watches: Watches, tokens: Tokens) -> None:
-        self._bank = bank
-        self._reader = reader
-        self._watches = watches
-        self._tokens = tokens
+    def __init__(self, bank: Bank) -> None:
+        self._reader = bank.reader
+        self._watches = bank.watches
+        self._tokens = bank.tokens
 
-    async def RegisterPerson(
-        self, request: messages.RegisterPersonRequest, correlation_id: str
-    ) -> messages.RegisterPersonResponse:
-        today = day_of(self._bank.clock())
-        written = await register_person(self._bank, *read_register_person(request, correlation_id, today))
-        response = messages.RegisterPersonResponse()
-        fill_person(response.person, written.resource)
-        fill_written(response, written, self._tokens)
-        return response
-
-    async def UpdateAddress(
-        self, request: messages.UpdateAddressRequest, correlation_id: str
-    ) -> messages.UpdateAddressResponse:
-        written = await update_address(self._bank, *read_update_address(request, correlation_id))
-        response = messages.UpdateAddressResponse()
-        fill_person(response.person, written.resource)
-        fill_written(response, written, self._tokens)
-        return response
-
-    async def GetPerson(self, request: messages.GetPersonRequest, _: str) -> messages.GetPersonResponse:
+    async def GetPerson(self, request: messages.GetPersonRequest, _: Call) -> messages.GetPersonResponse:
         fields = Fields()
         person_id = fields.identifier("person_id", request.person_id)
         at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
@@ -58,7 +49,7 @@ class Persons:
         fill_person(response.person, answer.value)
         return response
 
-    async def ListPersons(self, request: messages.ListPersonsRequest, _: str) -> messages.ListPersonsResponse:
+    async def ListPersons(self, request: messages.ListPersonsRequest, _: Call) -> messages.ListPersonsResponse:
         fields = Fields()
         wanted = PageRequest(request.page_size, request.page_token)
         check_page(fields, persons_listing(self._reader), wanted)
@@ -73,9 +64,7 @@ class Persons:
                 fill_person(response.persons.add(), person)
         return response
 
-    async def WatchPersonEvents(
-        self, request: messages.WatchPersonEventsRequest, write: Callable[[bytes], Awaitable[None]]
-    ) -> None:
+    async def WatchPersonEvents(self, request: messages.WatchPersonEventsRequest, call: Call, write: Write) -> None:
         fields = Fields()
         start = await self._watches.read_start(fields, request)
         types = read_filter_values(fields, "event_types", request.event_types)

@@ -47,7 +47,7 @@ def probe(address: str, part: str = "") -> Health:
 
 def _check(channel: grpc.Channel, part: str) -> str:
     check: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
-        f"/{SERVICE}/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
+        f"/{SERVICE.full_name}/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
     )
     answer = check(HealthCheckRequest(service=part), timeout=ANSWER_SECONDS)
     return HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from openbank.domain.fields import Fields
-from openbank.eventstore.quarantine import AggregateNotQuarantined, Quarantine
+from openbank.eventstore.quarantine import AggregateNotQuarantined
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.operations.v1 import quarantine_pb2
 from openbank.operations.v1 import quarantine_service_pb2 as messages
-from openbank.rpc.convert.values import fill_time
-
-SERVICE = messages.DESCRIPTOR.services_by_name["QuarantineService"]
-NAME_LENGTH_MAX = 200
+from openbank.rpc.bank import Bank
+from openbank.rpc.call import Call
+from openbank.rpc.convert.values import fill_time, read_aggregate, read_expected_revision
 
 
 class QuarantineDesk:
-    def __init__(self, quarantine: Quarantine) -> None:
-        self._quarantine = quarantine
+    def __init__(self, bank: Bank) -> None:
+        self._quarantine = bank.quarantine
 
-    async def ListQuarantined(self, _: messages.ListQuarantinedRequest, __: str) -> messages.ListQuarantinedResponse:
+    async def ListQuarantined(self, _: messages.ListQuarantinedRequest, __: Call) -> messages.ListQuarantinedResponse:
         await self._quarantine.load()
         response = messages.ListQuarantinedResponse()
         for aggregate, aside in sorted(self._quarantine.aside.items()):
             self._fill(response.aggregates.add(), aggregate, aside)
         return response
 
-    async def GetQuarantined(self, request: messages.GetQuarantinedRequest, _: str) -> messages.GetQuarantinedResponse:
+    async def GetQuarantined(self, request: messages.GetQuarantinedRequest, _: Call) -> messages.GetQuarantinedResponse:
         fields = Fields()
-        aggregate = _read_aggregate(fields, request.aggregate)
+        aggregate = read_aggregate(fields, request)
         fields.check()
         await self._quarantine.load()
         aside = self._quarantine.of(aggregate)
@@ -37,10 +36,10 @@ class QuarantineDesk:
         return response
 
     async def RetryQuarantined(
-        self, request: messages.RetryQuarantinedRequest, _: str
+        self, request: messages.RetryQuarantinedRequest, _: Call
     ) -> messages.RetryQuarantinedResponse:
         fields = Fields()
-        aggregate = "" if request.all_aggregates else _read_aggregate(fields, request.aggregate)
+        aggregate = "" if request.all_aggregates else read_aggregate(fields, request)
         fields.check()
         if request.all_aggregates:
             return messages.RetryQuarantinedResponse(retrying_count=await self._quarantine.retry_all())
@@ -48,13 +47,11 @@ class QuarantineDesk:
         return messages.RetryQuarantinedResponse(retrying_count=1)
 
     async def SkipQuarantined(
-        self, request: messages.SkipQuarantinedRequest, _: str
+        self, request: messages.SkipQuarantinedRequest, _: Call
     ) -> messages.SkipQuarantinedResponse:
         fields = Fields()
-        aggregate = _read_aggregate(fields, request.aggregate)
-        expected_revision = request.expected_revision if request.HasField("expected_revision") else None
-        if expected_revision is not None and expected_revision < 1:
-            fields.refuse("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more")
+        aggregate = read_aggregate(fields, request)
+        expected_revision = read_expected_revision(fields, request)
         fields.check()
         aside = await self._quarantine.skip(aggregate, expected_revision)
         response = messages.SkipQuarantinedResponse()
@@ -69,7 +66,3 @@ class QuarantineDesk:
         fill_time(message.quarantine_time, aside.time)
         message.retrying = aside.retrying
         message.skipped_revisions.extend(sorted(self._quarantine.skipped(aggregate)))
-
-
-def _read_aggregate(fields: Fields, aggregate: str) -> str:
-    return fields.text("aggregate", aggregate, NAME_LENGTH_MAX, required=True)

@@ -5,66 +5,45 @@ grpcio-reflection has v1alpha only. v1 has the same messages under another name,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool, text_format
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
-from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as messages
 from grpc_reflection.v1alpha.reflection import aio
 
-from openbank.accounts.v1 import account_events_pb2, account_pb2, accounts_service_pb2
-from openbank.common.v1 import date_pb2, errors_pb2, feed_pb2, money_pb2
-from openbank.integration.v1 import (
-    account_integration_events_pb2,
-    cloud_event_pb2,
-    integration_events_service_pb2,
-    person_integration_events_pb2,
-)
-from openbank.operations.v1 import quarantine_pb2, quarantine_service_pb2, sink_pb2, sinks_service_pb2
-from openbank.persons.v1 import person_events_pb2, person_pb2, persons_service_pb2
+from openbank.common.v1 import errors_pb2
+from openbank.integration.v1 import account_integration_events_pb2, person_integration_events_pb2
 from openbank.rpc.calls import Calls
 from openbank.rpc.streams import limited
 
 REQUEST_BYTES_MAX = 16 << 10
 """Names of files and symbols are far shorter; an answer repeats its request."""
 
-CONTRACT = (
-    account_events_pb2,
-    account_pb2,
-    accounts_service_pb2,
-    date_pb2,
+OTHERS = (
     errors_pb2,
-    feed_pb2,
-    money_pb2,
     account_integration_events_pb2,
-    cloud_event_pb2,
-    integration_events_service_pb2,
     person_integration_events_pb2,
-    sink_pb2,
-    quarantine_pb2,
-    quarantine_service_pb2,
-    sinks_service_pb2,
-    person_events_pb2,
-    person_pb2,
-    persons_service_pb2,
+    # The details of errors, which grpcurl asks for to show them.
+    error_details_pb2,
+    status_pb2,
 )
-"""All that callers may know of, whether a service refers to it or not. What the bank stores is not among it."""
+"""What callers may know of though no service refers to it. What the bank stores is not among it."""
 
 V1 = "grpc.reflection.v1.ServerReflection"
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 
 
-def handlers(services: Iterable[str], streams: Calls) -> list[grpc.GenericRpcHandler]:
-    """Handlers that tell of `services` and of reflection itself."""
-    # The details of errors too, which grpcurl asks for to show them.
-    files = [module.DESCRIPTOR for module in (*CONTRACT, error_details_pb2, status_pb2, health_pb2, messages)]
-    servicer = aio.ReflectionServicer([*services, V1, V1ALPHA], _Pool([*files, _v1()]))
+def handlers(services: Sequence[ServiceDescriptor], streams: Calls) -> list[grpc.GenericRpcHandler]:
+    """Handlers that describe `services` and reflection itself."""
+    names = [*(service.full_name for service in services), V1, V1ALPHA]
+    files = [*(service.file for service in services), *(module.DESCRIPTOR for module in (*OTHERS, messages)), _v1()]
+    servicer = aio.ReflectionServicer(names, _Pool(files))
     method = grpc.stream_stream_rpc_method_handler(
         limited(servicer.ServerReflectionInfo, streams), _read, messages.ServerReflectionResponse.SerializeToString
     )

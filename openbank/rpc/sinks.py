@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from openbank.domain.fields import Fields
-from openbank.eventstore.token import Tokens
 from openbank.operations.v1 import sink_pb2
 from openbank.operations.v1 import sinks_service_pb2 as messages
+from openbank.rpc.bank import Bank
+from openbank.rpc.call import Call
+from openbank.rpc.convert.values import read_aggregate, read_expected_revision
 from openbank.sinks.address import NAME_LENGTH_MAX
-from openbank.sinks.desk import Desk, Sink
+from openbank.sinks.desk import Sink
 from openbank.sinks.port import Parked
-
-SERVICE = messages.DESCRIPTOR.services_by_name["SinksService"]
 
 
 class Sinks:
-    def __init__(self, desk: Desk, tokens: Tokens) -> None:
-        self._desk = desk
-        self._tokens = tokens
+    def __init__(self, bank: Bank) -> None:
+        self._desk = bank.sinks
+        self._tokens = bank.tokens
 
-    async def ListSinks(self, _: messages.ListSinksRequest, __: str) -> messages.ListSinksResponse:
+    async def ListSinks(self, _: messages.ListSinksRequest, __: Call) -> messages.ListSinksResponse:
         response = messages.ListSinksResponse()
         for sink in await self._desk.sinks():
             self._fill_sink(response.sinks.add(), sink)
         return response
 
-    async def GetSink(self, request: messages.GetSinkRequest, _: str) -> messages.GetSinkResponse:
+    async def GetSink(self, request: messages.GetSinkRequest, _: Call) -> messages.GetSinkResponse:
         fields = Fields()
         name = _read_sink(fields, request.sink)
         fields.check()
@@ -35,23 +35,21 @@ class Sinks:
             _fill_parked(response.parked_aggregates.add(), aggregate, parked)
         return response
 
-    async def RetryParked(self, request: messages.RetryParkedRequest, _: str) -> messages.RetryParkedResponse:
+    async def RetryParked(self, request: messages.RetryParkedRequest, _: Call) -> messages.RetryParkedResponse:
         fields = Fields()
         name = _read_sink(fields, request.sink)
-        aggregate = "" if request.all_aggregates else _read_aggregate(fields, request.aggregate)
+        aggregate = "" if request.all_aggregates else read_aggregate(fields, request)
         fields.check()
         if request.all_aggregates:
             return messages.RetryParkedResponse(retrying_count=await self._desk.retry_all(name))
         await self._desk.retry(name, aggregate)
         return messages.RetryParkedResponse(retrying_count=1)
 
-    async def SkipParked(self, request: messages.SkipParkedRequest, _: str) -> messages.SkipParkedResponse:
+    async def SkipParked(self, request: messages.SkipParkedRequest, _: Call) -> messages.SkipParkedResponse:
         fields = Fields()
         name = _read_sink(fields, request.sink)
-        aggregate = _read_aggregate(fields, request.aggregate)
-        expected_revision = request.expected_revision if request.HasField("expected_revision") else None
-        if expected_revision is not None and expected_revision < 1:
-            fields.refuse("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more")
+        aggregate = read_aggregate(fields, request)
+        expected_revision = read_expected_revision(fields, request)
         fields.check()
         response = messages.SkipParkedResponse()
         if request.all_events:
@@ -61,10 +59,10 @@ class Sinks:
             _fill_parked(response.parked_aggregate, aggregate, parked)
         return response
 
-    async def ParkAggregate(self, request: messages.ParkAggregateRequest, _: str) -> messages.ParkAggregateResponse:
+    async def ParkAggregate(self, request: messages.ParkAggregateRequest, _: Call) -> messages.ParkAggregateResponse:
         fields = Fields()
         name = _read_sink(fields, request.sink)
-        aggregate = _read_aggregate(fields, request.aggregate)
+        aggregate = read_aggregate(fields, request)
         fields.check()
         response = messages.ParkAggregateResponse()
         _fill_parked(response.parked_aggregate, aggregate, await self._desk.park(name, aggregate))
@@ -97,7 +95,3 @@ def _fill_parked(message: sink_pb2.ParkedAggregate, aggregate: str, parked: Park
 
 def _read_sink(fields: Fields, name: str) -> str:
     return fields.text("sink", name, NAME_LENGTH_MAX, required=True)
-
-
-def _read_aggregate(fields: Fields, aggregate: str) -> str:
-    return fields.text("aggregate", aggregate, NAME_LENGTH_MAX, required=True)

@@ -9,20 +9,13 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from openbank.accounts.v1 import accounts_service_pb2
-from openbank.integration.v1 import integration_events_service_pb2
-from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2
-from openbank.persons.v1 import persons_service_pb2
+from openbank.rpc.services import DESCRIPTORS
 from tests.hostile.values import Values
 
-FILES = (
-    persons_service_pb2,
-    accounts_service_pb2,
-    integration_events_service_pb2,
-    quarantine_service_pb2,
-    sinks_service_pb2,
-    health_pb2,
-    reflection_pb2,
+SERVICES = (
+    *DESCRIPTORS,
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
 )
 VARINT, FIXED64, BYTES, GROUP, GROUP_END, FIXED32 = range(6)
 DEPTH_MAX = 4
@@ -41,12 +34,7 @@ class Method(NamedTuple):
         return bool(self.descriptor.server_streaming)
 
 
-METHODS = [
-    Method(f"/{service.full_name}/{method.name}", method)
-    for file in FILES
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]
+METHODS = [Method(f"/{service.full_name}/{method.name}", method) for service in SERVICES for method in service.methods]
 """Every RPC of every service that the bank has."""
 
 

@@ -743,6 +743,13 @@ MUTATIONS = (
         "tests/rpc/test_large_requests.py",
     ),
     Mutation(
+        "unknown fields are looked for in any number of messages",
+        "openbank/rpc/guards.py",
+        "            if len(messages) + len(values) > MESSAGES_MAX:\n",
+        "            if len(values) > MESSAGES_MAX:\n",
+        "tests/rpc/test_large_requests.py",
+    ),
+    Mutation(
         "lines that nobody takes wait in memory without a limit",
         "openbank/log_writer.py",
         "            if self._given - self._taken + len(text) > self._waiting_length_max:\n",
@@ -772,8 +779,8 @@ MUTATIONS = (
     ),
     Mutation(
         "reads take the places of commands",
-        "openbank/rpc/handlers.py",
-        "    group = calls.commands if about.is_mutation else calls.queries\n",
+        "openbank/rpc/guards.py",
+        "    group = calls.commands if method.is_mutation else calls.queries\n",
         "    group = calls.queries\n",
         "tests/rpc/test_limits.py",
     ),
@@ -880,9 +887,9 @@ MUTATIONS = (
     # Stops
     Mutation(
         "calls that come during a stop are carried out",
-        "openbank/rpc/handlers.py",
-        "                if calls.refusing:\n                    await calls.refuse()\n",
-        "",
+        "openbank/rpc/guards.py",
+        "GUARDS = (_is_served, ",
+        "GUARDS = (",
         "tests/rpc/test_stop.py",
     ),
     Mutation(

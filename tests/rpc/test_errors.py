@@ -25,6 +25,7 @@ from openbank.queries.reader import ViewBehind
 from openbank.rpc.errors import DETAILS_BYTES_MAX, TABLE
 from openbank.views.port import ViewsUnavailable
 from tests.callers import Caller, john_doe, opening, refused, request_id, usd
+from tests.rpc.replacing import replace_command
 
 HOUSE = Path(__file__).parents[2] / "openbank"
 
@@ -349,7 +350,7 @@ def deposits_raise(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Non
             await asyncio.sleep(0)
             raise error
 
-        monkeypatch.setattr("openbank.rpc.accounts.deposit", deposit)
+        replace_command(monkeypatch, "Deposit", deposit)
 
     return arrange
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
@@ -19,9 +22,10 @@ from openbank.accounts.v1.account_events_pb2 import ACCOUNT_EVENT_TYPE_MONEY_DEP
 from openbank.common.v1.money_pb2 import Money
 from openbank.domain.errors import InvalidFields
 from openbank.integration.v1 import integration_events_service_pb2 as integration
-from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.persons.v1.person_pb2 import Address
-from openbank.rpc.guards import KnownFields, request_bytes_max
+from openbank.rpc.errors import TooManyMessages
+from openbank.rpc.guards import MESSAGES_MAX, KnownFields, request_bytes_max
+from openbank.rpc.services import DESCRIPTORS
 from tests.callers import Caller, john_doe, refused, request_id, usd
 from tests.hostile.messages import VARINT, field, tag, varint
 from tests.hostile.run import resident_bytes
@@ -55,8 +59,7 @@ async def test_a_text_that_is_only_somewhat_too_long_is_refused_by_its_field(ban
     ("method", "request_class"),
     [
         (f"/{service.full_name}/{method.name}", method.input_type)
-        for file in (persons, accounts, integration)
-        for service in file.DESCRIPTOR.services_by_name.values()
+        for service in DESCRIPTORS
         for method in service.methods
     ],
     ids=str,
@@ -228,3 +231,58 @@ def test_unknown_fields_are_found_in_values_of_repeated_fields() -> None:
     with pytest.raises(InvalidFields) as caught:
         known.check(response)
     assert {violation.field for violation in caught.value.violations} == {"77", "events[1].15"}
+
+
+def _batch_class() -> Any:
+    """A mutation that repeats commands, each with one message in a oneof and a list of labels."""
+    file = FileDescriptorProto(name="batch.proto", package="batch", syntax="proto3")
+    shapes = {
+        "Batch": [("commands", "Command", True)],
+        "Command": [("deposit", "Deposit", False), ("labels", "Label", True)],
+        "Deposit": [("amount", "Amount", False)],
+        "Amount": [],
+        "Label": [],
+    }
+    for name, members in shapes.items():
+        message = file.message_type.add(name=name)
+        for number, (member, type_name, repeated) in enumerate(members, 1):
+            label = FieldDescriptorProto.LABEL_REPEATED if repeated else FieldDescriptorProto.LABEL_OPTIONAL
+            message.field.add(
+                name=member,
+                number=number,
+                label=label,
+                type=FieldDescriptorProto.TYPE_MESSAGE,
+                type_name=f".batch.{type_name}",
+            )
+    pool = DescriptorPool()
+    pool.Add(file)  # type: ignore[no-untyped-call]
+    return GetMessageClass(pool.FindMessageTypeByName("batch.Batch"))  # type: ignore[no-untyped-call]
+
+
+def test_unknown_fields_are_found_by_path_however_deep_they_are_repeated() -> None:
+    batch = _batch_class()
+    deposit = field(1, field(1, b"") + field(9, b""))
+    newer = field(1, field(1, field(15, b"newer")) + field(16, b""))
+    command = deposit + field(2, b"") + field(2, b"") + field(2, field(15, b"newer"))
+    request = batch.FromString(b"".join(field(1, one) for one in (b"", field(1, b""), command, newer)))
+    with pytest.raises(InvalidFields) as caught:
+        KnownFields(batch.DESCRIPTOR).check(request)
+    assert [violation.field for violation in caught.value.violations] == [
+        "commands[2].deposit.9",
+        "commands[2].labels[2].15",
+        "commands[3].deposit.16",
+        "commands[3].deposit.amount.15",
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [field(1, b"") * MESSAGES_MAX, field(1, field(2, b"") * (MESSAGES_MAX // 100)) * 100],
+    ids=["in one list", "in lists within a list"],
+)
+def test_a_request_of_too_many_messages_is_refused_without_a_look_at_each(raw: bytes) -> None:
+    batch = _batch_class()
+    known = KnownFields(batch.DESCRIPTOR)
+    known.check(batch.FromString(field(1, b"") * (MESSAGES_MAX - 1)))
+    with pytest.raises(TooManyMessages):
+        known.check(batch.FromString(raw))

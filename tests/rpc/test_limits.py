@@ -16,6 +16,7 @@ from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.server import OTHER_STREAMS_MAX
 from openbank.views.sqlite import SqliteViews
 from tests.callers import Caller, refused
+from tests.rpc.replacing import replace_command
 
 LIVE = accounts.WatchAccountEventsRequest(live=Empty())
 
@@ -34,7 +35,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         await opened.wait()
         raise KeyError
 
-    monkeypatch.setattr("openbank.rpc.accounts.deposit", deposit)
+    replace_command(monkeypatch, "Deposit", deposit)
     return opened
 
 

@@ -26,6 +26,7 @@ from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.back_ends import BackEnd
 from tests.callers import Caller, john_doe, opening, refused, request_id, until, usd
 from tests.examples import NOON
+from tests.rpc.replacing import replace_command
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +126,7 @@ async def test_a_call_that_its_caller_gives_up_is_cancelled(
     async def deposit(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("openbank.rpc.accounts.deposit", deposit)
+    replace_command(monkeypatch, "Deposit", deposit)
     request = accounts.DepositRequest(account_id="a", amount=usd("1"))
     with pytest.raises(Exception, match="Deadline"):
         await bank.accounts.Deposit(request, timeout=0.1)

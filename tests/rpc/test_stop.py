@@ -20,6 +20,7 @@ from openbank.common.v1 import feed_pb2
 from openbank.config import Settings
 from openbank.rpc.health import NOT_SERVING
 from tests.callers import Caller, Refusal, refusal, refused, request_id, until
+from tests.rpc.replacing import replace_command
 
 
 class Stoppable:
@@ -64,7 +65,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         await opened.wait()
         return await deposit(*arguments)
 
-    monkeypatch.setattr("openbank.rpc.accounts.deposit", wait_and_deposit)
+    replace_command(monkeypatch, "Deposit", wait_and_deposit)
     return opened
 
 
@@ -149,8 +150,8 @@ async def test_a_call_that_does_not_end_holds_it_up_no_longer_than_the_drain_and
         begun.append(arguments)
         await asyncio.Event().wait()
 
-    for use_case in ("deposit", "get_account"):
-        monkeypatch.setattr(f"openbank.rpc.accounts.{use_case}", never)
+    monkeypatch.setattr("openbank.rpc.accounts.get_account", never)
+    replace_command(monkeypatch, "Deposit", never)
     short = Settings(listen=settings.listen, data=settings.data, drain_seconds=0.5)
     async with AsyncExitStack() as running:
         server = await running.enter_async_context(serving(short))

@@ -31,6 +31,7 @@ from openbank.domain.money import Currency, Money
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import RecordedEvent
+from openbank.rpc.call import Call
 from openbank.rpc.convert.events import Events
 from openbank.rpc.convert.values import (
     CURRENCIES,
@@ -39,6 +40,7 @@ from openbank.rpc.convert.values import (
     read_currency,
     read_money,
     read_request,
+    read_request_at_revision,
 )
 
 EVENTS = Events(AccountEvent, AccountEventType)
@@ -57,9 +59,9 @@ _BY_TABLE = frozenset({"UNKNOWN_CURRENCY", "AMOUNT_TOO_PRECISE"})
 Movement = TypeVar("Movement", Deposit, Withdraw)
 
 
-def read_open_account(message: OpenAccountRequest, correlation_id: str) -> tuple[OpenAccount, Request]:
+def read_open_account(message: OpenAccountRequest, call: Call) -> tuple[OpenAccount, Request]:
     fields = Fields()
-    request = read_request(fields, message.request_id, correlation_id)
+    request = read_request(fields, message, call)
     command = OpenAccount(
         fields.identifier("account_id", message.account_id, required=False),
         fields.identifier("owner_id", message.owner_id),
@@ -86,20 +88,19 @@ def _read_initial_deposit(fields: Fields, message: OpenAccountRequest) -> Money:
     return deposit
 
 
-def read_deposit(message: DepositRequest, correlation_id: str) -> tuple[Deposit, Request]:
-    return _read_movement(Deposit, message, correlation_id)
+def read_deposit(message: DepositRequest, call: Call) -> tuple[Deposit, Request]:
+    return _read_movement(Deposit, message, call)
 
 
-def read_withdraw(message: WithdrawRequest, correlation_id: str) -> tuple[Withdraw, Request]:
-    return _read_movement(Withdraw, message, correlation_id)
+def read_withdraw(message: WithdrawRequest, call: Call) -> tuple[Withdraw, Request]:
+    return _read_movement(Withdraw, message, call)
 
 
 def _read_movement(
-    movement: type[Movement], message: DepositRequest | WithdrawRequest, correlation_id: str
+    movement: type[Movement], message: DepositRequest | WithdrawRequest, call: Call
 ) -> tuple[Movement, Request]:
     fields = Fields()
-    expected_revision = message.expected_revision if message.HasField("expected_revision") else None
-    request = read_request(fields, message.request_id, correlation_id, expected_revision)
+    request = read_request_at_revision(fields, message, call)
     command = movement(
         fields.identifier("account_id", message.account_id),
         _read_amount(fields, message),

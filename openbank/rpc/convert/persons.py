@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from openbank.domain import fields as limits
+from openbank.domain.clock import day_of
 from openbank.domain.fields import Fields
 from openbank.domain.person import Address, Gender, Person, RegisterPerson, UpdateAddress
 from openbank.domain.request import Request
@@ -13,8 +14,9 @@ from openbank.eventstore.port import RecordedEvent
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1.person_events_pb2 import PersonEvent, PersonEventType
 from openbank.persons.v1.persons_service_pb2 import RegisterPersonRequest, UpdateAddressRequest
+from openbank.rpc.call import Call
 from openbank.rpc.convert.events import Events
-from openbank.rpc.convert.values import fill_date, fill_time, read_date, read_request
+from openbank.rpc.convert.values import fill_date, fill_time, read_date, read_request, read_request_at_revision
 
 EVENTS = Events(PersonEvent, PersonEventType)
 
@@ -26,28 +28,25 @@ _GENDERS = {
 _GENDER_VALUES = {gender: value for value, gender in _GENDERS.items()}
 
 
-def read_register_person(
-    message: RegisterPersonRequest, correlation_id: str, today: date
-) -> tuple[RegisterPerson, Request]:
+def read_register_person(message: RegisterPersonRequest, call: Call) -> tuple[RegisterPerson, Request]:
     fields = Fields()
-    request = read_request(fields, message.request_id, correlation_id)
+    request = read_request(fields, message, call)
     person = Person(
         fields.identifier("person_id", message.person_id, required=False),
         fields.text("first_name", message.first_name, limits.NAME_LENGTH_MAX, required=True),
         fields.text("last_name", message.last_name, limits.NAME_LENGTH_MAX, required=True),
         fields.text("nationality", message.nationality, limits.NATIONALITY_LENGTH_MAX),
         _read_gender(fields, message.gender),
-        _read_date_of_birth(fields, message, today),
+        _read_date_of_birth(fields, message, day_of(call.method.clock())),
         _read_address(fields, message),
         fields.text("email", message.email, limits.EMAIL_LENGTH_MAX),
     )
     return RegisterPerson(person), fields.settle(request)
 
 
-def read_update_address(message: UpdateAddressRequest, correlation_id: str) -> tuple[UpdateAddress, Request]:
+def read_update_address(message: UpdateAddressRequest, call: Call) -> tuple[UpdateAddress, Request]:
     fields = Fields()
-    expected_revision = message.expected_revision if message.HasField("expected_revision") else None
-    request = read_request(fields, message.request_id, correlation_id, expected_revision)
+    request = read_request_at_revision(fields, message, call)
     command = UpdateAddress(fields.identifier("person_id", message.person_id), _read_address(fields, message))
     return command, fields.settle(request)
 

@@ -20,27 +20,57 @@ from openbank.eventstore.aggregate import Written
 from openbank.eventstore.ids import show_uuid
 from openbank.eventstore.port import LogPosition
 from openbank.eventstore.token import InvalidToken, Tokens
+from openbank.rpc.call import Call
 
 CURRENCIES = {c.code: Currency(c.code, c.exponent) for c in iso4217.Currency if c.exponent is not None}
 """ISO 4217's, by code, but for those that have no minor unit: metals, test codes, "no currency"."""
+
+AGGREGATE_LENGTH_MAX = 200
 
 _NO_REQUEST_IDS = (bytes(16), b"\xff" * 16)
 """The nil and the max UUID: an uninitialised field, which would make one request of many."""
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
-def read_request(fields: Fields, request_id: str, correlation_id: str, expected_revision: int | None = None) -> Request:
-    if request_id and not _UUID.fullmatch(request_id):
+def read_request(fields: Fields, message: Any, call: Call) -> Request:
+    """What every mutation has beside its command."""
+    return Request(_read_request_id(fields, message.request_id), call.correlation_id)
+
+
+def read_request_at_revision(fields: Fields, message: Any, call: Call) -> Request:
+    """The same of a mutation that may name the revision it is meant for."""
+    request_id = _read_request_id(fields, message.request_id)
+    return Request(request_id, call.correlation_id, read_expected_revision(fields, message))
+
+
+def read_expected_revision(fields: Fields, message: Any) -> int | None:
+    """None for a request that accepts any revision."""
+    if not message.HasField("expected_revision"):
+        return None
+    expected_revision: int = message.expected_revision
+    if expected_revision < 1:
+        fields.unreadable("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more: revisions start at 1")
+    return expected_revision
+
+
+def _read_request_id(fields: Fields, request_id: str) -> bytes:
+    """Its 16 bytes; none without a request id."""
+    if not request_id:
+        return b""
+    if not _UUID.fullmatch(request_id):
         fields.unreadable("request_id", "INVALID_REQUEST_ID", "must be a UUID: 8-4-4-4-12 hexadecimal digits")
-        request_id = ""
+        return b""
     id = bytes.fromhex(request_id.replace("-", ""))
     if id in _NO_REQUEST_IDS:
         # Also where an older version took it: whether this is a repetition or another request, nobody can tell.
         fields.unreadable("request_id", "INVALID_REQUEST_ID", "must not be the nil or the max UUID: make a new one")
-        id = b""
-    if expected_revision is not None and expected_revision < 1:
-        fields.unreadable("expected_revision", "INVALID_EXPECTED_REVISION", "must be 1 or more: revisions start at 1")
-    return Request(id, correlation_id, expected_revision)
+        return b""
+    return id
+
+
+def read_aggregate(fields: Fields, message: Any) -> str:
+    """The name of an aggregate's stream, "account-1234", as operators type it."""
+    return fields.text("aggregate", message.aggregate, AGGREGATE_LENGTH_MAX, required=True)
 
 
 async def read_place(fields: Fields, path: str, token: str, tokens: Tokens) -> LogPosition | None:

@@ -27,8 +27,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT. The bytes are not the request's protobuf message."""
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. The request has more bytes than any request of its method needs; it was not read. Metadata: size,
-    maxSize. (gRPC itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
+    """INVALID_ARGUMENT. The request has more bytes than any request of its method needs (metadata has size and maxSize), or
+    more messages nested in it than the server looks at (metadata has maxCount). Metadata: size, maxSize, maxCount. (gRPC
+    itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
     """
     ERROR_REASON_FIELD_REQUIRED: _ErrorReason.ValueType  # 5
     """Violation. A field that is required on input is unset, empty after trimming, or a text without a visible character,
@@ -244,8 +245,9 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT. The bytes are not the request's protobuf message."""
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. The request has more bytes than any request of its method needs; it was not read. Metadata: size,
-maxSize. (gRPC itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
+"""INVALID_ARGUMENT. The request has more bytes than any request of its method needs (metadata has size and maxSize), or
+more messages nested in it than the server looks at (metadata has maxCount). Metadata: size, maxSize, maxCount. (gRPC
+itself refuses a message of more than 1 MiB, with RESOURCE_EXHAUSTED and without details.)
 """
 ERROR_REASON_FIELD_REQUIRED: ErrorReason.ValueType  # 5
 """Violation. A field that is required on input is unset, empty after trimming, or a text without a visible character,

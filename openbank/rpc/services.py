@@ -1,0 +1,60 @@
+"""The services of the bank, listed once.
+
+What is registered, what reflection and health report, what the hostile tests call and what docs/reference lists all
+follow from SERVICES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+
+from openbank.accounts.v1 import accounts_service_pb2
+from openbank.integration.v1 import integration_events_service_pb2
+from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2
+from openbank.persons.v1 import persons_service_pb2
+from openbank.rpc import accounts, mutations, persons
+from openbank.rpc.accounts import Accounts
+from openbank.rpc.bank import Bank
+from openbank.rpc.calls import Calls
+from openbank.rpc.handlers import Stream, Unary, handlers
+from openbank.rpc.integration_events import IntegrationEvents
+from openbank.rpc.mutations import Mutation
+from openbank.rpc.persons import Persons
+from openbank.rpc.quarantine import QuarantineDesk
+from openbank.rpc.sinks import Sinks
+
+
+class Service(NamedTuple):
+    descriptor: ServiceDescriptor
+    servicer: Callable[[Bank], object]
+    """Has the methods that are no rows, each under the name of its RPC."""
+    mutations: Sequence[Mutation] = ()
+
+
+SERVICES = (
+    Service(persons_service_pb2.DESCRIPTOR.services_by_name["PersonsService"], Persons, persons.MUTATIONS),
+    Service(accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"], Accounts, accounts.MUTATIONS),
+    Service(integration_events_service_pb2.DESCRIPTOR.services_by_name["IntegrationEventsService"], IntegrationEvents),
+    Service(sinks_service_pb2.DESCRIPTOR.services_by_name["SinksService"], Sinks),
+    Service(quarantine_service_pb2.DESCRIPTOR.services_by_name["QuarantineService"], QuarantineDesk),
+)
+DESCRIPTORS = [service.descriptor for service in SERVICES]
+NAMES = [descriptor.full_name for descriptor in DESCRIPTORS]
+
+
+def bank_handlers(bank: Bank, calls: Calls) -> Iterator[grpc.GenericRpcHandler]:
+    """The handlers of all services, most called first: gRPC looks for a call's handler in this order."""
+    for service in SERVICES:
+        yield handlers(service.descriptor, _methods(service, bank), calls, bank.write_side.clock)
+
+
+def _methods(service: Service, bank: Bank) -> Mapping[str, Unary | Stream]:
+    """Every RPC of the contract. Raises AttributeError for one that is neither a row nor a method."""
+    rows = mutations.methods(service.descriptor, service.mutations, bank.write_side, bank.tokens)
+    servicer = service.servicer(bank)
+    others = [method.name for method in service.descriptor.methods if method.name not in rows]
+    return {**rows, **{name: getattr(servicer, name) for name in others}}
