@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import ClassVar, assert_never
 
 from openbank.domain.errors import (
     AccountAlreadyExists,
@@ -34,10 +35,15 @@ class AccountOpened:
     owner_id: str
     account_number: str
     initial_deposit: Money
+    state_after: ClassVar[AccountState] = AccountState.ACTIVE
 
     @property
     def balance_after(self) -> Money:
         return self.initial_deposit
+
+    @property
+    def moved(self) -> int:
+        return self.initial_deposit.minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,11 @@ class MoneyDeposited:
     amount: Money
     description: str
     balance_after: Money
+    state_after: ClassVar[AccountState | None] = None
+
+    @property
+    def moved(self) -> int:
+        return self.amount.minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,16 @@ class MoneyWithdrawn:
     amount: Money
     description: str
     balance_after: Money
+    state_after: ClassVar[AccountState | None] = None
+
+    @property
+    def moved(self) -> int:
+        return -self.amount.minor
 
 
 AccountEvent = AccountOpened | MoneyDeposited | MoneyWithdrawn
+"""Every event states what it sets: `balance_after`, and `state_after`, which is None where the state stays as it is.
+`moved` is what it pays in, in minor units, or out where that is negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +156,10 @@ def apply(account: Account | None, event: AccountEvent) -> Account:
     if isinstance(event, AccountOpened):
         return Account(event.account_id, event.owner_id, event.account_number, event.initial_deposit)
     if account is None:
-        raise ValueError("money moved before its account was opened")
+        raise ValueError("an event comes before its account was opened")
     # The event states the result; adding up again could only disagree with what the bank has told the world.
-    return Account(account.account_id, account.owner_id, account.account_number, event.balance_after, account.state)
+    state = event.state_after or account.state
+    return Account(account.account_id, account.owner_id, account.account_number, event.balance_after, state)
 
 
 def check_follows(balance: Money | None, event: AccountEvent) -> None:
@@ -149,25 +168,32 @@ def check_follows(balance: Money | None, event: AccountEvent) -> None:
     The bank writes no other events, so one that does not follow was not written by it, or is not what it wrote. Raises
     DoesNotFollow.
     """
-    after = event.balance_after
-    if isinstance(event, AccountOpened):
-        if balance is not None:
-            raise DoesNotFollow("it opens an account that is open")
-        if not (event.owner_id and event.account_number and event.initial_deposit.currency.code):
-            raise DoesNotFollow("it opens an account without an owner, a number or a currency")
-    elif balance is None:
-        raise DoesNotFollow("it moves money before the account was opened")
-    else:
-        amount = event.amount
-        if not amount.currency == after.currency == balance.currency:
-            raise DoesNotFollow("it is in another currency than the account")
-        if amount.minor <= 0:
-            raise DoesNotFollow("it moves nothing, or less")
-        moved = amount.minor if isinstance(event, MoneyDeposited) else -amount.minor
-        if after.minor != balance.minor + moved:
-            raise DoesNotFollow("the balance that it states is not the balance before it and its amount")
-    if not 0 <= after.minor <= MAX_MINOR:
+    match event:
+        case AccountOpened():
+            if balance is not None:
+                raise DoesNotFollow("it opens an account that is open")
+            if not (event.owner_id and event.account_number and event.initial_deposit.currency.code):
+                raise DoesNotFollow("it opens an account without an owner, a number or a currency")
+        case MoneyDeposited() | MoneyWithdrawn():
+            _check_balance(balance, event)
+            if event.amount.currency != event.balance_after.currency:
+                raise DoesNotFollow("it is in another currency than the account")
+            if event.amount.minor <= 0:
+                raise DoesNotFollow("it moves nothing, or less")
+        case _:
+            assert_never(event)
+    if not 0 <= event.balance_after.minor <= MAX_MINOR:
         raise DoesNotFollow("the balance that it states is one that no account can have")
+
+
+def _check_balance(balance: Money | None, event: AccountEvent) -> None:
+    """Whether the balance that an event states is the one before it and what it moves."""
+    if balance is None:
+        raise DoesNotFollow("it comes before the account was opened")
+    if event.balance_after.currency != balance.currency:
+        raise DoesNotFollow("it is in another currency than the account")
+    if event.balance_after.minor != balance.minor + event.moved:
+        raise DoesNotFollow("the balance that it states is not the balance before it and its amount")
 
 
 def in_other_decimals(command: OpenAccount | Deposit | Withdraw) -> Iterator[OpenAccount | Deposit | Withdraw]:

@@ -40,14 +40,23 @@ class Person:
 class PersonRegistered:
     person: Person
 
+    @property
+    def address_after(self) -> Address:
+        return self.person.address
+
 
 @dataclass(frozen=True, slots=True)
 class PersonAddressUpdated:
     old_address: Address
     new_address: Address
 
+    @property
+    def address_after(self) -> Address:
+        return self.new_address
+
 
 PersonEvent = PersonRegistered | PersonAddressUpdated
+"""Every event states what it sets: `address_after`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +99,5 @@ def apply(person: Person | None, event: PersonEvent) -> Person:
     if isinstance(event, PersonRegistered):
         return event.person
     if person is None:
-        raise ValueError("an address was updated before its person was registered")
-    return replace(person, address=event.new_address)
+        raise ValueError("an event comes before its person was registered")
+    return replace(person, address=event.address_after)

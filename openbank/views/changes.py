@@ -1,13 +1,14 @@
-"""What an event changes in the views: plain writes, so that an adapter is little more than a statement for each.
+"""What events change in the views, as values: an adapter writes these, and needs to know no event.
 
-A change states the result and names the revision it is of, so that applying it twice is applying it once.
+A change states the result and the revision that it belongs to, so applying it twice is the same as applying it once.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar, assert_never
 
-from openbank.domain.account import Account
+from openbank.domain.account import Account, AccountState
 from openbank.domain.money import Money
 from openbank.domain.person import Address, Person
 from openbank.domain.versioned import Versioned
@@ -15,52 +16,122 @@ from openbank.eventstore.port import LogPosition, RecordedEvent
 
 
 class PersonInserted(NamedTuple):
-    """A person, at the place in the list of all persons that the log position of the first event gives; once."""
+    """A person, listed at `position`, the log position of the first event. Has no effect if the person is there."""
 
     position: int
     person: Versioned[Person]
 
 
-class AddressSet(NamedTuple):
-    """A person's address, unless the view knows one of this revision or a later one."""
+class PersonUpdated(NamedTuple):
+    """All that an event sets on a person; None leaves a value as it is.
+
+    Has no effect on a person that is at `revision` or later.
+    """
 
     person_id: str
     revision: int
     update_time: int
-    address: Address
+    address: Address | None = None
 
 
 class AccountInserted(NamedTuple):
-    """An account, at the place among its owner's that the log position of its opening gives; once."""
+    """An account, listed at `position`, the log position of its opening. Has no effect if the account is there."""
 
     position: int
     account: Versioned[Account]
 
 
-class BalanceSet(NamedTuple):
-    """An account's balance, unless the view knows one of this revision or a later one."""
+class AccountUpdated(NamedTuple):
+    """All that an event sets on an account; None leaves a value as it is.
+
+    Has no effect on an account that is at `revision` or later.
+    """
 
     account_id: str
     revision: int
     update_time: int
-    balance: Money
+    balance: Money | None = None
+    state: AccountState | None = None
 
 
 class AccountEventRecorded(NamedTuple):
-    """An event of an account, for its list of movements; once."""
+    """An event of an account, for its list of events. Has no effect if the event is there."""
 
     account_id: str
     event: RecordedEvent
 
 
 class MinuteReached(NamedTuple):
-    """Up to `place` every event was recorded before this minute (counted from 1970), and the next one was not; once.
+    """Up to `place` every event was recorded before this minute (counted from 1970), and the next one was not.
 
-    Clocks may run backwards: a minute is reached by the first event that is of it or of a later one.
+    Has no effect if the minute is there. Clocks may run backwards: a minute is reached by the first event that was
+    recorded in it or later.
     """
 
     minute: int
     place: LogPosition
 
 
-Change = PersonInserted | AddressSet | AccountInserted | BalanceSet | AccountEventRecorded | MinuteReached
+Change = PersonInserted | PersonUpdated | AccountInserted | AccountUpdated | AccountEventRecorded | MinuteReached
+
+_Update = TypeVar("_Update", PersonUpdated, AccountUpdated)
+
+
+class Grouped:
+    """The changes of a batch by kind, for adapters that write one kind at a time.
+
+    Updates are in rounds, to be written one after the other. A round has one update a person or account.
+    """
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self.persons: list[PersonInserted] = []
+        self.accounts: list[AccountInserted] = []
+        self.events: list[AccountEventRecorded] = []
+        self.minutes: list[MinuteReached] = []
+        person_updates: list[PersonUpdated] = []
+        account_updates: list[AccountUpdated] = []
+        for change in changes:
+            match change:
+                case AccountUpdated():
+                    account_updates.append(change)
+                case AccountEventRecorded():
+                    self.events.append(change)
+                case AccountInserted():
+                    self.accounts.append(change)
+                case PersonInserted():
+                    self.persons.append(change)
+                case PersonUpdated():
+                    person_updates.append(change)
+                case MinuteReached():
+                    self.minutes.append(change)
+                case _:
+                    assert_never(change)
+        self.person_updates = _rounds(person_updates)
+        self.account_updates = _rounds(account_updates)
+
+
+def _rounds(updates: Sequence[_Update]) -> Sequence[Sequence[_Update]]:
+    """Merges the updates of consecutive revisions, the values of later ones first.
+
+    Others stay apart: the log may have an update between them that sets the same values and is not made again.
+    """
+    if len(updates) <= 1:
+        return [updates] if updates else ()
+    runs: dict[str, list[_Update]] = {}
+    for update in sorted(updates, key=_revision):
+        run = runs.setdefault(update[0], [])
+        if not run or update.revision > run[-1].revision + 1:
+            run.append(update)
+        elif update.revision > run[-1].revision:
+            run[-1] = _over(run[-1], update)
+    longest = max(map(len, runs.values()))
+    return [[run[number] for run in runs.values() if len(run) > number] for number in range(longest)]
+
+
+def _revision(update: PersonUpdated | AccountUpdated) -> int:
+    return update.revision
+
+
+def _over(earlier: _Update, later: _Update) -> _Update:
+    values: Iterator[Any] = (old if new is None else new for old, new in zip(earlier, later, strict=True))
+    return type(later)(*values)

@@ -34,15 +34,15 @@ MUTATIONS = (
     Mutation(
         "a stated balance is believed whatever the amount",
         "openbank/domain/account.py",
-        "        if after.minor != balance.minor + moved:\n",
-        "        if after.minor < 0 > balance.minor + moved:\n",
+        "    if event.balance_after.minor != balance.minor + event.moved:\n",
+        "    if event.balance_after.minor < 0 > balance.minor + event.moved:\n",
         _TRAIL,
     ),
     Mutation(
         "an event in another currency is believed",
         "openbank/domain/account.py",
-        "        if not amount.currency == after.currency == balance.currency:\n",
-        "        if not amount.currency == after.currency:\n",
+        "    if event.balance_after.currency != balance.currency:\n",
+        "    if not event.balance_after.currency.code:\n",
         _TRAIL,
     ),
     Mutation(
@@ -683,6 +683,27 @@ MUTATIONS = (
         f"{_VIEWS}/writer.py",
         "FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2\n",
         "FROM (VALUES {rows}) AS new WHERE account_id = new.column1\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "an older update takes back what one in between has set",
+        "openbank/views/changes.py",
+        "        if not run or update.revision > run[-1].revision + 1:\n",
+        "        if not run:\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "of two updates of an account in one batch the older one is lost",
+        "openbank/views/changes.py",
+        "            run[-1] = _over(run[-1], update)\n",
+        "            run[-1] = update\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "an account kept in memory outlives an update",
+        f"{_VIEWS}/views.py",
+        "            if isinstance(change, AccountUpdated):\n",
+        "            if isinstance(change, AccountUpdated) and change.balance is not None:\n",
         "tests/views/test_sqlite.py",
     ),
     Mutation(

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from openbank.domain.account import AccountState
 from openbank.domain.money import MAX_MINOR, Money
+from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, LogPosition
-from openbank.views.changes import MinuteReached
+from openbank.views.changes import AccountUpdated, MinuteReached, PersonUpdated
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import (
@@ -31,6 +35,7 @@ from tests.views.histories import (
 
 OpenViews = Callable[[], Awaitable[Views]]
 
+DOLLAR = Money(USD, 100)
 PEOPLE = ("ann", "bob")
 ACCOUNTS = ("1", "2", "3")
 STEPS = st.lists(
@@ -229,6 +234,70 @@ class ViewsConformance:
             done = upto
         await assert_holds(views, history)
         assert views.position == events[-1].place
+
+    async def test_changes_of_two_kinds_in_one_batch_are_both_made(self, views: Views, history: History) -> None:
+        """The older one too: it is not taken for one that the newer one has overtaken."""
+        await history.register("ann")
+        await history.open("1", "ann")
+        await history.open("2", "ann")
+        await project_log(views, history)
+        place = views.position
+        frozen, deposited = AccountUpdated("1", 2, 20, state=AccountState.FROZEN), AccountUpdated("1", 3, 30, DOLLAR)
+        for changes in ([frozen, deposited], [deposited, frozen], [deposited], [frozen]):
+            await views.project([*changes, AccountUpdated("2", 2, 21, DOLLAR)], place)
+            account = await views.account("1")
+            assert account
+            assert (account.state.state, account.state.balance) == (AccountState.FROZEN, DOLLAR)
+            assert (account.revision, account.update_time) == (3, 30)
+
+    async def test_an_older_change_again_takes_no_value_back_beside_a_newer_change(
+        self, views: Views, history: History
+    ) -> None:
+        await history.register("ann")
+        await history.open("1", "ann")
+        await project_log(views, history)
+        frozen, active = (
+            AccountUpdated("1", revision, revision, state=state)
+            for revision, state in ((2, AccountState.FROZEN), (3, AccountState.ACTIVE))
+        )
+        deposited = AccountUpdated("1", 4, 4, DOLLAR)
+        await views.project([frozen, active], views.position)
+        await views.project([frozen, deposited], views.position)
+        account = await views.account("1")
+        assert account
+        assert (account.state.state, account.state.balance) == (AccountState.ACTIVE, DOLLAR)
+
+    @pytest.mark.parametrize(
+        "values", [{}, {"balance": DOLLAR}, {"state": AccountState.CLOSED}], ids=["nothing", "balance", "state"]
+    )
+    async def test_a_read_after_an_update_sees_what_it_sets_and_all_else_as_it_was(
+        self, views: Views, history: History, values: dict[str, Any]
+    ) -> None:
+        await history.register("ann")
+        await history.open("1", "ann")
+        await project_log(views, history)
+        before = await views.account("1")
+        assert before
+        await views.project([AccountUpdated("1", 2, 20, **values)], views.position)
+        after = Versioned(replace(before.state, **values), 2, before.create_time, 20)
+        assert await views.account("1") == after
+        assert [one.resource for one in await views.accounts_by_owner("ann", 0, 10)] == [after]
+
+    async def test_an_update_of_a_person_that_sets_nothing_leaves_everything_as_it_was(
+        self, views: Views, history: History
+    ) -> None:
+        await history.register("ann")
+        await project_log(views, history)
+        before = await views.person("ann")
+        assert before
+        await views.project([PersonUpdated("ann", 2, 20)], views.position)
+        assert await views.person("ann") == before._replace(revision=2, update_time=20)
+
+    async def test_a_change_of_an_unknown_kind_is_an_error_and_the_checkpoint_stays(self, views: Views) -> None:
+        unknown: Any = ("a change", 1)
+        with pytest.raises(AssertionError):
+            await views.project([unknown], LogPosition(7, "account-1", 3))
+        assert views.position == BEGINNING
 
     async def test_the_checkpoint_moves_without_changes_too(self, views: Views) -> None:
         await views.project([], LogPosition(7, "account-1", 3))

@@ -20,10 +20,10 @@ from openbank.eventstore.streams import account_stream
 from openbank.views.changes import (
     AccountEventRecorded,
     AccountInserted,
-    AddressSet,
-    BalanceSet,
+    AccountUpdated,
     MinuteReached,
     PersonInserted,
+    PersonUpdated,
 )
 from openbank.views.mongo.link import Document
 from openbank.views.port import Listed
@@ -49,8 +49,10 @@ def insert_person(change: PersonInserted) -> UpdateOne:
     )
 
 
-def set_address(change: AddressSet) -> UpdateOne:
-    values = {"address": _address(change.address), "update_time": Int64(change.update_time)}
+def update_person(change: PersonUpdated) -> UpdateOne:
+    values: Document = {"update_time": Int64(change.update_time)}
+    if change.address is not None:
+        values["address"] = _address(change.address)
     return _set(change.person_id, change.revision, values)
 
 
@@ -88,8 +90,12 @@ def insert_account(change: AccountInserted) -> UpdateOne:
     )
 
 
-def set_balance(change: BalanceSet) -> UpdateOne:
-    values = {"balance": Int64(change.balance.minor), "update_time": Int64(change.update_time)}
+def update_account(change: AccountUpdated) -> UpdateOne:
+    values: Document = {"update_time": Int64(change.update_time)}
+    if change.balance is not None:
+        values["balance"] = Int64(change.balance.minor)
+    if change.state is not None:
+        values["state"] = change.state.value
     return _set(change.account_id, change.revision, values)
 
 

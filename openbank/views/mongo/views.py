@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bson import Int64
 from pymongo import ASCENDING, DESCENDING, UpdateOne
@@ -24,15 +24,7 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import ACCOUNT, split
-from openbank.views.changes import (
-    AccountEventRecorded,
-    AccountInserted,
-    AddressSet,
-    BalanceSet,
-    Change,
-    MinuteReached,
-    PersonInserted,
-)
+from openbank.views.changes import Change, Grouped
 from openbank.views.mongo import documents
 from openbank.views.mongo.checkpoint import NONE, Checkpoint
 from openbank.views.mongo.lease import MongoLease
@@ -61,7 +53,6 @@ ACCOUNTS_OF_A_NUMBER_MAX = 1_000
 _OF_A_GENERATION = re.compile(rf"(?:{'|'.join(INDEXES)})_(\d+)")
 _DUPLICATE_KEY = 11000
 
-_Set = TypeVar("_Set", AddressSet, BalanceSet)
 _Found = TypeVar("_Found")
 
 _log = logging.getLogger(__name__)
@@ -253,20 +244,15 @@ class MongoViews:
 
 def _writes(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateOne]]]:
     """What to write to which collection, one after the other."""
-    by_kind: dict[type, list[Any]] = {}
-    for change in changes:
-        by_kind.setdefault(type(change), []).append(change)
-    yield MINUTES, [documents.insert_minute(change) for change in by_kind.get(MinuteReached, ())]
-    yield EVENTS, [documents.insert_event(change) for change in by_kind.get(AccountEventRecorded, ())]
-    yield PERSONS, [documents.insert_person(change) for change in by_kind.get(PersonInserted, ())]
-    yield ACCOUNTS, [documents.insert_account(change) for change in by_kind.get(AccountInserted, ())]
-    yield PERSONS, [documents.set_address(change) for change in _latest(by_kind.get(AddressSet, ()))]
-    yield ACCOUNTS, [documents.set_balance(change) for change in _latest(by_kind.get(BalanceSet, ()))]
-
-
-def _latest(changes: Iterable[_Set]) -> Iterable[_Set]:
-    """One change an aggregate: the others would be overwritten at once."""
-    return {change[0]: change for change in sorted(changes, key=lambda change: change.revision)}.values()
+    grouped = Grouped(changes)
+    yield MINUTES, list(map(documents.insert_minute, grouped.minutes))
+    yield EVENTS, list(map(documents.insert_event, grouped.events))
+    yield PERSONS, list(map(documents.insert_person, grouped.persons))
+    yield ACCOUNTS, list(map(documents.insert_account, grouped.accounts))
+    for person_updates in grouped.person_updates:
+        yield PERSONS, list(map(documents.update_person, person_updates))
+    for account_updates in grouped.account_updates:
+        yield ACCOUNTS, list(map(documents.update_account, account_updates))
 
 
 async def _bulk(collection: Documents, writes: Sequence[UpdateOne]) -> None:

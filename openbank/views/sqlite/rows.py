@@ -13,7 +13,14 @@ from openbank.domain.person import Address, Gender, Person
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import Metadata, RecordedEvent
 from openbank.eventstore.streams import account_stream
-from openbank.views.changes import AccountEventRecorded, AccountInserted, AddressSet, BalanceSet, PersonInserted
+from openbank.views.changes import (
+    AccountEventRecorded,
+    AccountInserted,
+    AccountUpdated,
+    MinuteReached,
+    PersonInserted,
+    PersonUpdated,
+)
 
 Row = Sequence[Any]
 
@@ -99,18 +106,19 @@ def event_of(account_id: str, row: Row) -> RecordedEvent:
     return RecordedEvent(position, account_stream(account_id), revision, event_id, event_type, data, metadata)
 
 
-def address_row(change: AddressSet) -> Row:
+def person_update_row(change: PersonUpdated) -> Row:
+    """NULL for what the change leaves as it is."""
     address = change.address
-    return (
-        change.person_id,
-        change.revision,
-        change.update_time,
-        address.street,
-        address.city,
-        address.postal_code,
-        address.country,
-    )
+    parts = (address.street, address.city, address.postal_code, address.country) if address else (None,) * 4
+    return (change.person_id, change.revision, change.update_time, *parts)
 
 
-def balance_row(change: BalanceSet) -> Row:
-    return (change.account_id, change.revision, change.update_time, change.balance.minor)
+def account_update_row(change: AccountUpdated) -> Row:
+    """NULL for what the change leaves as it is."""
+    account_id, revision, update_time, balance, state = change
+    minor = None if balance is None else balance.minor
+    return (account_id, revision, update_time, minor, None if state is None else state.value)
+
+
+def minute_row(change: MinuteReached) -> Row:
+    return (change.minute, *change.place)

@@ -25,7 +25,7 @@ from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.pause import Pause
 from openbank.sqlite_wal import WalBound, WalFiles, is_locked, set_pragma
-from openbank.views.changes import BalanceSet, Change
+from openbank.views.changes import AccountUpdated, Change
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsDamaged, ViewsUnavailable
 from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
 from openbank.views.sqlite.schema import FILE, INDEX_REQUESTS, checkpoint, connect, is_damage, prepare, set_aside
@@ -106,7 +106,7 @@ class SqliteViews:
         if not small or not self._project_here(changes, through):
             await self._write(project, changes, through)
         for change in changes:
-            if isinstance(change, BalanceSet):
+            if isinstance(change, AccountUpdated):
                 self._accounts.pop(change.account_id, None)
         if through.position > self.position.position:
             self.position = through

@@ -7,20 +7,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TypeVar
 
 from openbank.eventstore.port import LogPosition
-from openbank.views.changes import (
-    AccountEventRecorded,
-    AccountInserted,
-    AddressSet,
-    BalanceSet,
-    Change,
-    MinuteReached,
-    PersonInserted,
-)
+from openbank.views.changes import Change, Grouped
 from openbank.views.port import LogId
-from openbank.views.sqlite.rows import Row, account_row, address_row, balance_row, event_row, person_row
+from openbank.views.sqlite.rows import (
+    Row,
+    account_row,
+    account_update_row,
+    event_row,
+    minute_row,
+    person_row,
+    person_update_row,
+)
 from openbank.views.sqlite.schema import TABLES
 
 STATEMENT_ROWS_MAX = 1_024
@@ -41,19 +40,20 @@ SELECT new.column2, accounts.position, new.column3, new.column4, new.column5, ne
 FROM (VALUES {rows}) AS new CROSS JOIN accounts ON accounts.account_id = new.column1
 WHERE true ON CONFLICT DO NOTHING
 """
-_SET_ADDRESSES = """
+# A value that is NULL is left as it is.
+_UPDATE_PERSONS = """
 UPDATE persons SET revision = new.column2, update_time = new.column3,
-                   street = new.column4, city = new.column5, postal_code = new.column6, country = new.column7
+                   street = coalesce(new.column4, street), city = coalesce(new.column5, city),
+                   postal_code = coalesce(new.column6, postal_code), country = coalesce(new.column7, country)
 FROM (VALUES {rows}) AS new WHERE person_id = new.column1 AND revision < new.column2
 """
-_SET_BALANCES = """
-UPDATE accounts SET revision = new.column2, update_time = new.column3, balance = new.column4
+_UPDATE_ACCOUNTS = """
+UPDATE accounts SET revision = new.column2, update_time = new.column3,
+                    balance = coalesce(new.column4, balance), state = coalesce(new.column5, state)
 FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2
 """
 _INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"
 _SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
-
-_Set = TypeVar("_Set", AddressSet, BalanceSet)
 
 
 def in_transaction(connection: sqlite3.Connection, write: Callable[..., None], *arguments: object) -> None:
@@ -75,40 +75,16 @@ def clear(connection: sqlite3.Connection, log: LogId) -> None:
 
 def project(connection: sqlite3.Connection, changes: Sequence[Change], through: LogPosition) -> None:
     """What is inserted comes first: an aggregate's first event is before its others, here as in the log."""
-    persons: list[Row] = []
-    accounts: list[Row] = []
-    events: list[Row] = []
-    addresses: dict[str, AddressSet] = {}
-    balances: dict[str, BalanceSet] = {}
-    minutes: list[Row] = []
-    for change in changes:
-        match change:
-            case BalanceSet():
-                _keep_latest(balances, change.account_id, change)
-            case AccountEventRecorded():
-                events.append(event_row(change))
-            case AccountInserted():
-                accounts.append(account_row(change))
-            case PersonInserted():
-                persons.append(person_row(change))
-            case AddressSet():
-                _keep_latest(addresses, change.person_id, change)
-            case MinuteReached(minute, place):
-                minutes.append((minute, *place))
-    _execute(connection, _INSERT_PERSONS, persons)
-    _execute(connection, _INSERT_ACCOUNTS, accounts)
-    _execute(connection, _INSERT_EVENTS, events)
-    _execute(connection, _SET_ADDRESSES, [address_row(change) for change in addresses.values()])
-    _execute(connection, _SET_BALANCES, [balance_row(change) for change in balances.values()])
-    _execute(connection, _INSERT_MINUTES, minutes)
+    grouped = Grouped(changes)
+    _execute(connection, _INSERT_PERSONS, list(map(person_row, grouped.persons)))
+    _execute(connection, _INSERT_ACCOUNTS, list(map(account_row, grouped.accounts)))
+    _execute(connection, _INSERT_EVENTS, list(map(event_row, grouped.events)))
+    for person_updates in grouped.person_updates:
+        _execute(connection, _UPDATE_PERSONS, list(map(person_update_row, person_updates)))
+    for account_updates in grouped.account_updates:
+        _execute(connection, _UPDATE_ACCOUNTS, list(map(account_update_row, account_updates)))
+    _execute(connection, _INSERT_MINUTES, list(map(minute_row, grouped.minutes)))
     connection.execute(_SET_CHECKPOINT, through)
-
-
-def _keep_latest(changes: dict[str, _Set], key: str, change: _Set) -> None:
-    """One change an aggregate and statement: of several rows that match, UPDATE takes any."""
-    known = changes.get(key)
-    if known is None or known.revision < change.revision:
-        changes[key] = change
 
 
 def _execute(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
