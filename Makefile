@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
-DEPENDENCIES := pyproject.toml constraints.txt
+DEPENDENCIES := pyproject.toml openbank-client/pyproject.toml constraints.txt
 # By environment, not by option, so that the build's own requirements are pinned too.
 define install
 @echo 'Installing into $(VENV), about half a minute...'
@@ -48,6 +48,7 @@ help:
 	@echo 'make generate  make generated/ from protos/'
 	@echo 'make reference make docs/reference/ and docs/architecture.svg from code and protos'
 	@echo 'make protos    write the contract for other languages to dist/: proto files and a descriptor set'
+	@echo 'make wheels    build the packages openbank-client and openbank into dist/'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
 	@echo 'make release   check, then take the protos as they are for the released contract'
 	@echo 'make clean     remove the virtual environment and all caches, never data'
@@ -63,13 +64,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo '$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
 
-# With what the README's examples need: NATS as a sink.
+# Both packages, with what the README's examples need: NATS as a sink.
 $(RUNTIME): $(DEPENDENCIES) | $(BIN)/python
-	$(call install,--editable '.[nats]')
+	$(call install,--editable ./openbank-client --editable '.[nats]')
 	@touch $@
 
 $(DEV): $(DEPENDENCIES) | $(BIN)/python
-	$(call install,--editable '.[dev]')
+	$(call install,--editable ./openbank-client --editable '.[dev]')
 	@touch $(RUNTIME) $@
 
 $(BENCH): benchmarks/requirements.txt $(RUNTIME)
@@ -152,6 +153,11 @@ protos: $(DEV)
 	@tar --create --gzip --file $(DIST)/openbank-protos.tar.gz --directory $(DIST) openbank-protos
 	@$(PROTOC) --include_imports --include_source_info --descriptor_set_out=$(DIST)/openbank.binpb $(PUBLISHED)
 	@echo 'The contract is in $(DIST): openbank-protos/, openbank-protos.tar.gz, openbank.binpb (a descriptor set)'
+
+# What is published for Python: openbank-client, and openbank, which is the server.
+wheels: $(DEV)
+	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir $(DIST) ./openbank-client .
+	@echo 'In $(DIST): openbank_client and openbank, as wheels'
 
 generate: $(DEV)
 	$(call generate_into,generated)

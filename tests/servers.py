@@ -24,10 +24,12 @@ class ServerProcess:
         listen: str = "127.0.0.1:0",
         environment: Mapping[str, str] | None = None,
         module: str = "openbank",
+        python: str | Path = sys.executable,
     ) -> None:
         self._arguments = ["serve", "--listen", listen, "--data", str(data), "--log-format", "json", *flags]
         self._environment = environment or {}
         self._module = module
+        self._python = str(python)
         self._launching: asyncio.Future[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -51,7 +53,7 @@ class ServerProcess:
         self.address = ""
         self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            self._python,
             "-m",
             self._module,
             *self._arguments,

@@ -84,7 +84,7 @@ SEES_ADAPTERS = {"app", "verify", "restore"}
 # Rooms and modules that may import generated code, and whose.
 MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
     "rpc": ("openbank.", "google.", "grpc_health.", "grpc_reflection."),
-    "client": ("openbank.", "google."),
+    "client": ("openbank.", "google.protobuf."),
     "cli": ("openbank.", "google."),
     "publishing": ("openbank.", "google.protobuf."),
     "eventstore.canonical_json": ("google.protobuf.",),

@@ -34,8 +34,9 @@ class Clone:
         self._directory = directory
         self._programs = directory / "bin"
         self._programs.mkdir()
-        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-            shutil.copy(ROOT / name, directory)
+        for name in ("Makefile", "pyproject.toml", "openbank-client/pyproject.toml", "constraints.txt"):
+            (directory / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, directory / name)
 
     def has(self, script: str, **values: object) -> None:
         program = self._programs / "python3"

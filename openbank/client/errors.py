@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
+
+from openbank.client import status_details
+from openbank.client.status_details import BadRequest, ErrorInfo, RetryInfo
 
 DOMAIN = "openbank"
 REASON = "ERROR_REASON_"
@@ -55,20 +57,19 @@ def bank_error(error: Any) -> BankError | None:
     call may have been carried out or not. Send the same request again, with the same request_id.
     """
     details = _details(error)
-    info = error_details_pb2.ErrorInfo()
-    if not any(detail.Unpack(info) and info.domain == DOMAIN for detail in details):
+    info = next((each for each in details if isinstance(each, ErrorInfo) and each.domain == DOMAIN), None)
+    if info is None:
         return None
     violations: list[Violation] = []
     retry_seconds = None
-    bad_request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in details:
-        if detail.Unpack(bad_request):
+        if isinstance(detail, BadRequest):
             violations += [
                 Violation(each.field, each.reason.removeprefix(REASON), each.description)
-                for each in bad_request.field_violations
+                for each in detail.field_violations
             ]
-        elif detail.Unpack(retry):
-            retry_seconds = retry.retry_delay.ToNanoseconds() / 1e9
+        elif isinstance(detail, RetryInfo):
+            retry_seconds = detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9
     reason = info.reason.removeprefix(REASON)
     return BankError(error.code(), reason, error.details() or "", dict(info.metadata), violations, retry_seconds)
 
@@ -77,7 +78,7 @@ def _details(error: Any) -> Sequence[Any]:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY:
             try:
-                return status_pb2.Status.FromString(value).details
+                return status_details.details(value, ErrorInfo, BadRequest, RetryInfo)
             except Exception:  # A proxy may put anything here.
                 return ()
     return ()

@@ -1,10 +1,12 @@
-"""Money and Date are google.type's on the wire, so that callers may use either."""
+"""Money and Date are google.type's on the wire, and what the client reads of an error is google.rpc's."""
 
+from google.rpc import error_details_pb2, status_pb2
 from google.type import date_pb2 as google_date_pb2
 from google.type import money_pb2 as google_money_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbank.client import status_details
 from openbank.common.v1 import date_pb2, money_pb2
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
@@ -25,3 +27,23 @@ def test_date_is_wire_compatible_with_google_type_date(year: int, month: int, da
     theirs = google_date_pb2.Date(year=year, month=month, day=day)
     assert ours.SerializeToString() == theirs.SerializeToString()
     assert date_pb2.Date.FromString(theirs.SerializeToString()) == ours
+
+
+@given(st.text(), st.dictionaries(st.text(), st.text()), st.lists(st.text(), min_size=3, max_size=3), INT64, INT32)
+def test_what_the_client_reads_of_an_error_is_google_rpc(
+    reason: str, metadata: dict[str, str], violation: list[str], seconds: int, nanos: int
+) -> None:
+    field, description, why = violation
+    status = status_pb2.Status(code=9, message="no")
+    theirs = (
+        error_details_pb2.ErrorInfo(reason=reason, domain="openbank", metadata=metadata),
+        error_details_pb2.BadRequest(field_violations=[{"field": field, "description": description, "reason": why}]),
+        error_details_pb2.RetryInfo(retry_delay={"seconds": seconds, "nanos": nanos}),
+    )
+    for detail in (*theirs, error_details_pb2.Help()):
+        status.details.add().Pack(detail)
+    kinds = (status_details.ErrorInfo, status_details.BadRequest, status_details.RetryInfo)
+    ours = status_details.details(status.SerializeToString(), *kinds)
+    assert [type(detail).FromString(ours.SerializeToString()) for detail, ours in zip(theirs, ours, strict=True)] == [
+        *theirs
+    ]

@@ -894,7 +894,9 @@ MUTATIONS = (
     Mutation(
         "what a proxy says ends a watch",
         "openbank/client/errors.py",
-        "    if not any(detail.Unpack(info) and info.domain == DOMAIN for detail in details):\n",
+        "    info = next((each for each in details if isinstance(each, ErrorInfo) and each.domain == DOMAIN), None)\n"
+        "    if info is None:\n",
+        "    info = next((each for each in details if isinstance(each, ErrorInfo)), ErrorInfo())\n"
         "    if error.code() is grpc.StatusCode.UNAVAILABLE:\n",
         "tests/client",
     ),
