@@ -88,7 +88,7 @@ test: $(DEV)
 	@$(BIN)/pytest $(ARGS)
 
 # What a change to rules, commands, stored form or contract breaks first; a new event or command fails here.
-QUICK := tests/domain tests/commands tests/eventstore/test_codec.py tests/eventstore/test_corpus.py tests/contract \
+QUICK := tests/domain tests/commands tests/codec/test_codec.py tests/eventstore/test_corpus.py tests/contract \
   tests/test_house.py tests/test_docs.py tests/test_words.py
 quick: $(DEV)
 	@$(BIN)/pytest -q -x $(QUICK) $(ARGS)

@@ -26,9 +26,9 @@ import uvloop
 from esdbclient import AsyncEventStoreDBClient, StreamState
 from esdbclient import NewEvent as Proposed
 
+from openbank.codec import events as codec
 from openbank.domain.account import MoneyDeposited
 from openbank.domain.money import Currency, Money
-from openbank.eventstore import codec
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.eventstoredb.events import metadata, payload
 from openbank.eventstore.port import Metadata, NewEvent

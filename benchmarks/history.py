@@ -10,13 +10,13 @@ from pathlib import Path
 from uuid import UUID
 
 from benchmarks.messages import account_id, owner_id
+from openbank.aggregates import snapshots
+from openbank.codec import events as codec
 from openbank.domain.account import Account, AccountOpened, Deposit, MoneyDeposited
 from openbank.domain.money import Currency, Money
 from openbank.domain.request import fingerprint
 from openbank.domain.versioned import Versioned
-from openbank.eventstore import codec, snapshots
-from openbank.eventstore.history import SNAPSHOT_EVENTS
-from openbank.eventstore.port import Metadata, NewEvent, Snapshot
+from openbank.eventstore.port import SNAPSHOT_EVENTS, Metadata, NewEvent, Snapshot
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.streams import account_stream
 

@@ -18,8 +18,8 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 
 from openbank.cli.main import COMMANDS
 from openbank.cli.parsers import Parser
+from openbank.codec import events as codec
 from openbank.config import ENVIRONMENT, Settings
-from openbank.eventstore import codec
 from openbank.publishing.events import STORED_TYPES
 from openbank.rpc.errors import REASON, TABLE
 

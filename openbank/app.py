@@ -7,32 +7,23 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from openbank.back_ends.opening import accept_loss, open_source, open_stores, open_target
+from openbank.back_ends.port import ExtraMissing, ViewsBackEnd
 from openbank.commands.bank import Bank as WriteSide
 from openbank.commands.old_numbers import adopt_old_numbers
 from openbank.config import Settings, is_embedded, read_place
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
-from openbank.eventstore import sqlite
-from openbank.eventstore.checking import Checker
-from openbank.eventstore.copy import Copied, CopyRefused, copy_log
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore
-from openbank.eventstore.port import (
-    AppendTooLarge,
-    EventStore,
-    OutcomeUnknown,
-    StoreDamaged,
-    StoreRefused,
-    StoreUnavailable,
-)
-from openbank.eventstore.quarantine import Quarantine
-from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup
-from openbank.eventstore.tail import LogTail
+from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.port import EventStore
+from openbank.eventstore.sqlite import backup
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
+from openbank.following.tail import LogTail
+from openbank.integrity.checking import Checker
+from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Turnstile
 from openbank.queries.reader import Reader
 from openbank.rpc.bank import Bank
@@ -43,27 +34,18 @@ from openbank.rpc.services import NAMES, bank_handlers
 from openbank.server import CannotListen, Server
 from openbank.sinks.address import NATS, SinkAddress
 from openbank.sinks.desk import Desk
-from openbank.sinks.port import RecordsUnavailable, SinkRecords
+from openbank.sinks.port import RecordsUnavailable
 from openbank.sinks.sender import Sender
-from openbank.sinks.sqlite import SqliteSinkRecords
 from openbank.sinks.transport import Transport
-from openbank.views.lease import Lease, Leased
+from openbank.upkeep.copy import Copied, CopyRefused, copy_log
 from openbank.views.port import Views, ViewsUnavailable
 from openbank.views.progress import Progress
 from openbank.views.projector import Projector, match_log
-from openbank.views.sqlite import SqliteViews
-
-if TYPE_CHECKING:
-    from openbank.views.mongo import MongoViews
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "backup", "copy", "serving"]
 
 HEALTH_SECONDS = 0.1
 """How often health looks at what it reports."""
-
-
-class ExtraMissing(Exception):
-    """What a setting asks for needs an optional part of the installation; the message says how to get it."""
 
 
 CANNOT_START = (
@@ -103,7 +85,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         directory = _data_directory(settings)
         if directory:
             stack.enter_context(directory)
-        store, views = await _open_stores(stack, settings)
+        stores = await open_stores(stack, settings)
+        store, views = stores.log, stores.views.views
         await match_log(views, store)
 
         quarantine = Quarantine(store, clock)
@@ -123,7 +106,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, *NAMES)
         server = Server(settings, health, calls)
-        records = _open_records(settings, views)
+        records = stores.views.sink_records()
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
         bank = Bank(write_side, reader, Watches(feed, tokens), tokens, desk, quarantine)
@@ -134,7 +117,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         if not store.sole_writer:
             follow = partial(quarantine.follow, lambda: views.position.position)
             await stack.enter_async_context(_background("quarantine", follow))
-        project = _of_one_instance(projector.run, views, "projector", "projects")
+        project = stores.views.by_one_instance(projector.run, "projector", "projects")
         projecting = await stack.enter_async_context(_background("projector", project))
         await stack.enter_async_context(_background("progress", progress.run))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
@@ -145,7 +128,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
                 address, tail.reader(), store, quarantine, records, transport, clock, settings.sink_retry_seconds_max
             )
             await sender.prepare()
-            await stack.enter_async_context(_sending(address, sender, views))
+            await stack.enter_async_context(_sending(address, sender, stores.views))
         await server.start()
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
@@ -153,9 +136,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             directory.says(f"serves on {server.address}")
         parts = _Parts(health, calls, store, quarantine, tail, views, progress, projecting, feeding)
         await stack.enter_async_context(_background("health", parts.report))
-        if isinstance(store, EventStoreDBEventStore):
-            # Callers are told at once what a start waits for.
-            store.be_patient(0)
+        stores.started()
         yield server
 
 
@@ -166,57 +147,11 @@ def _data_directory(settings: Settings) -> DataDirectory | None:
     return None
 
 
-async def _open_stores(
-    stack: AsyncExitStack, settings: Settings
-) -> tuple[SqliteEventStore | EventStoreDBEventStore, SqliteViews | MongoViews]:
-    """The log first where it is a file: views without a log are what is left of a bank that has lost it."""
-    if is_embedded(settings.event_store):
-        embedded = SqliteEventStore(settings.data.resolve())
-        stack.push_async_callback(embedded.close)
-        views = await _open_views(settings)
-        stack.push_async_callback(views.close)
-        return embedded, views
-    views = await _open_views(settings)
-    stack.push_async_callback(views.close)
-    wait = settings.store_wait_seconds
-    known = views.log.bank_id if views.log else None
-    store = await EventStoreDBEventStore.open(
-        settings.event_store, wait_seconds=wait, known_bank_id=known, request_index=views
-    )
-    stack.push_async_callback(store.close)
-    return store, views
-
-
-async def _open_views(settings: Settings) -> SqliteViews | MongoViews:
-    if is_embedded(settings.views):
-        return SqliteViews(settings.data.resolve(), index_requests=not is_embedded(settings.event_store))
-    # Late: its driver takes as long to load as nearly all of the bank, and 9 MB, which an embedded bank need not have.
-    from openbank.views.mongo import MongoViews
-
-    return await MongoViews.open(settings.views, wait_seconds=settings.store_wait_seconds)
-
-
-def _of_one_instance(
-    work: Callable[[], Awaitable[None]], views: SqliteViews | MongoViews, name: str, doing: str
-) -> Callable[[], Awaitable[None]]:
-    """Of several instances on the same views one does the work, by a lease of this name."""
-    return work if isinstance(views, SqliteViews) else Leased(Lease(views.lease(name)), work, doing).run
-
-
 def _sending(
-    address: SinkAddress, sender: Sender, views: SqliteViews | MongoViews
+    address: SinkAddress, sender: Sender, views: ViewsBackEnd
 ) -> AbstractAsyncContextManager[asyncio.Task[None]]:
     name = f"sink {address.name}"
-    return _background(name, _of_one_instance(sender.run, views, name, f"sends to {address.name}"))
-
-
-def _open_records(settings: Settings, views: SqliteViews | MongoViews) -> SinkRecords:
-    """Beside the views, but apart from them."""
-    if isinstance(views, SqliteViews):
-        return SqliteSinkRecords(settings.data.resolve())
-    from openbank.sinks.mongo import MongoSinkRecords
-
-    return MongoSinkRecords(views.link)
+    return _background(name, views.by_one_instance(sender.run, name, f"sends to {address.name}"))
 
 
 def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
@@ -232,71 +167,23 @@ def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
     return NatsTransport(address, timeout_seconds)
 
 
-async def accept_loss(settings: Settings) -> int:
-    """A log that has lost events is to be served as it is; the position where it ends. Raises one of CANNOT_START."""
-    if not is_embedded(settings.event_store):
-        wait = settings.store_wait_seconds
-        store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, make=False)
-        try:
-            return await store.accept_loss()
-        finally:
-            await store.close()
-    if not (settings.data / FILE).exists():
-        raise FileNotFoundError(f"{settings.data / FILE} is not there")
-    directory = DataDirectory(settings.data, "accepts a loss")
-    try:
-        return sqlite.accept_loss(directory.path)
-    finally:
-        directory.close()
-
-
 async def copy(source: str, target: str, progress: Callable[[Copied], None], store_wait_seconds: float = 0.0) -> Copied:
     """Copies a bank's events from one place to another, each a data directory or an address of EventStoreDB.
 
-    A server that does not answer is waited for `store_wait_seconds`, at the start and on the way.
+    `store_wait_seconds` is how long a server that does not answer is waited for, at the start and on the way.
 
-    Raises one of CANNOT_COPY; the same call again then goes on where that one stopped.
+    Raises one of CANNOT_COPY; the same call again then continues where that one stopped.
     """
     try:
         source_place, target_place = read_place(source), read_place(target)
     except ValueError as error:
         raise CopyRefused(f"source and target {error}") from None
     async with AsyncExitStack() as stack:
-        origin = await _open_source(stack, source_place, store_wait_seconds)
-        copy = await _open_target(stack, target_place, origin.bank_id, store_wait_seconds)
+        origin = await open_source(stack, source_place, store_wait_seconds)
+        copy = await open_target(stack, target_place, origin.bank_id, store_wait_seconds)
         copied = await copy_log(origin, copy, progress)
         await copy.copied()
         return copied
-
-
-async def _open_source(stack: AsyncExitStack, place: str | Path, wait_seconds: float) -> EventStore:
-    store: EventStore
-    if isinstance(place, str):
-        store = await EventStoreDBEventStore.open(place, wait_seconds=wait_seconds, make=False)
-    else:
-        if not (place / FILE).exists():
-            raise FileNotFoundError(f"{place / FILE} is not there")
-        store = SqliteEventStore(_hold(stack, place))
-    stack.push_async_callback(store.close)
-    return store
-
-
-async def _open_target(
-    stack: AsyncExitStack, place: str | Path, bank_id: str, wait_seconds: float
-) -> SqliteEventStore | EventStoreDBEventStore:
-    store: SqliteEventStore | EventStoreDBEventStore
-    if isinstance(place, str):
-        store = await EventStoreDBEventStore.open(place, wait_seconds=wait_seconds, bank_id=bank_id, copying=True)
-    else:
-        store = SqliteEventStore(_hold(stack, place), bank_id=bank_id, copying=True)
-    stack.push_async_callback(store.close)
-    return store
-
-
-def _hold(stack: AsyncExitStack, place: Path) -> Path:
-    directory = DataDirectory(place, "copies the bank")
-    stack.callback(directory.close)
-    return directory.path
 
 
 class _Parts:

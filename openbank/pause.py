@@ -1,12 +1,13 @@
-"""A wait that another may end, and one that spreads work over turns of the event loop."""
+"""Waits: one that another task may end, one between tries, and one that spreads work over turns of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 
 
 class Pause:
-    """At most so many seconds: whoever sees that there is nothing left to wait for ends it. One waits at a time."""
+    """Waits up to `seconds`, or until `end()`. One task waits at a time."""
 
     def __init__(self) -> None:
         self._ended: asyncio.Future[None] | None = None
@@ -21,9 +22,30 @@ class Pause:
             alarm.cancel()
 
     def end(self) -> None:
-        """Of the wait under way; where there is none, nothing."""
+        """Ends the wait under way, if there is one."""
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
+
+
+class Backoff:
+    """The seconds between tries: from `seconds_min`, doubled after each failure up to `seconds_max`.
+
+    Jitter takes up to half away, so that instances that fail together do not come back together.
+    """
+
+    def __init__(self, seconds_min: float, seconds_max: float) -> None:
+        self._seconds_min = seconds_min
+        self._seconds_max = seconds_max
+        self._seconds = 0.0
+
+    def next(self, asked_seconds: float = 0.0) -> float:
+        """How long to wait before the next try: at least `asked_seconds`, which the other side asked for."""
+        self._seconds = min(max(2 * self._seconds, self._seconds_min), self._seconds_max)
+        return max(self._seconds * random.uniform(0.5, 1.0), asked_seconds * random.uniform(1.0, 1.1))
+
+    def reset(self) -> None:
+        """Call after a success."""
+        self._seconds = 0.0
 
 
 class Turnstile:

@@ -13,9 +13,9 @@ import pytest
 from openbank.app import serving
 from openbank.config import Settings
 from openbank.eventstore.sqlite import backup
-from openbank.restore import restore
 from openbank.sqlite_file import Unreadable
-from openbank.verify import verify
+from openbank.upkeep.restore import restore
+from openbank.upkeep.verify import verify
 from tests.callers import Caller
 from tests.eventstore.files import contents, events_in, put_back
 

@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     from openbank.app import CANNOT_START
-    from openbank.restore import restore
+    from openbank.upkeep.restore import restore
 
     try:
         contents, kept = restore(settings.data, flags.file)

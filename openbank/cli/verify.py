@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
     from openbank.app import CANNOT_START
-    from openbank.verify import verify
+    from openbank.upkeep.verify import verify
 
     try:
         report = asyncio.run(verify(settings))

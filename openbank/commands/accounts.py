@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from openbank.aggregates import ids
+from openbank.aggregates.aggregate import Written
 from openbank.commands.bank import Bank
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, reserve
@@ -14,9 +16,7 @@ from openbank.domain.account import Account, Deposit, OpenAccount, Withdraw
 from openbank.domain.errors import OwnerNotFound
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.request import Request, fingerprint
-from openbank.eventstore import ids
-from openbank.eventstore.aggregate import Written
-from openbank.eventstore.port import OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 
 
 async def deposit(bank: Bank, command: Deposit, request: Request) -> Written[Account]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from openbank.aggregates import snapshots
+from openbank.aggregates.folding import Kind
+from openbank.aggregates.repository import Repository
 from openbank.domain import account, person
 from openbank.domain.account import Account
 from openbank.domain.clock import Clock
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.person import Person
-from openbank.eventstore import snapshots
-from openbank.eventstore.folding import Kind
 from openbank.eventstore.port import EventStore
-from openbank.eventstore.quarantine import Quarantine
-from openbank.eventstore.repository import Repository
 from openbank.eventstore.streams import account_stream, number_stream, person_stream, request_stream
+from openbank.integrity.quarantine import Quarantine
 
 State = TypeVar("State")
 

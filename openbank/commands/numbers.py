@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from openbank.aggregates.aggregate import Written
 from openbank.commands.bank import Bank
 from openbank.domain import account
 from openbank.domain.account import Account, OpenAccount
@@ -16,7 +17,6 @@ from openbank.domain.fields import account_number_key
 from openbank.domain.internal import AccountNumberReserved
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.aggregate import Written
 
 
 async def reserve(

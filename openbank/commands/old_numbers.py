@@ -16,7 +16,8 @@ from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
 from openbank.domain.errors import Refused, RevisionMismatch
 from openbank.domain.request import Request
-from openbank.eventstore.port import OldNumbers, OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.port import OldNumbers
 
 TOGETHER = 64
 """Reservations written at once, which share their commits."""

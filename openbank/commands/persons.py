@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from openbank.aggregates import ids
+from openbank.aggregates.aggregate import Written
 from openbank.commands.bank import Bank
 from openbank.commands.claims import check_claim, claim, load_claim
 from openbank.commands.together import together
@@ -13,8 +15,6 @@ from openbank.domain.clock import day_of
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.person import Person, PersonRegistered, RegisterPerson, UpdateAddress
 from openbank.domain.request import Request, fingerprint
-from openbank.eventstore import ids
-from openbank.eventstore.aggregate import Written
 
 
 async def register_person(bank: Bank, command: RegisterPerson, request: Request) -> Written[Person]:

@@ -1,1 +1,1 @@
-"""The log of the bank: the port and its guarantees, the stored form of events, and the adapters."""
+"""The log of the bank: the port and its guarantees, streams and tokens, and the adapters."""

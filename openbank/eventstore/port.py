@@ -15,8 +15,9 @@ NO_STREAM = 0
 
 APPEND_BYTES_MAX = 1 << 20
 """The most that one append may hold, all its events together: EventStoreDB's limit, kept by every adapter."""
-
-
+SNAPSHOT_EVENTS = 16
+"""Events between two snapshots of an aggregate. Fewer would take more room, more would take longer to fold: reading
+16 events takes about as long as a third of a deposit."""
 RECORD_TIME_MAX = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
 PARTS_MAX = 1_000
@@ -146,43 +147,12 @@ class KeptRecord(NamedTuple):
     version: int = 0
 
 
-class WrongExpectedRevision(Exception):
-    """The stream was not at the expected revision; nothing was written. Where it is now, the reader must ask."""
-
-
-class StoreUnavailable(Exception):
-    """The store cannot be reached or cannot write; this append or read surely did nothing."""
-
-
-class LogReplaced(StoreUnavailable):
-    """The store holds another log than the one that this process has followed, or has lost events of it.
-
-    Nothing is read or written any more: an operator must act, and start again.
-    """
-
-
-class OutcomeUnknown(Exception):
-    """The append may be in the log or not, and the store could not be asked."""
-
-
-class AppendTooLarge(Exception):
-    """More than APPEND_BYTES_MAX; nothing was written."""
-
-
-class StoreDamaged(Exception):
-    """What is stored is not what was written: a checksum differs, or a stream has a gap."""
-
-
-class StreamDamaged(StoreDamaged):
-    """One stream has lost its events from `revision` on, or was deleted: all others are what they were."""
-
-    def __init__(self, message: str, revision: int = 1) -> None:
-        super().__init__(message)
-        self.revision = revision
-
-
-class StoreRefused(Exception):
-    """This store must not be opened: another program's, written by a newer version, or of another bank."""
+def show_uuid(id: bytes) -> str:
+    """In lower case with hyphens; empty for none. A UUID object would take four times as long, for every event."""
+    if not id:
+        return ""
+    digits = id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 class EventStore(Protocol):
@@ -255,7 +225,7 @@ class EventStore(Protocol):
         ...
 
     async def quarantine(self) -> KeptRecord:
-        """The record of what is quarantined, as `eventstore.quarantine` encodes it."""
+        """The record of what is quarantined, as `quarantine_record` encodes it."""
         ...
 
     async def save_quarantine(self, data: bytes, version: int) -> int | None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from openbank.eventstore.port import RECORD_TIME_MAX, StoreDamaged
+from openbank.eventstore.errors import StoreDamaged
+from openbank.eventstore.port import RECORD_TIME_MAX
 
 RELEASED_MAX = 1_000
 """Aggregates; of more, those released last."""

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from openbank.eventstore.port import EventStore, LogPosition
-from openbank.eventstore.tail import LogTail
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.pages import Encode, Pages
+from openbank.following.tail import LogTail
 
 
 class TooManyWatches(Exception):

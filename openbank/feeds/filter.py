@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from openbank.eventstore.streams import ACCOUNT, PERSON
-from openbank.eventstore.tail import Entry
+from openbank.following.tail import Entry
 
 
 class Form(Enum):

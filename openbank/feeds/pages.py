@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from typing import NamedTuple, TypeVar
 
-from openbank.eventstore.port import BEGINNING, LogPosition, StoreUnavailable
-from openbank.eventstore.tail import ENTRY_BYTES, Entry, LogTail
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.feeds.filter import About, Filter, Form
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.turns import Turns
+from openbank.following.tail import ENTRY_BYTES, Entry, LogTail
 
 Encode = Callable[[Entry, Form], bytes]
 

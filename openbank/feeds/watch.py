@@ -15,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from openbank.eventstore.port import BEGINNING, LogPosition, LogReplaced, RecordedEvent
-from openbank.eventstore.tail import Entry
+from openbank.eventstore.errors import LogReplaced
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.feeds.feed import Draining, Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.pages import Page, Parcel
+from openbank.following.tail import Entry
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from openbank.codec import events as codec
 from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain import account, person
 from openbank.domain.money import Money, to_units
-from openbank.eventstore import codec
-from openbank.eventstore.ids import show_uuid
-from openbank.eventstore.port import RecordedEvent
+from openbank.eventstore.port import RecordedEvent, show_uuid
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
 from openbank.integration.v1 import account_integration_events_pb2, person_integration_events_pb2
 from openbank.publishing.cloudevent import SEQUENCE_DIGITS, CloudEvent

@@ -9,7 +9,8 @@ from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
 from openbank.domain.errors import Refused
-from openbank.eventstore.port import BEGINNING, LogPosition, StoreUnavailable
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.views.port import Views
 
 WAIT_SECONDS = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openbank.commands.bank import Bank as WriteSide
-from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.token import Tokens
+from openbank.integrity.quarantine import Quarantine
 from openbank.queries.reader import Reader
 from openbank.rpc.feeds import Watches
 from openbank.sinks.desk import Desk

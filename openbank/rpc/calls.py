@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from openbank.eventstore.port import LogReplaced
+from openbank.eventstore.errors import LogReplaced
 from openbank.rpc.errors import ServerDraining, TooManyCalls
 
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from openbank.domain.errors import InvalidFields, Refused, Violation
-from openbank.eventstore.port import LogReplaced, OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.errors import LogReplaced, OutcomeUnknown, StoreUnavailable
 from openbank.sinks.port import RecordsUnavailable
 from openbank.views.port import ViewsUnavailable
 

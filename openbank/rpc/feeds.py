@@ -10,11 +10,11 @@ from openbank.common.v1 import feed_pb2
 from openbank.domain.fields import Fields
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, split
-from openbank.eventstore.tail import Entry
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Draining, Feed, TooManyWatches
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, FeedMessage, Live, PositionOutOfRange, Signal, Since, SlowConsumer, Start, watch
+from openbank.following.tail import Entry
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsResponse
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
 from openbank.publishing.cloudevent import fill_protobuf

@@ -10,10 +10,10 @@ from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from openbank.aggregates.aggregate import Written
 from openbank.commands.bank import Bank
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.aggregate import Written
 from openbank.eventstore.token import Tokens
 from openbank.rpc.call import Call
 from openbank.rpc.convert.values import fill_written

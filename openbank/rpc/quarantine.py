@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from openbank.domain.fields import Fields
-from openbank.eventstore.quarantine import AggregateNotQuarantined
 from openbank.eventstore.quarantine_record import SetAside
+from openbank.integrity.quarantine import AggregateNotQuarantined
 from openbank.operations.v1 import quarantine_pb2
 from openbank.operations.v1 import quarantine_service_pb2 as messages
 from openbank.rpc.bank import Bank

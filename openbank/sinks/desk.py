@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from openbank.codec.events import is_ours
 from openbank.domain.clock import Clock
 from openbank.domain.errors import Refused, RevisionMismatch
-from openbank.eventstore.codec import is_ours
 from openbank.eventstore.port import EventStore, RecordedEvent
 from openbank.eventstore.streams import split
+from openbank.following.log import Log
 from openbank.publishing.events import SOURCES
 from openbank.sinks.address import SinkAddress
 from openbank.sinks.history import last_revision
 from openbank.sinks.place import LOOKS_FOR_PLACE
 from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, SinkRecords, Stored
-from openbank.sinks.sender import Log
 
 LAG_EVENTS_MAX = 1_000
 """Events are counted no further: the log may be long."""

@@ -13,7 +13,7 @@ from bson import Int64
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.sinks.documents import Document, from_document, to_document
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
 from openbank.views.mongo.link import Documents, Link

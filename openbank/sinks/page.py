@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
-from openbank.eventstore.codec import UndecodableEvent, UnknownEventType
-from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent, StreamDamaged
-from openbank.eventstore.quarantine import Quarantine
+from openbank.codec.events import UndecodableEvent, UnknownEventType
+from openbank.eventstore.errors import StreamDamaged
+from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent
 from openbank.eventstore.streams import split
+from openbank.integrity.quarantine import Quarantine
 from openbank.publishing.events import SOURCES, cloud_event
 from openbank.sinks.delivery import Delivery, Outgoing
 from openbank.sinks.port import Parked

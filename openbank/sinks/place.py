@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, StoreRefused, holds
+from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, holds
 from openbank.sinks.port import SinkRecord
 
 MARGIN_MICROSECONDS = 3_600_000_000

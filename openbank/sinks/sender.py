@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 from itertools import islice
 from time import monotonic
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from openbank.domain.clock import Clock
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, StoreUnavailable
-from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import BEGINNING, EventStore, LogSlice
+from openbank.following.log import Log
+from openbank.integrity.quarantine import Quarantine
+from openbank.pause import Backoff
 from openbank.sinks.address import LIVE, SinkAddress
 from openbank.sinks.delivery import Delivery, Outgoing
 from openbank.sinks.overdue import Overdue, is_to_blame
@@ -43,14 +45,6 @@ LAG_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Log(Protocol):
-    """The log as this process follows it: `eventstore.tail.LogReader`."""
-
-    async def read(self, after: LogPosition, limit: int) -> LogSlice: ...
-
-    async def wait(self, after: int) -> None: ...
-
-
 class Sender:
     def __init__(
         self,
@@ -72,7 +66,7 @@ class Sender:
         self._records = records
         self._transport = transport
         self._clock = clock
-        self._pauses = _Pauses(retry_seconds_max)
+        self._backoff = Backoff(RETRY_SECONDS_MIN, retry_seconds_max)
         self._overdue = Overdue(address.park_after_seconds, monotonic)
         self._sleep = sleep
         self._told_trouble = ""
@@ -100,7 +94,7 @@ class Sender:
                 await self._begin()
                 await self._follow()
             except (RecordsUnavailable, StoreUnavailable) as error:
-                seconds = self._pauses.next()
+                seconds = self._backoff.next()
                 self._tell_trouble(str(error), seconds)
                 await self._sleep(seconds)
             except Exception as error:
@@ -110,7 +104,7 @@ class Sender:
         """A bug, perhaps of one event only: the sink says that it waits, and the log says once where it was."""
         if reason != self._told_trouble:
             _log.exception("sink has failed", extra={"values": {"sink": self._name}})
-        seconds = self._pauses.next()
+        seconds = self._backoff.next()
         with suppress(RecordsUnavailable):
             stored = await self._load()
             await self._note(stored, stored.record, Later(reason), seconds)
@@ -145,7 +139,7 @@ class Sender:
             return None
         if page.outgoing or page.again or page.through != record.position or record.trouble is not None:
             return await self._deliver(stored, page)
-        self._pauses.reset()
+        self._backoff.reset()
         self._tell_trouble("", 0)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._log.wait(record.position.position), POLL_SECONDS)
@@ -181,8 +175,8 @@ class Sender:
             if await self._park_overdue(base, page, delivery, later):
                 continue
             if delivery.moved:
-                self._pauses.reset()
-            seconds = self._pauses.next(later.after_seconds)
+                self._backoff.reset()
+            seconds = self._backoff.next(later.after_seconds)
             meanwhile = base._replace(parked=page.parked_meanwhile(base.parked, delivery))
             noted = await self._note(stored, meanwhile, later, seconds, delivery)
             if noted is None:
@@ -193,7 +187,7 @@ class Sender:
                 # An operator wants something else by now, or another instance sends: this page is out of date.
                 return None
         self._overdue.after_round(delivery, None)
-        self._pauses.reset()
+        self._backoff.reset()
         self._tell_lag(base, page)
         parked = page.parked_afterwards(base.parked, delivery)
         self._tell_trouble("", 0)
@@ -284,18 +278,3 @@ class Sender:
             self._told_lag_at = now
             values = {"sink": self._name, "lag_seconds": round(lag_seconds), "parked": len(record.parked)}
             _log.warning("sink is behind", extra={"values": values})
-
-
-class _Pauses:
-    """Between tries: twice as long each time, with jitter, so that senders do not come back in one moment."""
-
-    def __init__(self, seconds_max: float) -> None:
-        self._seconds_max = seconds_max
-        self._seconds = 0.0
-
-    def next(self, seconds_min: float = 0.0) -> float:
-        self._seconds = min(max(2 * self._seconds, RETRY_SECONDS_MIN), self._seconds_max)
-        return max(self._seconds * random.uniform(0.5, 1.0), seconds_min * random.uniform(1.0, 1.1))
-
-    def reset(self) -> None:
-        self._seconds = 0.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from openbank.disk import create, sync
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.sinks.documents import from_document, to_document
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
 from openbank.sqlite_file import read_only

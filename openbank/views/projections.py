@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from openbank.codec.events import DomainEvent
 from openbank.domain import account as accounts
 from openbank.domain.account import AccountEvent, AccountOpened
 from openbank.domain.person import PersonEvent, PersonRegistered
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.codec import DomainEvent
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
 from openbank.views.changes import (

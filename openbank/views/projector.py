@@ -6,23 +6,16 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
 
-from openbank.eventstore.checking import Checked, Checker
-from openbank.eventstore.codec import is_ours, place_after
-from openbank.eventstore.port import (
-    EventStore,
-    LogPosition,
-    LogSlice,
-    RecordedEvent,
-    StoreDamaged,
-    StoreRefused,
-    StoreUnavailable,
-    holds,
-)
-from openbank.eventstore.quarantine import Quarantine
+from openbank.codec.events import is_ours, place_after
+from openbank.eventstore.errors import StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent, holds
 from openbank.eventstore.quarantine_record import NUMBER_MAX, Released
 from openbank.eventstore.streams import ACCOUNT, NUMBER, REQUEST, split
+from openbank.following.log import Log
+from openbank.integrity.checking import Checked, Checker
+from openbank.integrity.quarantine import Quarantine
+from openbank.pause import Backoff
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views, ViewsDamaged, ViewsUnavailable
@@ -38,14 +31,6 @@ RETRY_SECONDS_MAX = 5.0
 _INTERNAL = frozenset({REQUEST, NUMBER})
 
 _log = logging.getLogger(__name__)
-
-
-class Log(Protocol):
-    """The log as this process follows it: `eventstore.tail.LogReader`."""
-
-    async def read(self, after: LogPosition, limit: int) -> LogSlice: ...
-
-    async def wait(self, after: int) -> None: ...
 
 
 async def match_log(views: Views, store: EventStore) -> None:
@@ -141,7 +126,7 @@ class Projector:
 
     async def run(self) -> None:
         """Until cancelled, or until there is a `failure`."""
-        retry_seconds = RETRY_SECONDS_MIN
+        backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         started = False
         while self.failure is None:
             try:
@@ -150,14 +135,13 @@ class Projector:
                     self._left_out = dict(self._quarantine.released)
                     started = True
                 await self._advance()
-                retry_seconds = RETRY_SECONDS_MIN
+                backoff.reset()
             except (ViewsDamaged, StoreDamaged) as error:
                 self._stop(str(error))
             except (ViewsUnavailable, StoreUnavailable) as error:
                 self._batch_events = max(1, self._batch_events // 4)
                 self._note_unavailable(error)
-                await asyncio.sleep(retry_seconds)
-                retry_seconds = min(2 * retry_seconds, RETRY_SECONDS_MAX)
+                await asyncio.sleep(backoff.next())
 
     async def _advance(self) -> None:
         """One batch from where the views say that they are, so that what failed half-way is done again."""

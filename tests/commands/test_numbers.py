@@ -10,15 +10,16 @@ from uuid import UUID
 
 import pytest
 
+from openbank.aggregates.aggregate import Written
+from openbank.codec import events as codec
 from openbank.commands import accounts
 from openbank.commands.bank import Bank
 from openbank.domain.account import OpenAccount
 from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, Refused
 from openbank.domain.fields import account_number_key
 from openbank.domain.request import Request
-from openbank.eventstore import codec
-from openbank.eventstore.aggregate import Written
-from openbank.eventstore.port import OutcomeUnknown, RecordedEvent, StoreUnavailable
+from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.streams import split
 from tests.commands.conftest import Watch

@@ -25,7 +25,7 @@ from openbank.domain.errors import (
 )
 from openbank.domain.person import RegisterPerson, UpdateAddress
 from openbank.domain.request import Request
-from openbank.eventstore.port import StoreUnavailable
+from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.sqlite import SqliteEventStore
 from tests.commands.conftest import Restart
 from tests.eventstore.interposed import InterposedStore

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from openbank.codec import events as codec
 from openbank.domain.account import MoneyDeposited
-from openbank.eventstore import codec
+from openbank.eventstore.errors import AppendTooLarge, StoreUnavailable, WrongExpectedRevision
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     BEGINNING,
     NO_STREAM,
-    AppendTooLarge,
     EventStore,
     KeptRecord,
     LogPosition,
@@ -32,8 +32,6 @@ from openbank.eventstore.port import (
     NewEvent,
     RecordedEvent,
     Snapshot,
-    StoreUnavailable,
-    WrongExpectedRevision,
 )
 from tests.examples import usd
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.port import (
     BEGINNING,
     NO_STREAM,
@@ -17,7 +18,6 @@ from openbank.eventstore.port import (
     NewEvent,
     RecordedEvent,
     Snapshot,
-    StoreUnavailable,
 )
 
 

@@ -7,11 +7,11 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
+from openbank.eventstore.errors import AppendTooLarge, StoreUnavailable, WrongExpectedRevision
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     BEGINNING,
     NO_STREAM,
-    AppendTooLarge,
     KeptRecord,
     LogPosition,
     LogSlice,
@@ -19,8 +19,6 @@ from openbank.eventstore.port import (
     NewEvent,
     RecordedEvent,
     Snapshot,
-    StoreUnavailable,
-    WrongExpectedRevision,
 )
 
 _ids = count(1)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from openbank.eventstore import codec
-from openbank.eventstore.port import WrongExpectedRevision
+from openbank.codec import events as codec
+from openbank.eventstore.errors import WrongExpectedRevision
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from openbank.eventstore.streams import split
 from tests.eventstore.conformance import some_events, whole_log

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
-from openbank.eventstore.port import BEGINNING, NO_STREAM, OutcomeUnknown, StoreUnavailable
-from openbank.eventstore.tail import LogTail
+from openbank.eventstore.port import BEGINNING, NO_STREAM
+from openbank.following.tail import LogTail
 from tests.client.proxy import proxy_of
 from tests.eventstore.conformance import some_events, whole_log
 from tests.stand_ins.eventstoredb.cluster import Cluster, cluster

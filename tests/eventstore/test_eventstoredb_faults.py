@@ -17,32 +17,28 @@ from esdbclient import AsyncEventStoreDBClient, StreamState
 from esdbclient import NewEvent as Proposed
 from esdbclient.events import ContentType
 
+from openbank.aggregates.folding import Kind
+from openbank.aggregates.repository import Repository
+from openbank.codec import events as codec
 from openbank.domain import account
 from openbank.domain.account import Account, AccountOpened, Deposit, MoneyDeposited
 from openbank.domain.clock import system_clock
 from openbank.domain.request import Request
-from openbank.eventstore import codec
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore, appends, link, pulse
-from openbank.eventstore.eventstoredb import upstream as upstream_of
-from openbank.eventstore.eventstoredb.link import Link
-from openbank.eventstore.folding import Kind
-from openbank.eventstore.port import (
-    BEGINNING,
-    NO_STREAM,
+from openbank.eventstore.errors import (
     AppendTooLarge,
-    LogPosition,
-    Metadata,
-    NewEvent,
     OutcomeUnknown,
     StoreDamaged,
     StoreRefused,
     StoreUnavailable,
     WrongExpectedRevision,
 )
-from openbank.eventstore.repository import Repository
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore, appends, link, pulse
+from openbank.eventstore.eventstoredb import upstream as upstream_of
+from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, Metadata, NewEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import account_stream
-from openbank.eventstore.tail import LogTail
+from openbank.following.tail import LogTail
 from tests.client.proxy import proxy_of
 from tests.eventstore.conformance import (
     STORED,

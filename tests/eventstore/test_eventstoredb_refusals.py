@@ -13,8 +13,9 @@ from grpc import StatusCode
 
 from openbank.app import serving
 from openbank.config import Settings
+from openbank.eventstore.errors import OutcomeUnknown, StoreRefused, StoreUnavailable
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
-from openbank.eventstore.port import NO_STREAM, OutcomeUnknown, StoreRefused, StoreUnavailable
+from openbank.eventstore.port import NO_STREAM
 from tests.callers import Caller, refused
 from tests.eventstore.conformance import some_event
 from tests.stand_ins.eventstoredb.faults import Kind, Operation

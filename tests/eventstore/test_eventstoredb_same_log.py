@@ -9,16 +9,10 @@ from contextlib import suppress
 import pytest
 from esdbclient import AsyncEventStoreDBClient, StreamState
 
+from openbank.eventstore.errors import LogReplaced, OutcomeUnknown, StoreRefused, StoreUnavailable
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore, same_log
-from openbank.eventstore.port import (
-    BEGINNING,
-    NO_STREAM,
-    LogReplaced,
-    OutcomeUnknown,
-    StoreRefused,
-    StoreUnavailable,
-)
-from openbank.eventstore.tail import LogTail
+from openbank.eventstore.port import BEGINNING, NO_STREAM
+from openbank.following.tail import LogTail
 from tests.eventstore.conformance import some_events, whole_log
 from tests.stand_ins.eventstoredb.log import Copy, Log, Proposed, Record
 from tests.stand_ins.eventstoredb.server import EventStoreDB

@@ -10,17 +10,17 @@ from uuid import uuid4
 
 import pytest
 
+from openbank.aggregates.aggregate import Written
+from openbank.aggregates.history import NEAR
 from openbank.commands import accounts, persons
 from openbank.commands.bank import Bank
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, OpenAccount
 from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request
-from openbank.eventstore.aggregate import Written
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.eventstoredb.link import Link
-from openbank.eventstore.history import NEAR, SNAPSHOT_EVENTS
-from openbank.eventstore.port import Snapshot
+from openbank.eventstore.port import SNAPSHOT_EVENTS, Snapshot
 from openbank.eventstore.request_index import Indexed
 from tests.examples import JOHN, NOON, usd
 from tests.stand_ins.eventstoredb.server import EventStoreDB

@@ -19,20 +19,16 @@ from uuid import uuid4
 
 import pytest
 
+from openbank.codec import events as codec
 from openbank.domain.account import MoneyDeposited
-from openbank.eventstore import codec
-from openbank.eventstore.port import (
-    BEGINNING,
-    NO_STREAM,
-    EventStore,
-    Metadata,
-    NewEvent,
+from openbank.eventstore.errors import (
     OutcomeUnknown,
     StoreDamaged,
     StoreRefused,
     StoreUnavailable,
     WrongExpectedRevision,
 )
+from openbank.eventstore.port import BEGINNING, NO_STREAM, EventStore, Metadata, NewEvent
 from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup, wal, writer
 from openbank.eventstore.sqlite import store as sqlite_store
 from tests.eventstore.conformance import (

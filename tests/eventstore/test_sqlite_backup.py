@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from openbank.eventstore.port import BEGINNING, NO_STREAM, StoreRefused
+from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.port import BEGINNING, NO_STREAM
 from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup
 from tests.eventstore.conformance import some_events, whole_log
 

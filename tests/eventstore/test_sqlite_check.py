@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from openbank.eventstore.port import NO_STREAM, StoreRefused
+from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.port import NO_STREAM
 from openbank.eventstore.sqlite import FILE, SqliteEventStore, accept_loss, backup, check, mark
 from openbank.views.projector import match_log
 from openbank.views.sqlite import SqliteViews

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from openbank.config import Settings
-from openbank.eventstore.port import NO_STREAM, StoreRefused
+from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.port import NO_STREAM
 from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, accept_loss, backup, check
-from openbank.verify import verify
+from openbank.upkeep.verify import verify
 from openbank.views.projector import match_log
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.conformance import some_event, some_events

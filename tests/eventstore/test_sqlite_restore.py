@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from openbank.datadir import DataDirectory, DataDirectoryInUse
-from openbank.eventstore.port import LogPosition, StoreRefused
+from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.port import LogPosition
 from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, backup
-from openbank.restore import restore
 from openbank.sinks.port import SinkRecord
 from openbank.sinks.sqlite import SqliteSinkRecords
+from openbank.upkeep.restore import restore
 from openbank.views.projector import match_log
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.conformance import some_events

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from openbank.aggregates import history
 from openbank.commands import accounts
 from openbank.commands.bank import Bank
 from openbank.domain import account
 from openbank.domain.account import Deposit, OpenAccount
 from openbank.domain.request import Request
-from openbank.eventstore import history
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore, requests
 from openbank.eventstore.eventstoredb.link import Link
 from tests.examples import NOON, some_request, usd

@@ -11,15 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import pytest
 
-from openbank.eventstore.port import (
-    BEGINNING,
-    NO_STREAM,
-    EventStore,
-    LogPosition,
-    LogSlice,
-    RecordedEvent,
-    StoreUnavailable,
-)
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import BEGINNING, NO_STREAM, EventStore, LogPosition, LogSlice, RecordedEvent
 from tests.eventstore.memory import new_events
 
 PATIENCE_SECONDS = 10.0

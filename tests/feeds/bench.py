@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, NewEvent, RecordedEvent
-from openbank.eventstore.tail import Entry, LogTail
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.watch import After, FeedMessage, Signal, Start, watch
+from openbank.following.tail import Entry, LogTail
 from tests.eventstore.memory import new_events
 
 PATIENCE_SECONDS = 10.0

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from openbank.eventstore import tail
 from openbank.eventstore.port import EventStore
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.feeds import pages
+from openbank.following import tail
 from tests.eventstore.memory import MemoryStore
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, RecordedEvent
 from openbank.eventstore.sqlite import SqliteEventStore
-from openbank.eventstore.tail import Entry
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, Live, Start
+from openbank.following.tail import Entry
 from tests.eventstore.memory import MemoryStore, new_events
 from tests.feeds.bench import ACCOUNT, BOTH, DEPOSITED, PERSON, RESERVED, WITHDRAWN, Bench, Client, bench, in_form
 

@@ -9,10 +9,10 @@ import weakref
 import pytest
 
 from openbank.eventstore.port import EventStore, LogPosition
-from openbank.eventstore.tail import Entry
 from openbank.feeds.feed import Draining, TooManyWatches
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, Live, Signal, Since, SlowConsumer, watch
+from openbank.following.tail import Entry
 from tests.eventstore.memory import MemoryStore
 from tests.feeds.bench import ACCOUNT, ACCOUNTS, BOTH, PERSONS, bench, in_form
 

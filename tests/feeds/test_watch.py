@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, StoreUnavailable
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition
 from openbank.feeds.filter import Filter
 from openbank.feeds.watch import After, Live, PositionOutOfRange, Signal, Since
 from tests.eventstore.memory import MemoryStore, new_events

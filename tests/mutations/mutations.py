@@ -26,7 +26,7 @@ _RESTORE = "tests/eventstore/test_sqlite_restore.py"
 _POWER = "tests/disk/test_power.py"
 _READERS = "tests/disk/test_readers.py"
 
-_TRAIL = "tests/eventstore/test_trail.py"
+_TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
 
 MUTATIONS = (
@@ -47,21 +47,21 @@ MUTATIONS = (
     ),
     Mutation(
         "a revision may be missing",
-        "openbank/eventstore/trail.py",
+        "openbank/integrity/trail.py",
         "    if event.revision != trail.revision + 1:\n",
         "    if event.revision <= trail.revision:\n",
         _TRAIL,
     ),
     Mutation(
         "what stands before an event is believed though nobody has checked it",
-        "openbank/eventstore/checking.py",
+        "openbank/integrity/checking.py",
         "            if self._thorough or last.position <= self._quarantine.checked:\n",
         "            if self._thorough or last.position >= self._quarantine.checked:\n",
-        "tests/eventstore/test_checking.py",
+        "tests/integrity/test_checking.py",
     ),
     Mutation(
         "an event of another owner is believed",
-        "openbank/eventstore/trail.py",
+        "openbank/integrity/trail.py",
         "    if event.metadata.owner_id != owner_id:\n",
         "    if not event.metadata.owner_id:\n",
         _TRAIL,
@@ -83,21 +83,21 @@ MUTATIONS = (
     ),
     Mutation(
         "what is published says another balance than what is believed",
-        "openbank/eventstore/codec.py",
+        "openbank/codec/events.py",
         "    if message.balance_after != message.initial_deposit:\n",
         "    if message.balance_after.currency_code != message.initial_deposit.currency_code:\n",
         _TRAIL,
     ),
     Mutation(
         "a forged reservation is believed",
-        "openbank/eventstore/trail.py",
+        "openbank/integrity/trail.py",
         "    _check_internal(event.stream, happened)\n",
         "",
         _TRAIL,
     ),
     Mutation(
         "a million events are waited for because one says so",
-        "openbank/eventstore/trail.py",
+        "openbank/integrity/trail.py",
         "    if not event.metadata.has_place:\n",
         "    if event.metadata.part < 0:\n",
         _TRAIL,
@@ -111,14 +111,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a copy skips events that it will write itself",
-        "openbank/eventstore/copy.py",
+        "openbank/upkeep/copy.py",
         "    wanted = QuarantineRecord(aside, skipped)\n",
         "    wanted = record._replace(aside=aside)\n",
-        "tests/eventstore/test_copy.py::TestACopy::test_skips_only_events_that_it_has",
+        "tests/upkeep/test_copy.py::TestACopy::test_skips_only_events_that_it_has",
     ),
     Mutation(
         "a request is answered with a forged event that was skipped",
-        "openbank/eventstore/aggregate.py",
+        "openbank/aggregates/aggregate.py",
         "            if not self._quarantine.is_skipped(event.stream, event.revision)\n",
         "",
         _QUARANTINE,
@@ -132,14 +132,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a rebuild of the views quarantines again what was skipped",
-        "openbank/eventstore/checking.py",
+        "openbank/integrity/checking.py",
         "        if trail is None or trail.revision != event.revision - 1:\n",
         "        if trail is None:\n",
         "tests/views/test_projector.py",
     ),
     Mutation(
         "an aggregate is released unseen while the views are behind",
-        "openbank/eventstore/checking.py",
+        "openbank/integrity/checking.py",
         "                if aside and aside.retrying and aside.position <= through:\n",
         "                if aside:\n",
         "tests/views/test_projector.py",
@@ -248,10 +248,10 @@ MUTATIONS = (
     ),
     Mutation(
         "an aggregate's answers rest on appends that failed",
-        "openbank/eventstore/aggregate.py",
+        "openbank/aggregates/aggregate.py",
         "if outcome.events], error)\n            return False\n",
         "if outcome.events], error)\n            _answer(batch, decided)\n            return False\n",
-        "tests/eventstore/test_aggregate.py",
+        "tests/aggregates/test_aggregate.py",
     ),
     Mutation(
         "a failed transaction is not rolled back",
@@ -280,46 +280,46 @@ MUTATIONS = (
         "openbank/domain/request.py",
         "        return cls(id, not hash)\n",
         "        return cls(id, False)\n",
-        "tests/eventstore/test_aggregate.py",
+        "tests/aggregates/test_aggregate.py",
     ),
     Mutation(
         "record times of an account run backwards",
-        "openbank/eventstore/record_times.py",
+        "openbank/aggregates/record_times.py",
         "        if now >= last:\n",
         "        if now:\n",
-        "tests/eventstore/test_aggregate.py",
+        "tests/aggregates/test_aggregate.py",
     ),
     Mutation(
         "a request id is not looked for",
-        "openbank/eventstore/deciding.py",
+        "openbank/aggregates/deciding.py",
         "(known.get(key) or made.get(key)) if request.id else None",
         "None",
         "tests/commands",
     ),
     Mutation(
         "a request id is not looked for among those that wait for the same append",
-        "openbank/eventstore/deciding.py",
+        "openbank/aggregates/deciding.py",
         "            made[key] = Known(request.hash, tip.revision)\n",
         "            pass\n",
-        "tests/eventstore/test_aggregate.py tests/commands",
+        "tests/aggregates/test_aggregate.py tests/commands",
     ),
     Mutation(
         "request ids are not asked of the store",
-        "openbank/eventstore/aggregate.py",
+        "openbank/aggregates/aggregate.py",
         "        if not ids or not tip.revision:\n",
         "        if not ids or tip.revision:\n",
-        "tests/eventstore/test_aggregate.py",
+        "tests/aggregates/test_aggregate.py",
     ),
     Mutation(
         "another request may have a known request id",
-        "openbank/eventstore/deciding.py",
+        "openbank/aggregates/deciding.py",
         "    if earlier:\n        raise RequestIdReused\n",
         "",
         "tests/commands",
     ),
     Mutation(
         "a replay's fields are checked by today's rules",
-        "openbank/eventstore/deciding.py",
+        "openbank/aggregates/deciding.py",
         "    if earlier and request.repeats(earlier.hash):\n",
         "    request.check(now.state if now else None)\n    if earlier and request.repeats(earlier.hash):\n",
         "tests/stories/test_replays.py",
@@ -368,10 +368,10 @@ MUTATIONS = (
     ),
     Mutation(
         "the caller's expected revision is not checked",
-        "openbank/eventstore/deciding.py",
+        "openbank/aggregates/deciding.py",
         "now and now.revision != request.expected_revision:",
         "now and now.revision < request.expected_revision:",
-        "tests/commands tests/eventstore/test_aggregate.py",
+        "tests/commands tests/aggregates/test_aggregate.py",
     ),
     Mutation(
         "a deposit counts twice",
@@ -487,10 +487,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a command is carried out whose caller gave up before it was decided",
-        "openbank/eventstore/aggregate.py",
+        "openbank/aggregates/aggregate.py",
         "            batch = _still_there(batch)\n            decided",
         "            decided",
-        "tests/eventstore/test_aggregate.py",
+        "tests/aggregates/test_aggregate.py",
     ),
     # Whole
     Mutation(
@@ -614,17 +614,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a snapshot of another history is gone on with",
-        "openbank/eventstore/history.py",
+        "openbank/aggregates/history.py",
         "        if not page or not self._is_of(start, page[0]):\n",
         "        if not page:\n",
-        "tests/eventstore/test_snapshots.py",
+        "tests/aggregates/test_snapshots.py",
     ),
     Mutation(
         "a replay is made of a snapshot that was taken after it",
         f"{_SQLITE}/snapshots.py",
         "AND revision <= ? ORDER BY",
         "AND ?2 ORDER BY",
-        "tests/eventstore/test_snapshots.py",
+        "tests/aggregates/test_snapshots.py",
     ),
     # Beside other processes
     Mutation(
@@ -736,17 +736,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a lease is taken while its holder renews it",
-        "openbank/views/lease.py",
+        "openbank/following/lease.py",
         "        if free or now - self._since >= STANDSTILL_SECONDS:\n",
         "        if free or now - self._since >= 0:\n",
-        "tests/views/test_lease.py",
+        "tests/following/test_lease.py",
     ),
     Mutation(
         "a lease that was lost is not noticed",
-        "openbank/views/lease.py",
+        "openbank/following/lease.py",
         "            while self._lease.held:\n",
         "            while True:\n",
-        "tests/views/test_lease.py",
+        "tests/following/test_lease.py",
     ),
     # One caller beside others
     Mutation(
@@ -829,17 +829,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a feed leaves out the event at the join of memory and history",
-        "openbank/eventstore/tail.py",
+        "openbank/following/tail.py",
         "        start = bisect_right(ring, after.position, key=_position)\n",
         "        start = bisect_right(ring, after.position + 1, key=_position)\n",
-        "tests/eventstore/test_tail.py tests/feeds",
+        "tests/following/test_tail.py tests/feeds",
     ),
     Mutation(
         "memory is said to reach further back than it does",
-        "openbank/eventstore/tail.py",
+        "openbank/following/tail.py",
         "            self._floor = self._ring[drop - 1].position\n",
         "            self._floor = self._ring[drop - 1].position - 1\n",
-        "tests/eventstore/test_tail.py tests/feeds",
+        "tests/following/test_tail.py tests/feeds",
     ),
     Mutation(
         "a heartbeat's token passes events that were not sent",
@@ -961,25 +961,25 @@ MUTATIONS = (
     # Copies
     Mutation(
         "a copy forgets what is quarantined",
-        "openbank/eventstore/copy.py",
+        "openbank/upkeep/copy.py",
         "    await _copy_quarantine(source, target)\n",
         "",
-        "tests/eventstore/test_copy.py",
+        "tests/upkeep/test_copy.py",
     ),
     # Verify
     Mutation(
         "verify takes a document from the future for one that has moved on",
-        "openbank/verify/mongo.py",
+        "openbank/upkeep/verify/mongo.py",
         "document is None or _revision(document) > revision_of(_STREAM[table](name))",
         "document is None",
-        "tests/test_verify_servers.py",
+        "tests/upkeep/test_verify_servers.py",
     ),
     Mutation(
         "a tombstoned stream is not found",
         "openbank/eventstore/eventstoredb/hidden.py",
         "        if event.stream_name.startswith(ours):\n",
         "        if not event.stream_name:\n",
-        "tests/test_verify_servers.py",
+        "tests/upkeep/test_verify_servers.py",
     ),
     # Refusals
     Mutation(
@@ -1043,10 +1043,10 @@ MUTATIONS = (
     # Copies
     Mutation(
         "a copy drops fields that this version does not know",
-        "openbank/eventstore/codec.py",
+        "openbank/codec/events.py",
         "        message = json_format.Parse(json, _message(type_name)())\n",
         "        message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)\n",
-        "tests/eventstore/test_copy.py",
+        "tests/upkeep/test_copy.py",
     ),
     # The command line
     Mutation(

@@ -14,12 +14,12 @@ from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from openbank.codec import events as codec
+from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType
 from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonRegistered
-from openbank.eventstore import codec
-from openbank.eventstore.codec import DomainEvent, UndecodableEvent, UnknownEventType
 from openbank.eventstore.port import Metadata, RecordedEvent
 from openbank.publishing import cloudevent
 from openbank.publishing.cloudevent import CloudEvent

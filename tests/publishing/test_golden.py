@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from openbank.eventstore import codec
+from openbank.codec import events as codec
 from openbank.integration.v1.cloud_event_pb2 import CloudEvent as CloudEventMessage
 from openbank.publishing import cloudevent
 from openbank.publishing.events import STORED_TYPES

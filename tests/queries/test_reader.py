@@ -11,7 +11,8 @@ import pytest
 from openbank.domain.account import Account
 from openbank.domain.errors import AccountNotFound, OwnerNotFound, PersonNotFound
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import LogPosition, StoreUnavailable
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import LogPosition
 from openbank.queries.accounts import (
     get_account,
     get_account_by_number,

@@ -19,7 +19,7 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.errors_pb2 import ErrorReason
 from openbank.common.v1.money_pb2 import Money
 from openbank.domain.errors import AccountNotActive, InvalidFields, Refused
-from openbank.eventstore.port import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreUnavailable
+from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreUnavailable
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.queries.reader import ViewBehind
 from openbank.rpc.errors import DETAILS_BYTES_MAX, TABLE

@@ -20,7 +20,7 @@ from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
-from openbank.eventstore.port import StoreDamaged
+from openbank.eventstore.errors import StoreDamaged
 from openbank.logs import ConsoleFormatter, JsonFormatter, configure, tell
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.back_ends import BackEnd

@@ -9,7 +9,7 @@ import pytest
 from bson import Int64
 from pymongo import MongoClient
 
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.sinks.mongo import COLLECTION, MongoSinkRecords
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecords, Stored
 from openbank.views.mongo import MongoViews

@@ -12,9 +12,10 @@ from functools import partial
 import pytest
 
 from openbank.domain.errors import RevisionMismatch
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreRefused, StreamDamaged
-from openbank.eventstore.quarantine import Quarantine
-from openbank.eventstore.tail import LogTail
+from openbank.eventstore.errors import StoreRefused, StreamDamaged
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.following.tail import LogTail
+from openbank.integrity.quarantine import Quarantine
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.publishing.events import cloud_event
 from openbank.sinks import page, sender

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecords
 from openbank.sinks.sqlite import FILE, SqliteSinkRecords
 from tests.sinks.conformance import RECORD, OpenRecords, SinkRecordsConformance

@@ -18,8 +18,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
+from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.eventstoredb import same_log
-from openbank.eventstore.port import StoreRefused
 from openbank.rpc.health import NOT_SERVING
 from tests.back_ends import BackEnd
 from tests.callers import Caller, refusal, until_available, usd

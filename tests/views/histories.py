@@ -8,6 +8,7 @@ from datetime import date
 from itertools import count
 from uuid import UUID
 
+from openbank.codec.events import DomainEvent, decode, encode, is_ours
 from openbank.domain import account as accounts
 from openbank.domain import person as persons
 from openbank.domain.account import Account, AccountEvent, AccountOpened, MoneyDeposited, MoneyWithdrawn
@@ -16,15 +17,15 @@ from openbank.domain.internal import RequestClaimed
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonEvent, PersonRegistered
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.checking import Checker
-from openbank.eventstore.codec import DomainEvent, decode, encode, is_ours
 from openbank.eventstore.port import EventStore, LogPosition, Metadata, NewEvent, RecordedEvent
-from openbank.eventstore.quarantine import Quarantine
 from openbank.eventstore.streams import account_stream, person_stream, request_stream, split
+from openbank.following.log import Log
+from openbank.integrity.checking import Checker
+from openbank.integrity.quarantine import Quarantine
 from openbank.views.changes import Change
 from openbank.views.port import Listed, LogId, Views
 from openbank.views.projections import project
-from openbank.views.projector import Log, Projector
+from openbank.views.projector import Projector
 
 USD = Currency("USD", 2)
 JPY = Currency("JPY", 0)

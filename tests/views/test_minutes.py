@@ -10,10 +10,10 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openbank.codec import events as codec
 from openbank.domain.internal import RequestClaimed
-from openbank.eventstore import codec
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
-from openbank.eventstore.tail import LogTail
+from openbank.following.tail import LogTail
 from openbank.views.port import MINUTE_MICROSECONDS
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore, new_events

@@ -21,10 +21,11 @@ from pymongo.database import Database
 from pymongo.errors import ConfigurationError
 
 from openbank.domain.money import MAX_MINOR, Money
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreRefused
+from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import account_stream
-from openbank.eventstore.tail import LogTail
+from openbank.following.tail import LogTail
 from openbank.views import projector as projecting
 from openbank.views.mongo import MongoViews, checkpoint, link
 from openbank.views.mongo.views import ACCOUNTS, BULK_WRITES_MAX, EVENTS, INDEXES, PERSONS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from openbank.codec.events import decode
 from openbank.domain.money import Money
 from openbank.domain.person import Address
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.codec import decode
 from openbank.views.changes import AccountEventRecorded, AccountInserted, AccountUpdated, PersonInserted, PersonUpdated
 from openbank.views.projections import project
 from tests.eventstore.memory import MemoryStore

@@ -10,19 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from openbank.eventstore import quarantine as quarantining
-from openbank.eventstore.port import (
-    BEGINNING,
-    EventStore,
-    LogPosition,
-    LogSlice,
-    StoreDamaged,
-    StoreRefused,
-)
-from openbank.eventstore.quarantine import Quarantine
+from openbank.eventstore.errors import StoreDamaged, StoreRefused
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.sqlite import SqliteEventStore
-from openbank.eventstore.tail import LogTail
+from openbank.following.tail import LogTail
+from openbank.integrity import quarantine as quarantining
+from openbank.integrity.quarantine import Quarantine
 from openbank.views import projector as projecting
 from openbank.views.changes import Change
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable

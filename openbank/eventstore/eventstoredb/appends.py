@@ -28,6 +28,15 @@ from esdbclient.streams import AsyncStreamsService, StreamState
 from google.protobuf import empty_pb2
 from grpc.aio import AioRpcError
 
+from openbank.eventstore.errors import (
+    AppendTooLarge,
+    LogReplaced,
+    OutcomeUnknown,
+    StoreDamaged,
+    StoreUnavailable,
+    StreamDamaged,
+    WrongExpectedRevision,
+)
 from openbank.eventstore.eventstoredb.discovery import PROBED_STREAM
 from openbank.eventstore.eventstoredb.events import metadata_of, payload, uuid_text
 from openbank.eventstore.eventstoredb.link import (
@@ -37,19 +46,7 @@ from openbank.eventstore.eventstoredb.link import (
     Link,
 )
 from openbank.eventstore.eventstoredb.refusals import MISSING_RIGHT, AccessRefused
-from openbank.eventstore.port import (
-    APPEND_BYTES_MAX,
-    NO_STREAM,
-    AppendTooLarge,
-    LogReplaced,
-    NewEvent,
-    OutcomeUnknown,
-    RecordedEvent,
-    StoreDamaged,
-    StoreUnavailable,
-    StreamDamaged,
-    WrongExpectedRevision,
-)
+from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, NewEvent, RecordedEvent
 
 ANSWER_SECONDS = 2.0
 """For one answer, before the append is sent again. The server gives up a write of its own after as long."""

@@ -18,8 +18,8 @@ from esdbclient.connection_spec import URI_SCHEME_ESDB
 from esdbclient.exceptions import CancelledByClient, EventStoreDBClientException, NodeIsNotLeader, NotFound
 from esdbclient.protos.Grpc import gossip_pb2, shared_pb2
 
+from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refused
-from openbank.eventstore.port import StoreUnavailable
 
 NODE_SECONDS = 5.0
 """For one node to be connected to and to answer: some round trips, of a second each at the worst."""

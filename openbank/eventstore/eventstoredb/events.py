@@ -17,7 +17,7 @@ from esdbclient import RecordedEvent as Stored
 from esdbclient.events import ContentType
 from google.protobuf.message import DecodeError
 
-from openbank.eventstore import codec
+from openbank.codec import events as codec
 from openbank.eventstore.port import RECORD_TIME_MAX, Metadata, NewEvent, RecordedEvent, StoredPayload
 
 JSON: ContentType = "application/json"

@@ -31,12 +31,12 @@ from esdbclient.exceptions import (
 from esdbclient.streams import AsyncCatchupSubscription, AsyncReadResponse, StreamState
 
 from openbank import address
+from openbank.eventstore.errors import LogReplaced, StoreDamaged, StoreRefused, StoreUnavailable
 from openbank.eventstore.eventstoredb.discovery import Discovery, probe, short
 from openbank.eventstore.eventstoredb.pulse import SILENT, Pulse
 from openbank.eventstore.eventstoredb.read_request import read_request
 from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refused, bad_address, wrong_about_tls
 from openbank.eventstore.eventstoredb.same_log import Guard
-from openbank.eventstore.port import LogReplaced, StoreDamaged, StoreRefused, StoreUnavailable
 
 CONNECT_SECONDS = 5.0
 """For a call that is to last to stand; one to a server that is down is refused within milliseconds."""

@@ -20,7 +20,7 @@ from esdbclient.exceptions import (
     ServiceUnavailable,
 )
 
-from openbank.eventstore.port import StoreUnavailable
+from openbank.eventstore.errors import StoreUnavailable
 
 PULSE_SECONDS = 1.0
 """Between two questions."""

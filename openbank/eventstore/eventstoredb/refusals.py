@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import grpc
 from esdbclient.exceptions import AccessDeniedError
 
-from openbank.eventstore.port import StoreUnavailable
+from openbank.eventstore.errors import StoreUnavailable
 
 PROBE_SECONDS = 1.0
 MISSING_RIGHT = (

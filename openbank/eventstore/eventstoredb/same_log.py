@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
-from openbank.eventstore.port import LogReplaced, StoreDamaged
+from openbank.eventstore.errors import LogReplaced, StoreDamaged
 
 WITNESSES = 4
 """Events of different streams that are remembered: operators may truncate a stream, but hardly the last four."""

@@ -16,18 +16,10 @@ from typing import NamedTuple
 from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
+from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
 from openbank.eventstore.eventstoredb.appends import Appends, nowhere
 from openbank.eventstore.eventstoredb.link import Link
-from openbank.eventstore.history import SNAPSHOT_EVENTS
-from openbank.eventstore.port import (
-    Metadata,
-    NewEvent,
-    OutcomeUnknown,
-    Snapshot,
-    StoreDamaged,
-    StoreUnavailable,
-    WrongExpectedRevision,
-)
+from openbank.eventstore.port import SNAPSHOT_EVENTS, Metadata, NewEvent, Snapshot
 
 STREAM_PREFIX = "openbank-snapshots-"
 """Before the stream's name. It has none of the prefixes of the log, so snapshots are not part of the log."""

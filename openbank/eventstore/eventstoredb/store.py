@@ -19,7 +19,8 @@ from esdbclient import NewEvent as Proposed
 from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
-from openbank.eventstore import codec
+from openbank.codec import events as codec
+from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreRefused, StoreUnavailable, StreamDamaged
 from openbank.eventstore.eventstoredb.appends import Appends
 from openbank.eventstore.eventstoredb.events import as_stored, is_system, missing, recorded, without_payload
 from openbank.eventstore.eventstoredb.hidden import hidden_streams
@@ -37,13 +38,8 @@ from openbank.eventstore.port import (
     LogPosition,
     LogSlice,
     NewEvent,
-    OutcomeUnknown,
     RecordedEvent,
     Snapshot,
-    StoreDamaged,
-    StoreRefused,
-    StoreUnavailable,
-    StreamDamaged,
 )
 from openbank.eventstore.request_index import RequestIndex
 from openbank.eventstore.streams import CATEGORIES, NUMBER

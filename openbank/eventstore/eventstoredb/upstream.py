@@ -9,10 +9,11 @@ from esdbclient import CaughtUp, Checkpoint
 from esdbclient import RecordedEvent as Stored
 from esdbclient.streams import AsyncCatchupSubscription
 
-from openbank.eventstore.codec import place_after
+from openbank.codec.events import place_after
+from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.eventstoredb.events import is_system, whole
 from openbank.eventstore.eventstoredb.link import Link
-from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent, StoreUnavailable
+from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 
 REST_SECONDS = 0.5
 """How long the rest of a command is waited for before the store is asked whether there is one."""

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from openbank.disk import PRIVATE_FILE, sync
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.sqlite.epoch import check_wal
 from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.mark import MARK

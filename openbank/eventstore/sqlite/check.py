@@ -13,7 +13,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from openbank.eventstore.port import StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.errors import StoreDamaged, StoreRefused, StoreUnavailable
 from openbank.eventstore.sqlite.epoch import check_wal
 from openbank.eventstore.sqlite.indexes import fault_in_indexes, fault_in_tail
 from openbank.eventstore.sqlite.location import find_log, how_to_restore

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from openbank.disk import replace
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.sqlite_file import beside, has_wal, read_without_wal
 
 SUFFIX = "-epoch"

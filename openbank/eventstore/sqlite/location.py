@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.sqlite.epoch import SUFFIX
 from openbank.eventstore.sqlite.schema import FILE
 from openbank.sqlite_file import has_rows

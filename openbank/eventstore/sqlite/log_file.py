@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from openbank.eventstore.port import RecordedEvent, StoreDamaged, StoreRefused
+from openbank.eventstore.errors import StoreDamaged, StoreRefused
+from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record
 from openbank.eventstore.sqlite import quarantine
 from openbank.eventstore.sqlite.epoch import check_wal

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from openbank.disk import replace
-from openbank.eventstore.port import LogPosition, StoreDamaged, StoreUnavailable
+from openbank.eventstore.errors import StoreDamaged, StoreUnavailable
+from openbank.eventstore.port import LogPosition
 from openbank.eventstore.sqlite.reader import Reader
 from openbank.eventstore.sqlite.rows import checksum
 

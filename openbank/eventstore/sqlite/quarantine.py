@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import zlib
 
-from openbank.eventstore.port import KeptRecord, StoreDamaged, StoreUnavailable
+from openbank.eventstore.errors import StoreDamaged, StoreUnavailable
+from openbank.eventstore.port import KeptRecord
 
 # Added without a new format: an older version ignores it, and believes what it believed before.
 TABLE = """

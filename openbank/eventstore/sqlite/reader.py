@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent, StoreDamaged, StoreUnavailable
+from openbank.eventstore.errors import StoreDamaged, StoreUnavailable
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.sqlite.rows import Row, from_row
 
 _SELECT = "SELECT events.*, streams.name FROM events JOIN streams ON streams.key = events.stream "

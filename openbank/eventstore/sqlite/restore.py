@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from openbank.disk import PRIVATE_DIRECTORY, create, replace, sync
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.sqlite.epoch import SUFFIX
 from openbank.eventstore.sqlite.location import PENDING, check_file
 from openbank.eventstore.sqlite.mark import MARK

@@ -6,7 +6,8 @@ import struct
 import zlib
 from typing import Any
 
-from openbank.eventstore.port import Metadata, RecordedEvent, StoreDamaged
+from openbank.eventstore.errors import StoreDamaged
+from openbank.eventstore.port import Metadata, RecordedEvent
 
 Row = tuple[Any, ...]
 

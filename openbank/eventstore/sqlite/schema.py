@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from openbank.disk import create, sync
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.sqlite import epoch, quarantine
 from openbank.sqlite_file import SIDE_FILES, read_header, use_wal_mode
 from openbank.sqlite_wal import (

@@ -12,20 +12,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreUnavailable
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,
     BEGINNING,
     NO_STREAM,
-    AppendTooLarge,
     KeptRecord,
     LogPosition,
     LogSlice,
     NewEvent,
-    OutcomeUnknown,
     RecordedEvent,
     Snapshot,
-    StoreDamaged,
-    StoreUnavailable,
 )
 from openbank.eventstore.sqlite import quarantine
 from openbank.eventstore.sqlite.check import check_start

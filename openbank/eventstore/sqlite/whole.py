@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from openbank.eventstore.port import StoreRefused
+from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.sqlite.log_file import read_events
 from openbank.eventstore.sqlite.schema import UNFINISHED, check_format, check_size
 from openbank.sqlite_file import read_without_wal

@@ -11,16 +11,8 @@ from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple
 
-from openbank.eventstore.port import (
-    BEGINNING,
-    NO_STREAM,
-    LogPosition,
-    NewEvent,
-    OutcomeUnknown,
-    RecordedEvent,
-    StoreUnavailable,
-    WrongExpectedRevision,
-)
+from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable, WrongExpectedRevision
+from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, NewEvent, RecordedEvent
 from openbank.eventstore.sqlite.rows import VALUES, Row, to_row
 from openbank.sqlite_wal import is_locked
 

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 
 from openbank.domain.fields import Fields
-from openbank.eventstore.ids import show_uuid
-from openbank.eventstore.port import RecordedEvent
+from openbank.eventstore.port import RecordedEvent, show_uuid
 from openbank.eventstore.streams import split
 from openbank.rpc.convert.values import fill_time
 

@@ -9,6 +9,7 @@ from typing import Any
 import iso4217
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from openbank.aggregates.aggregate import Written
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain import money
@@ -16,9 +17,7 @@ from openbank.domain.account import too_precise
 from openbank.domain.fields import Fields
 from openbank.domain.money import Currency, Money
 from openbank.domain.request import Request
-from openbank.eventstore.aggregate import Written
-from openbank.eventstore.ids import show_uuid
-from openbank.eventstore.port import LogPosition
+from openbank.eventstore.port import LogPosition, show_uuid
 from openbank.eventstore.token import InvalidToken, Tokens
 from openbank.rpc.call import Call
 

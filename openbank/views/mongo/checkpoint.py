@@ -18,7 +18,8 @@ from bson import Int64
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from openbank.eventstore.port import BEGINNING, LogPosition, StoreRefused
+from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.pause import Pause
 from openbank.views.mongo.link import Document, Documents, Link
 from openbank.views.port import LogId, ViewsUnavailable

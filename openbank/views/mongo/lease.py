@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from bson import Int64
 
-from openbank.views.lease import FREE, Term
+from openbank.following.lease import FREE, LeaseUnavailable, Term
 from openbank.views.mongo.checkpoint import insert_if_missing
 from openbank.views.mongo.link import Documents, Link
+from openbank.views.port import ViewsUnavailable
 
+Answer = TypeVar("Answer")
 COLLECTION = "openbank_leases"
 
 
@@ -20,12 +25,12 @@ class MongoLease:
         self._documents: Documents = link.documents(COLLECTION)
 
     async def read(self) -> Term:
-        stored = await self._link.call(lambda: self._documents.find_one(self._one))
+        stored = await self._call(lambda: self._documents.find_one(self._one))
         return Term(stored["holder"], int(stored["beats"])) if stored else FREE
 
     async def take(self, holder: str, seen: Term) -> bool:
         if seen == FREE:
-            await self._link.call(lambda: insert_if_missing(self._documents, {**self._one, **_fields(FREE)}))
+            await self._call(lambda: insert_if_missing(self._documents, {**self._one, **_fields(FREE)}))
         return await self._update(_fields(seen), {"$set": _fields(Term(holder, seen.beats + 1))})
 
     async def renew(self, holder: str) -> bool:
@@ -35,8 +40,14 @@ class MongoLease:
         await self._update({"holder": holder}, {"$set": {"holder": FREE.holder}, "$inc": {"beats": Int64(1)}})
 
     async def _update(self, where: dict[str, object], change: dict[str, object]) -> bool:
-        done = await self._link.call(lambda: self._documents.update_one({**self._one, **where}, change))
+        done = await self._call(lambda: self._documents.update_one({**self._one, **where}, change))
         return done.matched_count == 1
+
+    async def _call(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        try:
+            return await self._link.call(call)
+        except ViewsUnavailable as error:
+            raise LeaseUnavailable(str(error)) from None
 
 
 def _fields(term: Term) -> dict[str, object]:

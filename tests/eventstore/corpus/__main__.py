@@ -15,12 +15,12 @@ import tempfile
 from pathlib import Path
 from uuid import UUID
 
+from openbank.codec import events as codec
+from openbank.codec.events import DomainEvent
 from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import Gender, PersonAddressUpdated, PersonRegistered
-from openbank.eventstore import codec
-from openbank.eventstore.codec import DomainEvent
 from openbank.eventstore.port import BEGINNING, Metadata, NewEvent
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from openbank.eventstore.streams import split

@@ -12,7 +12,8 @@ from sys import intern
 from typing import TypeVar
 from uuid import UUID
 
-from openbank.eventstore.port import BEGINNING, EventStore, RecordedEvent, StoreUnavailable
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import BEGINNING, EventStore, RecordedEvent
 from openbank.eventstore.streams import PERSON, split
 from openbank.eventstore.token import Tokens
 from tests.faults.told import Broken

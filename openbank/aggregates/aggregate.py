@@ -1,0 +1,302 @@
+"""One aggregate being written: its state, its queue of commands, and one append at a time.
+
+Commands that arrive while an append is under way wait, and are then decided together, each on the state that the one
+before it leaves, and appended as one. Many writes to one account cost one commit, and no answer rests on an event that
+is not durable. When the append fails, what was decided is forgotten and decided again; nothing has to be undone.
+
+    idle -> gathering -> reading -> deciding -> appending -> answering -> gathering, or idle with an empty queue
+                            ^          |            |
+                            |          |            +-- another writer was first, or the append failed
+                            |          +-- no events, and another process may have written since
+                            +----------+
+
+`_work` is a task that walks this from the first command until the queue is empty. Reading is skipped where memory has
+all that is needed; between the end of reading and the append nothing is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
+from openbank.aggregates.folding import Kind, Tip
+from openbank.aggregates.history import History
+from openbank.aggregates.record_times import RecordTimes
+from openbank.codec import events as codec
+from openbank.domain.request import Request, RequestKey
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.errors import (
+    OutcomeUnknown,
+    StoreDamaged,
+    StoreUnavailable,
+    StreamDamaged,
+    WrongExpectedRevision,
+)
+from openbank.eventstore.port import EventStore, LogPosition, NewEvent
+from openbank.integrity.quarantine import Quarantine
+from openbank.pause import Pause
+
+GATHER_COMMANDS_MAX = 32
+GATHER_SECONDS_MAX = 0.005
+"""How long commands wait for as many as were last decided together, and for how many at the most: callers that were
+answered together ask again together, and each append has a sync of its own. A lone caller never waits."""
+
+State = TypeVar("State")
+
+
+class Written(NamedTuple, Generic[State]):
+    """A command's outcome: the resource right after its last event, and that event's id and record time.
+
+    `position` is the log up to there. `replayed` says that the events are those of an earlier call. A command that
+    changes nothing has no event: its id is empty and the record time 0.
+    """
+
+    resource: Versioned[State]
+    event_id: bytes
+    record_time: int
+    position: LogPosition
+    replayed: bool
+
+
+class _Waiting(NamedTuple, Generic[State]):
+    """A command in the queue, and the answer that its caller waits for; done as well when the caller gave up."""
+
+    command: Command[State]
+    answer: asyncio.Future[Any]
+
+
+class Aggregate(Generic[State]):
+    """The writing side of one aggregate. Made and kept by its `Repository`.
+
+    It remembers no request: whether a request id is known is asked of the store, which has an index of them.
+    """
+
+    __slots__ = (
+        "_company",
+        "_gathering",
+        "_history",
+        "_quarantine",
+        "_queue",
+        "_store",
+        "_subject",
+        "_times",
+        "_tip",
+        "_working",
+    )
+
+    def __init__(
+        self, store: EventStore, quarantine: Quarantine, kind: Kind[State], aggregate_id: str, times: RecordTimes
+    ) -> None:
+        self._store = store
+        self._quarantine = quarantine
+        self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
+        self._history = History(store, quarantine, self._subject)
+        self._times = times
+        self._tip: Tip[State] | None = None
+        """None until the stream has been read, and after an append whose outcome is unknown."""
+        self._queue: list[_Waiting[State]] = []
+        self._working: asyncio.Task[None] | None = None
+        self._company = 1
+        """How many commands were last decided together."""
+        self._gathering: Pause | None = None
+        """While those in the queue wait for as many."""
+
+    @property
+    def idle(self) -> bool:
+        return self._working is None
+
+    async def execute(self, decide: Decide[State], request: Request) -> Written[State]:
+        """Decides and appends; answers only what is durable, and so is everything it was decided on.
+
+        A command may decide on no events: nothing is appended, and its request id stays unused.
+        Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
+        StoreUnavailable and OutcomeUnknown.
+        """
+        outcome = await self._enqueue(decide, request)
+        if isinstance(outcome, Replay):
+            return await self._replay(outcome.revision)
+        if isinstance(outcome, Versioned):
+            return await self._unchanged(outcome)
+        if not isinstance(outcome, Written):
+            raise ValueError(f"a command on {self._subject.stream}, which has no event, made none")
+        return outcome
+
+    async def rehearse(self, decide: Decide[State], request: Request) -> Written[State] | None:
+        """The outcome of a request whose events are in the stream; None where `execute` would append some now.
+
+        Appends nothing. Raises what `execute` would refuse with.
+        """
+
+        def decide_only(state: State | None) -> Sequence[codec.DomainEvent]:
+            decide(state)
+            return ()
+
+        outcome = await self._enqueue(decide_only, request)
+        return await self._replay(outcome.revision) if isinstance(outcome, Replay) else None
+
+    async def load(self) -> Versioned[State] | None:
+        """The aggregate as it is, durable; None before its first event."""
+        outcome = await self._enqueue(lambda _: (), Request())
+        assert outcome is None or isinstance(outcome, Versioned)
+        return outcome
+
+    async def find(self, request: Request) -> Written[State] | None:
+        """The outcome of this request, where its events are in the stream.
+
+        Raises RequestIdReused, and InvalidFields for the violations of a request that is not there.
+        """
+        try:
+            return await self.execute(_only_replay, request._replace(expected_revision=None))
+        except _NotFound:
+            return None
+
+    async def _enqueue(self, decide: Decide[State], request: Request) -> object:
+        self._quarantine.check(self._subject.stream)
+        waiting: _Waiting[State] = _Waiting(Command(decide, request), asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        if self._working is None:
+            # A task, and not the caller's: a caller that gives up must not take the others' append with it. It begins
+            # in the next turn of the loop, so that commands of one turn are decided together.
+            self._working = asyncio.create_task(self._work())
+        elif self._gathering and len(self._queue) >= self._company:
+            self._gathering.end()
+        return await waiting.answer
+
+    async def _work(self) -> None:
+        while self._queue:
+            if len(self._queue) < self._company:
+                self._gathering = Pause()
+                await self._gathering.wait(GATHER_SECONDS_MAX)
+                self._gathering = None
+            batch, self._queue = self._queue, []
+            self._company = min(len(batch), GATHER_COMMANDS_MAX)
+            try:
+                await self._settle(batch)
+            except StreamDamaged as error:
+                self._tip = None
+                _fail(batch, await self._quarantined(error))
+            except Exception as error:
+                self._tip = None
+                _fail(batch, error)
+        self._working = None
+
+    async def _quarantined(self, error: StreamDamaged) -> Exception:
+        try:
+            return await self._history.damaged(error)
+        except (StoreUnavailable, StoreDamaged) as failed:
+            return failed
+
+    async def _settle(self, batch: Sequence[_Waiting[State]]) -> None:
+        """Until each command of `batch` has its answer, or nobody waits for one."""
+        current = self._store.sole_writer and self._tip is not None
+        while batch := _still_there(batch):
+            if self._tip is None:
+                self._tip = await self._history.newest()
+                current = True
+            known = await self._known(batch, self._tip)
+            # Nothing is awaited from here to the append, so a caller that has given up is not decided for.
+            batch = _still_there(batch)
+            decided, tip = decide(self._subject, self._tip, [one.command for one in batch], known, self._times)
+            events = events_of(decided)
+            if events:
+                current = await self._append(batch, decided, events, tip)
+            elif current:
+                _answer(batch, decided)
+            else:
+                # What is in the stream stays there. The rest is decided on what another process may have added.
+                _answer(*_replays(batch, decided))
+                if _still_there(batch):
+                    self._tip, current = await self._history.onward(self._tip), True
+
+    async def _known(self, batch: Sequence[_Waiting[State]], tip: Tip[State]) -> dict[RequestKey, Known]:
+        """Which requests of `batch` are in the stream, in events that are the bank's."""
+        ids = {request_id for command, _ in batch if (request_id := command.request.id)}
+        if not ids or not tip.revision:
+            return {}
+        found = await self._store.find_requests(self._subject.stream, tuple(ids), tip.revision)
+        # In order, so that of a command with several events the last one stays.
+        return {
+            event.metadata.request_key: Known(event.metadata.request_hash, event.revision)
+            for event in found
+            if not self._quarantine.is_skipped(event.stream, event.revision)
+        }
+
+    async def _append(
+        self,
+        batch: Sequence[_Waiting[State]],
+        decided: Sequence[Decided[State]],
+        events: Sequence[NewEvent],
+        tip: Tip[State],
+    ) -> bool:
+        """Whether the aggregate is known to be as the store has it. Answers those who got an answer."""
+        before = self._tip
+        assert before
+        try:
+            position = await self._store.append(self._subject.stream, before.revision, events)
+        except WrongExpectedRevision as error:
+            self._tip = await self._history.onward(before)
+            if self._tip.revision == before.revision:
+                raise StoreDamaged(f"{self._subject.stream} reads as at {before.revision}, but: {error}") from error
+            return True
+        except (StoreUnavailable, OutcomeUnknown) as error:
+            # Those who were refused on the strength of these events are decided again without them.
+            if isinstance(error, OutcomeUnknown):
+                self._tip = None
+            _fail([one for one, outcome in zip(batch, decided, strict=False) if outcome.events], error)
+            return False
+        self._tip = tip
+        self._history.written(decided)
+        _answer(batch, decided, LogPosition(position, self._subject.stream, tip.revision))
+        return True
+
+    async def _replay(self, revision: int) -> Written[State]:
+        """The outcome of the command whose last event has `revision`, as it was then."""
+        resource, event = await self._history.at(revision)
+        return Written(resource, event.id, event.metadata.record_time, event.place, replayed=True)
+
+    async def _unchanged(self, resource: Versioned[State]) -> Written[State]:
+        position = await self._store.locate(self._subject.stream, resource.revision)
+        if position is None:
+            raise StoreDamaged(f"{self._subject.stream} ends before revision {resource.revision}, which it had")
+        return Written(resource, b"", 0, position, replayed=False)
+
+
+class _NotFound(Exception):
+    """The stream does not have this request."""
+
+
+def _only_replay(_: object) -> Sequence[codec.DomainEvent]:
+    raise _NotFound
+
+
+def _still_there(batch: Sequence[_Waiting[State]]) -> Sequence[_Waiting[State]]:
+    return [one for one in batch if not one.answer.done()]
+
+
+def _replays(
+    batch: Sequence[_Waiting[State]], decided: Sequence[Decided[State]]
+) -> tuple[Sequence[_Waiting[State]], Sequence[Decided[State]]]:
+    chosen = [pair for pair in zip(batch, decided, strict=False) if isinstance(pair[1].outcome, Replay)]
+    return [one for one, _ in chosen], [outcome for _, outcome in chosen]
+
+
+def _answer(batch: Sequence[_Waiting[State]], decided: Sequence[Decided[State]], at: LogPosition | None = None) -> None:
+    """Answers the first of `batch`, as many as were decided. `at` is where the events of these are."""
+    for one, (outcome, events) in zip(batch, decided, strict=False):
+        if one.answer.done():
+            continue
+        if isinstance(outcome, Exception):
+            one.answer.set_exception(outcome)
+        elif events and at and isinstance(outcome, Versioned):
+            last = events[-1]
+            one.answer.set_result(Written(outcome, last.id, last.metadata.record_time, at, replayed=False))
+        else:
+            one.answer.set_result(outcome)
+
+
+def _fail(batch: Sequence[_Waiting[Any]], error: BaseException) -> None:
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(error)

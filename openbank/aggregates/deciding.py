@@ -1,0 +1,139 @@
+"""Deciding: from an aggregate and the commands that wait for it to events and outcomes. Nothing here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from openbank.aggregates.folding import Kind, Tip, advance
+from openbank.aggregates.ids import event_id
+from openbank.aggregates.record_times import RecordTimes
+from openbank.codec import events as codec
+from openbank.domain.errors import RequestIdReused, RevisionMismatch
+from openbank.domain.request import Request, RequestKey
+from openbank.domain.versioned import Versioned
+from openbank.eventstore import streams
+from openbank.eventstore.port import APPEND_BYTES_MAX, Metadata, NewEvent
+
+BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
+"""A batch ends once it has this many bytes. One command's events are far smaller than the other half."""
+METADATA_BYTES = 1_000
+"""Counted for each event beside its payload: the most that its metadata takes in JSON."""
+
+State = TypeVar("State")
+Decide = Callable[[State | None], Sequence[codec.DomainEvent]]
+"""From an aggregate's state (None before its first event) to the events that a command makes; raises Refused."""
+
+
+class Command(NamedTuple, Generic[State]):
+    decide: Decide[State]
+    request: Request
+
+
+class Known(NamedTuple):
+    """A request whose events are in the stream: its fingerprint, and the revision of its last event."""
+
+    hash: bytes
+    revision: int
+
+
+class Replay(NamedTuple):
+    """The outcome of a command whose events are in the stream already, the last of them at `revision`."""
+
+    revision: int
+
+
+class Decided(NamedTuple, Generic[State]):
+    """What became of one command: its events, and the resource after them; without events, the resource as it is, a
+    Replay, or the exception that it ends with."""
+
+    outcome: Versioned[State] | Replay | Exception | None
+    events: Sequence[NewEvent] = ()
+
+
+class Subject(NamedTuple, Generic[State]):
+    """The aggregate that commands are about."""
+
+    kind: Kind[State]
+    id: str
+    stream: str
+
+
+def decide(
+    subject: Subject[State],
+    tip: Tip[State],
+    commands: Sequence[Command[State]],
+    known: Mapping[RequestKey, Known],
+    times: RecordTimes,
+) -> tuple[Sequence[Decided[State]], Tip[State]]:
+    """Decides as many of `commands` as one append can hold, each on the state that the one before leaves.
+
+    `known` has those of their requests that are in the stream. Returns what became of each, and the tip after all
+    of their events.
+    """
+    decided: list[Decided[State]] = []
+    made: dict[RequestKey, Known] = {}
+    size = 0
+    for command in commands:
+        request = command.request
+        key = request.key
+        earlier = (known.get(key) or made.get(key)) if request.id else None
+        try:
+            one, tip = _decide(subject, tip, command, earlier, times)
+        except Exception as error:
+            one = Decided(error)
+        decided.append(one)
+        if one.events and request.id:
+            made[key] = Known(request.hash, tip.revision)
+        for event in one.events:
+            size += len(event.data) + METADATA_BYTES
+        if size > BATCH_BYTES_MAX:
+            break
+    return decided, tip
+
+
+def _decide(
+    subject: Subject[State], tip: Tip[State], command: Command[State], earlier: Known | None, times: RecordTimes
+) -> tuple[Decided[State], Tip[State]]:
+    """The order of the checks is the contract's: fields, replay, existence, expected_revision, state, rules.
+
+    A replay's fields are not checked: they were valid when it was acknowledged.
+    """
+    request, now = command.request, tip.resource
+    if earlier and request.repeats(earlier.hash):
+        return Decided(Replay(earlier.revision)), tip
+    if request.violations:
+        request.check(now.state if now else None)
+    if earlier:
+        raise RequestIdReused
+    if request.expected_revision is not None and now and now.revision != request.expected_revision:
+        category, _ = streams.split(subject.stream)
+        raise RevisionMismatch(category, subject.id, request.expected_revision, now.revision)
+    events = command.decide(now.state if now else None)
+    made: list[NewEvent] = []
+    for part, event in enumerate(events):
+        time = times.after(tip.resource.update_time if tip.resource else 0)
+        tip = advance(subject.kind, tip, event, time)
+        made.append(_new_event(subject, event, tip.resource, request, time, part, len(events)))
+    return Decided(tip.resource, made), tip
+
+
+def _new_event(
+    subject: Subject[State],
+    event: codec.DomainEvent,
+    after: Versioned[State] | None,
+    request: Request,
+    time: int,
+    part: int,
+    parts: int,
+) -> NewEvent:
+    owner = subject.kind.owner(after.state) if after else ""
+    type_name, data = codec.encode(event)
+    metadata = Metadata(
+        time, request.id, request.hash, request.correlation_id, request.causation_id, owner, part, parts
+    )
+    return NewEvent(event_id(subject.stream, request, part, time), type_name, data, metadata)
+
+
+def events_of(decided: Sequence[Decided[Any]]) -> list[NewEvent]:
+    return [event for one in decided for event in one.events]

@@ -1,0 +1,214 @@
+"""An aggregate as it is, or as it was right after one of its events: folded from the nearest snapshot.
+
+All snapshots of an aggregate are kept, at intervals, so the number of events read for any revision is bounded and does
+not grow with the stream. A snapshot is used only if the stream has the event that it was taken after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from openbank.aggregates.deciding import Decided, Subject
+from openbank.aggregates.folding import BEFORE_FIRST, Tip, fold, trail_at
+from openbank.domain.errors import DoesNotFollow
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.errors import StoreDamaged, StreamDamaged
+from openbank.eventstore.port import NO_STREAM, SNAPSHOT_EVENTS, EventStore, LogPosition, RecordedEvent, Snapshot
+from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
+from openbank.integrity.trail import trail_after
+
+NEAR = SNAPSHOT_EVENTS + 1
+"""Events read beside a snapshot, or before one is asked for: the newest one lies among them, or a write is behind."""
+PAGE = 1_000
+
+State = TypeVar("State")
+Result = TypeVar("Result")
+
+
+class _NotBelieved(Exception):
+    def __init__(self, at: LogPosition, reason: str) -> None:
+        self.at = at
+        self.reason = reason
+
+
+class Moment(NamedTuple, Generic[State]):
+    """An aggregate right after an event of its stream."""
+
+    resource: Versioned[State]
+    event: RecordedEvent
+
+
+class _Start(NamedTuple, Generic[State]):
+    """Where to fold from, and the id of the event there, which the stream must have; empty before the first event."""
+
+    tip: Tip[State]
+    event_id: bytes = b""
+
+
+class _Folded(NamedTuple, Generic[State]):
+    """The fold up to `event`, and the revision of the last snapshot kept."""
+
+    tip: Tip[State]
+    kept_at: int
+    event: RecordedEvent | None = None
+
+
+class History(Generic[State]):
+    """The past of one aggregate.
+
+    Methods raise AggregateQuarantined where an event does not follow, StoreDamaged, and what reading the store raises.
+    """
+
+    __slots__ = ("_kept_at", "_quarantine", "_rebuilding", "_store", "_subject")
+
+    def __init__(self, store: EventStore, quarantine: Quarantine, subject: Subject[State]) -> None:
+        self._store = store
+        self._quarantine = quarantine
+        self._subject = subject
+        self._kept_at = NO_STREAM
+        """The revision of the last snapshot before the tip."""
+        self._rebuilding: asyncio.Lock | None = None
+
+    @property
+    def _is_far(self) -> bool:
+        """Whether a read is a round trip, which costs more than some events that nobody needs."""
+        return not self._store.sole_writer and self._subject.kind.snapshots is not None
+
+    async def newest(self) -> Tip[State]:
+        """The aggregate as it is."""
+        tip, self._kept_at, _ = await self._believed(self._fold_newest())
+        return tip
+
+    async def onward(self, tip: Tip[State]) -> Tip[State]:
+        """The aggregate after what the stream has beyond `tip`."""
+        tip, self._kept_at, _ = await self._believed(self._fold_on(_Folded(tip, self._kept_at), None))
+        return tip
+
+    async def at(self, revision: int) -> Moment[State]:
+        """The aggregate right after its event with this revision, which the stream has."""
+        return await self._believed(self._at(revision))
+
+    async def _at(self, revision: int) -> Moment[State]:
+        if revision <= SNAPSHOT_EVENTS:
+            start: _Start[State] = _Start(BEFORE_FIRST)
+        elif self._is_far:
+            near = self._store.read_stream(self._subject.stream, max(NO_STREAM, revision - NEAR), min(revision, NEAR))
+            start, page = await asyncio.gather(self._start(revision), near)
+            if folded := self._fold_within(start, page):
+                return self._moment(folded, revision)
+        else:
+            start = await self._start(revision)
+        if revision - start.tip.revision <= PAGE:
+            return self._moment(await self._fold_from(start, revision), revision)
+        # Written before all snapshots were kept. The first to come here makes the missing ones, for all who wait.
+        self._rebuilding = self._rebuilding or asyncio.Lock()
+        async with self._rebuilding:
+            return self._moment(await self._fold_from(await self._start(revision), revision), revision)
+
+    def written(self, decided: Sequence[Decided[State]]) -> None:
+        """Keeps snapshots of what these commands, whose events are durable, have made of the aggregate."""
+        for outcome, events in decided:
+            if events and isinstance(outcome, Versioned) and outcome.revision - self._kept_at >= SNAPSHOT_EVENTS:
+                self._kept_at = self._keep(outcome, events[-1].id)
+
+    async def _start(self, through: int | None) -> _Start[State]:
+        """The newest snapshot, up to the revision `through`, that this version can read."""
+        subject = self._subject
+        if subject.kind.snapshots:
+            found = await self._store.snapshot(subject.stream, through)
+            resource = subject.kind.snapshots.decode(found.data, subject.id) if found else None
+            if found and resource and resource.revision == found.revision:
+                return _Start(Tip(resource, found.revision), found.event_id)
+        return _Start(BEFORE_FIRST)
+
+    async def _fold_newest(self) -> _Folded[State]:
+        return await (self._fold_end() if self._is_far else self._fold_from(await self._start(None)))
+
+    async def _fold_end(self) -> _Folded[State]:
+        """To the end of the stream, which is read first: most need no snapshot, or one that lies so near."""
+        end = await self._store.read_end(self._subject.stream, NEAR)
+        if not end or end[0].revision == 1:
+            return self._fold_page(_Folded(BEFORE_FIRST, NO_STREAM), end)
+        start = await self._start(None)
+        return self._fold_within(start, end) or await self._fold_from(start)
+
+    def _fold_within(self, start: _Start[State], page: Sequence[RecordedEvent]) -> _Folded[State] | None:
+        """Through `page`, if the event to start after is in it."""
+        tip = start.tip
+        number = tip.revision - page[0].revision if page else -1
+        if not 0 <= number < len(page) or not self._is_of(start, page[number]):
+            return None
+        return self._fold_page(_Folded(tip, tip.revision, page[number]), page[number + 1 :])
+
+    def _is_of(self, start: _Start[State], event: RecordedEvent) -> bool:
+        """Whether a snapshot was taken after this event, and says what the event says."""
+        try:
+            return event.id == start.event_id and trail_after(event) == trail_at(self._subject.kind, start.tip)
+        except DoesNotFollow:
+            return False
+
+    async def _fold_from(self, start: _Start[State], through: int | None = None) -> _Folded[State]:
+        tip, event_id = start
+        if not event_id:
+            return await self._fold_on(_Folded(tip, NO_STREAM), through)
+        limit = PAGE if through is None else through - tip.revision + 1
+        page = await self._store.read_stream(self._subject.stream, tip.revision - 1, min(PAGE, limit))
+        if not page or not self._is_of(start, page[0]):
+            # A snapshot of another history.
+            return await self._fold_on(_Folded(BEFORE_FIRST, NO_STREAM), through)
+        folded = self._fold_page(_Folded(tip, tip.revision, page[0]), page[1:])
+        return folded if len(page) < PAGE else await self._fold_on(folded, through)
+
+    async def _fold_on(self, folded: _Folded[State], through: int | None) -> _Folded[State]:
+        """To the end of the stream, or through a revision."""
+        while True:
+            limit = PAGE if through is None else min(PAGE, through - folded.tip.revision)
+            page = await self._store.read_stream(self._subject.stream, folded.tip.revision, limit) if limit else ()
+            folded = self._fold_page(folded, page)
+            if len(page) < PAGE:
+                return folded
+
+    def _fold_page(self, folded: _Folded[State], page: Sequence[RecordedEvent]) -> _Folded[State]:
+        tip, kept_at, event = folded
+        for event in page:
+            if self._quarantine.is_skipped(event.stream, event.revision):
+                tip = Tip(tip.resource, event.revision)
+                continue
+            try:
+                tip = fold(self._subject.kind, tip, event)
+            except DoesNotFollow as error:
+                raise _NotBelieved(event.place, str(error)) from None
+            # Never after an event of another program: the aggregate is not of that revision.
+            if tip.revision - kept_at >= SNAPSHOT_EVENTS and tip.resource and tip.resource.revision == tip.revision:
+                kept_at = self._keep(tip.resource, event.id)
+        return _Folded(tip, kept_at, event)
+
+    async def _believed(self, reading: Awaitable[Result]) -> Result:
+        """What is read; raises AggregateQuarantined where some of it is not believed, durably."""
+        try:
+            return await reading
+        except _NotBelieved as found:
+            raise await self._set_aside(found.at, found.reason) from None
+        except StreamDamaged as error:
+            raise await self.damaged(error) from error
+
+    async def damaged(self, error: StreamDamaged) -> AggregateQuarantined:
+        """Sets the aggregate aside for what the store says of its stream."""
+        return await self._set_aside(LogPosition(0, self._subject.stream, error.revision), str(error))
+
+    async def _set_aside(self, at: LogPosition, reason: str) -> AggregateQuarantined:
+        return AggregateQuarantined(at.stream, await self._quarantine.set_aside(at, reason))
+
+    def _keep(self, resource: Versioned[State], event_id: bytes) -> int:
+        subject = self._subject
+        if subject.kind.snapshots:
+            data = subject.kind.snapshots.encode(resource)
+            self._store.keep_snapshot(subject.stream, Snapshot(resource.revision, event_id, data))
+        return resource.revision
+
+    def _moment(self, folded: _Folded[Any], revision: int) -> Moment[State]:
+        if folded.event is None or folded.tip.resource is None or folded.tip.revision != revision:
+            raise StoreDamaged(f"{self._subject.stream} ends before revision {revision}, which it had")
+        return Moment(folded.tip.resource, folded.event)

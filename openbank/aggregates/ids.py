@@ -1,0 +1,42 @@
+"""Ids that follow from what they name, and how they are written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from uuid import UUID
+
+from openbank.domain.request import Request
+
+
+def event_id(stream: str, request: Request, part: int, record_time: int) -> bytes:
+    """The id of a command's event: from the request and its content, or random for a command without a request id.
+
+    The record time is content, too. Without it two instances that are sent a request at once would make one event of
+    two: the store would tell the second that its append is done, and it would answer a time that is not in the log.
+    """
+    if not request.id:
+        return _uuid(os.urandom(16))
+    numbers = part.to_bytes(2) + record_time.to_bytes(8)
+    return _uuid(_hash(b"event", stream.encode(), request.id, request.hash, numbers))
+
+
+def aggregate_id(bank_id: str, kind: str, request: Request) -> str:
+    """The id of a new person or account: from the request id, which is the whole bank's, or random without one.
+
+    So a retry makes the same one, on any instance, after any restart.
+    """
+    made = _hash(b"id", bank_id.encode(), kind.encode(), request.id) if request.id else os.urandom(16)
+    return str(UUID(bytes=_uuid(made)))
+
+
+def _hash(*parts: bytes) -> bytes:
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+
+def _uuid(sixteen: bytes) -> bytes:
+    """Marked as a UUID of version 8, which RFC 9562 leaves to its maker."""
+    marked = bytearray(sixteen)
+    marked[6] = marked[6] & 0x0F | 0x80
+    marked[8] = marked[8] & 0x3F | 0x80
+    return bytes(marked)

@@ -1,0 +1,79 @@
+"""All aggregates of one kind: those in use and the lately used are kept in memory, up to a number of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+from openbank.aggregates.aggregate import Aggregate, Written
+from openbank.aggregates.deciding import Decide
+from openbank.aggregates.folding import Kind
+from openbank.aggregates.record_times import RecordTimes
+from openbank.domain.clock import Clock
+from openbank.domain.request import Request
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import EventStore
+from openbank.integrity.quarantine import Quarantine
+
+State = TypeVar("State")
+
+
+class Repository(Generic[State]):
+    """`kept_max` bounds the aggregates kept in memory, which take about 1.3 KB each, however long their streams are.
+
+    An aggregate is dropped only while nothing is under way on it: there is never a second one for the same stream.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        kind: Kind[State],
+        clock: Clock,
+        kept_max: int,
+        quarantine: Quarantine | None = None,
+    ) -> None:
+        self._store = store
+        self._quarantine = quarantine or Quarantine(store, clock)
+        self._kind = kind
+        self._times = RecordTimes(clock)
+        self._kept_max = kept_max
+        self._kept: OrderedDict[str, Aggregate[State]] = OrderedDict()
+
+    async def execute(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State]:
+        """See `Aggregate.execute`."""
+        return await self._aggregate(aggregate_id).execute(decide, request)
+
+    async def rehearse(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State] | None:
+        """See `Aggregate.rehearse`."""
+        return await self._aggregate(aggregate_id).rehearse(decide, request)
+
+    async def load(self, aggregate_id: str) -> Versioned[State] | None:
+        """See `Aggregate.load`."""
+        return await self._aggregate(aggregate_id).load()
+
+    async def find(self, aggregate_id: str, request: Request) -> Written[State] | None:
+        """See `Aggregate.find`."""
+        return await self._aggregate(aggregate_id).find(request)
+
+    def _aggregate(self, aggregate_id: str) -> Aggregate[State]:
+        """To be given work before anything is awaited: until then it counts as idle, and may be dropped."""
+        # By stream, not by id: two ways to write an account number are one stream.
+        stream = self._kind.stream(aggregate_id)
+        aggregate = self._kept.get(stream)
+        if aggregate is None:
+            self._drop()
+            aggregate = self._kept[stream] = Aggregate(
+                self._store, self._quarantine, self._kind, aggregate_id, self._times
+            )
+        else:
+            self._kept.move_to_end(stream)
+        return aggregate
+
+    def _drop(self) -> None:
+        """Makes room for one more. Those at work stay, at the end, as the last used."""
+        for _ in range(len(self._kept)):
+            if len(self._kept) < self._kept_max:
+                break
+            stream, aggregate = self._kept.popitem(last=False)
+            if not aggregate.idle:
+                self._kept[stream] = aggregate

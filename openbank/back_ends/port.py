@@ -1,0 +1,57 @@
+"""What each back end offers the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from openbank.eventstore.port import EventStore, OldNumbers
+from openbank.eventstore.request_index import RequestIndex
+from openbank.sinks.port import SinkRecords
+from openbank.views.port import Views
+
+Work = Callable[[], Awaitable[None]]
+
+
+class ExtraMissing(Exception):
+    """What a setting asks for needs an optional part of the installation; the message says how to get it."""
+
+
+class ServedLog(EventStore, OldNumbers, Protocol):
+    """A log that a bank serves."""
+
+
+class CopyTarget(EventStore, Protocol):
+    """A store that a log is copied into."""
+
+    async def copied(self) -> None:
+        """Call when the whole log is there: the store can be served from then on."""
+        ...
+
+
+class IndexedViews(Views, RequestIndex, Protocol):
+    """Views that know request ids, too."""
+
+
+class ViewsBackEnd(Protocol):
+    """The views, and what is kept beside them."""
+
+    @property
+    def views(self) -> IndexedViews: ...
+
+    def sink_records(self) -> SinkRecords:
+        """Where sinks keep their places, beside the views but apart from them."""
+        ...
+
+    def by_one_instance(self, work: Work, name: str, doing: str) -> Work:
+        """`work`, done by one instance of those that share these views. `doing` is for the log: "projects"."""
+        ...
+
+
+class Stores(NamedTuple):
+    """What a bank is kept in."""
+
+    log: ServedLog
+    views: ViewsBackEnd
+    started: Callable[[], None]
+    """Call when the bank has started: a start waits for a store that is away, callers are told at once."""

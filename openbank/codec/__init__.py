@@ -1,0 +1,1 @@
+"""The stored form of events: their types, payloads and canonical JSON."""

@@ -1,0 +1,42 @@
+"""What an event store raises. Each says what is known of the outcome: nothing was done, or nobody knows."""
+
+from __future__ import annotations
+
+
+class WrongExpectedRevision(Exception):
+    """The stream was not at the expected revision; nothing was written. Where it is now, the reader must ask."""
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or cannot write; this append or read surely did nothing."""
+
+
+class LogReplaced(StoreUnavailable):
+    """The store holds another log than the one that this process has followed, or has lost events of it.
+
+    Nothing is read or written any more: an operator must act, and start again.
+    """
+
+
+class OutcomeUnknown(Exception):
+    """The append may be in the log or not, and the store could not be asked."""
+
+
+class AppendTooLarge(Exception):
+    """More than APPEND_BYTES_MAX; nothing was written."""
+
+
+class StoreDamaged(Exception):
+    """What is stored is not what was written: a checksum differs, or a stream has a gap."""
+
+
+class StreamDamaged(StoreDamaged):
+    """One stream has lost its events from `revision` on, or was deleted: all others are what they were."""
+
+    def __init__(self, message: str, revision: int = 1) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+
+class StoreRefused(Exception):
+    """This store must not be opened: another program's, written by a newer version, or of another bank."""

@@ -1,0 +1,142 @@
+"""Who does what one instance is enough for, of several on the same views: one at a time, and another one soon after it
+has died. Projecting is such work, and sending to a sink.
+
+The holder keeps counting. Who sees the count stand still for long enough, by a clock of its own that no one sets, takes
+the lease over. That is no lock: a holder that was only slow may go on beside its successor for a moment. Doing it
+twice does no harm, so the lease has nothing to protect; it saves work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NamedTuple, Protocol
+
+STANDSTILL_SECONDS = 8.0
+"""A lease that has not been renewed for so long is another's to take."""
+BEAT_SECONDS = 0.5
+"""Between two renewals, or two looks at another's."""
+
+_log = logging.getLogger(__name__)
+
+
+class Term(NamedTuple):
+    """What is recorded of a lease: nobody holds it where the holder is empty."""
+
+    holder: str
+    beats: int
+
+
+FREE = Term("", 0)
+"""A lease that nobody has held yet."""
+
+
+class LeaseUnavailable(Exception):
+    """The record cannot be reached; the change may have been made or not."""
+
+
+class LeaseRecord(Protocol):
+    """What all instances share. Each method is atomic, and may raise LeaseUnavailable."""
+
+    async def read(self) -> Term: ...
+
+    async def take(self, holder: str, seen: Term) -> bool:
+        """Makes `holder` the holder, if the record is still as it was seen."""
+        ...
+
+    async def renew(self, holder: str) -> bool:
+        """Counts on, if `holder` is the holder."""
+        ...
+
+    async def release(self, holder: str) -> None:
+        """Frees it, if `holder` is the holder."""
+        ...
+
+
+class Lease:
+    """This instance's part in it."""
+
+    def __init__(self, record: LeaseRecord, clock: Callable[[], float] = time.monotonic) -> None:
+        self.held = False
+        """As far as this instance knows."""
+        self._record = record
+        self._clock = clock
+        self._me = secrets.token_hex(8)
+        self._seen: Term | None = None
+        self._since = 0.0
+
+    async def beat(self) -> None:
+        """Renews the lease, or takes it where it is free or stands still. Raises LeaseUnavailable."""
+        try:
+            self.held = await self._record.renew(self._me) if self.held else await self._take()
+        except LeaseUnavailable:
+            # Nobody could renew it meanwhile: its standing still says nothing.
+            self._seen = None
+            raise
+
+    async def release(self) -> None:
+        """Lets the next one take it at once. Where the record is away, it has to wait."""
+        self.held = False
+        with suppress(LeaseUnavailable):
+            await self._record.release(self._me)
+
+    async def _take(self) -> bool:
+        now = self._clock()
+        term = await self._record.read()
+        if term != self._seen:
+            self._seen, self._since = term, self._clock()
+        free = term.holder in (FREE.holder, self._me)
+        if free or now - self._since >= STANDSTILL_SECONDS:
+            return await self._record.take(self._me, term)
+        return False
+
+
+class Leased:
+    """Work that only the holder of a lease does. `doing` names it in the log: "projects"."""
+
+    def __init__(self, lease: Lease, work: Callable[[], Awaitable[None]], doing: str = "projects") -> None:
+        self._lease = lease
+        self._work = work
+        self._doing = doing
+
+    @property
+    def held(self) -> bool:
+        return self._lease.held
+
+    async def run(self) -> None:
+        """Until cancelled, or until the work ends by itself: then it is another instance's turn to try."""
+        try:
+            while True:
+                await self._beat()
+                if not self._lease.held:
+                    await asyncio.sleep(BEAT_SECONDS)
+                elif await self._ends_while_held():
+                    return
+        finally:
+            await self._lease.release()
+
+    async def _ends_while_held(self) -> bool:
+        """Whether the work has ended; if not, the lease was lost, and the work was cancelled."""
+        _log.info("lease taken: this instance %s", self._doing)
+        work = asyncio.ensure_future(self._work())
+        try:
+            while self._lease.held:
+                await asyncio.wait({work}, timeout=BEAT_SECONDS)
+                if work.done():
+                    await work
+                    return True
+                await self._beat()
+        finally:
+            work.cancel()
+            await asyncio.wait({work})
+        _log.info("lease lost: another instance %s", self._doing)
+        return False
+
+    async def _beat(self) -> None:
+        """While the record is away, all stay what they are: the work waits for the views, too."""
+        with suppress(LeaseUnavailable):
+            await self._lease.beat()

@@ -1,0 +1,253 @@
+"""The log as this process follows it: one subscription to the store, whoever reads.
+
+Readers pull. The tail pushes to nobody: it keeps a ring of recent events and says when its head has moved, and each
+reader (the projector, every watch) is no more than a position of its own. A slow reader therefore costs nothing and
+delays nobody; one that has fallen off the ring reads the store, by the same call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from openbank.codec.events import is_ours
+from openbank.eventstore.errors import LogReplaced, StoreDamaged, StoreUnavailable
+from openbank.eventstore.port import BEGINNING, Aside, EventStore, LogPosition, LogSlice, RecordedEvent
+from openbank.eventstore.quarantine_record import SetAside
+from openbank.eventstore.streams import split
+from openbank.integrity.checking import Checker
+from openbank.integrity.quarantine import Quarantine
+from openbank.pause import Backoff
+
+RING_EVENTS = 10_000
+RING_BYTES = 16 << 20
+"""Both bound the ring, whichever comes first: payloads, and ENTRY_BYTES for what is around each."""
+ENTRY_BYTES = 1_000
+
+BACKOFF_SECONDS_MIN = 0.1
+BACKOFF_SECONDS_MAX = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Entry:
+    """An event of the log, with what its many readers would else each find out for themselves."""
+
+    __slots__ = ("aside", "category", "encoded", "encoded_as_cloud_event", "event", "id", "notice")
+
+    def __init__(self, event: RecordedEvent, aside: SetAside | None = None, skipped: bool = False) -> None:
+        """An event that is `aside` is not believed. One that is `skipped` is taken for another program's."""
+        self.event = event
+        self.aside = aside
+        self.notice = aside is not None and aside.revision == event.revision
+        """Whether feeds say at this place that the aggregate is quarantined."""
+        meant = self.notice or (is_ours(event.type) and not aside and not skipped)
+        self.category, self.id = split(event.stream) if meant else ("", "")
+        """The stream's category and the id behind it; empty for an event that is not the bank's."""
+        self.encoded = b""
+        """For the feeds: the event as it goes on the wire, once the first watch has needed it."""
+        self.encoded_as_cloud_event = b""
+        """The same for the feed of integration events."""
+
+    @property
+    def position(self) -> int:
+        return self.event.position
+
+    @property
+    def ends_append(self) -> bool:
+        return self.event.metadata.part + 1 >= self.event.metadata.parts
+
+
+class LogTail:
+    def __init__(
+        self,
+        store: EventStore,
+        ring_events: int = RING_EVENTS,
+        ring_bytes: int = RING_BYTES,
+        quarantine: Quarantine | None = None,
+    ) -> None:
+        """With a quarantine, events are checked. What arrives live in a store of one writer was decided here."""
+        self.head = BEGINNING
+        """How far the log has been followed."""
+        self.available = False
+        """Whether the subscription stands."""
+        self.replaced: str | None = None
+        """Why the log is followed no more: the store holds another one."""
+        self._store = store
+        self._quarantine = quarantine
+        self._checker = None if store.sole_writer else self._new_checker()
+        self._ring_releases = 0
+        """How many the ring knows of."""
+        self._ring: list[Entry] = []
+        self._ring_events = ring_events
+        self._ring_bytes_max = ring_bytes
+        self._ring_bytes = 0
+        self._floor: int | None = None
+        """The ring holds all that follows this position; None before the log is followed."""
+        self._change = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follows the log until cancelled, until the store is closed, or until it holds another log; what it misses
+        while the store is away, it catches up with.
+
+        It begins with what is appended from now on: history is in the store for whoever wants it.
+        """
+        backoff = Backoff(BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX)
+        while True:
+            try:
+                if self._floor is None:
+                    self.head = await self._store.head()
+                    self._floor = self.head.position
+                async for page in self._store.subscribe(self.head):
+                    self._take(page, await _entries(page.events, self._checker))
+                    backoff.reset()
+                return
+            except LogReplaced as error:
+                self.replaced = str(error)
+                _log.error("another log", extra={"values": {"reason": error}})
+                return
+            except StoreDamaged as error:
+                _log.error("log is not followed any more", extra={"values": {"reason": error}})
+                return
+            except StoreUnavailable as error:
+                retry_seconds = backoff.next()
+                values = {"reason": error, "retry_seconds": round(retry_seconds, 1)}
+                _log.warning("event store unavailable", extra={"values": values})
+            finally:
+                self.available = False
+                self._announce()
+            await asyncio.sleep(retry_seconds)
+
+    def recent(self, after: LogPosition, limit: int) -> tuple[Sequence[Entry], LogPosition] | None:
+        """What follows `after`, and how far that is, from memory; None if the ring does not reach back so far.
+
+        Up to about `limit`: an append is never split.
+        """
+        self._forget_if_released()
+        if self._floor is None or after.position < self._floor:
+            return None
+        if after.position >= self.head.position:
+            return (), after
+        ring = self._ring
+        start = bisect_right(ring, after.position, key=_position)
+        end = min(start + limit, len(ring))
+        while end < len(ring) and not ring[end - 1].ends_append:
+            end += 1
+        entries = ring[start:end]
+        return entries, self.head if end == len(ring) else _through(entries, after)
+
+    def reader(self) -> LogReader:
+        """A follower of its own."""
+        return LogReader(self, self._store, self._new_checker())
+
+    def _new_checker(self) -> Checker | None:
+        return Checker(self._store, self._quarantine) if self._quarantine else None
+
+    @property
+    def releases(self) -> int:
+        """How often events became believed that were not: entries from before may be out of date."""
+        return self._quarantine.releases if self._quarantine else 0
+
+    async def wait(self, after: int) -> None:
+        """Until the head is past the position `after`."""
+        while self.head.position <= after:
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Until the head moves, or the subscription breaks or stands again."""
+        await self._change.wait()
+
+    def _take(self, page: LogSlice, entries: Sequence[Entry]) -> None:
+        moved = page.through.position > self.head.position
+        for entry in entries:
+            self._ring.append(entry)
+            self._ring_bytes += _size(entry.event)
+        self._trim()
+        self.head = page.through
+        if moved or not self.available:
+            self.available = True
+            self._announce()
+
+    def _trim(self) -> None:
+        drop = max(0, len(self._ring) - self._ring_events)
+        size = self._ring_bytes - sum(_size(entry.event) for entry in self._ring[:drop])
+        while size > self._ring_bytes_max:
+            size -= _size(self._ring[drop].event)
+            drop += 1
+        if drop:
+            self._floor = self._ring[drop - 1].position
+            del self._ring[:drop]
+            self._ring_bytes = size
+
+    def _forget_if_released(self) -> None:
+        """What was released is believed now: the store is read again."""
+        if self.releases != self._ring_releases and self._floor is not None:
+            self._ring_releases = self.releases
+            self._ring, self._ring_bytes = [], 0
+            self._floor = self.head.position
+
+    def _announce(self) -> None:
+        # A new event each time: who waits for the next change must not see this one.
+        self._change.set()
+        self._change = asyncio.Event()
+
+
+class LogReader:
+    """One follower of the log, at its own pace: from memory, or from the store."""
+
+    def __init__(self, tail: LogTail, store: EventStore, checker: Checker | None) -> None:
+        self._tail = tail
+        self._store = store
+        self._checker = checker
+
+    async def read(self, after: LogPosition, limit: int = 1000) -> LogSlice:
+        """What follows `after`, without what is not believed, which stands beside it. Raises StoreUnavailable.
+
+        Where it says `caught_up`, the next thing to do is to `wait`.
+        """
+        entries, through, caught_up = await self.entries(after, limit)
+        events = [
+            entry.event for entry in entries if not entry.aside and (entry.category or not is_ours(entry.event.type))
+        ]
+        aside = [Aside(entry.event, entry.aside.reason) for entry in entries if entry.aside]
+        return LogSlice(events, through, caught_up, aside or ())
+
+    async def entries(self, after: LogPosition, limit: int = 1000) -> tuple[Sequence[Entry], LogPosition, bool]:
+        """The same with all entries in order, how far that is, and whether that is all there is."""
+        recent = self._tail.recent(after, limit)
+        if recent is not None:
+            entries, through = recent
+            return entries, through, through.position >= self._tail.head.position
+        followed = self._tail.head
+        page = await self._store.read_log(after, limit)
+        through = page.through
+        if page.caught_up and through.position < followed.position:
+            # What lies between is none of ours: nothing that was followed before this read can be missing in it.
+            through = followed
+        return await _entries(page.events, self._checker), through, page.caught_up
+
+    async def wait(self, after: int) -> None:
+        """Until the head is past the position `after`."""
+        await self._tail.wait(after)
+
+
+async def _entries(events: Sequence[RecordedEvent], checker: Checker | None) -> list[Entry]:
+    if checker is None:
+        return [Entry(event) for event in events]
+    return [Entry(event, aside, skipped) for event, _, aside, skipped in await checker.check(events)]
+
+
+def _position(entry: Entry) -> int:
+    return entry.position
+
+
+def _size(event: RecordedEvent) -> int:
+    return len(event.data) + ENTRY_BYTES
+
+
+def _through(entries: Sequence[Entry], after: LogPosition) -> LogPosition:
+    """The place after the last of `entries`, named by the last one that is the bank's."""
+    named = next((entry.event.place for entry in reversed(entries) if entry.category), after)
+    return named._replace(position=entries[-1].position)

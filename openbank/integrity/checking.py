@@ -1,0 +1,210 @@
+"""Followers of the log believe an event only once it is checked: here they have it checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+from openbank.codec.events import DomainEvent, is_ours
+from openbank.domain.errors import DoesNotFollow
+from openbank.eventstore.errors import StreamDamaged
+from openbank.eventstore.port import EventStore, LogPosition, RecordedEvent
+from openbank.eventstore.quarantine_record import SetAside
+from openbank.integrity.quarantine import Quarantine
+from openbank.integrity.trail import START, Trail, follow, trail_after
+
+TRAILS_MAX = 20_000
+"""Trails kept, of some 250 bytes each. One that is not kept costs a read of one event."""
+PAGE = 1_000
+STEP = 100
+"""Events read at a time to find the last one of the bank's, where other programs have written into its stream."""
+
+
+class Checked(NamedTuple):
+    """An event, and what happened: None where it means nothing to the bank, or is believed without being decoded.
+
+    An event that is `aside` is not believed. One that is `skipped` an operator has declared not to be the bank's.
+    """
+
+    event: RecordedEvent
+    happened: DomainEvent | None = None
+    aside: SetAside | None = None
+    skipped: bool = False
+
+
+class Checker:
+    """The checks of one follower, which passes the log from anywhere on, in order.
+
+    What does not follow is set aside, durably, before anybody is told of it. Unless it is `thorough`, what has been
+    checked before is only looked up. A thorough one begins where everything before has been checked; another one may
+    begin anywhere, and checks of a stream what nobody has checked yet.
+    """
+
+    def __init__(self, store: EventStore, quarantine: Quarantine, *, thorough: bool = False) -> None:
+        self._store = store
+        self._quarantine = quarantine
+        self._thorough = thorough
+        self._trails: OrderedDict[str, Trail] = OrderedDict()
+
+    async def check(self, events: Sequence[RecordedEvent]) -> list[Checked]:
+        """Consecutive events of the log, in order. Raises StoreUnavailable; StoreDamaged with too many set aside."""
+        while True:
+            releases = self._quarantine.releases
+            checked = await self._check_all(events)
+            if releases == self._quarantine.releases:
+                return checked
+
+    async def _check_all(self, events: Sequence[RecordedEvent]) -> list[Checked]:
+        fresh = [event for event in events if self._thorough or event.position > self._quarantine.checked]
+        await self._find_trails(fresh)
+        known = len(events) - len(fresh)
+        checked = [self._look_up(event) for event in events[:known]]
+        for event in fresh:
+            checked.append(await self._check(event))
+        return checked
+
+    async def again(self, stream: str, revision: int, through: int) -> AsyncIterator[list[Checked]]:
+        """Checks a stream once more, from a revision on up to the position `through`; the last page may end with an
+        event that is set aside. Where all follows, the aggregate is released after the last page; not one that the
+        followers of the log have yet to come to.
+        """
+        after = revision - 1
+        self._trails.pop(stream, None)
+        while True:
+            try:
+                events = await self._store.read_stream(stream, after, STEP)
+            except StreamDamaged as error:
+                aside = self._quarantine.of(stream)
+                at = LogPosition(aside.position if aside else 0, stream, min(error.revision, revision))
+                await self._quarantine.set_aside(at, str(error))
+                return
+            passed = [event for event in events if event.position <= through]
+            page: list[Checked] = []
+            for event in passed:
+                page.append(await self._check_again(event))
+                if page[-1].aside:
+                    yield page
+                    return
+            yield page
+            if len(passed) < STEP:
+                aside = self._quarantine.of(stream)
+                if aside and aside.retrying and aside.position <= through:
+                    await self._quarantine.release(stream, through)
+                return
+            after = passed[-1].revision
+
+    async def _check_again(self, event: RecordedEvent) -> Checked:
+        aside = self._quarantine.of(event.stream, event.revision)
+        return Checked(event, aside=aside) if aside and not aside.retrying else await self._judge(event)
+
+    def _look_up(self, event: RecordedEvent) -> Checked:
+        aside = self._quarantine.of(event.stream, event.revision)
+        if aside:
+            return Checked(event, aside=aside)
+        return Checked(event, skipped=self._quarantine.is_skipped(event.stream, event.revision))
+
+    async def _check(self, event: RecordedEvent) -> Checked:
+        aside = self._quarantine.of(event.stream, event.revision)
+        return Checked(event, aside=aside) if aside else await self._judge(event)
+
+    async def _judge(self, event: RecordedEvent) -> Checked:
+        trail = self._trails.get(event.stream)
+        if trail is None or trail.revision != event.revision - 1:
+            # Not kept, or the log was read without an event that an operator has skipped.
+            trail = await self._trail_before(event)
+            aside = self._quarantine.of(event.stream, event.revision)
+            if aside and not aside.retrying:
+                # For an event before it, which has been checked only now.
+                return Checked(event, aside=aside)
+        if self._quarantine.is_skipped(event.stream, event.revision):
+            self._keep(event.stream, trail._replace(revision=event.revision))
+            return Checked(event, skipped=True)
+        try:
+            trail, happened = follow(trail, event)
+        except DoesNotFollow as error:
+            return Checked(event, aside=await self._quarantine.set_aside(event.place, str(error)))
+        self._keep(event.stream, trail)
+        return Checked(event, happened)
+
+    def _keep(self, stream: str, trail: Trail) -> None:
+        self._trails[stream] = trail
+        self._trails.move_to_end(stream)
+        if len(self._trails) > TRAILS_MAX:
+            self._trails.popitem(last=False)
+
+    async def _find_trails(self, events: Sequence[RecordedEvent]) -> None:
+        """Reads those that are not kept, all at once."""
+        first: dict[str, RecordedEvent] = {}
+        for event in events:
+            first.setdefault(event.stream, event)
+        missing = [event for event in first.values() if not self._has_trail_before(event)]
+        if missing:
+            trails = await asyncio.gather(*map(self._trail_before, missing))
+            for event, trail in zip(missing, trails, strict=True):
+                self._keep(event.stream, trail)
+
+    def _has_trail_before(self, event: RecordedEvent) -> bool:
+        trail = self._trails.get(event.stream)
+        return trail is not None and trail.revision == event.revision - 1
+
+    async def _trail_before(self, event: RecordedEvent) -> Trail:
+        """The end of the stream before `event`. Of a stream that has lost events, only how it should begin."""
+        stream, before = event.stream, event.revision - 1
+        try:
+            last = await self._last_of_ours(stream, before)
+            if last is None:
+                return Trail(before)
+            if self._thorough or last.position <= self._quarantine.checked:
+                return self._after(last)._replace(revision=before)
+            return await self._trail_through(stream, before)
+        except StreamDamaged:
+            return START
+
+    async def _last_of_ours(self, stream: str, through: int) -> RecordedEvent | None:
+        """The last event of the bank's up to a revision."""
+        after = through
+        while after > 0:
+            upto, after = after, max(0, after - (STEP if after < through else 1))
+            for event in reversed(await self._store.read_stream(stream, after, upto - after)):
+                if is_ours(event.type) and not self._quarantine.is_skipped(stream, event.revision):
+                    return event
+        return None
+
+    async def _trail_through(self, stream: str, through: int) -> Trail:
+        """The end of the stream with the revision `through`, whose last events nobody has checked yet.
+
+        They are followed from the newest snapshot, as commands do. What does not follow is set aside.
+        """
+        trail = await self._trail_of_snapshot(stream, through)
+        while trail.revision < through:
+            page = await self._store.read_stream(stream, trail.revision, min(PAGE, through - trail.revision))
+            if not page:
+                return START
+            for event in page:
+                if self._quarantine.of(stream, event.revision):
+                    return trail
+                if self._quarantine.is_skipped(stream, event.revision):
+                    trail = trail._replace(revision=event.revision)
+                    continue
+                try:
+                    trail, _ = follow(trail, event)
+                except DoesNotFollow as error:
+                    await self._quarantine.set_aside(event.place, str(error))
+                    return trail
+        return trail
+
+    async def _trail_of_snapshot(self, stream: str, through: int) -> Trail:
+        snapshot = await self._store.snapshot(stream, through)
+        if snapshot is None or not snapshot.revision:
+            return START
+        events = await self._store.read_stream(stream, snapshot.revision - 1, 1)
+        return self._after(events[0]) if events and events[0].id == snapshot.event_id else START
+
+    def _after(self, event: RecordedEvent) -> Trail:
+        try:
+            return trail_after(event) or START
+        except DoesNotFollow:
+            # Nothing can come after it, and it is set aside, or is going to be.
+            return START

@@ -1,0 +1,123 @@
+"""An event is believed only if it follows from the one before it in its stream.
+
+The one place that says so: whoever reads events (the fold of a command, the projector, the feeds, the sinks, `verify`)
+asks here before it believes one. Other programs can write to EventStoreDB's streams, and operators can truncate them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
+from openbank.domain import account
+from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.errors import DoesNotFollow
+from openbank.domain.internal import AccountNumberReserved, RequestClaimed
+from openbank.domain.money import MAX_MINOR, Money
+from openbank.domain.person import PersonAddressUpdated, PersonRegistered
+from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, RecordedEvent
+from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, number_streams, split
+
+UNKNOWN_TYPE = "its type is unknown to this version"
+"""A newer version may know it."""
+
+
+class Trail(NamedTuple):
+    """The end of a stream, as its next event must find it.
+
+    `revision` counts every event there, `begun` whether one of the bank's is among them. `owner_id` and `balance` are
+    the account's, in an account's stream.
+    """
+
+    revision: int = NO_STREAM
+    begun: bool = False
+    owner_id: str = ""
+    balance: Money | None = None
+
+
+START = Trail()
+"""The end of a stream that has no event."""
+
+
+def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | None]:
+    """Where the stream ends with `event`, and what happened; None for an event of another program, which has a place
+    in the stream and no meaning. Raises DoesNotFollow.
+    """
+    if event.revision != trail.revision + 1:
+        raise DoesNotFollow(f"revision {event.revision} comes where {trail.revision + 1} was expected")
+    if not is_ours(event.type):
+        return trail._replace(revision=event.revision), None
+    happened = _decode(event)
+    if not 0 < event.metadata.record_time <= RECORD_TIME_MAX:
+        raise DoesNotFollow("it has no record time, or one that the bank cannot have written")
+    if not event.metadata.has_place:
+        raise DoesNotFollow("it is no part of any command's events")
+    category = split(event.stream)[0]
+    if category == ACCOUNT:
+        return _follow_account(trail, event, happened), happened
+    if not isinstance(happened, _first(category) if not trail.begun else _later(category)):
+        raise DoesNotFollow(f"its type does not belong at this place of the stream of a {category}")
+    _check_internal(event.stream, happened)
+    return Trail(event.revision, True), happened
+
+
+def trail_after(event: RecordedEvent) -> Trail | None:
+    """Where a stream ends with `event`, which is believed: an event states all that the next one must follow.
+
+    None where it does not: an event of another program does not say what came before it.
+    """
+    if not is_ours(event.type):
+        return None
+    happened = _decode(event)
+    balance = happened.balance_after if isinstance(happened, AccountOpened | MoneyDeposited | MoneyWithdrawn) else None
+    return Trail(event.revision, True, event.metadata.owner_id if balance else "", balance)
+
+
+def _follow_account(trail: Trail, event: RecordedEvent, happened: DomainEvent) -> Trail:
+    if not isinstance(happened, AccountOpened | MoneyDeposited | MoneyWithdrawn):
+        raise DoesNotFollow("its type does not belong in the stream of an account")
+    account.check_follows(trail.balance, happened)
+    owner_id = happened.owner_id if isinstance(happened, AccountOpened) else trail.owner_id
+    if event.metadata.owner_id != owner_id:
+        raise DoesNotFollow("it is stored under another owner than the account's")
+    return Trail(event.revision, True, owner_id, happened.balance_after)
+
+
+def _check_internal(stream: str, happened: DomainEvent) -> None:
+    """Whoever meets a reservation opens its account, so it must be one that a caller can have asked for."""
+    if isinstance(happened, RequestClaimed) and not (happened.rpc and happened.aggregate_id):
+        raise DoesNotFollow("it claims a request for nothing")
+    if isinstance(happened, AccountNumberReserved):
+        opening = happened.command
+        if stream not in number_streams(opening.account_number):
+            raise DoesNotFollow("it reserves another number than its stream's")
+        if not (opening.account_id and opening.owner_id and opening.initial_deposit.currency.code):
+            raise DoesNotFollow("it reserves a number without an account, an owner or a currency")
+        if not 0 <= opening.initial_deposit.minor <= MAX_MINOR:
+            raise DoesNotFollow("its initial deposit is one that no account can have")
+
+
+def _decode(event: RecordedEvent) -> DomainEvent:
+    try:
+        return decode(event.type, event.data, split(event.stream)[1])
+    except UnknownEventType:
+        raise DoesNotFollow(UNKNOWN_TYPE) from None
+    except (UndecodableEvent, ValueError):
+        # Without the error's own words: they may hold what people entrusted to the bank.
+        raise DoesNotFollow("its payload is not one of its type") from None
+
+
+def _first(category: str) -> tuple[type, ...]:
+    return _TYPES.get(category, ((), ()))[0]
+
+
+def _later(category: str) -> tuple[type, ...]:
+    return _TYPES.get(category, ((), ()))[1]
+
+
+_TYPES: dict[str, tuple[tuple[type, ...], tuple[type, ...]]] = {
+    PERSON: ((PersonRegistered,), (PersonAddressUpdated,)),
+    REQUEST: ((RequestClaimed,), (RequestClaimed,)),
+    NUMBER: ((AccountNumberReserved,), (AccountNumberReserved,)),
+}
+"""What streams without a balance hold: their first event, and the later ones."""

@@ -1,0 +1,315 @@
+"""A bank's whole log from one store into another: each event as it is, in the order of the log.
+
+What the target holds is always a beginning of the source's log. So there is nothing to remember of a copy that was
+interrupted: what is there is compared, what is missing is appended, and read back. Appends are made one after the
+other. Of two that are under way at once nobody can promise which comes first, and the order of the log is what feeds
+and their tokens are made of.
+
+Payloads are kept byte for byte, with whatever this version does not know, if both stores have one format. From binary
+to JSON, what JSON would lose stays binary. From JSON to binary, what binary would lose is refused: nothing is dropped
+but of events that are quarantined for another reason, or skipped.
+
+Events of other programs mean nothing, but have revisions. They are copied where one of the bank's follows them in its
+stream, right before that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from openbank.codec import events as codec
+from openbank.codec.events import UndecodableEvent, UnknownEventType, is_ours
+from openbank.eventstore.errors import StreamDamaged, WrongExpectedRevision
+from openbank.eventstore.port import (
+    APPEND_BYTES_MAX,
+    BEGINNING,
+    NO_STREAM,
+    EventStore,
+    KeepsPayloads,
+    NewEvent,
+    RecordedEvent,
+    StoredPayload,
+)
+from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record, encode_record
+from openbank.integrity.trail import UNKNOWN_TYPE
+
+PAGE = 1_000
+BATCH_EVENTS_MAX = 250
+BATCH_BYTES_MAX = APPEND_BYTES_MAX // 8
+"""Events, and bytes of their payloads, in one append. As JSON, with every character escaped, they are six times as
+long, and there is metadata beside them."""
+
+
+class CopyRefused(Exception):
+    """The target is not, and can't be made, a copy of the source; what the source does not have stays untouched."""
+
+
+class Copied(NamedTuple):
+    """How far a copy has come. Everything up to there is in the target, and was read back from it."""
+
+    events: int = 0
+    appended: int = 0
+    """How many of them the target did not have before."""
+    part: float = 0.0
+    """Of the source's log, as it was at the beginning; 1 for all of it."""
+
+
+async def copy_log(source: EventStore, target: EventStore, progress: Callable[[Copied], None]) -> Copied:
+    """Makes the target a copy of the source, with its quarantine.
+
+    The target must have been made for the source's bank. Of a source that is written to meanwhile the copy has all
+    events up to some place, and no other. Raises CopyRefused, and what stores raise; the same call
+    again then goes on.
+    """
+    if source.bank_id != target.bank_id:
+        raise CopyRefused(f"the target is of the bank {target.bank_id}, not of {source.bank_id}")
+    if source.store_id == target.store_id:
+        raise CopyRefused("source and target are the same store")
+    end = (await source.head()).position
+    here, there = _Reading(source), _Reading(target)
+    convert = _kept if isinstance(target, KeepsPayloads) else _InBinary(await _quarantine(source))
+    copied = Copied()
+    while events := [convert(event) for event in await here.next(PAGE)]:
+        appended = await _bring(events, source, target, there)
+        copied = Copied(copied.events + len(events), copied.appended + appended, min(1.0, events[-1].position / end))
+        progress(copied)
+    more = await there.next(1)
+    if more:
+        raise CopyRefused(f"the target has {_name(more[0])}, which the source does not have")
+    await _copy_quarantine(source, target)
+    return copied
+
+
+async def _quarantine(store: EventStore) -> QuarantineRecord:
+    return decode_record((await store.quarantine()).data)
+
+
+async def _copy_quarantine(source: EventStore, target: EventStore) -> None:
+    """Positions are the target's.
+
+    Skipped are only events that the target has: a revision that it does not have may become one of its own.
+    """
+    record, kept = await _quarantine(source), await target.quarantine()
+    aside = {}
+    for stream, held in record.aside.items():
+        here = await target.locate(stream, held.revision) or await target.head()
+        aside[stream] = held._replace(position=here.position)
+    skipped = {}
+    for stream, revisions in record.skipped.items():
+        if there := frozenset([one for one in revisions if await target.locate(stream, one)]):
+            skipped[stream] = there
+    wanted = QuarantineRecord(aside, skipped)
+    if decode_record(kept.data) == wanted:
+        return
+    if await target.save_quarantine(encode_record(wanted), kept.version) is None:
+        raise CopyRefused("the target's quarantine is being changed by another process: stop what is served from it")
+
+
+class _Reading:
+    """A store's log from the beginning, without the events of other programs."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._read_log = store.read_log_as_stored if isinstance(store, KeepsPayloads) else store.read_log
+        self._through = BEGINNING
+        self._read: list[RecordedEvent] = []
+        """And not yet taken."""
+
+    async def next(self, count: int) -> Sequence[RecordedEvent]:
+        """The next events: as many as these, and the rest of the last one's command; fewer where the log ends."""
+        while len(self._read) < count:
+            page = await self._read_log(self._through, PAGE)
+            self._read += [event for event in page.events if is_ours(event.type)]
+            self._through = page.through
+            if page.caught_up:
+                break
+        while count < len(self._read) and not _ends_command(self._read[count - 1]):
+            count += 1
+        taken, self._read = self._read[:count], self._read[count:]
+        return taken
+
+
+def _kept(event: RecordedEvent) -> RecordedEvent:
+    """For a target with a format of its own."""
+    if isinstance(event.data, StoredPayload) or codec.is_whole_as_json(event.type, event.data):
+        return event
+    return event._replace(data=StoredPayload.of(event.data, is_json=False))
+
+
+class _InBinary:
+    """For a target that has binary only."""
+
+    def __init__(self, quarantine: QuarantineRecord) -> None:
+        self._quarantine = quarantine
+
+    def __call__(self, event: RecordedEvent) -> RecordedEvent:
+        """Raises CopyRefused for what would lose something. Of what nobody believes the payload's bytes are kept."""
+        data = event.data
+        if not isinstance(data, StoredPayload):
+            return event
+        believed = not self._is_disbelieved(event)
+        if data.says_more and believed:
+            raise CopyRefused(_loses(event, "metadata"))
+        try:
+            return event._replace(data=_binary(event))
+        except (UndecodableEvent, UnknownEventType):
+            if believed:
+                raise CopyRefused(_loses(event, "a payload")) from None
+            return event._replace(data=bytes(data))
+
+    def _is_disbelieved(self, event: RecordedEvent) -> bool:
+        """Another version may believe an event whose type it knows."""
+        aside = self._quarantine.aside.get(event.stream)
+        if aside and event.revision >= aside.revision:
+            return aside.reason != UNKNOWN_TYPE
+        return event.revision in self._quarantine.skipped.get(event.stream, ())
+
+
+def _loses(event: RecordedEvent, what: str) -> str:
+    return (
+        f"the source's {_name(event)} has {what} that this version does not know and the target could not keep:"
+        " copy with the version that wrote it, or to EventStoreDB"
+    )
+
+
+async def _bring(events: Sequence[RecordedEvent], source: EventStore, target: EventStore, there: _Reading) -> int:
+    """Lets the target go on with these events. How many of them it did not have."""
+    stored = await there.next(len(events))
+    _compare(events, stored)
+    if len(stored) >= len(events):
+        return 0
+    missing = events[len(stored) :]
+    for batch in _batches(missing):
+        await _append(source, target, batch)
+    stored = await there.next(len(missing))
+    _compare(missing, stored)
+    if len(stored) < len(missing):
+        raise CopyRefused(f"{_name(missing[len(stored)])} was appended to the target, which does not have it")
+    return len(missing)
+
+
+async def _append(source: EventStore, target: EventStore, batch: Sequence[RecordedEvent]) -> None:
+    try:
+        await _append_to(target, batch)
+    except WrongExpectedRevision:
+        try:
+            await _fill(source, target, batch[0])
+            await _append_to(target, batch)
+        except WrongExpectedRevision as error:
+            raise CopyRefused(_does_not_fit(batch[0])) from error
+
+
+async def _append_to(target: EventStore, batch: Sequence[RecordedEvent]) -> None:
+    new = [NewEvent(*event[3:]) for event in batch]
+    await target.append(batch[0].stream, batch[0].revision - 1, new)
+
+
+async def _fill(source: EventStore, target: EventStore, before: RecordedEvent) -> None:
+    """Appends the events of other programs that the source has in the stream right before an event of the bank's.
+
+    Raises CopyRefused, which says which side has what makes that event not fit.
+    """
+    stream, through = before.stream, before.revision - 1
+    last = await target.read_end(stream, 1)
+    have = last[0].revision if last else NO_STREAM
+    if have >= through:
+        raise CopyRefused(_does_not_fit(before))
+    while have < through:
+        lost = (
+            f"the source's stream {stream} has no event with revision {have + 1} any more: it was truncated or deleted"
+        )
+        try:
+            events = await _read_stream(source, stream, have, min(PAGE, through - have))
+        except StreamDamaged as error:
+            raise CopyRefused(lost) from error
+        if not events or events[0].revision != have + 1:
+            raise CopyRefused(lost)
+        for batch in _batches(events):
+            if any(is_ours(event.type) for event in batch):
+                raise CopyRefused(
+                    f"the target's stream {stream} ends at revision {have}: was it deleted, or truncated?"
+                )
+            await _append_to(target, batch)
+            have = batch[-1].revision
+
+
+async def _read_stream(store: EventStore, stream: str, after: int, limit: int) -> Sequence[RecordedEvent]:
+    if isinstance(store, KeepsPayloads):
+        return await store.read_stream_as_stored(stream, after, limit)
+    return await store.read_stream(stream, after, limit)
+
+
+def _does_not_fit(event: RecordedEvent) -> str:
+    return (
+        f"{_name(event)} does not fit the target: its stream {event.stream} has other events there, or is being"
+        " written to"
+    )
+
+
+def _compare(events: Sequence[RecordedEvent], stored: Sequence[RecordedEvent]) -> None:
+    """That the target begins with these events; it may have fewer. Their positions are its own."""
+    for event, other in zip(events, stored, strict=False):
+        if event[1:4] != other[1:4]:
+            raise CopyRefused(f"where the source has {_name(event)}, the target has {_name(other)}")
+        same = {
+            "type": event.type == other.type,
+            "data": _is_same_payload(event, other),
+            "metadata": event.metadata == other.metadata and _raw_metadata(event) == _raw_metadata(other),
+        }
+        if not all(same.values()):
+            fields = [name for name, is_same in same.items() if not is_same]
+            raise CopyRefused(f"{_name(event)} is not the same in the target: {' and '.join(fields)} differ")
+
+
+def _is_same_payload(event: RecordedEvent, other: RecordedEvent) -> bool:
+    """Byte for byte or, where the formats differ, in all that they say."""
+    if event.data == other.data:
+        return True
+    try:
+        return _binary(event) == _binary(other)
+    except (UndecodableEvent, UnknownEventType):
+        return False
+
+
+def _binary(event: RecordedEvent) -> bytes:
+    """Raises UndecodableEvent and UnknownEventType for JSON with more than this version knows."""
+    data = event.data
+    is_json = isinstance(data, StoredPayload) and data.is_json
+    return codec.from_whole_json(event.type, data) if is_json else bytes(data)
+
+
+def _raw_metadata(event: RecordedEvent) -> bytes | None:
+    return event.data.metadata if isinstance(event.data, StoredPayload) else None
+
+
+def _batches(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
+    """As few appends as can be: consecutive events of one stream, and only whole commands."""
+    batch: list[RecordedEvent] = []
+    size = 0
+    for command in _commands(events):
+        length = sum(len(event.data) for event in command)
+        full = len(batch) + len(command) > BATCH_EVENTS_MAX or size + length > BATCH_BYTES_MAX
+        if batch and (full or command[0][1:3] != (batch[-1].stream, batch[-1].revision + 1)):
+            yield batch
+            batch, size = [], 0
+        batch += command
+        size += length
+    if batch:
+        yield batch
+
+
+def _commands(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
+    command: list[RecordedEvent] = []
+    for event in events:
+        command.append(event)
+        if _ends_command(event):
+            yield command
+            command = []
+
+
+def _ends_command(event: RecordedEvent) -> bool:
+    return event.metadata.part + 1 >= event.metadata.parts
+
+
+def _name(event: RecordedEvent) -> str:
+    return f"revision {event.revision} of {event.stream} ({event.type}, {event.id.hex()})"

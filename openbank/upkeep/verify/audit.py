@@ -1,0 +1,163 @@
+"""Whether a log can be that of a bank: each event after those before it, and what they say of one another.
+
+Balances are added up here, which the bank itself never does after an event.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from openbank.codec.events import DomainEvent, decode, is_ours
+from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.errors import DoesNotFollow
+from openbank.domain.fields import account_number_key, account_number_with_hyphens
+from openbank.domain.money import Currency, Money
+from openbank.eventstore.port import RecordedEvent
+from openbank.eventstore.quarantine_record import SetAside
+from openbank.eventstore.streams import NUMBER, PERSON, person_stream, split
+from openbank.integrity.checking import Checked
+from openbank.integrity.trail import START, Trail, follow
+
+
+class Audit:
+    """Takes a log's events in order. `fault` is called with each thing that cannot be, without personal data.
+
+    After an event that does not follow, the rest of its stream is not believed either, and counts for nothing. Events
+    in `skipped`, by stream and revision, are those that an operator has declared not to be the bank's.
+    """
+
+    def __init__(
+        self,
+        fault: Callable[[str], None],
+        skipped: Mapping[str, frozenset[int]] = MappingProxyType({}),
+        *,
+        gapless: bool = True,
+    ) -> None:
+        """`gapless` says that each event's position is the one before it and 1, as in the embedded store."""
+        self.position = 0
+        """Of the last event."""
+        self.events = 0
+        self.skipped = 0
+        self.foreign: Counter[str] = Counter()
+        """How many events of other programs are in each stream that has some."""
+        self.paid_in: Counter[Currency] = Counter()
+        """In minor units, by currency."""
+        self.paid_out: Counter[Currency] = Counter()
+        self._fault = fault
+        self._skipped = skipped
+        self._gapless = gapless
+        self._trails: dict[str, Trail] = {}
+        self._aside: dict[str, SetAside] = {}
+        """Streams with an event that does not follow."""
+        self._numbers: dict[str, tuple[str, str]] = {}
+        """By key: the account, and its number as it is written."""
+        self._append: tuple[str, int] = ("", 0)
+        """The stream of an append that is not complete, and how many of its events are to come."""
+
+    def revision_of(self, stream: str) -> int:
+        """Of its last event that is believed or another program's; 0 without one."""
+        return self._trails.get(stream, START).revision
+
+    @property
+    def persons(self) -> int:
+        return sum(split(stream)[0] == PERSON for stream in self._trails)
+
+    @property
+    def accounts(self) -> int:
+        return sum(trail.balance is not None for trail in self._trails.values())
+
+    @property
+    def on_accounts(self) -> Counter[Currency]:
+        """In minor units, by currency."""
+        balances: Counter[Currency] = Counter()
+        for trail in self._trails.values():
+            if trail.balance is not None:
+                balances[trail.balance.currency] += trail.balance.minor
+        return balances
+
+    def take(self, event: RecordedEvent) -> Checked:
+        self.events += 1
+        if self._gapless and event.position != self.position + 1:
+            self._fault(f"position {event.position} follows {self.position}")
+        self.position = event.position
+        if not is_ours(event.type):
+            self.foreign[event.stream] += 1
+        self._check_part(event)
+        return self._check(event)
+
+    def look_up(self, event: RecordedEvent) -> Checked:
+        """The same for an event that was taken before."""
+        aside = self._aside.get(event.stream)
+        if aside and event.revision >= aside.revision:
+            return Checked(event, aside=aside)
+        if event.revision in self._skipped.get(event.stream, ()):
+            return Checked(event, skipped=True)
+        _, identifier = split(event.stream)
+        return Checked(event, decode(event.type, event.data, identifier) if is_ours(event.type) else None)
+
+    def end(self) -> None:
+        """The log has no more."""
+        if self._append[1]:
+            self._fault(f"the log ends within an append to {self._append[0]}")
+        for currency, minor in self.on_accounts.items():
+            moved = self.paid_in[currency] - self.paid_out[currency]
+            if minor != moved:
+                held, should = Money(currency, minor), Money(currency, moved)
+                self._fault(f"accounts hold {held}, and {should} was paid in and not paid out")
+
+    def _check_part(self, event: RecordedEvent) -> None:
+        part, parts = event.metadata.part, event.metadata.parts
+        stream, left = self._append
+        if left and (stream != event.stream or part != parts - left):
+            self._fault(f"{_named(event)} stands within an append to {stream}")
+        elif not left and part:
+            self._fault(f"{_named(event)} is part {part + 1} of an append that has no beginning")
+        self._append = event.stream, parts - part - 1
+
+    def _check(self, event: RecordedEvent) -> Checked:
+        if event.stream in self._aside:
+            return Checked(event, aside=self._aside[event.stream])
+        trail = self._trails.get(event.stream, START)
+        if event.revision in self._skipped.get(event.stream, ()):
+            self.skipped += 1
+            self._trails[event.stream] = trail._replace(revision=event.revision)
+            return Checked(event, skipped=True)
+        try:
+            self._trails[event.stream], happened = follow(trail, event)
+        except DoesNotFollow as error:
+            self._fault(f"{_named(event)} does not follow from what comes before it: {error}")
+            aside = SetAside(event.revision, event.position, str(error), 0)
+            self._aside[event.stream] = aside
+            return Checked(event, aside=aside)
+        if happened is not None:
+            self._count(event, happened)
+        return Checked(event, happened)
+
+    def _count(self, event: RecordedEvent, happened: DomainEvent) -> None:
+        match happened:
+            case AccountOpened():
+                self._check_opening(event, happened)
+                self.paid_in[happened.initial_deposit.currency] += happened.initial_deposit.minor
+            case MoneyDeposited():
+                self.paid_in[happened.amount.currency] += happened.amount.minor
+            case MoneyWithdrawn():
+                self.paid_out[happened.amount.currency] += happened.amount.minor
+
+    def _check_opening(self, event: RecordedEvent, opened: AccountOpened) -> None:
+        if person_stream(opened.owner_id) not in self._trails:
+            self._fault(f"{_named(event)} is owned by nobody who is registered")
+        account_id, number = split(event.stream)[1], opened.account_number
+        other, written = self._numbers.setdefault(account_number_key(number), (account_id, number))
+        if other != account_id and not self._differ_by_hyphens(number, written):
+            self._fault(f"{_named(event)} has the number of account {other}")
+
+    def _differ_by_hyphens(self, *numbers: str) -> bool:
+        """Whether earlier versions, which reserved numbers with their hyphens, may have given both of these."""
+        keys = {account_number_with_hyphens(number) for number in numbers}
+        return len(keys) > 1 and any("-" in key and f"{NUMBER}-{key}" in self._trails for key in keys)
+
+
+def _named(event: RecordedEvent) -> str:
+    return f"revision {event.revision} of {event.stream}, at position {event.position},"

@@ -1,0 +1,164 @@
+"""The views in MongoDB, to be compared with views made anew, also while banks are served from them.
+
+Nothing is written. Documents are read in pages. One that has changed since is read again, beside views that have been
+brought forward meanwhile; what is told apart by its revision needs no moment at which everything stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bson import Int64
+
+from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.streams import account_stream, person_stream, split
+from openbank.upkeep.verify.views import CatchUp
+from openbank.views.changes import Change
+from openbank.views.mongo import documents
+from openbank.views.mongo.checkpoint import Checkpoint
+from openbank.views.mongo.link import Document, Link
+from openbank.views.mongo.views import ACCOUNTS, EVENTS, PERSONS
+from openbank.views.port import Listed, LogId
+from openbank.views.sqlite import MadeViews
+
+PAGE = 500
+ROUNDS = 5
+"""How often documents that change all the time are read; after that they are taken for right."""
+PAUSE_SECONDS = 0.2
+COUNT_SECONDS = 600.0
+
+_READ: dict[str, Callable[[Document], Listed[Any]]] = {"persons": documents.person, "accounts": documents.account}
+_STREAM: dict[str, Callable[[str], str]] = {"persons": person_stream, "accounts": account_stream}
+_COLLECTIONS = {"persons": PERSONS, "accounts": ACCOUNTS, "account_events": EVENTS}
+
+
+class MongoViewsCompared:
+    def __init__(self, uri: str, made: MadeViews) -> None:
+        """Raises ViewsUnavailable."""
+        self._link = Link(uri)
+        self._checkpoint = Checkpoint(self._link)
+        self._made = made
+
+    async def load(self) -> None:
+        """Asks how far the views are. Raises ViewsUnavailable, StoreRefused."""
+        await self._checkpoint.load()
+
+    def rebuild(self, changes: Sequence[Change], through: LogPosition) -> None:
+        self._made.rebuild(changes, through)
+
+    def place(self) -> tuple[LogId | None, LogPosition]:
+        """As `load` found it."""
+        return self._checkpoint.log, self._checkpoint.position
+
+    async def differences(self, catch_up: CatchUp, revision_of: Callable[[str], int]) -> Mapping[str, int] | None:
+        generation = self._checkpoint.generation
+        try:
+            wrong = await self._differences(catch_up, revision_of)
+        finally:
+            await self.load()
+        return wrong if self._checkpoint.generation == generation else None
+
+    async def _differences(self, catch_up: CatchUp, revision_of: Callable[[str], int]) -> Mapping[str, int]:
+        through, missing = self._checkpoint.position.position, dict.fromkeys(_COLLECTIONS, 0)
+        counts = {table: self._made.count(table) for table in _COLLECTIONS}
+        wrong = dict.fromkeys(_COLLECTIONS, 0)
+        moved: dict[str, list[str]] = {}
+        for table in _READ:
+            moved[table] = await self._compare_aggregates(table, wrong, missing)
+        await self._compare_events(wrong, missing)
+        for table, name in _COLLECTIONS.items():
+            there = await self._count(name, through)
+            wrong[table] += max(0, there - (counts[table] - missing[table]))
+        for table, ids in moved.items():
+            wrong[table] += await self._compare_moved(table, ids, catch_up, revision_of)
+        return wrong
+
+    async def _compare_aggregates(self, table: str, wrong: dict[str, int], missing: dict[str, int]) -> list[str]:
+        """The ids of those whose documents have gone on since."""
+        moved, after = [], 0
+        while page := self._made.aggregates(table, after, PAGE):
+            found = await self._find(_COLLECTIONS[table], [_id(one) for one in page])
+            for made in page:
+                document = found.get(_id(made))
+                missing[table] += document is None
+                if document is not None and _revision(document) > made.resource.revision:
+                    moved.append(_id(made))
+                else:
+                    wrong[table] += document is None or _read(_READ[table], document) != made
+            after = page[-1].position
+        return moved
+
+    async def _compare_events(self, wrong: dict[str, int], missing: dict[str, int]) -> None:
+        after = 0
+        while page := self._made.events(after, PAGE):
+            found = await self._find(EVENTS, [_key(event) for event in page])
+            for event in page:
+                document = found.get(_key(event))
+                missing["account_events"] += document is None
+                wrong["account_events"] += document is None or _read(documents.event, document) != event
+            after = page[-1].position
+
+    async def _compare_moved(
+        self,
+        table: str,
+        ids: Sequence[str],
+        catch_up: CatchUp,
+        revision_of: Callable[[str], int],
+    ) -> int:
+        wrong = 0
+        for _ in range(ROUNDS):
+            again: list[str] = []
+            for start in range(0, len(ids), PAGE):
+                some = ids[start : start + PAGE]
+                found = await self._find(_COLLECTIONS[table], some)
+                await asyncio.sleep(PAUSE_SECONDS)
+                await self.load()
+                await catch_up()
+                made = {_id(one): one for one in self._made.named(table, some)}
+                for name in some:
+                    document = found.get(name)
+                    if document is None or _revision(document) > revision_of(_STREAM[table](name)):
+                        wrong += 1
+                    elif _revision(document) == made[name].resource.revision:
+                        wrong += _read(_READ[table], document) != made[name]
+                    else:
+                        again.append(name)
+            ids = again
+        return wrong
+
+    async def _find(self, name: str, ids: Sequence[str]) -> dict[str, Document]:
+        collection = self._link.documents(f"{name}_{self._checkpoint.generation}")
+        found = await self._link.call(lambda: collection.find({"_id": {"$in": list(ids)}}).to_list(len(ids)))
+        return {document["_id"]: document for document in found}
+
+    async def _count(self, name: str, through: int) -> int:
+        collection = self._link.documents(f"{name}_{self._checkpoint.generation}")
+        up_to = {"position": {"$lte": Int64(through)}}
+        return int(await self._link.call(lambda: collection.count_documents(up_to), COUNT_SECONDS))
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def _id(one: Listed[Any]) -> str:
+    state = one.resource.state
+    return str(getattr(state, "account_id", None) or getattr(state, "person_id", ""))
+
+
+def _key(event: RecordedEvent) -> str:
+    return f"{split(event.stream)[1]}/{event.revision}"
+
+
+def _revision(document: Document) -> int:
+    revision = document.get("revision")
+    return revision if isinstance(revision, int) else 0
+
+
+def _read(convert: Callable[[Document], Any], document: Document) -> Any:
+    """None for a document that is none of ours."""
+    try:
+        return convert(document)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,121 @@
+"""Followers of the log that begin where nobody has checked yet what stands before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import pytest
+
+from openbank.codec.events import encode
+from openbank.domain.account import AccountEvent, AccountOpened, MoneyDeposited
+from openbank.eventstore.port import BEGINNING, LogPosition, Metadata, NewEvent, RecordedEvent, Snapshot
+from openbank.following.tail import LogTail
+from openbank.integrity.quarantine import Quarantine
+from tests.eventstore.memory import MemoryStore
+from tests.examples import usd
+
+STREAM = "account-1"
+OPENED = AccountOpened("1", "john", "123", usd(1000))
+FORGED = MoneyDeposited(usd(500), "", usd(900_000))
+FOLLOWS_THE_FORGED = MoneyDeposited(usd(100), "", usd(900_100))
+SOUND = MoneyDeposited(usd(500), "", usd(1500))
+FOLLOWS_THE_SOUND = MoneyDeposited(usd(100), "", usd(1600))
+
+
+class SharedStore(MemoryStore):
+    """One that other programs can write to."""
+
+    sole_writer = False
+
+
+async def append(store: MemoryStore, after: int, *events: AccountEvent) -> int:
+    """One after the other, each in an append of its own; the position of the last."""
+    position = 0
+    for revision, event in enumerate(events, after):
+        new = NewEvent(os.urandom(16), *encode(event), Metadata(1_700_000_000_000_000, owner_id="john"))
+        position = await store.append(STREAM, revision, [new])
+    return position
+
+
+async def followed(store: MemoryStore, quarantine: Quarantine, later: AccountEvent) -> list[int]:
+    """The revisions that are believed of what is appended once the log is followed."""
+    tail = LogTail(store, quarantine=quarantine)
+    running = asyncio.create_task(tail.run())
+    async with asyncio.timeout(5):
+        while not tail.available:
+            await tail.changed()
+        start = tail.head
+        last = await append(store, start.revision, later)
+        await tail.wait(last - 1)
+        page = await tail.reader().read(start)
+    running.cancel()
+    return [event.revision for event in page.events]
+
+
+@pytest.mark.parametrize("checked", [BEGINNING, LogPosition(1)], ids=["nothing", "what came before"])
+async def test_an_event_after_one_that_nobody_has_checked_is_not_believed_for_it(checked: LogPosition) -> None:
+    store = SharedStore()
+    await append(store, 0, OPENED, FORGED)
+    quarantine = Quarantine(store, lambda: 0)
+    await quarantine.load(checked.position)
+    assert await followed(store, quarantine, FOLLOWS_THE_FORGED) == []
+    assert quarantine.aside[STREAM].revision == 2
+
+
+async def test_an_event_after_ones_that_follow_is_believed() -> None:
+    store = SharedStore()
+    await append(store, 0, OPENED, SOUND)
+    quarantine = Quarantine(store, lambda: 0)
+    assert await followed(store, quarantine, FOLLOWS_THE_SOUND) == [3]
+    assert not quarantine.aside
+
+
+async def test_what_an_operator_has_skipped_does_not_count() -> None:
+    store = SharedStore()
+    await append(store, 0, OPENED, FORGED)
+    quarantine = Quarantine(store, lambda: 0)
+    await quarantine.set_aside(LogPosition(2, STREAM, 2), "it does not follow")
+    await quarantine.skip(STREAM, 2)
+    await quarantine.release(STREAM, 2)
+    await append(store, 2, SOUND)
+    assert await followed(store, quarantine, FOLLOWS_THE_SOUND) == [4]
+
+
+@pytest.mark.parametrize("position", [2, 3], ids=["in the log", "in a watch from before"])
+async def test_history_that_nobody_has_checked_is_read_as_strictly(position: int) -> None:
+    store = SharedStore()
+    await append(store, 0, OPENED, FORGED, FOLLOWS_THE_FORGED, MoneyDeposited(usd(1), "", usd(900_101)))
+    quarantine = Quarantine(store, lambda: 0)
+    tail = LogTail(store, quarantine=quarantine)
+    page = await tail.reader().read(LogPosition(position, STREAM, position))
+    assert page.events == []
+    assert quarantine.aside[STREAM].revision == 2
+
+
+async def test_a_long_stream_is_followed_from_its_last_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SharedStore()
+    await append(store, 0, OPENED, *[MoneyDeposited(usd(1), "", usd(1000 + number)) for number in range(1, 100)])
+    at = store.events[89]
+    store.keep_snapshot(STREAM, Snapshot(at.revision, at.id, b""))
+    read: list[int] = []
+    reading = store.read_stream
+
+    async def counted(stream: str, after: int = 0, limit: int = 1000) -> Sequence[RecordedEvent]:
+        events = await reading(stream, after, limit)
+        read.extend(event.revision for event in events)
+        return events
+
+    monkeypatch.setattr(store, "read_stream", counted)
+    quarantine = Quarantine(store, lambda: 0)
+    assert await followed(store, quarantine, MoneyDeposited(usd(1), "", usd(1100))) == [101]
+    assert min(read) >= at.revision
+
+
+async def test_a_snapshot_of_another_history_is_not_believed() -> None:
+    store = SharedStore()
+    await append(store, 0, OPENED, FORGED)
+    store.keep_snapshot(STREAM, Snapshot(2, bytes(16), b""))
+    quarantine = Quarantine(store, lambda: 0)
+    assert await followed(store, quarantine, FOLLOWS_THE_FORGED) == []
