@@ -141,6 +141,8 @@ MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {
 }
 
 PROTO_SEGMENTS = {path.name for path in (ROOT / "protos/openbank").iterdir()}
+COMING_SEGMENTS = {"transfers", "holds", "batches", "statements"}
+"""Proto packages that are going to be."""
 
 MODULES = sorted(HOUSE.rglob("*.py"))
 
@@ -232,7 +234,7 @@ def test_openbank_is_a_namespace_of_two_halves(half: Path) -> None:
 
 
 def test_nothing_hand_written_has_the_name_of_a_proto_segment() -> None:
-    assert {path.stem for path in HOUSE.iterdir()} & PROTO_SEGMENTS == set()
+    assert {path.stem for path in HOUSE.iterdir()} & (PROTO_SEGMENTS | COMING_SEGMENTS) == set()
 
 
 def test_an_embedded_bank_does_not_wait_for_the_driver_of_mongodb() -> None:
