@@ -1,4 +1,4 @@
-"""The README and its like as their readers use them: commands to paste, and what they are shown to print."""
+"""The README and the pages that continue it: commands to paste, and what they print."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 README = Path(__file__).parents[1] / "README.md"
+TOUR = Path(__file__).parents[1] / "docs/tour.md"
 INTEGRATION_EVENTS = Path(__file__).parents[1] / "docs/integration-events.md"
 ADDRESS = "127.0.0.1:50051"
 INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")
 """Of the bank on servers."""
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
-_CHANGING = re.compile(r'("(?:\w+_token|id|event_id|correlation_id|correlationid)": (?:{\s*"ce_string": )?)"[^"]*"')
+_CHANGING = re.compile(
+    r'("(?:\w+_token|id|event_id|request_id|correlation_id|correlationid)": (?:{\s*"ce_string": )?)"[^"]*"'
+)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
@@ -25,7 +28,7 @@ class Example(NamedTuple):
     output: str
 
 
-def examples(file: Path = README) -> list[Example]:
+def examples(file: Path) -> list[Example]:
     blocks = [(match[1], match[2]) for match in _FENCED.finditer(file.read_text())]
     following = [*blocks[1:], ("", "")]
     return [
@@ -36,5 +39,5 @@ def examples(file: Path = README) -> list[Example]:
 
 
 def comparable(output: str) -> str:
-    """Without what differs at each run: ids of events, times and tokens; white space does not count."""
+    """Without what differs at each run: ids of events and requests, times and tokens; white space does not count."""
     return " ".join(_TIME.sub("...", _CHANGING.sub(r'\1"..."', output)).split())

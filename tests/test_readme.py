@@ -1,4 +1,4 @@
-"""What the README and its like show is what happens, with the real grpcurl."""
+"""What the README and the pages that continue it show is what happens, with the real grpcurl."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.back_ends import BackEnd
-from tests.readme import ADDRESS, INSTANCES, INTEGRATION_EVENTS, README, Example, comparable, examples
+from tests.readme import ADDRESS, INSTANCES, INTEGRATION_EVENTS, README, TOUR, Example, comparable, examples
 from tests.servers import ServerProcess
 from tests.stand_ins.process import EventStoreDBProcess
 
 CACHE = Path(__file__).parents[1] / ".cache/bin"
-# The second file goes on where the first has ended.
-EXAMPLES = [*examples(README), *examples(INTEGRATION_EVENTS)]
+# Each page continues the session of the one before it.
+PAGES = (README, TOUR, INTEGRATION_EVENTS)
+EXAMPLES = [example for page in PAGES for example in examples(page)]
+README_LINES_MAX = 300
 
 
 async def test_every_command_of_the_readme_prints_what_is_shown_there(process: ServerProcess) -> None:
@@ -42,10 +44,16 @@ async def test_and_those_of_two_instances_on_servers(database: str, tmp_path: Pa
                 await shows(example, addresses)
 
 
-def test_the_readme_has_a_session_one_on_servers_and_a_client() -> None:
-    assert sum(uses(INSTANCES, example) for example in examples()) >= 3
-    assert [example.language for example in examples()].count("sh") >= 9
-    assert "python" in {example.language for example in examples()}
+def test_the_readme_is_short_and_has_a_session_and_a_client() -> None:
+    assert len(README.read_text().splitlines()) <= README_LINES_MAX
+    assert [example.language for example in examples(README)].count("sh") >= 5
+    assert "python" in {example.language for example in examples(README)}
+
+
+def test_the_tour_has_a_session_one_on_servers_and_a_client() -> None:
+    assert sum(uses(INSTANCES, example) for example in examples(TOUR)) >= 3
+    assert [example.language for example in examples(TOUR)].count("sh") >= 7
+    assert "python" in {example.language for example in examples(TOUR)}
 
 
 def uses(addresses: Iterable[str], example: Example) -> bool:
