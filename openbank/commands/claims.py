@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
+from openbank.aggregates.repository import Repository
 from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
+from openbank.domain.account import Account
 from openbank.domain.errors import RequestIdReused, RevisionMismatch
 from openbank.domain.internal import RequestClaimed
+from openbank.domain.person import Person
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 
@@ -58,7 +61,9 @@ async def claim(bank: Bank, claimable: Claimable, claimed: RequestClaimed) -> No
 async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -> bool:
     """Whether the request of an earlier claim can never succeed: what it wants to make, or its number, is another's."""
     theirs = Request(request_id, hash=earlier.request_hash)
-    made = bank.persons if earlier.rpc == "RegisterPerson" else bank.accounts
+    made = _made_by(bank, earlier.rpc)
+    if made is None:
+        return False
     if await made.load(earlier.aggregate_id) is not None:
         try:
             return await made.find(earlier.aggregate_id, theirs) is None
@@ -71,6 +76,17 @@ async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -
     if current is None or RequestKey.of(current.state.request_id, current.state.request_hash) == theirs.key:
         return False
     return await took_its_number(bank, current.state)
+
+
+def _made_by(bank: Bank, rpc: str) -> Repository[Person] | Repository[Account] | None:
+    """The aggregates of which an RPC makes one; None for an RPC of a newer version."""
+    match rpc:
+        case "RegisterPerson":
+            return bank.persons
+        case "OpenAccount":
+            return bank.accounts
+        case _:
+            return None
 
 
 def _key(request: Request) -> str:

@@ -12,10 +12,13 @@ from openbank.following.tail import Entry
 
 
 class Form(Enum):
-    """What an event looks like on the wire. The value is the attribute of an entry that keeps it for all watches."""
+    """What an event looks like on the wire. `Entry.encoded` keeps it in each form, for all watches."""
 
-    EVENT = "encoded"
-    CLOUD_EVENT = "encoded_as_cloud_event"
+    EVENT = "event"
+    CLOUD_EVENT = "cloud event"
+
+    # Looked up for each event and watch; the hash of Enum is a call into Python.
+    __hash__ = object.__hash__
 
 
 class About(NamedTuple):

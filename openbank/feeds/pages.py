@@ -190,12 +190,11 @@ class Pages:
         return events <= self._limits.message_events_max and size <= self._limits.message_bytes_max
 
     def _encoded_bytes(self, entries: Sequence[Entry], form: Form) -> int:
-        size, kept_as = 0, form.value
+        size = 0
         for entry in entries:
-            encoded: bytes = getattr(entry, kept_as)
-            if not encoded:
-                encoded = self._encode(entry, form)
-                setattr(entry, kept_as, encoded)
+            encoded = entry.encoded.get(form)
+            if encoded is None:
+                encoded = entry.encoded[form] = self._encode(entry, form)
             size += len(encoded)
         return size
 

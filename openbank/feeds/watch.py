@@ -78,9 +78,7 @@ class FeedMessage(NamedTuple):
     @property
     def encoded(self) -> bytes:
         """The events as the feed's `encode` made them, one after another."""
-        if self.form is Form.CLOUD_EVENT:
-            return b"".join([entry.encoded_as_cloud_event for entry in self.entries])
-        return b"".join([entry.encoded for entry in self.entries])
+        return b"".join([entry.encoded[self.form] for entry in self.entries])
 
 
 Send = Callable[[FeedMessage], Awaitable[None]]

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 class Entry:
     """An event of the log, with what its many readers would else each find out for themselves."""
 
-    __slots__ = ("aside", "category", "encoded", "encoded_as_cloud_event", "event", "id", "notice")
+    __slots__ = ("aside", "category", "encoded", "event", "id", "notice")
 
     def __init__(self, event: RecordedEvent, aside: SetAside | None = None, skipped: bool = False) -> None:
         """An event that is `aside` is not believed. One that is `skipped` is taken for another program's."""
@@ -46,10 +46,8 @@ class Entry:
         meant = self.notice or (is_ours(event.type) and not aside and not skipped)
         self.category, self.id = split(event.stream) if meant else ("", "")
         """The stream's category and the id behind it; empty for an event that is not the bank's."""
-        self.encoded = b""
-        """For the feeds: the event as it goes on the wire, once the first watch has needed it."""
-        self.encoded_as_cloud_event = b""
-        """The same for the feed of integration events."""
+        self.encoded: dict[object, bytes] = {}
+        """For the feeds: the event as it goes on the wire, in each form that a watch has needed so far."""
 
     @property
     def position(self) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsResponse
 from openbank.common.v1 import feed_pb2
 from openbank.domain.fields import Fields
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
-from openbank.eventstore.streams import ACCOUNT, split
+from openbank.eventstore.streams import ACCOUNT, PERSON
 from openbank.eventstore.token import Tokens
 from openbank.feeds.feed import Draining, Feed, TooManyWatches
 from openbank.feeds.filter import Filter, Form
@@ -134,18 +134,31 @@ def encode(entry: Entry, form: Form) -> bytes:
 
     Encoded messages that follow one another are one message, so a response is its events' bytes and an envelope.
     """
-    event = entry.event
     if entry.notice:
         return _encode_notice(entry)
-    if form is Form.CLOUD_EVENT:
-        return _encode_cloud_event(event)
-    if split(event.stream)[0] == ACCOUNT:
-        of_account = WatchAccountEventsResponse()
-        fill_account_event(of_account.events.add(), event)
-        return of_account.SerializeToString()
-    of_person = WatchPersonEventsResponse()
-    fill_person_event(of_person.events.add(), event)
-    return of_person.SerializeToString()
+    match form:
+        case Form.EVENT:
+            return _ENCODE[entry.category](entry.event)
+        case Form.CLOUD_EVENT:
+            return _encode_cloud_event(entry.event)
+        case _:
+            assert_never(form)
+
+
+def _encode_account_event(event: RecordedEvent) -> bytes:
+    response = WatchAccountEventsResponse()
+    fill_account_event(response.events.add(), event)
+    return response.SerializeToString()
+
+
+def _encode_person_event(event: RecordedEvent) -> bytes:
+    response = WatchPersonEventsResponse()
+    fill_person_event(response.events.add(), event)
+    return response.SerializeToString()
+
+
+_ENCODE: dict[str, Callable[[RecordedEvent], bytes]] = {ACCOUNT: _encode_account_event, PERSON: _encode_person_event}
+"""By the category of the event's stream."""
 
 
 def _encode_notice(entry: Entry) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from openbank.accounts.v1 import account_events_pb2
 from openbank.accounts.v1.account_events_pb2 import AccountEvent, AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.cli.tail import lines
 from openbank.cli.tail.lines import TextLines, json_lines
 from openbank.common.v1.money_pb2 import Money
 from openbank.persons.v1 import person_events_pb2
@@ -53,9 +54,9 @@ def test_what_comes_together_is_lined_up() -> None:
 
 
 def test_what_comes_later_is_lined_up_with_what_was() -> None:
-    lines = TextLines(coloured=False)
-    (first,) = lines([WITHDRAWN])
-    (second,) = lines([DEPOSITED])
+    text_lines = TextLines(coloured=False)
+    (first,) = text_lines([WITHDRAWN])
+    (second,) = text_lines([DEPOSITED])
     assert first.index("MONEY") == second.index("MONEY")
     assert first.endswith("  98765 JPY")
     assert second.endswith("  1000.50 USD")
@@ -65,6 +66,20 @@ def test_a_type_that_is_newer_has_its_number_and_its_balance() -> None:
     event = AccountEvent(account_id="a", revision=3, type=77, balance=usd(-1, -250_000_000))  # type: ignore[arg-type]
     (line,) = TextLines(coloured=False)([event])
     assert line.split()[2:] == ["3", "TYPE_77", "-1.25", "USD"]
+
+
+def test_a_payload_without_a_layout_of_its_own_prints_its_amount_and_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_AMOUNTS", {})
+    printed = list(TextLines(coloured=False)([OPENED, DEPOSITED]))
+    assert printed[0].split()[3:] == ["ACCOUNT_OPENED", "1000.00", "USD"]
+    assert printed[1].split()[3:] == ["MONEY_DEPOSITED", "0.50", "1000.50", "USD"]
+
+
+def test_a_persons_payload_without_a_layout_of_its_own_prints_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_ABOUT", {})
+    registered = PersonEvent(person_registered=PersonRegistered(first_name="Zoë\033", last_name="Doe"))
+    (line,) = TextLines(coloured=False)([registered])
+    assert line.endswith('first_name: "Zoë\\033" last_name: "Doe"')
 
 
 def test_colours_change_nothing_but_the_colour() -> None:
@@ -126,7 +141,7 @@ def test_what_controls_a_terminal_or_hides_is_not_printed(character: str) -> Non
 
 
 def test_json_has_one_event_a_line_with_the_names_of_the_protos() -> None:
-    lines = list(json_lines([OPENED, DEPOSITED]))
-    assert not any("\n" in line for line in lines)
-    assert [json.loads(line)["account_id"] for line in lines] == ["johns", "johns"]
-    assert json.loads(lines[0])["account_opened"]["initial_deposit"] == {"currency_code": "USD", "units": "1000"}
+    printed = list(json_lines([OPENED, DEPOSITED]))
+    assert not any("\n" in line for line in printed)
+    assert [json.loads(line)["account_id"] for line in printed] == ["johns", "johns"]
+    assert json.loads(printed[0])["account_opened"]["initial_deposit"] == {"currency_code": "USD", "units": "1000"}

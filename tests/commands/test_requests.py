@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 
@@ -23,6 +24,7 @@ from openbank.domain.errors import (
     Refused,
     RequestIdReused,
 )
+from openbank.domain.internal import RequestClaimed
 from openbank.domain.person import RegisterPerson, UpdateAddress
 from openbank.domain.request import Request
 from openbank.eventstore.errors import StoreUnavailable
@@ -337,3 +339,17 @@ async def test_an_id_is_not_free_while_its_request_may_still_succeed(
     with pytest.raises(RequestIdReused):
         await accounts.open_account(again, opening("2"), request)
     assert not (await accounts.open_account(again, opening("1"), request)).replayed
+
+
+async def test_an_id_that_a_newer_versions_call_has_claimed_is_not_taken_over(
+    bank: Bank, disk: SqliteEventStore
+) -> None:
+    """Whatever there is under the id that it claimed for: this version cannot tell what that call makes."""
+    opened = await accounts.open_account(bank, opening(account_number="newer"), Request())
+    request = some_request()
+    claimed = RequestClaimed("OpenSafe", b"\x01" + bytes(15), opened.resource.state.account_id)
+    await bank.requests.execute(str(UUID(bytes=request.id)), lambda _: (claimed,), Request())
+    before = await disk.head()
+    with pytest.raises(RequestIdReused):
+        await persons.register_person(bank, RegisterPerson(john(person_id="")), request)
+    assert await disk.head() == before

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.text_format import MessageToString
 
 from openbank.accounts.v1.account_events_pb2 import AccountEvent
 from openbank.cli.terminal import shown
 from openbank.common.v1.money_pb2 import Money
-from openbank.persons.v1.person_events_pb2 import PersonEvent
+from openbank.persons.v1.person_events_pb2 import PersonAddressUpdated, PersonEvent, PersonRegistered
 
 Event = AccountEvent | PersonEvent
 Lines = Callable[[Sequence[Any]], Iterable[str]]
@@ -22,11 +24,12 @@ _NANOS = 1_000_000_000
 _GREEN, _RED, _CYAN, _DIM = "\033[32m", "\033[31m", "\033[36m", "\033[2m"
 _RESET = "\033[0m"
 _COLOURS = {"account_opened": _CYAN, "person_registered": _CYAN, "money_deposited": _GREEN, "money_withdrawn": _RED}
-_MOVED = {
+_AMOUNTS = {
     "account_opened": ("+", "initial_deposit"),
     "money_deposited": ("+", "amount"),
     "money_withdrawn": ("-", "amount"),
 }
+"""The sign and the field of what a payload moves. Others print the amount that they have, if any, without a sign."""
 
 
 def json_lines(events: Sequence[Any]) -> Iterable[str]:
@@ -68,23 +71,35 @@ def _account_row(event: AccountEvent) -> list[str]:
     # A type that is newer than this program has no payload here; its balance stands on every event.
     if kind is not None:
         payload: Any = getattr(event, kind)
-        sign, field = _MOVED[kind]
-        digits = payload.currency_exponent
-        amount = sign + _decimal(getattr(payload, field), digits)
+        fields = payload.DESCRIPTOR.fields_by_name
+        sign, field = _AMOUNTS.get(kind, ("", "amount"))
+        digits = payload.currency_exponent if "currency_exponent" in fields else 0
+        amount = sign + _decimal(getattr(payload, field), digits) if field in fields else ""
     balance = f"{_decimal(event.balance, digits)} {event.balance.currency_code}"
     return [*_envelope(event, event.account_id), amount, balance]
 
 
 def _person_row(event: PersonEvent) -> list[str]:
-    match event.WhichOneof("payload"):
-        case "person_registered":
-            about = f"{event.person_registered.first_name} {event.person_registered.last_name}"
-        case "person_address_updated":
-            address = event.person_address_updated.new_address
-            about = f"{address.street}, {address.postal_code} {address.city}, {address.country}"
-        case _:
-            about = ""
+    kind = event.WhichOneof("payload")
+    about = _ABOUT.get(kind, _fields)(getattr(event, kind)) if kind else ""
     return [*_envelope(event, event.person_id), about]
+
+
+def _name(registered: PersonRegistered) -> str:
+    return f"{registered.first_name} {registered.last_name}"
+
+
+def _new_address(updated: PersonAddressUpdated) -> str:
+    address = updated.new_address
+    return f"{address.street}, {address.postal_code} {address.city}, {address.country}"
+
+
+def _fields(payload: Message) -> str:
+    return MessageToString(payload, as_utf8=True, as_one_line=True)
+
+
+_ABOUT: dict[str, Callable[[Any], str]] = {"person_registered": _name, "person_address_updated": _new_address}
+"""What the payloads of persons say. Others print all their fields."""
 
 
 def _envelope(event: Event, id: str) -> list[str]:
