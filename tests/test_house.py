@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sqlite_wal",
     },
     "queries": {"domain", "eventstore", "views.port"},
-    "feeds": {"eventstore", "following"},
+    "feeds": {"domain", "eventstore", "following"},
     "publishing": {"domain", "codec", "eventstore"},
     "sinks": {
         "domain",

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from openbank.domain.errors import Refused
+
+
+class PositionOutOfRange(Refused):
+    """A caller's token is beyond the end of the log: no wait will help."""
+
+    reason = "POSITION_OUT_OF_RANGE"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the token is beyond the end of this log; use a token from a newer answer, or start without one"
+        )
+
 
 class WrongExpectedRevision(Exception):
     """The stream was not at the expected revision; nothing was written. Where it is now, the reader must ask."""

@@ -9,21 +9,10 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from openbank.eventstore.port import EventStore, LogPosition
+from openbank.feeds.errors import ServerDraining, TooManyWatches
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.pages import Encode, Pages
 from openbank.following.tail import LogTail
-
-
-class TooManyWatches(Exception):
-    """This process has as many watches as it may have."""
-
-    def __init__(self, watches_max: int) -> None:
-        super().__init__(f"there are {watches_max} watches, as many as are allowed")
-        self.watches_max = watches_max
-
-
-class Draining(Exception):
-    """The server stops: the watch may go on elsewhere, from the last message's position."""
 
 
 class Watching(Protocol):
@@ -134,9 +123,9 @@ class Feed:
 
     @contextmanager
     def admit(self, watch: Watching) -> Iterator[None]:
-        """A place among the watches. Raises Draining, TooManyWatches."""
+        """A place among the watches. Raises ServerDraining, TooManyWatches."""
         if self.draining:
-            raise Draining
+            raise ServerDraining
         if len(self._watches) >= self.limits.watches_max:
             raise TooManyWatches(self.limits.watches_max)
         self._watches.add(watch)

@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from openbank.eventstore.errors import LogReplaced
+from openbank.eventstore.errors import LogReplaced, PositionOutOfRange
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
-from openbank.feeds.feed import Draining, Feed
+from openbank.feeds.errors import ServerDraining, SlowConsumer
+from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.pages import Page, Parcel
 from openbank.following.tail import Entry
@@ -84,22 +85,6 @@ class FeedMessage(NamedTuple):
 Send = Callable[[FeedMessage], Awaitable[None]]
 
 
-class PositionOutOfRange(Exception):
-    """The watch was to start beyond the end of the log."""
-
-    def __init__(self, head: LogPosition) -> None:
-        super().__init__(f"the log ends at {head.position}")
-        self.head = head
-
-
-class SlowConsumer(Exception):
-    """The client took no message for too long. What was sent up to `position` it has been given."""
-
-    def __init__(self, position: LogPosition) -> None:
-        super().__init__(f"the client took nothing after {position.position}")
-        self.position = position
-
-
 async def watch(
     feed: Feed,
     start: Start,
@@ -113,9 +98,9 @@ async def watch(
     `send` returns when the client has taken the message, or something with room has taken it for the client; it is
     cancelled when that takes too long, and nothing is sent after. Heartbeats come as often as the limits say, unless
     the client has a wish of its own.
+
     Raises PositionOutOfRange, StoreUnavailable (at the start only: later the watch waits for the store to come back),
-    LogReplaced (at any time),
-    TooManyWatches, SlowConsumer, Draining.
+    LogReplaced (at any time), TooManyWatches, SlowConsumer, ServerDraining.
     """
     watching = _Watch(feed, filter, send, heartbeat_seconds or feed.limits.heartbeat_seconds)
     with feed.admit(watching):
@@ -133,6 +118,8 @@ class _Watch:
         self._send = send
         self._heartbeat_seconds = heartbeat_seconds
         self._at = BEGINNING
+        self._said: LogPosition | None = None
+        """How far the last message went."""
         self._head_at_start = BEGINNING
         self._passed_time: int | None = None
         self._told_caught_up = False
@@ -149,7 +136,7 @@ class _Watch:
         except TimeoutError:
             if self._finding is None or not self._finding.expired():
                 raise
-            raise Draining from None
+            raise ServerDraining from None
         finally:
             self._finding = None
         await self._say(Signal.CONFIRMED, self._at, caught_up=self._at.position >= self._head_at_start.position)
@@ -159,7 +146,7 @@ class _Watch:
         match start:
             case After(position):
                 if position.position > head.position:
-                    raise PositionOutOfRange(head)
+                    raise PositionOutOfRange
                 self._at = position
             case Live():
                 self._at = head
@@ -171,7 +158,7 @@ class _Watch:
         while not (stop_when_caught_up and self._told_caught_up):
             if self._feed.draining:
                 await self._say(Signal.CLOSING, self._at)
-                raise Draining
+                raise ServerDraining(self._said)
             if self._feed.tail.replaced is not None:
                 raise LogReplaced(self._feed.tail.replaced)
             page = pages.ready(self._at)
@@ -236,11 +223,11 @@ class _Watch:
             if self._sending is None or not self._sending.expired():
                 raise
             if self._feed.draining:
-                raise Draining from None
-            raise SlowConsumer(self._at) from None
+                raise ServerDraining(self._said) from None
+            raise SlowConsumer(self._said or self._at) from None
         finally:
             self._sending = None
-        self._at = through
+        self._at = self._said = through
         self._told_caught_up = caught_up
         self._last_sent = asyncio.get_running_loop().time()
 

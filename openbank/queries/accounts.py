@@ -8,8 +8,8 @@ from openbank.domain.fields import account_number_key, account_number_with_hyphe
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.streams import account_stream
-from openbank.queries.paging import Listing, read_page
-from openbank.queries.reader import Answer, Page, PageRequest, Reader, answer
+from openbank.queries.paging import Listing, ListPage, PageRequest, read_page
+from openbank.queries.reader import Answer, Reader, answer
 
 _AFTER_THE_LAST_REVISION = 2**63 - 1
 
@@ -59,15 +59,14 @@ def account_events_listing(reader: Reader, account_id: str) -> Listing:
 
 async def list_accounts_by_owner(
     reader: Reader, owner_id: str, page: PageRequest, at: LogPosition | None = None
-) -> Page[Versioned[Account]]:
-    """In the order of opening; empty for a person without accounts.
+) -> ListPage[Versioned[Account]]:
+    """In the order of opening; empty for a person without accounts. `page` belongs to `accounts_listing`.
 
-    Raises OwnerNotFound, InvalidFields of the page, ViewBehind.
+    Raises OwnerNotFound, ViewBehind.
     """
     views = reader.views
     rows, token, position = await read_page(
         reader,
-        accounts_listing(reader, owner_id),
         page,
         at,
         0,
@@ -77,17 +76,19 @@ async def list_accounts_by_owner(
     # No accounts were found in views as fresh as the head, so that a person they do not know was not there either.
     if not rows and await views.person(owner_id) is None:
         raise OwnerNotFound(owner_id)
-    return Page([row.resource for row in rows], token, position)
+    return ListPage([row.resource for row in rows], token, position)
 
 
 async def list_account_events(
     reader: Reader, account_id: str, page: PageRequest, at: LogPosition | None = None
-) -> Page[RecordedEvent]:
-    """Newest first. Raises AccountNotFound, AggregateQuarantined, InvalidFields of the page, ViewBehind."""
+) -> ListPage[RecordedEvent]:
+    """Newest first. `page` belongs to `account_events_listing`.
+
+    Raises AccountNotFound, AggregateQuarantined, ViewBehind.
+    """
     views = reader.views
     found = await read_page(
         reader,
-        account_events_listing(reader, account_id),
         page,
         at,
         _AFTER_THE_LAST_REVISION,

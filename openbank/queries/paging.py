@@ -12,11 +12,11 @@ import base64
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from openbank.domain.fields import Fields
 from openbank.eventstore.port import BEGINNING, LogPosition
-from openbank.queries.reader import Page, PageRequest, Reader, answer
+from openbank.queries.reader import Reader, answer
 from openbank.views.port import LogId
 
 PAGE_SIZE_DEFAULT = 50
@@ -28,8 +28,7 @@ _FORMAT = 1
 _PLACE = struct.Struct(">Bqq")
 _HASH_BYTES = 8
 
-Row = TypeVar("Row")
-Value = TypeVar("Value")
+Item = TypeVar("Item")
 
 
 class Listing(NamedTuple):
@@ -42,55 +41,76 @@ class Listing(NamedTuple):
     """The log whose positions order it: they mean something else in another."""
 
 
-class Place(NamedTuple):
+class PagePlace(NamedTuple):
     """Between two items of a list: after the one with this key, in views at this position of the log."""
 
     key: int
     position: int
 
 
+class PageRequest(NamedTuple):
+    """Which page of a list: at most `size` items after a place, or from the beginning."""
+
+    listing: Listing
+    size: int
+    after: PagePlace | None
+
+
+class ListPage(NamedTuple, Generic[Item]):
+    """A part of a list. `next_page_token` is empty on the last page; `position` is that of an Answer."""
+
+    items: Sequence[Item]
+    next_page_token: str
+    position: LogPosition
+
+
+def read_page_request(fields: Fields, listing: Listing, size: int, token: str) -> PageRequest:
+    """The page that a caller asks for: size 0 is the default, the empty token the first page.
+
+    What is wrong goes to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
+    """
+    return PageRequest(listing, _page_size(fields, size), _place(fields, listing, token))
+
+
 async def read_page(
     reader: Reader,
-    listing: Listing,
     request: PageRequest,
     at: LogPosition | None,
     beginning: int,
-    rows: Callable[[int, int], Awaitable[Sequence[Row]]],
-    key: Callable[[Row], int],
-) -> Page[Row]:
+    rows: Callable[[int, int], Awaitable[Sequence[Item]]],
+    key: Callable[[Item], int],
+) -> ListPage[Item]:
     """The page that was asked for, of `rows(key, limit)`: those that follow a key, `beginning` for the first ones.
 
-    Raises InvalidFields of page_size and page_token; ViewBehind.
+    Raises ViewBehind.
     """
-    fields = Fields()
-    size, place = check_page(fields, listing, request, beginning)
-    fields.check()
+    size, place = request.size, request.after or PagePlace(beginning, 0)
     if at is None or at.position < place.position:
         at = BEGINNING._replace(position=place.position)
 
-    async def read() -> Sequence[Row]:
+    async def read() -> Sequence[Item]:
         # One more than the page holds, to know whether another page follows.
         return await _read_in_slices(reader, place.key, size + 1, rows, key)
 
     found = await answer(reader, at, read)
     if len(found.value) <= size:
-        return Page(found.value, "", found.position)
+        return ListPage(found.value, "", found.position)
     items = found.value[:size]
-    token = _encode(listing, Place(key(items[-1]), found.position.position))
-    return Page(items, token, found.position)
+    token = _encode(request.listing, PagePlace(key(items[-1]), found.position.position))
+    return ListPage(items, token, found.position)
 
 
 async def _read_in_slices(
     reader: Reader,
     after: int,
     limit: int,
-    rows: Callable[[int, int], Awaitable[Sequence[Row]]],
-    key: Callable[[Row], int],
-) -> Sequence[Row]:
+    rows: Callable[[int, int], Awaitable[Sequence[Item]]],
+    key: Callable[[Item], int],
+) -> Sequence[Item]:
     """A later slice may be of newer views than an earlier one; an item's place in a list never changes."""
     if limit <= SLICE + 1:
         return await rows(after, limit)
-    found: list[Row] = []
+    found: list[Item] = []
     while len(found) < limit:
         await reader.turn()
         wanted = min(SLICE, limit - len(found))
@@ -102,18 +122,12 @@ async def _read_in_slices(
     return found
 
 
-async def in_slices(reader: Reader, items: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
+async def in_slices(reader: Reader, items: Sequence[Item]) -> AsyncIterator[Sequence[Item]]:
     """The items, SLICE at a time, with a pause for others between."""
     for start in range(0, len(items), SLICE):
         if start:
             await reader.turn()
         yield items[start : start + SLICE]
-
-
-def check_page(fields: Fields, listing: Listing, request: PageRequest, beginning: int = 0) -> tuple[int, Place]:
-    """How many items the page may have, and after which it begins; what is wrong with the request goes to `fields`."""
-    size = _page_size(fields, request.size)
-    return size, _place(fields, listing, request.token) or Place(beginning, 0)
 
 
 def _page_size(fields: Fields, size: int) -> int:
@@ -123,7 +137,7 @@ def _page_size(fields: Fields, size: int) -> int:
     return min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
 
 
-def _place(fields: Fields, listing: Listing, token: str) -> Place | None:
+def _place(fields: Fields, listing: Listing, token: str) -> PagePlace | None:
     if not token:
         return None
     place = _decode(listing, token)
@@ -132,12 +146,12 @@ def _place(fields: Fields, listing: Listing, token: str) -> Place | None:
     return place
 
 
-def _encode(listing: Listing, place: Place) -> str:
+def _encode(listing: Listing, place: PagePlace) -> str:
     packed = _PLACE.pack(_FORMAT, *place)
     return base64.urlsafe_b64encode(packed + _hash(listing, packed)).rstrip(b"=").decode()
 
 
-def _decode(listing: Listing, token: str) -> Place | None:
+def _decode(listing: Listing, token: str) -> PagePlace | None:
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         packed, digest = raw[: _PLACE.size], raw[_PLACE.size :]
@@ -146,7 +160,7 @@ def _decode(listing: Listing, token: str) -> Place | None:
         return None
     if version != _FORMAT or digest != _hash(listing, packed):
         return None
-    return Place(key, position)
+    return PagePlace(key, position)
 
 
 def _hash(listing: Listing, packed: bytes) -> bytes:

@@ -7,8 +7,8 @@ from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition
 from openbank.eventstore.streams import person_stream
-from openbank.queries.paging import Listing, read_page
-from openbank.queries.reader import Answer, Page, PageRequest, Reader, answer
+from openbank.queries.paging import Listing, ListPage, PageRequest, read_page
+from openbank.queries.reader import Answer, Reader, answer
 
 
 async def get_person(reader: Reader, person_id: str, at: LogPosition | None = None) -> Answer[Versioned[Person]]:
@@ -24,10 +24,8 @@ def persons_listing(reader: Reader) -> Listing:
     return Listing("persons", "", reader.views.log)
 
 
-async def list_persons(reader: Reader, page: PageRequest, at: LogPosition | None = None) -> Page[Versioned[Person]]:
-    """In the order of registration. Raises InvalidFields of the page, ViewBehind."""
+async def list_persons(reader: Reader, page: PageRequest, at: LogPosition | None = None) -> ListPage[Versioned[Person]]:
+    """In the order of registration. `page` belongs to `persons_listing`. Raises ViewBehind."""
     views = reader.views
-    rows, token, position = await read_page(
-        reader, persons_listing(reader), page, at, 0, views.persons, lambda row: row.position
-    )
-    return Page([row.resource for row in rows], token, position)
+    rows, token, position = await read_page(reader, page, at, 0, views.persons, lambda row: row.position)
+    return ListPage([row.resource for row in rows], token, position)

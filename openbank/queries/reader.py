@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
 from openbank.domain.errors import Refused
-from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.views.port import Views
 
@@ -39,36 +39,10 @@ class ViewBehind(Refused):
             )
 
 
-class PositionOutOfRange(Refused):
-    """The caller's token is beyond the end of the log: no wait will help."""
-
-    reason = "POSITION_OUT_OF_RANGE"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the token is beyond the end of this log; read without it, or with a token from a newer answer"
-        )
-
-
 class Answer(NamedTuple, Generic[Value]):
     """`value` holds all of the log up to `position`, and may hold more."""
 
     value: Value
-    position: LogPosition
-
-
-class PageRequest(NamedTuple):
-    """As the caller sent it: 0 is the default size, the empty token the first page."""
-
-    size: int = 0
-    token: str = ""
-
-
-class Page(NamedTuple, Generic[Value]):
-    """A part of a list. `next_page_token` is empty on the last page; `position` is that of an Answer."""
-
-    items: Sequence[Value]
-    next_page_token: str
     position: LogPosition
 
 

@@ -19,8 +19,7 @@ from openbank.queries.accounts import (
     list_account_events,
     list_accounts_by_owner,
 )
-from openbank.queries.paging import check_page, in_slices
-from openbank.queries.reader import PageRequest
+from openbank.queries.paging import in_slices
 from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import (
@@ -32,7 +31,7 @@ from openbank.rpc.convert.accounts import (
     read_open_account,
     read_withdraw,
 )
-from openbank.rpc.convert.values import read_place
+from openbank.rpc.convert.values import read_page, read_position
 from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
 from openbank.rpc.handlers import Write
 from openbank.rpc.mutations import Mutation
@@ -59,7 +58,7 @@ class Accounts:
     async def GetAccount(self, request: messages.GetAccountRequest, _: Call) -> bytes:
         fields = Fields()
         account_id = fields.identifier("account_id", request.account_id)
-        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         answer = await get_account(self._reader, account_id, at)
         rest = messages.GetAccountResponse(consistency_token=self._tokens.encode(answer.position))
@@ -70,7 +69,7 @@ class Accounts:
     ) -> messages.GetAccountByNumberResponse:
         fields = Fields()
         number = fields.account_number("account_number", request.account_number)
-        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         answer = await get_account_by_number(self._reader, number, at)
         response = messages.GetAccountByNumberResponse(consistency_token=self._tokens.encode(answer.position))
@@ -80,9 +79,8 @@ class Accounts:
     async def ListAccountsByOwner(self, request: messages.ListAccountsByOwnerRequest, _: Call) -> bytes:
         fields = Fields()
         owner_id = fields.identifier("owner_id", request.owner_id)
-        wanted = PageRequest(request.page_size, request.page_token)
-        check_page(fields, accounts_listing(self._reader, owner_id), wanted)
-        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        wanted = read_page(fields, request, accounts_listing(self._reader, owner_id))
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         page = await list_accounts_by_owner(self._reader, owner_id, wanted, at)
         rest = messages.ListAccountsByOwnerResponse(
@@ -96,9 +94,8 @@ class Accounts:
     ) -> messages.ListAccountEventsResponse:
         fields = Fields()
         account_id = fields.identifier("account_id", request.account_id)
-        wanted = PageRequest(request.page_size, request.page_token)
-        check_page(fields, account_events_listing(self._reader, account_id), wanted)
-        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        wanted = read_page(fields, request, account_events_listing(self._reader, account_id))
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         page = await list_account_events(self._reader, account_id, wanted, at)
         response = messages.ListAccountEventsResponse(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections.abc import Iterator
 from itertools import count
 from time import perf_counter
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
@@ -24,12 +25,10 @@ CORRELATION_ID = "x-correlation-id"
 TRACEPARENT = "traceparent"
 
 _log = logging.getLogger("openbank.calls")
-_LOGGED_IDS = ("request_id", "person_id", "account_id", "owner_id", "sink", "aggregate")
-_RESOURCES = {"person": "person_id", "account": "account_id"}
 _CORRELATION_ID = re.compile(r"[ -~]{1,128}")
 _LOGGABLE = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
-# What an operator may have to act on; the rest is the caller's affair.
-_OURS = frozenset({"STORE_UNAVAILABLE", "OUTCOME_UNKNOWN", "VIEW_BEHIND"})
+_NAMES = frozenset({"sink", "aggregate"})
+"""Fields that are ids under another name."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Response = Message | bytes
@@ -39,17 +38,15 @@ class Method:
     """What is known of a method before any call. `clock` is the bank's."""
 
     def __init__(self, method: MethodDescriptor, clock: Clock) -> None:
-        fields = method.input_type.fields_by_name
         self.request = method.input_type
         self.clock = clock
         self.name = f"{method.containing_service.full_name}/{method.name}"
         self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
         self.is_stream = method.server_streaming
         """Whether it has many responses."""
-        self._ids = [name for name in _LOGGED_IDS if name in fields]
-        self._resource = next((name for name in _RESOURCES if name in method.output_type.fields_by_name), "")
-        self._made = _RESOURCES.get(self._resource, "")
-        """The id that the answer has, where the request left it to the bank."""
+        self._ids = [field.name for field in method.input_type.fields if _is_id(field)]
+        self._made = list(_resources(method.output_type))
+        """The resources in the response, each with its id, which the request may have left to the bank."""
 
     def add_ids(self, values: dict[str, object], request: Message, response: Response | None) -> None:
         for name in self._ids:
@@ -57,8 +54,25 @@ class Method:
             # What is no id may be anything: a name, or a page of text.
             if value and _LOGGABLE(value):
                 values[name] = value
-        if response is not None and self._made and self._made not in values:
-            values[self._made] = getattr(getattr(response, self._resource), self._made)
+        if response is None:
+            return
+        for resource, id in self._made:
+            if id not in values:
+                values[id] = getattr(getattr(response, resource), id)
+
+
+def _is_id(field: FieldDescriptor) -> bool:
+    if field.type != FieldDescriptor.TYPE_STRING or field.label == FieldDescriptor.LABEL_REPEATED:
+        return False
+    return field.name.endswith("_id") or field.name in _NAMES
+
+
+def _resources(response: Descriptor) -> Iterator[tuple[str, str]]:
+    """The fields that are a resource, `account`, each with the field of its id, `account_id`."""
+    for field in response.fields:
+        id = f"{field.name}_id"
+        if field.message_type is not None and id in field.message_type.fields_by_name:
+            yield field.name, id
 
 
 class Call:
@@ -81,7 +95,7 @@ class Call:
             error_id = secrets.token_hex(8)
             failure = internal(error_id)
             self.ended("INTERNAL", logging.ERROR, error, error_id=error_id)
-        elif failure.reason in _OURS:
+        elif failure.concerns_operator:
             self.ended(failure.code.name, logging.WARNING, reason=failure.reason, cause=str(error))
         else:
             self.ended(failure.code.name, reason=failure.reason)

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from openbank.eventstore.errors import LogReplaced
-from openbank.rpc.errors import ServerDraining, TooManyCalls
+from openbank.feeds.errors import ServerDraining
+from openbank.rpc.errors import TooManyCalls
 
 
 class Group:

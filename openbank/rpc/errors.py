@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from openbank.domain.errors import InvalidFields, Refused, Violation
 from openbank.eventstore.errors import LogReplaced, OutcomeUnknown, StoreUnavailable
+from openbank.feeds.errors import ServerDraining
 from openbank.sinks.port import RecordsUnavailable
 from openbank.views.port import ViewsUnavailable
 
@@ -36,6 +37,7 @@ class Failure(NamedTuple):
     message: str
     metadata: Mapping[str, str] = {}
     details: Sequence[Message] = ()
+    concerns_operator: bool = False
 
 
 class Malformed(Refused):
@@ -67,63 +69,59 @@ class TooManyCalls(Refused):
         super().__init__(f"{count} calls are under way, which is this server's limit", maxCount=str(count))
 
 
-class TooManyWatches(Refused):
-    reason = "TOO_MANY_WATCHES"
-
-    def __init__(self, count: int) -> None:
-        super().__init__(f"{count} watches are under way, which is this server's limit", maxCount=str(count))
-
-
-class SlowConsumer(Refused):
-    reason = "SLOW_CONSUMER"
-
-    def __init__(self, resume_token: str) -> None:
-        super().__init__("the client has read nothing for too long", resumeToken=resume_token)
-
-
-class PositionOutOfRange(Refused):
-    reason = "POSITION_OUT_OF_RANGE"
-
-    def __init__(self, earliest_token: str) -> None:
-        super().__init__("the token stands beyond the end of this log", earliestToken=earliest_token)
-
-
-class ServerDraining(Refused):
-    reason = "SERVER_DRAINING"
-
-    def __init__(self, resume_token: str = "") -> None:
-        """`resume_token` is that of a watch's last response."""
-        metadata = {"resumeToken": resume_token} if resume_token else {}
-        super().__init__("the server is stopping; call again, on another instance if there is one", **metadata)
+Detail = Callable[[str, str, Mapping[str, str]], Message]
+"""Makes the typed detail from the reason, the message and the metadata."""
 
 
 class Row(NamedTuple):
     code: grpc.StatusCode
-    detail: Callable[[str, Mapping[str, str]], Message] | None = None
-    """Makes the typed detail from the message and the metadata."""
+    detail: Detail | None = None
+    concerns_operator: bool = False
+    """Whether an operator may have to act; all else is the caller's affair."""
 
 
-def _resource(type: str, key: str, *other_keys: str) -> Callable[[str, Mapping[str, str]], Message]:
-    def detail(message: str, metadata: Mapping[str, str]) -> Message:
-        name = next((metadata[k] for k in (key, *other_keys) if k in metadata), "")
-        return error_details_pb2.ResourceInfo(resource_type=type, resource_name=name, description=message)
+class Resource(NamedTuple):
+    type: str
+    """The full name of its message."""
+    collection: str = ""
+    """What the name of one begins with, "accounts" of "accounts/1234"; empty where the id is the name."""
+
+
+ACCOUNT = Resource("openbank.accounts.v1.Account", "accounts")
+PERSON = Resource("openbank.persons.v1.Person", "persons")
+SINK = Resource("openbank.operations.v1.Sink")
+PARKED = Resource("openbank.operations.v1.ParkedAggregate")
+QUARANTINED = Resource("openbank.operations.v1.QuarantinedAggregate")
+
+IDS = {"person_id": "personId", "account_id": "accountId"}
+"""Fields of requests by which a command names what it changes, and their names in an error's metadata."""
+
+
+def _resource(resource: Resource, *keys: str) -> Detail:
+    """Names the resource by the first of these that the metadata has."""
+
+    def detail(_: str, message: str, metadata: Mapping[str, str]) -> Message:
+        name = next((metadata[key] for key in keys if key in metadata), "")
+        return error_details_pb2.ResourceInfo(resource_type=resource.type, resource_name=name, description=message)
 
     return detail
 
 
-def _precondition(reason: str) -> Callable[[str, Mapping[str, str]], Message]:
-    def detail(message: str, metadata: Mapping[str, str]) -> Message:
-        subject = metadata.get("aggregate") or f"accounts/{metadata.get('accountId', '')}"
-        violation = error_details_pb2.PreconditionFailure.Violation(
-            type=REASON + reason, subject=subject, description=message
-        )
-        return error_details_pb2.PreconditionFailure(violations=[violation])
+def _precondition(resource: Resource, key: str) -> Detail:
+    """Names the resource that is not in the state that the command needs."""
+
+    def detail(reason: str, message: str, metadata: Mapping[str, str]) -> Message:
+        name = metadata.get(key, "")
+        subject = f"{resource.collection}/{name}" if resource.collection else name
+        failure = error_details_pb2.PreconditionFailure()
+        failure.violations.add(type=REASON + reason, subject=subject, description=message)
+        return failure
 
     return detail
 
 
-def _retry(after_ms: int) -> Callable[[str, Mapping[str, str]], Message]:
-    def detail(message: str, metadata: Mapping[str, str]) -> Message:
+def _retry(after_ms: int) -> Detail:
+    def detail(_: str, message: str, metadata: Mapping[str, str]) -> Message:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(1000 * int(metadata.get("retrySeconds", 0)) or after_ms)
         return retry
@@ -132,36 +130,32 @@ def _retry(after_ms: int) -> Callable[[str, Mapping[str, str]], Message]:
 
 
 _Code = grpc.StatusCode
-_PERSON = "openbank.persons.v1.Person"
-_ACCOUNT = "openbank.accounts.v1.Account"
-_SINK = "openbank.operations.v1.Sink"
-_QUARANTINED = "openbank.operations.v1.QuarantinedAggregate"
-_PARKED = "openbank.operations.v1.ParkedAggregate"
+_ACCOUNT_STATE = _precondition(ACCOUNT, "accountId")
 
 # INVALID_ARGUMENT is not in here: its reasons are those of the violations. Nor is INTERNAL, which has none to tell.
 TABLE: dict[str, Row] = {
     "MALFORMED_REQUEST": Row(_Code.INVALID_ARGUMENT),
     "REQUEST_TOO_LARGE": Row(_Code.INVALID_ARGUMENT),
-    "PERSON_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "personId")),
-    "ACCOUNT_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_ACCOUNT, "accountId", "accountNumber")),
-    "OWNER_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_PERSON, "ownerId")),
-    "SINK_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(_SINK, "sink")),
-    "AGGREGATE_NOT_PARKED": Row(_Code.NOT_FOUND, _resource(_PARKED, "aggregate")),
-    "AGGREGATE_NOT_WAITING": Row(_Code.NOT_FOUND, _resource(_PARKED, "aggregate")),
-    "AGGREGATE_NOT_QUARANTINED": Row(_Code.NOT_FOUND, _resource(_QUARANTINED, "aggregate")),
-    "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_PERSON, "personId")),
-    "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountId")),
-    "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(_ACCOUNT, "accountNumber")),
-    "INSUFFICIENT_FUNDS": Row(_Code.FAILED_PRECONDITION, _precondition("INSUFFICIENT_FUNDS")),
-    "ACCOUNT_NOT_ACTIVE": Row(_Code.FAILED_PRECONDITION, _precondition("ACCOUNT_NOT_ACTIVE")),
-    "BALANCE_LIMIT_EXCEEDED": Row(_Code.FAILED_PRECONDITION, _precondition("BALANCE_LIMIT_EXCEEDED")),
-    "AGGREGATE_QUARANTINED": Row(_Code.FAILED_PRECONDITION, _precondition("AGGREGATE_QUARANTINED")),
+    "PERSON_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(PERSON, "personId")),
+    "ACCOUNT_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(ACCOUNT, "accountId", "accountNumber")),
+    "OWNER_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(PERSON, "ownerId")),
+    "SINK_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(SINK, "sink")),
+    "AGGREGATE_NOT_PARKED": Row(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
+    "AGGREGATE_NOT_WAITING": Row(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
+    "AGGREGATE_NOT_QUARANTINED": Row(_Code.NOT_FOUND, _resource(QUARANTINED, "aggregate")),
+    "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(PERSON, "personId")),
+    "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountId")),
+    "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountNumber")),
+    "INSUFFICIENT_FUNDS": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
+    "ACCOUNT_NOT_ACTIVE": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
+    "BALANCE_LIMIT_EXCEEDED": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
+    "AGGREGATE_QUARANTINED": Row(_Code.FAILED_PRECONDITION, _precondition(QUARANTINED, "aggregate")),
     "REVISION_MISMATCH": Row(_Code.ABORTED),
     "POSITION_OUT_OF_RANGE": Row(_Code.OUT_OF_RANGE),
-    "STORE_UNAVAILABLE": Row(_Code.UNAVAILABLE, _retry(1000)),
-    "VIEW_BEHIND": Row(_Code.UNAVAILABLE, _retry(200)),
+    "STORE_UNAVAILABLE": Row(_Code.UNAVAILABLE, _retry(1000), concerns_operator=True),
+    "VIEW_BEHIND": Row(_Code.UNAVAILABLE, _retry(200), concerns_operator=True),
     "SERVER_DRAINING": Row(_Code.UNAVAILABLE, _retry(500)),
-    "OUTCOME_UNKNOWN": Row(_Code.UNKNOWN),
+    "OUTCOME_UNKNOWN": Row(_Code.UNKNOWN, concerns_operator=True),
     "TOO_MANY_CALLS": Row(_Code.RESOURCE_EXHAUSTED),
     "TOO_MANY_WATCHES": Row(_Code.RESOURCE_EXHAUSTED),
     "SLOW_CONSUMER": Row(_Code.RESOURCE_EXHAUSTED),
@@ -216,8 +210,8 @@ def to_status(failure: Failure) -> status_pb2.Status:
 
 def _by_table(reason: str, message: str, metadata: Mapping[str, str]) -> Failure:
     row = TABLE[reason]
-    details = [row.detail(message, metadata)] if row.detail else []
-    return Failure(row.code, reason, message, metadata, details)
+    details = [row.detail(reason, message, metadata)] if row.detail else []
+    return Failure(row.code, reason, message, metadata, details, row.concerns_operator)
 
 
 def _invalid(error: InvalidFields) -> Failure:
@@ -247,6 +241,5 @@ def _within(violations: Iterable[Violation], bytes_max: int) -> Iterable[Violati
 
 
 def _aggregate(request: Message | None) -> dict[str, str]:
-    """The id of the person or account that the request named."""
-    ids = {"personId": getattr(request, "person_id", ""), "accountId": getattr(request, "account_id", "")}
-    return {key: value for key, value in ids.items() if value}
+    """The id of what the request was to change, where it names one."""
+    return {key: value for field, key in IDS.items() if (value := getattr(request, field, ""))}

@@ -8,21 +8,22 @@ from typing import Any, TypeVar, assert_never
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsResponse
 from openbank.common.v1 import feed_pb2
 from openbank.domain.fields import Fields
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.eventstore.errors import PositionOutOfRange
+from openbank.eventstore.port import BEGINNING, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON
 from openbank.eventstore.token import Tokens
-from openbank.feeds.feed import Draining, Feed, TooManyWatches
+from openbank.feeds.errors import ServerDraining, SlowConsumer
+from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.watch import After, FeedMessage, Live, PositionOutOfRange, Signal, Since, SlowConsumer, Start, watch
+from openbank.feeds.watch import After, FeedMessage, Live, Signal, Since, Start, watch
 from openbank.following.tail import Entry
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsResponse
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
 from openbank.publishing.cloudevent import fill_protobuf
 from openbank.publishing.events import cloud_event
-from openbank.rpc import errors
 from openbank.rpc.convert.accounts import fill_account_event
 from openbank.rpc.convert.persons import fill_person_event
-from openbank.rpc.convert.values import fill_time, read_place, read_time
+from openbank.rpc.convert.values import fill_time, read_position, read_time
 
 FILTER_VALUES_MAX = 1_000
 HEARTBEAT_SECONDS_MIN = 1
@@ -57,8 +58,8 @@ class Watches:
             case "time":
                 return Since(read_time(fields, "time", request.time))
             case "resume_token" if request.resume_token:
-                place = await read_place(fields, "resume_token", request.resume_token, self._tokens)
-                return After(place or BEGINNING)
+                position = await read_position(fields, "resume_token", request.resume_token, self._tokens)
+                return After(position or BEGINNING)
         # Also a member of a newer contract, which looks unset here.
         ways = "must be beginning {}, a resume_token that is not empty, live {}, or a time"
         fields.refuse("start", "FEED_START_REQUIRED", ways)
@@ -74,11 +75,10 @@ class Watches:
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
-        last: LogPosition | None = None
         last_time = 0
 
         async def send(message: FeedMessage) -> None:
-            nonlocal last, last_time
+            nonlocal last_time
             # Many watches send the same at about the same time: it is encoded once.
             key = (response_class, message.caught_up)
             as_of_time = message.as_of_time or 0
@@ -89,18 +89,17 @@ class Watches:
                 time = as_of_time
                 message.kept[key] = (encoded, time)
             await write(encoded)
-            last, last_time = message.position, time
+            last_time = time
 
         try:
             await watch(self._feed, start, filter, stop_when_caught_up, send, heartbeat_seconds)
-        except PositionOutOfRange:
-            raise errors.PositionOutOfRange(self._tokens.encode(BEGINNING)) from None
-        except Draining:
-            raise errors.ServerDraining(self._tokens.encode(last) if last else "") from None
-        except SlowConsumer as error:
-            raise errors.SlowConsumer(self._tokens.encode(last or error.position)) from None
-        except TooManyWatches as error:
-            raise errors.TooManyWatches(error.watches_max) from None
+        except PositionOutOfRange as error:
+            error.metadata["earliestToken"] = self._tokens.encode(BEGINNING)
+            raise
+        except (ServerDraining, SlowConsumer) as error:
+            if error.position is not None:
+                error.metadata["resumeToken"] = self._tokens.encode(error.position)
+            raise
 
 
 def read_heartbeat(fields: Fields, request: Any) -> float | None:

@@ -11,13 +11,12 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.streams import PERSON
 from openbank.feeds.filter import Filter
 from openbank.persons.v1 import persons_service_pb2 as messages
-from openbank.queries.paging import check_page, in_slices
+from openbank.queries.paging import in_slices
 from openbank.queries.persons import get_person, list_persons, persons_listing
-from openbank.queries.reader import PageRequest
 from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
 from openbank.rpc.convert.persons import EVENTS, fill_person, read_register_person, read_update_address
-from openbank.rpc.convert.values import read_place
+from openbank.rpc.convert.values import read_page, read_position
 from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
 from openbank.rpc.handlers import Write
 from openbank.rpc.mutations import Mutation
@@ -42,7 +41,7 @@ class Persons:
     async def GetPerson(self, request: messages.GetPersonRequest, _: Call) -> messages.GetPersonResponse:
         fields = Fields()
         person_id = fields.identifier("person_id", request.person_id)
-        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         answer = await get_person(self._reader, person_id, at)
         response = messages.GetPersonResponse(consistency_token=self._tokens.encode(answer.position))
@@ -51,9 +50,8 @@ class Persons:
 
     async def ListPersons(self, request: messages.ListPersonsRequest, _: Call) -> messages.ListPersonsResponse:
         fields = Fields()
-        wanted = PageRequest(request.page_size, request.page_token)
-        check_page(fields, persons_listing(self._reader), wanted)
-        at = await read_place(fields, "consistency_token", request.consistency_token, self._tokens)
+        wanted = read_page(fields, request, persons_listing(self._reader))
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
         page = await list_persons(self._reader, wanted, at)
         response = messages.ListPersonsResponse(

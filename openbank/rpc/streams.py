@@ -8,8 +8,9 @@ from typing import Any
 
 import grpc
 
+from openbank.feeds.errors import ServerDraining
 from openbank.rpc.calls import Calls
-from openbank.rpc.errors import DETAILS_KEY, ServerDraining, TooManyCalls, failure_of, to_status
+from openbank.rpc.errors import DETAILS_KEY, TooManyCalls, failure_of, to_status
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Method = Callable[[Any, Context], Any]

@@ -9,9 +9,9 @@ import weakref
 import pytest
 
 from openbank.eventstore.port import EventStore, LogPosition
-from openbank.feeds.feed import Draining, TooManyWatches
+from openbank.feeds.errors import ServerDraining, SlowConsumer, TooManyWatches
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.watch import After, Live, Signal, Since, SlowConsumer, watch
+from openbank.feeds.watch import After, Live, Signal, Since, watch
 from openbank.following.tail import Entry
 from tests.eventstore.memory import MemoryStore
 from tests.feeds.bench import ACCOUNT, ACCOUNTS, BOTH, PERSONS, bench, in_form
@@ -227,9 +227,10 @@ class TestDraining:
                 await client.until_caught_up()
             await b.feed.drain()
             for client in clients:
-                with pytest.raises(Draining):
+                with pytest.raises(ServerDraining) as ended:
                     await client.end()
                 assert client.last.signal is CLOSING
+                assert ended.value.position == client.last.position
                 assert client.last.position == max(message.position for message in client.messages)
             assert b.feed.watches == 0
 
@@ -259,9 +260,10 @@ class TestDraining:
             client = b.watch()
             await asked.wait()
             await asyncio.wait_for(b.feed.drain(), 5)
-            with pytest.raises(Draining):
+            with pytest.raises(ServerDraining) as ended:
                 await client.end()
             assert client.messages == []
+            assert ended.value.position is None
 
     async def test_also_a_watch_that_waits_for_a_store_that_is_away(self, memory: MemoryStore) -> None:
         async with bench(memory, ring_events=1, message_events_max=2) as b:
@@ -280,7 +282,7 @@ class TestDraining:
             await b.deposit()
             await asyncio.sleep(0.02)
             await asyncio.wait_for(b.feed.drain(), 5)
-            with pytest.raises(Draining):
+            with pytest.raises(ServerDraining):
                 await client.end()
             # Whether it has the message that it did not take is not known: a token from before would repeat events.
             assert CLOSING not in client.signals
@@ -301,7 +303,7 @@ class TestDraining:
     async def test_no_watch_begins_any_more(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.feed.drain()
-            with pytest.raises(Draining):
+            with pytest.raises(ServerDraining):
                 await b.watch().end()
 
 

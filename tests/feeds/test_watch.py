@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition
 from openbank.feeds.filter import Filter
-from openbank.feeds.watch import After, Live, PositionOutOfRange, Signal, Since
+from openbank.feeds.watch import After, Live, Signal, Since
 from tests.eventstore.memory import MemoryStore, new_events
 from tests.feeds.bench import (
     ACCOUNT,
@@ -95,14 +95,13 @@ class TestWhereAWatchStarts:
             assert client.last.caught_up
             assert client.last.position == await store.head()
 
-    async def test_a_place_beyond_the_log_is_refused_with_the_head(self, store: EventStore) -> None:
+    async def test_a_place_beyond_the_log_is_refused(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit()
             head = await store.head()
             client = b.watch(After(LogPosition(head.position + 1, "account-1", 2)))
-            with pytest.raises(PositionOutOfRange) as refusal:
+            with pytest.raises(PositionOutOfRange):
                 await client.end()
-            assert refusal.value.head == head
             assert not client.messages
 
     async def test_a_place_that_this_process_has_not_followed_to_yet_is_waited_for(self, store: EventStore) -> None:

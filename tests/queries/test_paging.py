@@ -6,23 +6,61 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openbank.domain.errors import InvalidFields
-from openbank.queries.accounts import list_account_events, list_accounts_by_owner
-from openbank.queries.paging import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, SLICE, in_slices
-from openbank.queries.persons import list_persons
-from openbank.queries.reader import Page, PageRequest, Reader, ViewBehind
+from openbank.domain.fields import Fields
+from openbank.queries import accounts, persons
+from openbank.queries.paging import (
+    PAGE_SIZE_DEFAULT,
+    PAGE_SIZE_MAX,
+    SLICE,
+    Listing,
+    ListPage,
+    PageRequest,
+    in_slices,
+    read_page_request,
+)
+from openbank.queries.reader import Reader, ViewBehind
 from openbank.views.port import LogId
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import LOG, History, project_events, project_log
 
-GetPage = Callable[[PageRequest], Awaitable[Page[Any]]]
+
+class Asked(NamedTuple):
+    """As the caller sends it."""
+
+    size: int = 0
+    token: str = ""
+
+
+GetPage = Callable[[Asked], Awaitable[ListPage[Any]]]
+
+
+async def list_persons(reader: Reader, asked: Asked) -> ListPage[Any]:
+    return await persons.list_persons(reader, read(persons.persons_listing(reader), asked))
+
+
+async def list_accounts_by_owner(reader: Reader, owner_id: str, asked: Asked) -> ListPage[Any]:
+    page = read(accounts.accounts_listing(reader, owner_id), asked)
+    return await accounts.list_accounts_by_owner(reader, owner_id, page)
+
+
+async def list_account_events(reader: Reader, account_id: str, asked: Asked) -> ListPage[Any]:
+    page = read(accounts.account_events_listing(reader, account_id), asked)
+    return await accounts.list_account_events(reader, account_id, page)
+
+
+def read(listing: Listing, asked: Asked) -> PageRequest:
+    fields = Fields()
+    page = read_page_request(fields, listing, asked.size, asked.token)
+    fields.check()
+    return page
 
 
 @pytest.fixture
@@ -52,10 +90,10 @@ async def reader(views: SqliteViews, history: History) -> Reader:
     return Reader(views, history.store.head)
 
 
-async def all_pages(get: GetPage, size: int) -> list[Page[Any]]:
-    pages = [await get(PageRequest(size))]
+async def all_pages(get: GetPage, size: int) -> list[ListPage[Any]]:
+    pages = [await get(Asked(size))]
     while pages[-1].next_page_token:
-        pages.append(await get(PageRequest(size, pages[-1].next_page_token)))
+        pages.append(await get(Asked(size, pages[-1].next_page_token)))
     return pages
 
 
@@ -77,14 +115,14 @@ async def test_a_size_is_fifty_by_default_and_a_thousand_at_most(views: SqliteVi
         await history.register(f"p{number}")
     await project_log(views, history)
     reader = Reader(views, history.store.head)
-    assert len((await list_persons(reader, PageRequest())).items) == PAGE_SIZE_DEFAULT
-    page = await list_persons(reader, PageRequest(PAGE_SIZE_MAX + 1))
+    assert len((await list_persons(reader, Asked())).items) == PAGE_SIZE_DEFAULT
+    page = await list_persons(reader, Asked(PAGE_SIZE_MAX + 1))
     assert len(page.items) == PAGE_SIZE_MAX
     assert page.next_page_token
 
 
 async def test_a_list_is_the_same_however_it_is_paged(reader: Reader) -> None:
-    small, large = PageRequest(3), PageRequest(7)
+    small, large = Asked(3), Asked(7)
     first = await list_accounts_by_owner(reader, "ann", small)
     second = await list_accounts_by_owner(reader, "ann", large._replace(token=first.next_page_token))
     ids = [account.state.account_id for page in (first, second) for account in page.items]
@@ -94,14 +132,14 @@ async def test_a_list_is_the_same_however_it_is_paged(reader: Reader) -> None:
 async def test_rows_that_are_added_neither_shift_nor_repeat_any(
     reader: Reader, views: SqliteViews, history: History
 ) -> None:
-    accounts = await list_accounts_by_owner(reader, "ann", PageRequest(100))
-    events = await list_account_events(reader, "0", PageRequest(100))
+    opened = await list_accounts_by_owner(reader, "ann", Asked(100))
+    events = await list_account_events(reader, "0", Asked(100))
     await history.open("new", "ann")
     await history.deposit("0")
     await project_log(views, history)
-    rest = await list_accounts_by_owner(reader, "ann", PageRequest(100, accounts.next_page_token))
+    rest = await list_accounts_by_owner(reader, "ann", Asked(100, opened.next_page_token))
     assert [account.state.account_id for account in rest.items] == [*(str(n) for n in range(100, 130)), "new"]
-    older = await list_account_events(reader, "0", PageRequest(100, events.next_page_token))
+    older = await list_account_events(reader, "0", Asked(100, events.next_page_token))
     assert [event.revision for event in older.items] == list(range(30, 0, -1))
 
 
@@ -109,15 +147,15 @@ async def test_a_page_is_never_older_than_the_one_before_it(
     reader: Reader, views: SqliteViews, history: History, tmp_path: Path
 ) -> None:
     """It may come from another instance, whose views are behind."""
-    first = await list_accounts_by_owner(reader, "ann", PageRequest(100))
+    first = await list_accounts_by_owner(reader, "ann", Asked(100))
     (tmp_path / "other").mkdir()
     behind = SqliteViews(tmp_path / "other")
     await behind.clear(LOG)
     other = Reader(behind, history.store.head, wait_seconds=0.01)
-    second = PageRequest(100, first.next_page_token)
+    second = Asked(100, first.next_page_token)
     events = await history.events()
     await project_events(behind, events[:120])
-    assert len((await list_accounts_by_owner(other, "ann", PageRequest(1000))).items) == 118
+    assert len((await list_accounts_by_owner(other, "ann", Asked(1000))).items) == 118
     with pytest.raises(ViewBehind):
         await list_accounts_by_owner(other, "ann", second)
     asking = asyncio.create_task(list_accounts_by_owner(other._replace(wait_seconds=5), "ann", second))
@@ -129,60 +167,60 @@ async def test_a_page_is_never_older_than_the_one_before_it(
 
 
 async def test_a_page_has_the_position_of_the_views(reader: Reader, history: History) -> None:
-    page = await list_persons(reader, PageRequest(1))
+    page = await list_persons(reader, Asked(1))
     assert page.position == await history.store.head()
 
 
 async def test_a_negative_size_is_refused(reader: Reader) -> None:
     with pytest.raises(InvalidFields) as refused:
-        await list_persons(reader, PageRequest(-1))
+        await list_persons(reader, Asked(-1))
     assert [(v.field, v.reason) for v in refused.value.violations] == [("page_size", "INVALID_PAGE_SIZE")]
 
 
 async def test_all_that_is_wrong_is_said_at_once(reader: Reader) -> None:
     with pytest.raises(InvalidFields) as refused:
-        await list_persons(reader, PageRequest(-1, "nonsense"))
+        await list_persons(reader, Asked(-1, "nonsense"))
     assert [v.reason for v in refused.value.violations] == ["INVALID_PAGE_SIZE", "INVALID_PAGE_TOKEN"]
 
 
 async def test_a_token_is_of_its_own_list_only(reader: Reader, views: SqliteViews, history: History) -> None:
-    anns = (await list_accounts_by_owner(reader, "ann", PageRequest(1))).next_page_token
-    persons = (await list_persons(reader, PageRequest(1))).next_page_token
-    events = (await list_account_events(reader, "0", PageRequest(1))).next_page_token
-    await refuses(list_accounts_by_owner(reader, "bob", PageRequest(1, anns)))
-    await refuses(list_accounts_by_owner(reader, "ann", PageRequest(1, persons)))
-    await refuses(list_account_events(reader, "1", PageRequest(1, events)))
-    await refuses(list_persons(reader, PageRequest(1, anns)))
-    await refuses(list_persons(reader, PageRequest(1, events)))
+    anns = (await list_accounts_by_owner(reader, "ann", Asked(1))).next_page_token
+    registered = (await list_persons(reader, Asked(1))).next_page_token
+    events = (await list_account_events(reader, "0", Asked(1))).next_page_token
+    await refuses(list_accounts_by_owner(reader, "bob", Asked(1, anns)))
+    await refuses(list_accounts_by_owner(reader, "ann", Asked(1, registered)))
+    await refuses(list_account_events(reader, "1", Asked(1, events)))
+    await refuses(list_persons(reader, Asked(1, anns)))
+    await refuses(list_persons(reader, Asked(1, events)))
 
 
 async def test_a_token_is_of_its_own_log_only(reader: Reader, views: SqliteViews, history: History) -> None:
-    token = (await list_persons(reader, PageRequest(1))).next_page_token
+    token = (await list_persons(reader, Asked(1))).next_page_token
     await views.clear(LogId(LOG.bank_id, "ff" * 16))
     await project_log(views, history)
-    await refuses(list_persons(reader, PageRequest(1, token)))
+    await refuses(list_persons(reader, Asked(1, token)))
 
 
 @given(data=st.data())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_token_that_was_changed_or_cut_is_refused(reader: Reader, data: st.DataObject) -> None:
-    token = (await list_persons(reader, PageRequest(1))).next_page_token
+    token = (await list_persons(reader, Asked(1))).next_page_token
     raw = bytearray(base64.urlsafe_b64decode(token + "=="))
     if data.draw(st.booleans(), label="cut"):
         changed = token[: data.draw(st.integers(1, len(token) - 1))]
     else:
         raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
         changed = base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode()
-    await refuses(list_persons(reader, PageRequest(1, changed)))
+    await refuses(list_persons(reader, Asked(1, changed)))
 
 
 @given(token=st.text(min_size=1))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_whatever_is_no_token_is_refused(reader: Reader, token: str) -> None:
-    await refuses(list_persons(reader, PageRequest(1, token)))
+    await refuses(list_persons(reader, Asked(1, token)))
 
 
-async def refuses(query: Awaitable[Page[Any]]) -> None:
+async def refuses(query: Awaitable[ListPage[Any]]) -> None:
     with pytest.raises(InvalidFields) as refused:
         await query
     assert [v.reason for v in refused.value.violations] == ["INVALID_PAGE_TOKEN"]
@@ -196,9 +234,9 @@ async def test_a_long_page_is_read_slice_by_slice_so_that_others_have_their_turn
         turns += 1
 
     reader = reader._replace(turn=turn)
-    short = await list_accounts_by_owner(reader, "ann", PageRequest(50))
+    short = await list_accounts_by_owner(reader, "ann", Asked(50))
     assert (len(short.items), turns) == (50, 0)
-    long = await list_accounts_by_owner(reader, "ann", PageRequest(PAGE_SIZE_MAX))
+    long = await list_accounts_by_owner(reader, "ann", Asked(PAGE_SIZE_MAX))
     assert (len(long.items), turns) == (130, 2)
     pieces = [some async for some in in_slices(reader, long.items)]
     assert ([len(some) for some in pieces], turns) == ([100, 30], 3)
@@ -206,7 +244,7 @@ async def test_a_long_page_is_read_slice_by_slice_so_that_others_have_their_turn
 
 @pytest.mark.parametrize("size", [SLICE - 1, SLICE, SLICE + 1, 129, 130, 131])
 async def test_pages_around_the_size_of_a_slice_hold_every_item_once(reader: Reader, size: int) -> None:
-    accounts = await all_pages(lambda page: list_accounts_by_owner(reader, "ann", page), size)
-    assert [item.state.account_id for page in accounts for item in page.items] == [str(n) for n in range(130)]
+    opened = await all_pages(lambda page: list_accounts_by_owner(reader, "ann", page), size)
+    assert [item.state.account_id for page in opened for item in page.items] == [str(n) for n in range(130)]
     events = await all_pages(lambda page: list_account_events(reader, "0", page), size)
     assert [event.revision for page in events for event in page.items] == list(range(130, 0, -1))

@@ -11,7 +11,7 @@ import pytest
 from openbank.domain.account import Account
 from openbank.domain.errors import AccountNotFound, OwnerNotFound, PersonNotFound
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import LogPosition
 from openbank.queries.accounts import (
     get_account,
@@ -19,13 +19,14 @@ from openbank.queries.accounts import (
     list_account_events,
     list_accounts_by_owner,
 )
+from openbank.queries.paging import Listing, PageRequest
 from openbank.queries.persons import get_person, list_persons
-from openbank.queries.reader import PageRequest, PositionOutOfRange, Reader, ViewBehind
+from openbank.queries.reader import Reader, ViewBehind
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import LOG, History, project_events, project_log
 
-PAGE = PageRequest()
+PAGE = PageRequest(Listing("any", "", None), 50, None)
 
 
 class Scene:

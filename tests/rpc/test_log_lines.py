@@ -110,7 +110,8 @@ async def test_a_refusal_is_told_by_its_reason(bank: Caller, caplog: pytest.LogC
 
 
 async def test_a_watch_is_one_line_when_it_ends(bank: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    watch = bank.persons.WatchPersonEvents(persons.WatchPersonEventsRequest(live=Empty()))
+    metadata = (("x-correlation-id", "nightly-export"),)
+    watch = bank.persons.WatchPersonEvents(persons.WatchPersonEventsRequest(live=Empty()), metadata=metadata)
     await watch.read()
     assert lines(caplog) == []
     watch.cancel()
@@ -118,6 +119,7 @@ async def test_a_watch_is_one_line_when_it_ends(bank: Caller, caplog: pytest.Log
     [values] = lines(caplog)
     assert values["code"] == StatusCode.CANCELLED.name
     assert values["method"] == "openbank.persons.v1.PersonsService/WatchPersonEvents"
+    assert values["correlation_id"] == "nightly-export"
 
 
 async def test_a_call_that_its_caller_gives_up_is_cancelled(

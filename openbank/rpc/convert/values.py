@@ -19,6 +19,7 @@ from openbank.domain.money import Currency, Money
 from openbank.domain.request import Request
 from openbank.eventstore.port import LogPosition, show_uuid
 from openbank.eventstore.token import InvalidToken, Tokens
+from openbank.queries.paging import Listing, PageRequest, read_page_request
 from openbank.rpc.call import Call
 
 CURRENCIES = {c.code: Currency(c.code, c.exponent) for c in iso4217.Currency if c.exponent is not None}
@@ -72,8 +73,13 @@ def read_aggregate(fields: Fields, message: Any) -> str:
     return fields.text("aggregate", message.aggregate, AGGREGATE_LENGTH_MAX, required=True)
 
 
-async def read_place(fields: Fields, path: str, token: str, tokens: Tokens) -> LogPosition | None:
-    """The place in the log that a token means; None without one."""
+def read_page(fields: Fields, message: Any, listing: Listing) -> PageRequest:
+    """Which page of a list the request asks for."""
+    return read_page_request(fields, listing, message.page_size, message.page_token)
+
+
+async def read_position(fields: Fields, path: str, token: str, tokens: Tokens) -> LogPosition | None:
+    """The position in the log that a token means; None without one."""
     try:
         return await tokens.decode(token) if token else None
     except InvalidToken as error:
