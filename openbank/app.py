@@ -10,8 +10,8 @@ from functools import partial
 
 from openbank.back_ends.opening import accept_loss, open_source, open_stores, open_target
 from openbank.back_ends.port import ExtraMissing, ViewsBackEnd
-from openbank.commands.bank import Bank as WriteSide
 from openbank.commands.old_numbers import adopt_old_numbers
+from openbank.commands.write_side import WriteSide
 from openbank.config import Settings, is_embedded, read_place
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock

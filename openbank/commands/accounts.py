@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from openbank.aggregates import ids
 from openbank.aggregates.aggregate import Written
-from openbank.commands.bank import Bank
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, reserve
 from openbank.commands.together import nothing, together
+from openbank.commands.write_side import WriteSide
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, OpenAccount, Withdraw
 from openbank.domain.errors import OwnerNotFound
@@ -19,7 +19,7 @@ from openbank.domain.request import Request, fingerprint
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 
 
-async def deposit(bank: Bank, command: Deposit, request: Request) -> Written[Account]:
+async def deposit(bank: WriteSide, command: Deposit, request: Request) -> Written[Account]:
     """Raises RequestIdReused, AccountNotFound, RevisionMismatch, AccountNotActive, InvalidFields,
     BalanceLimitExceeded.
     """
@@ -27,13 +27,13 @@ async def deposit(bank: Bank, command: Deposit, request: Request) -> Written[Acc
     return await bank.accounts.execute(command.account_id, lambda state: (account.deposit(state, command),), request)
 
 
-async def withdraw(bank: Bank, command: Withdraw, request: Request) -> Written[Account]:
+async def withdraw(bank: WriteSide, command: Withdraw, request: Request) -> Written[Account]:
     """Raises RequestIdReused, AccountNotFound, RevisionMismatch, AccountNotActive, InvalidFields, InsufficientFunds."""
     request = _fingerprinted(request, "Withdraw", command)
     return await bank.accounts.execute(command.account_id, lambda state: (account.withdraw(state, command),), request)
 
 
-async def open_account(bank: Bank, command: OpenAccount, request: Request) -> Written[Account]:
+async def open_account(bank: WriteSide, command: OpenAccount, request: Request) -> Written[Account]:
     """Opens an account, under an id made by the bank where the command gives none.
 
     Three streams take part, each appended expecting what was seen, in this order: the request's claim, the number's

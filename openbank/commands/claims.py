@@ -11,8 +11,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from openbank.aggregates.repository import Repository
-from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
+from openbank.commands.write_side import WriteSide
 from openbank.domain.account import Account
 from openbank.domain.errors import RequestIdReused, RevisionMismatch
 from openbank.domain.internal import RequestClaimed
@@ -28,12 +28,12 @@ class Claimable(NamedTuple):
     request: Request
 
 
-async def load_claim(bank: Bank, request: Request) -> Versioned[RequestClaimed] | None:
+async def load_claim(bank: WriteSide, request: Request) -> Versioned[RequestClaimed] | None:
     """The last claim of the request's id."""
     return await bank.requests.load(_key(request))
 
 
-async def check_claim(bank: Bank, request: Request, current: Versioned[RequestClaimed] | None) -> Claimable:
+async def check_claim(bank: WriteSide, request: Request, current: Versioned[RequestClaimed] | None) -> Claimable:
     """Whether this request has claimed its id, or may. Raises InvalidFields, RequestIdReused."""
     if current is None:
         return Claimable(0, request)
@@ -46,7 +46,7 @@ async def check_claim(bank: Bank, request: Request, current: Versioned[RequestCl
     raise RequestIdReused
 
 
-async def claim(bank: Bank, claimable: Claimable, claimed: RequestClaimed) -> None:
+async def claim(bank: WriteSide, claimable: Claimable, claimed: RequestClaimed) -> None:
     """Claims the request's id for it, durably; does nothing where that was done. Raises RequestIdReused."""
     while claimable.revision is not None:
         request = claimable.request
@@ -58,7 +58,7 @@ async def claim(bank: Bank, claimable: Claimable, claimed: RequestClaimed) -> No
             claimable = await check_claim(bank, request, await load_claim(bank, request))
 
 
-async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -> bool:
+async def _is_hopeless(bank: WriteSide, request_id: bytes, earlier: RequestClaimed) -> bool:
     """Whether the request of an earlier claim can never succeed: what it wants to make, or its number, is another's."""
     theirs = Request(request_id, hash=earlier.request_hash)
     made = _made_by(bank, earlier.rpc)
@@ -78,7 +78,7 @@ async def _is_hopeless(bank: Bank, request_id: bytes, earlier: RequestClaimed) -
     return await took_its_number(bank, current.state)
 
 
-def _made_by(bank: Bank, rpc: str) -> Repository[Person] | Repository[Account] | None:
+def _made_by(bank: WriteSide, rpc: str) -> Repository[Person] | Repository[Account] | None:
     """The aggregates of which an RPC makes one; None for an RPC of a newer version."""
     match rpc:
         case "RegisterPerson":

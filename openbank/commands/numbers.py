@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from openbank.aggregates.aggregate import Written
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain import account
 from openbank.domain.account import Account, OpenAccount
 from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, RequestIdReused, RevisionMismatch
@@ -20,7 +20,7 @@ from openbank.domain.versioned import Versioned
 
 
 async def reserve(
-    bank: Bank, command: OpenAccount, request: Request, revision: int | None
+    bank: WriteSide, command: OpenAccount, request: Request, revision: int | None
 ) -> tuple[AccountNumberReserved, bool]:
     """The number's reservation for this command, durable, and whether it was made now, not by an earlier try of the
     same request.
@@ -43,7 +43,7 @@ async def reserve(
 
 
 async def check_number(
-    bank: Bank, command: OpenAccount, request: Request, current: Versioned[AccountNumberReserved] | None
+    bank: WriteSide, command: OpenAccount, request: Request, current: Versioned[AccountNumberReserved] | None
 ) -> int | None:
     """The revision at which the number may be reserved for this command; None when it has been.
 
@@ -64,7 +64,7 @@ def _is_ours(reserved: AccountNumberReserved, command: OpenAccount, request: Req
     return theirs == request.key and reserved.command.account_id == command.account_id
 
 
-async def took_its_number(bank: Bank, reserved: AccountNumberReserved) -> bool:
+async def took_its_number(bank: WriteSide, reserved: AccountNumberReserved) -> bool:
     """Whether a reservation's account has its number, after finishing its opening if need be."""
     try:
         opened = (await finish(bank, reserved)).resource.state
@@ -76,7 +76,7 @@ async def took_its_number(bank: Bank, reserved: AccountNumberReserved) -> bool:
     return account_number_key(opened.account_number) == account_number_key(reserved.command.account_number)
 
 
-async def finish(bank: Bank, reserved: AccountNumberReserved) -> Written[Account]:
+async def finish(bank: WriteSide, reserved: AccountNumberReserved) -> Written[Account]:
     """Opens a reservation's account, or tells how it was opened.
 
     Raises AccountAlreadyExists or RequestIdReused when it was by another request.

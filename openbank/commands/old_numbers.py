@@ -12,8 +12,8 @@ import logging
 from contextlib import suppress
 from time import monotonic
 
-from openbank.commands.bank import Bank
 from openbank.commands.numbers import took_its_number
+from openbank.commands.write_side import WriteSide
 from openbank.domain.errors import Refused, RevisionMismatch
 from openbank.domain.request import Request
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
@@ -27,7 +27,7 @@ PROGRESS_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-async def adopt_old_numbers(bank: Bank, store: OldNumbers) -> None:
+async def adopt_old_numbers(bank: WriteSide, store: OldNumbers) -> None:
     """Does nothing where it was done. Raises StoreUnavailable."""
     if store.numbers_adopted:
         return
@@ -51,14 +51,14 @@ async def adopt_old_numbers(bank: Bank, store: OldNumbers) -> None:
         _log.info("account numbers are compared without hyphens from now on", extra={"values": values})
 
 
-async def _adopt(bank: Bank, stream: str) -> None:
+async def _adopt(bank: WriteSide, stream: str) -> None:
     """An account that is open has the number already, or the reservation's account gets it; else it is void."""
     with suppress(Refused):
         # What is quarantined stays as it is, and refuses whoever wants the number. What cannot be opened is void.
         await _adopt_reservation(bank, stream)
 
 
-async def _adopt_reservation(bank: Bank, stream: str) -> None:
+async def _adopt_reservation(bank: WriteSide, stream: str) -> None:
     old = await bank.old_numbers.load(stream)
     if old is None:
         return

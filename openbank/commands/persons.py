@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from openbank.aggregates import ids
 from openbank.aggregates.aggregate import Written
-from openbank.commands.bank import Bank
 from openbank.commands.claims import check_claim, claim, load_claim
 from openbank.commands.together import together
+from openbank.commands.write_side import WriteSide
 from openbank.domain import person
 from openbank.domain.clock import day_of
 from openbank.domain.internal import RequestClaimed
@@ -17,7 +17,7 @@ from openbank.domain.person import Person, PersonRegistered, RegisterPerson, Upd
 from openbank.domain.request import Request, fingerprint
 
 
-async def register_person(bank: Bank, command: RegisterPerson, request: Request) -> Written[Person]:
+async def register_person(bank: WriteSide, command: RegisterPerson, request: Request) -> Written[Person]:
     """Registers a person, under an id made by the bank where the command gives none.
 
     Raises RequestIdReused, PersonAlreadyExists, InvalidFields.
@@ -41,7 +41,7 @@ async def register_person(bank: Bank, command: RegisterPerson, request: Request)
     return await bank.persons.execute(person_id, register, request)
 
 
-async def update_address(bank: Bank, command: UpdateAddress, request: Request) -> Written[Person]:
+async def update_address(bank: WriteSide, command: UpdateAddress, request: Request) -> Written[Person]:
     """Raises RequestIdReused, PersonNotFound, RevisionMismatch."""
     request = request._replace(hash=fingerprint("UpdateAddress", command)) if request.id else request
     return await bank.persons.execute(

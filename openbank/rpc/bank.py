@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from openbank.commands.bank import Bank as WriteSide
+from openbank.commands.write_side import WriteSide
 from openbank.eventstore.token import Tokens
 from openbank.integrity.quarantine import Quarantine
 from openbank.queries.reader import Reader

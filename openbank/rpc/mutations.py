@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from openbank.aggregates.aggregate import Written
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.token import Tokens
@@ -26,19 +26,19 @@ class Mutation:
     """Of the RPC, as in the contract."""
     read: Callable[[Any, Call], tuple[Any, Request]]
     """From the request to the command. Raises InvalidFields."""
-    command: Callable[[Bank, Any, Request], Awaitable[Written[Any]]]
+    command: Callable[[WriteSide, Any, Request], Awaitable[Written[Any]]]
     fill: Callable[[Any, Versioned[Any]], None]
     """Writes the resource into the response."""
 
 
 def methods(
-    service: ServiceDescriptor, mutations: Sequence[Mutation], bank: Bank, tokens: Tokens
+    service: ServiceDescriptor, mutations: Sequence[Mutation], bank: WriteSide, tokens: Tokens
 ) -> Mapping[str, Unary]:
     """The methods of a service that these rows describe, by name."""
     return {row.name: _method(row, service.methods_by_name[row.name].output_type, bank, tokens) for row in mutations}
 
 
-def _method(row: Mutation, output: Descriptor, bank: Bank, tokens: Tokens) -> Unary:
+def _method(row: Mutation, output: Descriptor, bank: WriteSide, tokens: Tokens) -> Unary:
     response_class = GetMessageClass(output)
 
     async def serve(message: Any, call: Call) -> Message:

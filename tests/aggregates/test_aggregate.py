@@ -14,7 +14,7 @@ import pytest
 from openbank.aggregates import deciding
 from openbank.aggregates.aggregate import Written
 from openbank.commands import accounts
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, MoneyDeposited, OpenAccount, Withdraw
 from openbank.domain.errors import AccountNotFound, InsufficientFunds, RequestIdReused, RevisionMismatch

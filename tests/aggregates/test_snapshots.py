@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from openbank.aggregates import history, snapshots
 from openbank.codec import events as codec
 from openbank.commands import accounts, persons
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain import account
 from openbank.domain.account import Account, AccountState, Deposit, OpenAccount
 from openbank.domain.errors import RequestIdReused

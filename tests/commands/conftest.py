@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openbank.commands import accounts, persons
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request
 from openbank.eventstore.sqlite import SqliteEventStore

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from openbank.commands import accounts
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain.account import AccountState, Deposit, OpenAccount, Withdraw
 from openbank.domain.errors import (
     AccountAlreadyExists,

@@ -13,7 +13,7 @@ import pytest
 from openbank.aggregates.aggregate import Written
 from openbank.codec import events as codec
 from openbank.commands import accounts
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain.account import OpenAccount
 from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, Refused
 from openbank.domain.fields import account_number_key

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from openbank.commands import persons
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain.clock import day_of
 from openbank.domain.errors import InvalidFields, PersonAlreadyExists, PersonNotFound, RevisionMismatch
 from openbank.domain.person import RegisterPerson, UpdateAddress

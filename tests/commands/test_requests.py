@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from openbank.commands import accounts, persons
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain.account import Deposit, Withdraw
 from openbank.domain.errors import (
     AccountAlreadyExists,

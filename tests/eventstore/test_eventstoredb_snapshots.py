@@ -13,7 +13,7 @@ import pytest
 from openbank.aggregates.aggregate import Written
 from openbank.aggregates.history import NEAR
 from openbank.commands import accounts, persons
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, OpenAccount
 from openbank.domain.person import RegisterPerson

@@ -13,7 +13,7 @@ import pytest
 
 from openbank.aggregates import history
 from openbank.commands import accounts
-from openbank.commands.bank import Bank
+from openbank.commands.write_side import WriteSide as Bank
 from openbank.domain import account
 from openbank.domain.account import Deposit, OpenAccount
 from openbank.domain.request import Request

@@ -19,7 +19,7 @@ from openbank.integrity.quarantine import Quarantine
 State = TypeVar("State")
 
 
-class Bank:
+class WriteSide:
     """The aggregates of one bank: persons and accounts, and what is claimed across them.
 
     `kept_max` bounds how many of each kind are kept in memory. `clock` gives every record time.
