@@ -216,13 +216,14 @@ class _Parts:
             # That the event store is away, the tail is the first to miss; what it answers may still not be written.
             commands = self._tail.available and self._store.writable
             queries = self._projects()
+            feeds = self._tail.available and not self._feeding.done()
             if self._tail.replaced is not None:
                 # What the views say is of a log that is not there any more.
                 self._calls.refuse_for(self._tail.replaced)
-                queries = False
+                commands = queries = feeds = False
             self._health.set(COMMANDS, commands)
             self._health.set(QUERIES, queries)
-            self._health.set(FEEDS, self._tail.available and not self._feeding.done())
+            self._health.set(FEEDS, feeds)
             self._health.set(QUARANTINE, not self._quarantine.aside)
             # A proxy drops an instance that is NOT_SERVING whole: only where neither half works.
             for whole in (EVERYTHING, *NAMES):

@@ -71,8 +71,7 @@ class LogTail:
         """How far the log has been followed."""
         self.available = False
         """Whether the subscription stands."""
-        self.replaced: str | None = None
-        """Why the log is followed no more: the store holds another one."""
+        self._replaced: str | None = None
         self._store = store
         self._quarantine = quarantine
         self._checker = None if store.sole_writer else self._new_checker()
@@ -85,6 +84,11 @@ class LogTail:
         self._floor: int | None = None
         """The ring holds all that follows this position; None before the log is followed."""
         self._change = asyncio.Event()
+
+    @property
+    def replaced(self) -> str | None:
+        """Why nothing is to be served any more: the store holds another log, or one that no bank wrote."""
+        return self._replaced or (self._quarantine.too_many if self._quarantine else None)
 
     async def run(self) -> None:
         """Follows the log until cancelled, until the store is closed, or until it holds another log; what it misses
@@ -103,7 +107,7 @@ class LogTail:
                     backoff.reset()
                 return
             except LogReplaced as error:
-                self.replaced = str(error)
+                self._replaced = str(error)
                 _log.error("another log", extra={"values": {"reason": error}})
                 return
             except StoreDamaged as error:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import NoReturn
 
 from openbank.domain.clock import Clock
 from openbank.domain.errors import Refused, RevisionMismatch
@@ -53,6 +54,10 @@ class AggregateQuarantined(Refused):
         )
 
 
+class TooManyQuarantined(StoreDamaged):
+    """The log as a whole is not what a bank has written: nothing is served from it."""
+
+
 class AggregateNotQuarantined(Refused):
     reason = "AGGREGATE_NOT_QUARANTINED"
 
@@ -74,6 +79,8 @@ class Quarantine:
         self._version: int | None = None
         """None before it has been loaded."""
         self._changing = asyncio.Lock()
+        self.too_many: str | None = None
+        """Why the log as a whole is not believed any more, until a restart."""
         self.checked = 0
         self.releases = 0
         """How often events became believed that were not: what was read before is to be read again."""
@@ -120,7 +127,7 @@ class Quarantine:
     async def set_aside(self, at: LogPosition, reason: str) -> SetAside:
         """From the event at this place on, durable when it returns.
 
-        Raises StoreUnavailable; StoreDamaged with too many aggregates set aside.
+        Raises StoreUnavailable, TooManyQuarantined.
         """
         stream = at.stream
         aside = SetAside(at.revision, at.position, reason, self._clock())
@@ -130,7 +137,7 @@ class Quarantine:
             if known and known.revision <= aside.revision and not known.retrying:
                 return record
             if not known and len(record.aside) >= AGGREGATES_MAX:
-                raise StoreDamaged(f"{AGGREGATES_MAX} aggregates are quarantined: this log is not what a bank wrote")
+                self._refuse_more(aside, stream)
             if known and known.revision < aside.revision:
                 record = with_released(record, stream, aside.position)
             elif known and (known.revision, known.reason) == (aside.revision, aside.reason):
@@ -143,6 +150,16 @@ class Quarantine:
             values = {"aggregate": stream, "revision": now.revision, "position": now.position, "reason": now.reason}
             _log.error("aggregate quarantined", extra={"values": values})
         return now
+
+    def _refuse_more(self, aside: SetAside, stream: str) -> NoReturn:
+        refusal = (
+            f"{AGGREGATES_MAX:,} aggregates are quarantined, and {stream} would be one more ({aside.reason}):"
+            " this log is not what a bank wrote; find the cause with openbank quarantine list and openbank verify"
+        )
+        if self.too_many is None:
+            _log.error("too many aggregates are quarantined", extra={"values": {"reason": refusal}})
+        self.too_many = refusal
+        raise TooManyQuarantined(refusal)
 
     async def release(self, stream: str, position: int) -> None:
         """All of the aggregate's events follow, up to this position of the log. Raises StoreUnavailable."""

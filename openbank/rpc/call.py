@@ -40,7 +40,8 @@ class Method:
     def __init__(self, method: MethodDescriptor, clock: Clock) -> None:
         self.request = method.input_type
         self.clock = clock
-        self.name = f"{method.containing_service.full_name}/{method.name}"
+        self.service = method.containing_service.full_name
+        self.name = f"{self.service}/{method.name}"
         self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
         self.is_stream = method.server_streaming
         """Whether it has many responses."""

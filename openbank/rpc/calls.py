@@ -68,9 +68,14 @@ class Calls:
         if self._draining and not self._tasks:
             self._none_left.set()
 
-    async def refuse(self) -> None:
-        """Raises what a call that comes while `refusing` is told; first waits as long as calls are held."""
+    async def refuse(self, *, for_operators: bool = False) -> None:
+        """Raises what a call that comes while `refusing` is told; first waits as long as calls are held.
+
+        What is `for_operators` is refused only by a server that stops: they must be able to put the log right.
+        """
         if self._replaced is not None and not self._draining:
+            if for_operators:
+                return
             raise LogReplaced(self._replaced)
         if self._released and self._held < self.maximum:
             self._held += 1
@@ -86,7 +91,7 @@ class Calls:
         return self._cut and asyncio.current_task() in self._tasks
 
     def refuse_for(self, replaced: str) -> None:
-        """New calls are refused since the store holds another log."""
+        """New calls are refused since the store does not hold the bank's log any more."""
         self.refusing, self._replaced = True, replaced
 
     def drain(self) -> None:

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from openbank.domain.errors import InvalidFields, Refused, Violation
 from openbank.eventstore.errors import LogReplaced, OutcomeUnknown, StoreUnavailable
 from openbank.feeds.errors import ServerDraining
+from openbank.integrity.quarantine import TooManyQuarantined
 from openbank.sinks.port import RecordsUnavailable
 from openbank.views.port import ViewsUnavailable
 
@@ -92,6 +93,7 @@ PERSON = Resource("openbank.persons.v1.Person", "persons")
 SINK = Resource("openbank.operations.v1.Sink")
 PARKED = Resource("openbank.operations.v1.ParkedAggregate")
 QUARANTINED = Resource("openbank.operations.v1.QuarantinedAggregate")
+STORE = Resource("openbank.Store")
 
 IDS = {"person_id": "personId", "account_id": "accountId"}
 """Fields of requests by which a command names what it changes, and their names in an error's metadata."""
@@ -150,6 +152,7 @@ TABLE: dict[str, Row] = {
     "ACCOUNT_NOT_ACTIVE": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
     "BALANCE_LIMIT_EXCEEDED": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
     "AGGREGATE_QUARANTINED": Row(_Code.FAILED_PRECONDITION, _precondition(QUARANTINED, "aggregate")),
+    "LOG_MISMATCH": Row(_Code.FAILED_PRECONDITION, _precondition(STORE, "store"), concerns_operator=True),
     "REVISION_MISMATCH": Row(_Code.ABORTED),
     "POSITION_OUT_OF_RANGE": Row(_Code.OUT_OF_RANGE),
     "STORE_UNAVAILABLE": Row(_Code.UNAVAILABLE, _retry(1000), concerns_operator=True),
@@ -174,9 +177,11 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
     if isinstance(error, OutcomeUnknown) and not getattr(request, "request_id", ""):
         message = "whether this was written is unknown: read before sending it again, and send a request_id"
         return _by_table("OUTCOME_UNKNOWN", message, _aggregate(request))
-    if isinstance(error, LogReplaced):
-        message = "the event store holds another log than this server has followed: its operator must act, see its log"
-        return _by_table("STORE_UNAVAILABLE", message, {"store": "events"})
+    if isinstance(error, LogReplaced | TooManyQuarantined):
+        message = (
+            "the event store does not hold the log of this bank any more: its operator must act, see the server's log"
+        )
+        return _by_table("LOG_MISMATCH", message, {"store": "events"})
     if isinstance(error, StoreUnavailable | OutcomeUnknown):
         # With a request id the same call again is safe, whatever became of this one.
         return _by_table("STORE_UNAVAILABLE", "the event store is not available", {"store": "events"})

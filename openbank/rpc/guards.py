@@ -27,6 +27,8 @@ VALUES_MAX = 1_000
 """Values of a repeated field."""
 VALUE_BYTES = 128
 """Room for each of them. The largest legal one, an id, needs 66."""
+FOR_OPERATORS = frozenset({"openbank.operations.v1.QuarantineService"})
+"""Services that are not refused when the store does not hold the bank's log: to find out why, and to put it right."""
 MESSAGES_MAX = 10_000
 """Messages in one mutation, itself and those nested in it: each is looked at, which takes about a microsecond."""
 
@@ -37,11 +39,12 @@ Guard = Callable[[Message | Unreadable, Call], Awaitable[None] | None]
 
 
 def _is_served(method: Method, calls: Calls) -> Guard | None:
-    """Refuses new calls during a stop, or when the store holds another log."""
+    """Refuses new calls during a stop, or when the store does not hold the bank's log any more."""
     if method.is_stream:
         # The feed refuses its watches itself, each with its last token.
         return None
-    return lambda _request, _call: calls.refuse() if calls.refusing else None
+    for_operators = method.service in FOR_OPERATORS
+    return lambda _request, _call: calls.refuse(for_operators=for_operators) if calls.refusing else None
 
 
 def _is_within_limit(method: Method, calls: Calls) -> Guard | None:

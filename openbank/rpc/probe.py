@@ -16,9 +16,9 @@ ANSWER_SECONDS = 3.0
 CONNECT_SECONDS = 1.0
 SERVING = "SERVING"
 WHY_NOT = {
-    COMMANDS: "the event store cannot be reached, or takes no writes",
-    QUERIES: "the views are catching up with the log, or cannot be reached",
-    FEEDS: "the event store cannot be reached",
+    COMMANDS: "the event store cannot be reached, takes no writes, or holds another log",
+    QUERIES: "the views are catching up with the log, cannot be reached, or are of another log",
+    FEEDS: "the event store cannot be reached, or holds another log",
     QUARANTINE: "aggregates are quarantined: see openbank quarantine list",
 }
 """Each part of a bank, and what it means that it does not serve."""
@@ -41,7 +41,10 @@ def probe(address: str, part: str = "") -> Health:
             parts = {} if part else {one: _check(channel, one) for one in WHY_NOT}
         except grpc.RpcError as error:
             return _failed(address, part, error)
-    why = WHY_NOT.get(part, "it is starting or stopping, or cannot reach its stores")
+    why = WHY_NOT.get(
+        part,
+        "it is starting or stopping, cannot reach its stores, or does not find its log there; its own log says which",
+    )
     return Health(status, "" if status == SERVING else f"the bank at {address}: {why}", parts)
 
 

@@ -14,7 +14,7 @@ from openbank.eventstore.quarantine_record import NUMBER_MAX, Released
 from openbank.eventstore.streams import ACCOUNT, NUMBER, REQUEST, split
 from openbank.following.log import Log
 from openbank.integrity.checking import Checked, Checker
-from openbank.integrity.quarantine import Quarantine
+from openbank.integrity.quarantine import Quarantine, TooManyQuarantined
 from openbank.pause import Backoff
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached
@@ -193,8 +193,15 @@ class Projector:
         batch = _Batch(after, self._minute)
         caught_up = False
         while not caught_up and batch.events < self._batch_events:
-            read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events))
-            batch.add(read, await self._checker.check(read.events))
+            try:
+                read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events))
+                checked = await self._checker.check(read.events)
+            except TooManyQuarantined:
+                # First what comes before: only what the views have passed can be released, to make room.
+                if batch.events:
+                    break
+                raise
+            batch.add(read, checked)
             caught_up = read.caught_up
         return batch
 

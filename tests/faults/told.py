@@ -21,6 +21,8 @@ _REFUSALS = {
     StatusCode.FAILED_PRECONDITION,
     StatusCode.ABORTED,
 }
+_DAMAGE = {"LOG_MISMATCH", "AGGREGATE_QUARANTINED"}
+"""No campaign does any."""
 _BROKEN = {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
 """As gRPC itself tells of a connection that broke, without a detail of the bank's."""
 
@@ -95,7 +97,7 @@ def understand(error: AioRpcError) -> tuple[Told, str]:
     if "ErrorInfo" not in told.details:
         if error.code() in _BROKEN or _reset(error):
             return Told.UNCERTAIN, "broken connection"
-    elif error.code() in _REFUSALS:
+    elif error.code() in _REFUSALS and told.reason not in _DAMAGE:
         return Told.REFUSED, told.reason
     elif told.reason == "STORE_UNAVAILABLE":
         return Told.NOTHING_WRITTEN, told.reason

@@ -182,7 +182,9 @@ async def test_a_log_with_too_much_that_is_not_believed_ends_it_with_a_line(
         await append(store, new_events(), f"account-{number}")
     await asyncio.wait_for(following, 5)
     assert not tail.available
+    assert "too many aggregates are quarantined" in [record.message for record in caplog.records]
     assert caplog.records[-1].message == "log is not followed any more"
+    assert "1 aggregates are quarantined" in (tail.replaced or "")
 
 
 async def test_it_ends_with_the_store(store: MemoryStore) -> None:

@@ -19,7 +19,8 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.errors_pb2 import ErrorReason
 from openbank.common.v1.money_pb2 import Money
 from openbank.domain.errors import AccountNotActive, InvalidFields, Refused
-from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreUnavailable
+from openbank.eventstore.errors import AppendTooLarge, LogReplaced, OutcomeUnknown, StoreDamaged, StoreUnavailable
+from openbank.integrity.quarantine import TooManyQuarantined
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.queries.reader import ViewBehind
 from openbank.rpc.errors import DETAILS_BYTES_MAX, TABLE
@@ -200,6 +201,21 @@ async def test_a_store_that_is_away_is_unavailable_and_may_be_tried_again(
     assert told.reason == "STORE_UNAVAILABLE"
     assert told.metadata == {"store": store}
     assert told.details["RetryInfo"].retry_delay.ToMilliseconds() > 0
+    assert "disk" not in told.message
+
+
+@pytest.mark.parametrize("kind", [LogReplaced, TooManyQuarantined])
+async def test_a_log_that_is_not_the_banks_is_a_failed_precondition_and_no_reason_to_try_again(
+    bank: Caller, deposits_raise: Callable[[Exception], None], kind: type[Exception]
+) -> None:
+    deposits_raise(kind("disk"))
+    told = await refused(bank.deposit("a-1", "1", request_id=request_id()))
+
+    assert told.code is StatusCode.FAILED_PRECONDITION
+    assert told.reason == "LOG_MISMATCH"
+    assert told.metadata == {"store": "events"}
+    assert told.details["PreconditionFailure"].violations[0].subject == "events"
+    assert "RetryInfo" not in told.details
     assert "disk" not in told.message
 
 

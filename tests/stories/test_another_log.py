@@ -90,10 +90,14 @@ async def test_a_bank_whose_log_is_exchanged_stops_and_does_not_start(
         ):
             with pytest.raises(AioRpcError) as refused:
                 await call()
-            assert refusal(refused.value).reason == "STORE_UNAVAILABLE"
-            assert "another log" in (refused.value.details() or "")
+            assert refused.value.code() is StatusCode.FAILED_PRECONDITION
+            assert refusal(refused.value).reason == "LOG_MISMATCH"
+            assert "its operator must act" in (refused.value.details() or "")
         assert await watched(watch, account_id) == [1, 2]
-        assert await watch.code() is StatusCode.UNAVAILABLE
+        assert await watch.code() is StatusCode.FAILED_PRECONDITION
+        resumed = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(beginning=Empty()))
+        assert await watched(resumed, account_id) == []
+        assert await resumed.code() is StatusCode.FAILED_PRECONDITION
         assert len(events.log.records) == written
         (line,) = (record for record in caplog.records if record.message == "another log")
         assert "openbank accept-loss" in str(line.values["reason"])  # type: ignore[attr-defined]

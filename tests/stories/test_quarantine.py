@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
+from grpc.aio import AioRpcError
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
@@ -19,8 +23,10 @@ from openbank.domain.account import MoneyDeposited
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import EventStore, Metadata, NewEvent
 from openbank.eventstore.sqlite import SqliteEventStore
+from openbank.integrity import quarantine as quarantine_module
 from openbank.operations.v1 import quarantine_service_pb2 as quarantine
-from tests.callers import Caller, refused, request_id, usd
+from openbank.rpc.health import NOT_SERVING
+from tests.callers import Caller, refusal, refused, request_id, usd
 from tests.examples import usd as money
 from tests.servers import run_openbank
 
@@ -120,6 +126,54 @@ async def test_what_an_operator_skips_is_none_of_the_banks_for_good(settings: Se
             assert await reason_of(bank.quarantine.GetQuarantined(nobody)) == "AGGREGATE_NOT_QUARANTINED"
         if is_embedded(settings.views):
             (settings.data / "views.db").unlink()
+
+
+async def test_a_log_with_too_much_that_is_not_believed_is_not_served_from(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(quarantine_module, "AGGREGATES_MAX", 1)
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.register(person_id="john-doe")
+        for account_id in ("1", "2", "3"):
+            await bank.open("john-doe", account_id=account_id, initial_deposit=usd("10"))
+    await written(settings, "account-1", 1, [forged(100_000_000)])
+    async with serving(settings) as server, Caller(server.address) as bank:
+        paid = await bank.deposit("3", "1")
+        assert await bank.balance("3", paid.consistency_token) == "11.00 USD"
+    await written(settings, "account-2", 1, [forged(100_000_000)])
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await until(lambda: _ends_with(bank.balance("3"), "LOG_MISMATCH"))
+        health: Any = HealthStub(bank.channel)
+        for part in ("", "openbank.commands", "openbank.queries", "openbank.feeds"):
+            await until(partial(_serves_not, health, part))
+        watch = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(beginning=Empty()))
+        for call in (bank.deposit("3", "1"), bank.balance("3"), bank.open(owner_id="john-doe"), _all_of(watch)):
+            assert await reason_of(call) == "LOG_MISMATCH"
+        assert "too many aggregates are quarantined" in [record.message for record in caplog.records]
+        # Operators can look at them, and have one less.
+        assert await list_quarantined(bank) == [("account-1", 2)]
+        await bank.quarantine.SkipQuarantined(quarantine.SkipQuarantinedRequest(aggregate="account-1"))
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await until(lambda: _is(list_quarantined(bank), [("account-2", 2)]))
+        paid = await bank.deposit("1", "1")
+        assert await bank.balance("1", paid.consistency_token) == "11.00 USD"
+
+
+async def _ends_with(call: Awaitable[Any], reason: str) -> bool:
+    try:
+        await call
+    except AioRpcError as error:
+        return refusal(error).reason == reason
+    return False
+
+
+async def _all_of(watch: Any) -> None:
+    async for _ in watch:
+        pass
+
+
+async def _serves_not(health: Any, part: str) -> bool:
+    return bool((await health.Check(HealthCheckRequest(service=part))).status == NOT_SERVING)
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,26 @@ async def test_a_log_that_is_away_is_waited_for(store: MemoryStore, history: His
         assert projector.available
 
 
+async def test_before_too_much_that_is_not_believed_it_projects_what_can_be_released(
+    store: MemoryStore, history: History, views: FailingViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantining, "AGGREGATES_MAX", 1)
+    monkeypatch.setattr(projecting, "READ_EVENTS_MAX", 1)
+    await some_life(history)
+    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
+    await history.note("account-2", "openbank.accounts.v1.MoneyDeposited", b"")
+    for waiting in ({"account-1"}, {"account-2"}):
+        quarantine = Quarantine(store, lambda: 0)
+        await quarantine.load()
+        async with running(store, views, quarantine=quarantine) as projector:
+            await until(lambda: projector.failure is not None or set(quarantine.aside) == {"account-2"})  # noqa: B023
+            assert set(quarantine.aside) == waiting
+            if projector.failure:
+                await quarantine.skip("account-1", None)
+    assert projector.failure is None
+    await assert_holds(views, history)
+
+
 @pytest.mark.parametrize("damage", [ViewsDamaged("views.db is damaged"), StoreDamaged("a checksum differs")])
 async def test_damage_stops_it(store: MemoryStore, history: History, views: FailingViews, damage: Exception) -> None:
     await some_life(history)

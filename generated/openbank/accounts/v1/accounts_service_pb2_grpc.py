@@ -28,8 +28,8 @@ if _version_not_supported:
 class AccountsServiceStub(object):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
-    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING,
+    TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
     of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
     refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
     is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing
@@ -87,8 +87,8 @@ class AccountsServiceStub(object):
 class AccountsServiceServicer(object):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
-    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING,
+    TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
     of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
     refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
     is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing
@@ -249,8 +249,8 @@ def add_AccountsServiceServicer_to_server(servicer, server):
 class AccountsService(object):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and
-    INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING,
+    TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
     of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
     refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
     is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing

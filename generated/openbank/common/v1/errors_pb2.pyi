@@ -167,6 +167,13 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     operator has decided; all others continue. Metadata: aggregate ("account-1234"), revision and position of the first
     event that is not believed, quarantineReason.
     """
+    ERROR_REASON_LOG_MISMATCH: _ErrorReason.ValueType  # 64
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The event store does not hold the log that this server has
+    followed: it was exchanged, has lost events, or has more streams that are not believed than a bank can have. Every
+    call is refused until an operator has acted and has started the server again. This call did nothing. Whether an
+    earlier call with the same request_id did is unknown: keep the request, do not retry it by yourself, and send it
+    again with its request_id when the operator says so. Metadata: store ("events").
+    """
     ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 70
     """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
     accountId or aggregateId, expectedRevision, actualRevision.
@@ -384,6 +391,13 @@ ERROR_REASON_AGGREGATE_QUARANTINED: ErrorReason.ValueType  # 63
 from one another: something other than the bank has changed them. Its commands and reads are refused until an
 operator has decided; all others continue. Metadata: aggregate ("account-1234"), revision and position of the first
 event that is not believed, quarantineReason.
+"""
+ERROR_REASON_LOG_MISMATCH: ErrorReason.ValueType  # 64
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The event store does not hold the log that this server has
+followed: it was exchanged, has lost events, or has more streams that are not believed than a bank can have. Every
+call is refused until an operator has acted and has started the server again. This call did nothing. Whether an
+earlier call with the same request_id did is unknown: keep the request, do not retry it by yourself, and send it
+again with its request_id when the operator says so. Metadata: store ("events").
 """
 ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 70
 """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,

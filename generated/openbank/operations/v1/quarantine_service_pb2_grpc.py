@@ -30,8 +30,9 @@ class QuarantineServiceStub(object):
     about them.
 
     The quarantine belongs to the bank and is kept in its event store, so every instance gives the same answers, within a
-    second. Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
+    second. Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL, and
+    LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
+    aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
     """
 
@@ -68,8 +69,9 @@ class QuarantineServiceServicer(object):
     about them.
 
     The quarantine belongs to the bank and is kept in its event store, so every instance gives the same answers, within a
-    second. Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
+    second. Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL, and
+    LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
+    aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
     """
 
@@ -145,8 +147,9 @@ class QuarantineService(object):
     about them.
 
     The quarantine belongs to the bank and is kept in its event store, so every instance gives the same answers, within a
-    second. Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every
-    mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
+    second. Every RPC can answer MALFORMED_REQUEST, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL, and
+    LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
+    aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
     """
 

@@ -30,8 +30,8 @@ class SinksServiceStub(object):
 
     Every instance can be asked about the sinks that it was started with, whichever of them sends. What is asked for is
     kept before it is answered, and the sender follows it within a second, or as soon as the sink can be reached. Every
-    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL;
-    every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
+    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING, TOO_MANY_CALLS
+    and INTERNAL; every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
     skip is safe to repeat with its expected_revision.
     """
 
@@ -73,8 +73,8 @@ class SinksServiceServicer(object):
 
     Every instance can be asked about the sinks that it was started with, whichever of them sends. What is asked for is
     kept before it is answered, and the sender follows it within a second, or as soon as the sink can be reached. Every
-    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL;
-    every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
+    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING, TOO_MANY_CALLS
+    and INTERNAL; every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
     skip is safe to repeat with its expected_revision.
     """
 
@@ -166,8 +166,8 @@ class SinksService(object):
 
     Every instance can be asked about the sinks that it was started with, whichever of them sends. What is asked for is
     kept before it is answered, and the sender follows it within a second, or as soon as the sink can be reached. Every
-    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL;
-    every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
+    RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING, TOO_MANY_CALLS
+    and INTERNAL; every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
     skip is safe to repeat with its expected_revision.
     """
 
