@@ -58,7 +58,7 @@ async def _write(directory: Path, turns: Iterable[Sequence[tuple[int, int]]], ac
         for turn in turns:
             written = []
             for account, count in turn:
-                events = [_event(account, heads[account] + number) for number in range(1, count + 1)]
+                events = [event(account, heads[account] + number) for number in range(1, count + 1)]
                 written.append((account, heads[account], events))
                 heads[account] += count
             await asyncio.gather(*(store.append(account_stream(account_id(one)), *more) for one, *more in written))
@@ -69,12 +69,16 @@ async def _write(directory: Path, turns: Iterable[Sequence[tuple[int, int]]], ac
 
 
 def _keep_snapshots(store: SqliteEventStore, account: int, before: int, events: Sequence[NewEvent]) -> None:
-    for revision, event in enumerate(events, before + 1):
+    for revision, one in enumerate(events, before + 1):
         if revision % SNAPSHOT_EVENTS == 0:
-            balance = Money(_DOLLARS, _AMOUNT * revision)
-            state = Account(account_id(account), owner_id(account // 5), f"{account:012}", balance)
-            data = snapshots.ACCOUNTS.encode(Versioned(state, revision, _TIME, _TIME))
-            store.keep_snapshot(account_stream(account_id(account)), Snapshot(revision, event.id, data))
+            store.keep_snapshot(account_stream(account_id(account)), snapshot(account, revision, one.id))
+
+
+def snapshot(account: int, revision: int, event_id: bytes) -> Snapshot:
+    """What a bank would have kept after that event."""
+    balance = Money(_DOLLARS, _AMOUNT * revision)
+    state = Account(account_id(account), owner_id(account // 5), f"{account:012}", balance)
+    return Snapshot(revision, event_id, snapshots.ACCOUNTS.encode(Versioned(state, revision, _TIME, _TIME)))
 
 
 def _in_turn(events: Sequence[int]) -> Iterator[Sequence[tuple[int, int]]]:
@@ -103,16 +107,17 @@ def _turns() -> Iterator[Sequence[tuple[int, int]]]:
         yield [*some, *((account, share) for account in range(LONG_ACCOUNTS))]
 
 
-def _event(account: int, revision: int) -> NewEvent:
+def event(account: int, revision: int) -> NewEvent:
+    """The one with this revision in an account's stream."""
     paid = Money(_DOLLARS, _AMOUNT)
     balance = Money(_DOLLARS, _AMOUNT * revision)
     owner = owner_id(account // 5)
-    event = (
+    happened = (
         AccountOpened(account_id(account), owner, f"{account:012}", paid)
         if revision == 1
         else MoneyDeposited(paid, "Salary deposit", balance)
     )
-    kind, data = codec.encode(event)
+    kind, data = codec.encode(happened)
     metadata = Metadata(_TIME, _request_id(account, revision), _hash(account), "benchmark", "", owner, 0, 1)
     return NewEvent(os.urandom(16), kind, data, metadata)
 

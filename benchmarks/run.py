@@ -1,4 +1,4 @@
-"""All benchmarks of the embedded bank, each beside its yardstick: `make bench`.
+"""All benchmarks, each beside its yardstick: `make bench`.
 
 Load comes from outside the server's process. Servers and yardsticks take turns, so that what slows the machine for a
 while slows both; figures are medians of the rounds, and ratios are taken round by round.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import grown, load, long_log, report, serving, soak
+from benchmarks.eventstoredb.rows import rows as eventstoredb
 from benchmarks.feeds.rows import rows as feeds
 from benchmarks.measure import Measure
 from benchmarks.servers import ROOT
@@ -53,6 +54,7 @@ def _measure(scratch: Path, rounds: int, seconds: float) -> list[Measure]:
     measures += _told(grown.rows(scratch, rounds, seconds))
     measures += _told(feeds(scratch, rounds, seconds))
     measures += _told(stalls(scratch, rounds, seconds))
+    measures += _told(eventstoredb(scratch, rounds, seconds))
     measures += _told([soak.row()])
     return measures
 

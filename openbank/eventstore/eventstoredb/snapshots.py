@@ -102,7 +102,7 @@ class Snapshots:
         if not new:
             return
         try:
-            await self._appends.append(self._prefix + stream, end.snapshots, [_event(one) for one in new], nowhere)
+            await self._appends.append(self._prefix + stream, end.snapshots, [event_of(one) for one in new], nowhere)
         except WrongExpectedRevision:
             # Another instance was first, with the same snapshots or nearly so.
             self._ends.pop(stream, None)
@@ -146,7 +146,8 @@ class Snapshots:
             self._ends.popitem(last=False)
 
 
-def _event(snapshot: Snapshot) -> NewEvent:
+def event_of(snapshot: Snapshot) -> NewEvent:
+    """The event that keeps it."""
     revision, event_id, data = snapshot
     return NewEvent(os.urandom(16), TYPE, _HEAD.pack(revision, event_id) + data, Metadata(0))
 
