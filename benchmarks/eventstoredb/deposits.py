@@ -43,7 +43,10 @@ def cold(scratch: Path, rounds: int, seconds: float) -> Sequence[Measure]:
     numbers = random.Random(1).sample(range(MANY), MANY)
     many = write_bodies(scratch / "deposits to many", map(messages.deposit, numbers))
     few = write_bodies(scratch / "deposits to few", map(messages.deposit, range(FEW)))
-    many_rate, few_rate, many_cpu, few_cpu = [], [], [], []
+    many_rate: list[float] = []
+    few_rate: list[float] = []
+    many_cpu: list[float] = []
+    few_cpu: list[float] = []
     with Store(scratch, "many", [EVENTS_EACH] * MANY) as store, store.bank("--cached-aggregates", str(KEPT)) as bank:
         for _ in range(rounds):
             for bodies, rates, used in ((few, few_rate, few_cpu), (many, many_rate, many_cpu)):

@@ -10,8 +10,7 @@ from benchmarks import history
 from benchmarks.messages import account_id
 from openbank.eventstore.eventstoredb.events import JSON, metadata, payload, uuid_text
 from openbank.eventstore.eventstoredb.snapshots import STREAM_PREFIX, event_of
-from openbank.eventstore.history import SNAPSHOT_EVENTS
-from openbank.eventstore.port import NewEvent
+from openbank.eventstore.port import SNAPSHOT_EVENTS, NewEvent
 from openbank.eventstore.streams import account_stream
 from tests.stand_ins.eventstoredb.log import Record
 from tests.stand_ins.eventstoredb.store import SQLiteStore

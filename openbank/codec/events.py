@@ -90,7 +90,7 @@ def to_json(type_name: str, data: bytes) -> bytes:
 def from_json(type_name: str, json: bytes) -> bytes:
     """The inverse of `to_json`; fields that this version does not know are left out."""
     try:
-        message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)
+        message = canonical_json.from_json(json, _message(type_name))
     except (json_format.ParseError, ValueError) as error:
         raise UndecodableEvent(f"{type_name}: {type(error).__name__}") from None
     return message.SerializeToString(deterministic=True)

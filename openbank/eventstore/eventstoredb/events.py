@@ -13,11 +13,11 @@ from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from uuid import UUID
 
-from esdbclient import RecordedEvent as Stored
 from esdbclient.events import ContentType
 from google.protobuf.message import DecodeError
 
 from openbank.codec import events as codec
+from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.port import RECORD_TIME_MAX, Metadata, NewEvent, RecordedEvent, StoredPayload
 
 JSON: ContentType = "application/json"
@@ -27,6 +27,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UNKNOWN = Metadata(0)
 _HALF = re.compile("[\ud800-\udfff]")
+_SECOND = len("2024-01-01T00:00:00")
+_decode = json.JSONDecoder().decode
+"""`json.loads` guesses an encoding first."""
+_is_our_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII).fullmatch
+_is_our_uuid = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
 def payload(type_name: str, data: bytes) -> tuple[ContentType, bytes]:
@@ -74,16 +79,13 @@ def recorded(event: Stored, prefix: int = 0, *, payload: bool = True) -> Recorde
     An event of another program comes as it is; one of ours that this version can't read comes raw, for whoever
     decodes it to say so.
     """
-    assert event.commit_position is not None
     data, about = event.data, _UNKNOWN
     if codec.is_ours(event.type):
         about = _metadata(event.metadata)
         if payload and event.content_type == JSON:
             data = _from_json(event.type, event.data)
     stream = event.stream_name[prefix:]
-    return RecordedEvent(
-        event.commit_position, stream, event.stream_position + 1, event.id.bytes, event.type, data, about
-    )
+    return RecordedEvent(event.commit_position, stream, event.stream_position + 1, event.id, event.type, data, about)
 
 
 def without_payload(event: Stored, prefix: int = 0) -> RecordedEvent:
@@ -156,7 +158,7 @@ def _known(raw: bytes) -> object:
 def _from_json_text(raw: bytes) -> object:
     """None for what is no JSON, or nested deeper than anything of the bank's."""
     try:
-        return json.loads(raw)
+        return _decode(raw.decode())
     except (ValueError, RecursionError):
         return None
 
@@ -173,16 +175,26 @@ def _second(seconds: int) -> str:
 
 
 def _from_text(value: object) -> int:
+    text = _text(value)
     try:
-        time = (datetime.fromisoformat(_text(value)) - _EPOCH) // _MICROSECOND
+        if _is_our_time(text):
+            time = _microseconds(text[:_SECOND] + "Z") + int(text[_SECOND + 1 : -1])
+        else:
+            time = _microseconds(text)
     except (ValueError, TypeError):
         return 0
     return time if 0 < time <= RECORD_TIME_MAX else 0
 
 
+@lru_cache(maxsize=64)
+def _microseconds(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+
+
 def _request_id(value: object) -> bytes:
+    text = _text(value)
     try:
-        return UUID(_text(value)).bytes
+        return bytes.fromhex(text.replace("-", "")) if _is_our_uuid(text) else UUID(text).bytes
     except ValueError:
         return b""
 

@@ -7,11 +7,11 @@ import secrets
 from typing import Any, NamedTuple
 
 from esdbclient import NewEvent as Proposed
-from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
 from openbank.eventstore.errors import StoreDamaged, StoreRefused, StoreUnavailable
 from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.eventstoredb.reading import Stored
 
 STORE_STREAM = "openbank-store"
 """Its name has none of the log's prefixes: it is not part of the log."""

@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 import grpc
-from esdbclient import AsyncEventStoreDBClient, CaughtUp, Checkpoint, NewEvent, RecordedEvent
+from esdbclient import AsyncEventStoreDBClient, NewEvent
 from esdbclient.connection import AsyncESDBConnection
 from esdbclient.connection_spec import NODE_PREFERENCE_LEADER
 from esdbclient.exceptions import (
@@ -28,13 +28,14 @@ from esdbclient.exceptions import (
     UnknownError,
     WrongCurrentVersion,
 )
-from esdbclient.streams import AsyncCatchupSubscription, AsyncReadResponse, StreamState
+from esdbclient.streams import StreamState
 
 from openbank import address
 from openbank.eventstore.errors import LogReplaced, StoreDamaged, StoreRefused, StoreUnavailable
 from openbank.eventstore.eventstoredb.discovery import Discovery, probe, short
 from openbank.eventstore.eventstoredb.pulse import SILENT, Pulse
 from openbank.eventstore.eventstoredb.read_request import read_request
+from openbank.eventstore.eventstoredb.reading import CaughtUp, Reading, Stored
 from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refused, bad_address, wrong_about_tls
 from openbank.eventstore.eventstoredb.same_log import Guard
 
@@ -104,7 +105,7 @@ class Link:
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._waiting: set[asyncio.Timeout] = set()
-        self._subscriptions: WeakSet[AsyncCatchupSubscription] = WeakSet()
+        self._subscriptions: WeakSet[Reading] = WeakSet()
 
     async def connect(self) -> None:
         """Raises StoreUnavailable."""
@@ -133,7 +134,7 @@ class Link:
             credentials=self._client._call_credentials,
         )
 
-    async def read(self, **options: Any) -> list[RecordedEvent]:
+    async def read(self, **options: Any) -> list[Stored]:
         """All events that a call of esdbclient's `read` gives. Raises what `errors` does, and LogReplaced."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.patience_seconds
@@ -152,22 +153,19 @@ class Link:
             if connection is self._connection:
                 await asyncio.sleep(PATIENCE_PAUSE_SECONDS)
 
-    async def read_unchecked(self, **options: Any) -> list[RecordedEvent]:
+    async def read_unchecked(self, **options: Any) -> list[Stored]:
         """The same, whosever log it is."""
         async with self.answered():
-            response = self._read(timeout=READ_SECONDS if "stream_name" in options else None, **options)
-            events = [event async for event in response]
-            if await response.aio_call.code() is not grpc.StatusCode.OK:
-                raise CancelledByClient
+            reading = self._read(timeout=READ_SECONDS if "stream_name" in options else None, **options)
+            events = [item async for item in reading.items() if isinstance(item, Stored)]
             self.pulse.heard()
             return events
 
-    async def subscribe(self, **options: Any) -> AsyncCatchupSubscription:
+    async def subscribe(self, **options: Any) -> Reading:
         """A subscription that the server has confirmed."""
         # Not wait_for, which makes a task: esdbclient would end that with an error, where it is cancelled.
         async with self.answered(), asyncio.timeout(CONNECT_SECONDS):
             subscription = self._read(subscribe=True, **options)
-            assert isinstance(subscription, AsyncCatchupSubscription)
             self._subscriptions.add(subscription)
             await subscription.check_confirmation()
         self.pulse.heard()
@@ -179,15 +177,15 @@ class Link:
             raise
         return subscription
 
-    async def history(self, **options: Any) -> AsyncIterator[RecordedEvent]:
+    async def history(self, **options: Any) -> AsyncIterator[Stored]:
         """Events of the log up to its end, by a subscription: the server looks through it for as long as it takes."""
         subscription = await self.subscribe(**options)
         try:
             with self.errors():
-                async for item in subscription:
+                async for item in subscription.items():
                     if isinstance(item, CaughtUp):
                         return
-                    if not isinstance(item, Checkpoint):
+                    if isinstance(item, Stored):
                         yield item
         finally:
             await subscription.stop()
@@ -221,7 +219,7 @@ class Link:
                     return
             await asyncio.sleep(VISIBLE_PAUSE_SECONDS)
 
-    def _read(self, timeout: float | None = None, **options: Any) -> AsyncReadResponse:
+    def _read(self, timeout: float | None = None, **options: Any) -> Reading:
         """As esdbclient's `read` on a stream or on all of them, which has no filter by prefixes."""
         streams = self.connection.streams
         call = streams._stub.Read(
@@ -230,12 +228,7 @@ class Link:
             metadata=streams._metadata(self._client._call_metadata),
             credentials=self._client._call_credentials,
         )
-        stream = options.get("stream_name")
-        if not options.get("subscribe"):
-            return AsyncReadResponse(call, stream, streams._grpc_streamers)
-        return AsyncCatchupSubscription(
-            call, stream, streams._grpc_streamers, include_checkpoints=True, include_caught_up=True
-        )
+        return Reading(call, options.get("stream_name"), streams._grpc_streamers)
 
     def check(self) -> None:
         """Raises StoreUnavailable while the server is silent."""

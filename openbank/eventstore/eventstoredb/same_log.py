@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
 from openbank.eventstore.errors import LogReplaced, StoreDamaged
+from openbank.eventstore.eventstoredb.reading import Stored
 
 WITNESSES = 4
 """Events of different streams that are remembered: operators may truncate a stream, but hardly the last four."""
@@ -98,7 +98,7 @@ class SameLog:
         except StoreDamaged:
             return None
         if events and events[0].stream_position == witness.number:
-            return events[0].id.bytes == witness.id
+            return events[0].id == witness.id
         return None if events or await self.hides_events(witness.stream) else False
 
     async def hides_events(self, stream: str) -> bool:

@@ -13,12 +13,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
 from openbank.eventstore.eventstoredb.appends import Appends, nowhere
 from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.port import SNAPSHOT_EVENTS, Metadata, NewEvent, Snapshot
 
 STREAM_PREFIX = "openbank-snapshots-"

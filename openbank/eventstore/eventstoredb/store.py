@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from esdbclient import NewEvent as Proposed
-from esdbclient import RecordedEvent as Stored
 from esdbclient.exceptions import NotFound
 
 from openbank.codec import events as codec
@@ -26,6 +25,7 @@ from openbank.eventstore.eventstoredb.events import as_stored, is_system, missin
 from openbank.eventstore.eventstoredb.hidden import hidden_streams
 from openbank.eventstore.eventstoredb.identity import Identity, Wanted
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
+from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.eventstoredb.refusals import AccessRefused
 from openbank.eventstore.eventstoredb.requests import Requests
 from openbank.eventstore.eventstoredb.same_log import SameLog, Witness

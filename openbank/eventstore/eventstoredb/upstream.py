@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from esdbclient import CaughtUp, Checkpoint
-from esdbclient import RecordedEvent as Stored
-from esdbclient.streams import AsyncCatchupSubscription
-
 from openbank.codec.events import place_after
 from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.eventstoredb.events import is_system, whole
 from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.eventstoredb.reading import CaughtUp, Checkpoint, Item, Reading, Stored
 from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 
 REST_SECONDS = 0.5
@@ -25,7 +22,7 @@ class Upstream:
     def __init__(
         self,
         link: Link,
-        subscription: AsyncCatchupSubscription,
+        subscription: Reading,
         after: LogPosition,
         convert: Callable[[Stored], RecordedEvent],
         passed: Callable[[LogPosition, int], None],
@@ -43,7 +40,7 @@ class Upstream:
         self._checkpoint = 0
         """The last one. An event at its position may not be written yet, and would then be skipped by a subscription
         from there: so it is passed on only once there is a later one."""
-        self._arrived: asyncio.Queue[Stored | None] = asyncio.Queue(BUFFER_EVENTS)
+        self._arrived: asyncio.Queue[Item | None] = asyncio.Queue(BUFFER_EVENTS)
         self._held: list[RecordedEvent] = []
         """The beginning of a command whose other events have not arrived."""
         self._live = False
@@ -71,7 +68,7 @@ class Upstream:
                 # A tombstone is an event of its stream, and none of anybody's.
                 return LogSlice([event for event in events if not is_system(event)], self._through, caught_up)
 
-    async def _next_item(self) -> Stored | None:
+    async def _next_item(self) -> Item | None:
         """None at the end, and where the rest of a command does not come."""
         try:
             async with asyncio.timeout(REST_SECONDS if self._held else None):
@@ -89,9 +86,8 @@ class Upstream:
         self._receiving.cancel()
         await asyncio.gather(self._receiving, return_exceptions=True)
 
-    def _take(self, item: Stored) -> bool:
+    def _take(self, item: Item) -> bool:
         """Whether it says that the end of the log is reached."""
-        # By class: a CaughtUp is told from a Checkpoint neither by its id nor by its position, which is 0.
         if isinstance(item, CaughtUp):
             self._live = True
             return True
@@ -100,7 +96,7 @@ class Upstream:
             # The server may have been asked from an earlier place.
             if event.position > self._after:
                 self._held.append(event)
-        elif not self._held and item.commit_position is not None:
+        elif not self._held:
             self._note_checkpoint(item.commit_position)
         return False
 
@@ -112,7 +108,7 @@ class Upstream:
 
     async def _receive(self) -> None:
         try:
-            async for item in self._subscription:
+            async for item in self._subscription.items():
                 self._link.pulse.heard()
                 await self._arrived.put(item)
         finally:
