@@ -53,6 +53,7 @@ from tests.eventstore.upstream_conformance import Subscription
 from tests.examples import USD, usd
 from tests.stand_ins.eventstoredb import filters
 from tests.stand_ins.eventstoredb.faults import Kind as FaultKind
+from tests.stand_ins.eventstoredb.log import Appended
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 from tests.stand_ins.process import EventStoreDBProcess, eventstoredb
 
@@ -192,6 +193,29 @@ async def test_an_append_written_and_lost_is_known_though_others_have_followed(
     position = await lost
     assert_recorded(await store.read_stream("account-1"), "account-1", 1, [*ours, *theirs])
     assert position == (await store.read_stream("account-1"))[1].position
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_an_append_that_is_known_and_cannot_be_read_yet_is_waited_for(
+    server: EventStoreDB, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    """A node that has just come to lead may have it, and not show it yet."""
+    async with opened(server.uri, settle_seconds=1) as store:
+        await store.append("account-1", NO_STREAM, some_events())
+        fault = server.faults.add("cut_after", times=1)
+        events = some_events()
+        lost = asyncio.create_task(store.append("account-1", 1, events))
+        await until(lambda: fault.struck)
+        readable = server.log.committed
+        server.log.committed = server.log.streams["account-1"].records[1].position
+        monkeypatch.setattr(server.log, "_answer_of_old", lambda name, number: Appended(number, None))
+        await asyncio.sleep(0.3)
+        if shown:
+            server.log.commit(readable)
+            assert await lost == (await store.read_stream("account-1"))[-1].position
+        else:
+            with pytest.raises(OutcomeUnknown):
+                await lost
 
 
 async def test_a_slow_server_is_waited_for(server: EventStoreDB, store: EventStoreDBEventStore) -> None:

@@ -75,12 +75,11 @@ class Writer:
         self.faults = faults
         self.node = node
         self._modes = modes
-        self._uncommitted: set[tuple[str, int, tuple[str, ...]]] = set()
 
     async def append(self, stream: str, expected: int, events: list[Proposed]) -> tuple[Appended, Awaitable[None]]:
         """The answer, and when to give it."""
         append = (stream, expected, tuple(event.id for event in events))
-        if append in self._uncommitted:
+        if append in self.log.uncommitted:
             raise Silence
         delay = self._modes.commit_delay()
         end = self.log.head
@@ -93,13 +92,13 @@ class Writer:
         appended = await under_faults(self.faults, "append", stream, act)
         if not delay or self.log.head == end:
             return appended, never_late()
-        self._uncommitted.add(append)
         log, end = self.log, self.log.head
+        log.uncommitted.add(append)
         drops = log.drops
 
         def commit() -> None:
-            self._uncommitted.discard(append)
             if log.drops == drops:
+                log.uncommitted.discard(append)
                 log.commit(end)
 
         # Whoever asked may be gone by then: it is committed all the same.

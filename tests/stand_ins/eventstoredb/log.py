@@ -184,6 +184,8 @@ class Log:
         self.head = 0
         self.committed = 0
         """Readers see what lies before this position."""
+        self.uncommitted: set[tuple[str, int, tuple[str, ...]]] = set()
+        """Appends: stream, expected revision, and ids."""
         self.scavenges = 0
         self.drops = 0
         """How often what was not committed has been dropped."""
@@ -234,6 +236,7 @@ class Log:
     def drop_uncommitted(self) -> None:
         """What a leader has written is gone where it was deposed before the others had it."""
         self.drops += 1
+        self.uncommitted.clear()
         dropped = self.records[self.readable :]
         for record in reversed(dropped):
             self._remove(record)
