@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
+from typing import assert_never
 
-from openbank.domain.errors import PersonAlreadyExists, PersonNotFound
+from openbank.domain.errors import DoesNotFollow, PersonAlreadyExists, PersonNotFound
 from openbank.domain.fields import Fields
 
 
@@ -92,6 +93,19 @@ def update_address(person: Person | None, command: UpdateAddress) -> PersonAddre
     if person is None:
         raise PersonNotFound(command.person_id)
     return PersonAddressUpdated(person.address, command.address)
+
+
+def check_follows(begun: bool, event: PersonEvent) -> None:
+    """Whether `event` can come after other events of its person, or be the first one. Raises DoesNotFollow."""
+    match event:
+        case PersonRegistered():
+            if begun:
+                raise DoesNotFollow("it registers a person who is registered")
+        case PersonAddressUpdated():
+            if not begun:
+                raise DoesNotFollow("it comes before the person was registered")
+        case _:
+            assert_never(event)
 
 
 def apply(person: Person | None, event: PersonEvent) -> Person:

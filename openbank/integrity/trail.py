@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
-from openbank.domain import account
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain import account, person
+from openbank.domain.account import AccountEvent, AccountOpened
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
-from openbank.domain.person import PersonAddressUpdated, PersonRegistered
+from openbank.domain.person import PersonEvent
 from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, number_streams, split
 
@@ -53,11 +53,16 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
     if not event.metadata.has_place:
         raise DoesNotFollow("it is no part of any command's events")
     category = split(event.stream)[0]
-    if category == ACCOUNT:
+    if category == ACCOUNT and isinstance(happened, AccountEvent):
         return _follow_account(trail, event, happened), happened
-    if not isinstance(happened, _first(category) if not trail.begun else _later(category)):
-        raise DoesNotFollow(f"its type does not belong at this place of the stream of a {category}")
-    _check_internal(event.stream, happened)
+    if category == PERSON and isinstance(happened, PersonEvent):
+        person.check_follows(trail.begun, happened)
+    elif category == REQUEST and isinstance(happened, RequestClaimed):
+        _check_claim(happened)
+    elif category == NUMBER and isinstance(happened, AccountNumberReserved):
+        _check_reservation(event.stream, happened)
+    else:
+        raise DoesNotFollow(f"its type does not belong in the stream of {_A.get(category, 'anything')}")
     return Trail(event.revision, True), happened
 
 
@@ -69,13 +74,12 @@ def trail_after(event: RecordedEvent) -> Trail | None:
     if not is_ours(event.type):
         return None
     happened = _decode(event)
-    balance = happened.balance_after if isinstance(happened, AccountOpened | MoneyDeposited | MoneyWithdrawn) else None
-    return Trail(event.revision, True, event.metadata.owner_id if balance else "", balance)
+    if isinstance(happened, AccountEvent):
+        return Trail(event.revision, True, event.metadata.owner_id, happened.balance_after)
+    return Trail(event.revision, True)
 
 
-def _follow_account(trail: Trail, event: RecordedEvent, happened: DomainEvent) -> Trail:
-    if not isinstance(happened, AccountOpened | MoneyDeposited | MoneyWithdrawn):
-        raise DoesNotFollow("its type does not belong in the stream of an account")
+def _follow_account(trail: Trail, event: RecordedEvent, happened: AccountEvent) -> Trail:
     account.check_follows(trail.balance, happened)
     owner_id = happened.owner_id if isinstance(happened, AccountOpened) else trail.owner_id
     if event.metadata.owner_id != owner_id:
@@ -83,18 +87,20 @@ def _follow_account(trail: Trail, event: RecordedEvent, happened: DomainEvent) -
     return Trail(event.revision, True, owner_id, happened.balance_after)
 
 
-def _check_internal(stream: str, happened: DomainEvent) -> None:
-    """Whoever meets a reservation opens its account, so it must be one that a caller can have asked for."""
-    if isinstance(happened, RequestClaimed) and not (happened.rpc and happened.aggregate_id):
+def _check_claim(claimed: RequestClaimed) -> None:
+    if not (claimed.rpc and claimed.aggregate_id):
         raise DoesNotFollow("it claims a request for nothing")
-    if isinstance(happened, AccountNumberReserved):
-        opening = happened.command
-        if stream not in number_streams(opening.account_number):
-            raise DoesNotFollow("it reserves another number than its stream's")
-        if not (opening.account_id and opening.owner_id and opening.initial_deposit.currency.code):
-            raise DoesNotFollow("it reserves a number without an account, an owner or a currency")
-        if not 0 <= opening.initial_deposit.minor <= MAX_MINOR:
-            raise DoesNotFollow("its initial deposit is one that no account can have")
+
+
+def _check_reservation(stream: str, reserved: AccountNumberReserved) -> None:
+    """Any call that meets a reservation opens its account, so it must be one that a caller can have asked for."""
+    opening = reserved.command
+    if stream not in number_streams(opening.account_number):
+        raise DoesNotFollow("it reserves another number than its stream's")
+    if not (opening.account_id and opening.owner_id and opening.initial_deposit.currency.code):
+        raise DoesNotFollow("it reserves a number without an account, an owner or a currency")
+    if not 0 <= opening.initial_deposit.minor <= MAX_MINOR:
+        raise DoesNotFollow("its initial deposit is one that no account can have")
 
 
 def _decode(event: RecordedEvent) -> DomainEvent:
@@ -107,17 +113,4 @@ def _decode(event: RecordedEvent) -> DomainEvent:
         raise DoesNotFollow("its payload is not one of its type") from None
 
 
-def _first(category: str) -> tuple[type, ...]:
-    return _TYPES.get(category, ((), ()))[0]
-
-
-def _later(category: str) -> tuple[type, ...]:
-    return _TYPES.get(category, ((), ()))[1]
-
-
-_TYPES: dict[str, tuple[tuple[type, ...], tuple[type, ...]]] = {
-    PERSON: ((PersonRegistered,), (PersonAddressUpdated,)),
-    REQUEST: ((RequestClaimed,), (RequestClaimed,)),
-    NUMBER: ((AccountNumberReserved,), (AccountNumberReserved,)),
-}
-"""What streams without a balance hold: their first event, and the later ones."""
+_A = {ACCOUNT: "an account", PERSON: "a person", REQUEST: "a request", NUMBER: "a number"}

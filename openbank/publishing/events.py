@@ -1,12 +1,12 @@
-"""Domain events to integration events: pure functions, and the table of which becomes which.
+"""Domain events to integration events: one pure function for each event type that is published.
 
-An event that the table does not have stays inside the bank.
+Which types those are, and under which names, the rows of `codec` say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -22,12 +22,6 @@ from openbank.publishing.cloudevent import SEQUENCE_DIGITS, CloudEvent
 SOURCES = {PERSON: "openbank.persons", ACCOUNT: "openbank.accounts"}
 
 
-class _Published(NamedTuple):
-    type: str
-    make: Callable[[Any, str], Message]
-    """From the domain event and the id of its person or account. The time is filled in afterwards: all have one."""
-
-
 def cloud_event(event: RecordedEvent) -> CloudEvent | None:
     """What other systems see of a recorded event; None for one that stays inside, or is another program's.
 
@@ -37,15 +31,15 @@ def cloud_event(event: RecordedEvent) -> CloudEvent | None:
     if category not in SOURCES or not codec.is_ours(event.type):
         return None
     domain_event = codec.decode(event.type, event.data, id)
-    published = _TABLE.get(event.type)
-    if published is None:
+    published_as = codec.event_type(event.type).published_as
+    if published_as is None:
         return None
-    data: Any = published.make(domain_event, id)
+    data: Any = _MESSAGE_OF[type(domain_event)](domain_event, id)
     data.timestamp.FromMicroseconds(event.metadata.record_time)
     return CloudEvent(
         id=show_uuid(event.id),
         source=SOURCES[category],
-        type=published.type,
+        type=published_as,
         subject=id,
         time=event.metadata.record_time,
         partitionkey=event.stream,
@@ -107,13 +101,14 @@ def _fill_money(message: MoneyMessage, amount: Money) -> None:
     message.units, message.nanos = to_units(amount)
 
 
-_TABLE: dict[str, _Published] = {
-    "openbank.persons.v1.PersonRegistered": _Published("person.registered.v1", _registered),
-    "openbank.persons.v1.PersonAddressUpdated": _Published("person.address_updated.v1", _address_updated),
-    "openbank.accounts.v1.AccountOpened": _Published("account.opened.v1", _opened),
-    "openbank.accounts.v1.MoneyDeposited": _Published("money.deposited.v1", _deposited),
-    "openbank.accounts.v1.MoneyWithdrawn": _Published("money.withdrawn.v1", _withdrawn),
+_MESSAGE_OF: dict[type, Callable[[Any, str], Message]] = {
+    person.PersonRegistered: _registered,
+    person.PersonAddressUpdated: _address_updated,
+    account.AccountOpened: _opened,
+    account.MoneyDeposited: _deposited,
+    account.MoneyWithdrawn: _withdrawn,
 }
+"""From a domain event and the id of its person or account. The time is filled in afterwards: all messages have one."""
 
-STORED_TYPES: Mapping[str, str] = {published.type: stored for stored, published in _TABLE.items()}
+STORED_TYPES: Mapping[str, str] = {row.published_as: row.name for row in codec.ROWS.values() if row.published_as}
 """The stored name of the domain event behind each integration event, by the latter's type."""

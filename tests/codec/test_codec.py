@@ -138,4 +138,4 @@ def test_json_has_the_names_of_the_contract() -> None:
 def test_a_stored_type_is_the_name_of_its_message_and_no_python_path() -> None:
     for stored_type in codec.TYPES:
         assert stored_type.split(".")[0] == "openbank"
-        assert codec._CODECS[stored_type].message.DESCRIPTOR.full_name == stored_type
+        assert codec.event_type(stored_type).message.DESCRIPTOR.full_name == stored_type

@@ -83,7 +83,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is published says another balance than what is believed",
-        "openbank/codec/events.py",
+        "openbank/codec/accounts.py",
         "    if message.balance_after != message.initial_deposit:\n",
         "    if message.balance_after.currency_code != message.initial_deposit.currency_code:\n",
         _TRAIL,
@@ -91,8 +91,8 @@ MUTATIONS = (
     Mutation(
         "a forged reservation is believed",
         "openbank/integrity/trail.py",
-        "    _check_internal(event.stream, happened)\n",
-        "",
+        "        _check_reservation(event.stream, happened)\n",
+        "        pass\n",
         _TRAIL,
     ),
     Mutation(
@@ -1044,8 +1044,8 @@ MUTATIONS = (
     Mutation(
         "a copy drops fields that this version does not know",
         "openbank/codec/events.py",
-        "        message = json_format.Parse(json, _message(type_name)())\n",
-        "        message = json_format.Parse(json, _message(type_name)(), ignore_unknown_fields=True)\n",
+        "        message = json_format.Parse(json, event_type(type_name).message())\n",
+        "        message = json_format.Parse(json, event_type(type_name).message(), ignore_unknown_fields=True)\n",
         "tests/upkeep/test_copy.py",
     ),
     # The command line

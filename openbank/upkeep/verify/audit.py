@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from openbank.codec.events import DomainEvent, decode, is_ours
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.codec.events import decode, is_ours
+from openbank.domain.account import AccountEvent, AccountOpened
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.fields import account_number_key, account_number_with_hyphens
 from openbank.domain.money import Currency, Money
@@ -131,19 +131,18 @@ class Audit:
             aside = SetAside(event.revision, event.position, str(error), 0)
             self._aside[event.stream] = aside
             return Checked(event, aside=aside)
-        if happened is not None:
-            self._count(event, happened)
+        if isinstance(happened, AccountOpened):
+            self._check_opening(event, happened)
+        if isinstance(happened, AccountEvent):
+            self._count(happened)
         return Checked(event, happened)
 
-    def _count(self, event: RecordedEvent, happened: DomainEvent) -> None:
-        match happened:
-            case AccountOpened():
-                self._check_opening(event, happened)
-                self.paid_in[happened.initial_deposit.currency] += happened.initial_deposit.minor
-            case MoneyDeposited():
-                self.paid_in[happened.amount.currency] += happened.amount.minor
-            case MoneyWithdrawn():
-                self.paid_out[happened.amount.currency] += happened.amount.minor
+    def _count(self, happened: AccountEvent) -> None:
+        currency, moved = happened.balance_after.currency, happened.moved
+        if moved < 0:
+            self.paid_out[currency] -= moved
+        else:
+            self.paid_in[currency] += moved
 
     def _check_opening(self, event: RecordedEvent, opened: AccountOpened) -> None:
         if person_stream(opened.owner_id) not in self._trails:
