@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,21 @@ from openbank.cli.terminal import shown
 from openbank.client.errors import bank_error
 
 ANSWER_SECONDS = 10.0
+
+
+Action = Callable[[Any, argparse.Namespace], Iterator[str]]
+"""What is asked of a service through its stub, as it was typed, and the lines to print."""
+
+
+def print_answer(
+    target: str, stub_class: Callable[[grpc.Channel], Any], action: Action, flags: argparse.Namespace
+) -> int:
+    """Prints what a running bank answers; the exit code. Raises CommandFailed."""
+    with asking(target), grpc.insecure_channel(target) as channel:
+        lines = list(action(stub_class(channel), flags))
+    for line in lines:
+        print(shown(line))
+    return 0
 
 
 @contextmanager

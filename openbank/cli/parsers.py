@@ -36,6 +36,20 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_aggregate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("aggregate", type=text, metavar="AGGREGATE", help="such as account-1234")
+
+
+def add_aggregate_or_all(parser: argparse.ArgumentParser, all_help: str) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("aggregate", type=text, metavar="AGGREGATE", nargs="?", default="", help="such as account-1234")
+    which.add_argument("--all", action="store_true", help=all_help)
+
+
+def add_revision(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--revision", type=revision, metavar="REVISION", help=help)
+
+
 def text(text: str) -> str:
     """The type of an argument that is sent to the bank."""
     try:

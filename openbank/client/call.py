@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -13,7 +12,8 @@ from uuid import uuid4
 
 import grpc
 
-from openbank.client.errors import BankError, bank_error
+from openbank.client.backoff import pause_seconds
+from openbank.client.errors import bank_error
 
 TIMEOUT_SECONDS = 60.0
 TRY_SECONDS = 10.0
@@ -95,14 +95,8 @@ class _Tries:
         if decision is not None and decision.code not in _LATER:
             raise decision from error
         self._failures += 1
-        seconds = self._wait_seconds(decision)
+        seconds = pause_seconds(self._failures, BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX, decision)
         if time.monotonic() + seconds >= self._until:
             raise decision or error
         self._on_retry(Retry(f"{error.code().name}: {error.details()}", self._failures, seconds))
         return seconds
-
-    def _wait_seconds(self, decision: BankError | None) -> float:
-        longest = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2 ** min(self._failures, 16))
-        # Half of it by chance: callers that fail together are not to come back together.
-        asked = decision.retry_seconds if decision else None
-        return max(random.uniform(longest / 2, longest), asked or 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -13,6 +12,7 @@ import grpc
 
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest, WatchAccountEventsResponse
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
+from openbank.client.backoff import pause_seconds
 from openbank.client.errors import BankError, bank_error
 from openbank.common.v1.feed_pb2 import FEED_SIGNAL_CONFIRMED
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsRequest, WatchCloudEventsResponse
@@ -133,10 +133,7 @@ class Resumption:
         if self._is_final(end.error, decision):
             raise end.error
         self._failures += 1
-        longest = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2 ** min(self._failures, 32))
-        # Half of it by chance: the watches that a server loses together are not to come back together.
-        asked = decision.retry_seconds if decision else None
-        seconds = max(random.uniform(longest / 2, longest), asked or 0.0)
+        seconds = pause_seconds(self._failures, BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX, decision)
         self._on_interruption(Interruption(end.why, self._failures, seconds))
         return seconds
 

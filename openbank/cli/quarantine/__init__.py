@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_target, revision, text
-from openbank.cli.terminal import shown
+from openbank.cli.parsers import Commands, add_aggregate, add_aggregate_or_all, add_revision, add_target
 from openbank.config import Settings
 
 
@@ -22,14 +21,10 @@ def add(commands: Commands) -> None:
     show = actions.add_parser("show", help="one quarantined aggregate")
     retry = actions.add_parser("retry", help="check an aggregate's events again, after the cause was removed")
     skip = actions.add_parser("skip", help="declare the first event that is not believed to be none of the bank's")
-    which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("aggregate", type=text, metavar="AGGREGATE", nargs="?", default="", help="such as account-1234")
-    which.add_argument("--all", action="store_true", help="everything that is quarantined")
+    add_aggregate_or_all(retry, "everything that is quarantined")
     for action in (show, skip):
-        action.add_argument("aggregate", type=text, metavar="AGGREGATE", help="such as account-1234")
-    skip.add_argument(
-        "--revision", type=revision, metavar="REVISION", help="only if this is the first event that is not believed"
-    )
+        add_aggregate(action)
+    add_revision(skip, "only if this is the first event that is not believed")
     for action in (listing, show, retry, skip):
         add_target(action)
         action.set_defaults(run=run)
@@ -37,14 +32,6 @@ def add(commands: Commands) -> None:
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
-    from openbank.cli.quarantine.ask import Wanted, ask
+    from openbank.cli.quarantine.actions import ask
 
-    wanted = Wanted(
-        target=flags.target or settings.listen,
-        action=flags.action,
-        aggregate=getattr(flags, "aggregate", ""),
-        revision=getattr(flags, "revision", None),
-    )
-    for line in ask(wanted):
-        print(shown(line))
-    return 0
+    return ask(flags.target or settings.listen, flags)

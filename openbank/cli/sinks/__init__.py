@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_target, revision, text
-from openbank.cli.terminal import shown
+from openbank.cli.parsers import Commands, add_aggregate, add_aggregate_or_all, add_revision, add_target, text
 from openbank.config import Settings
 
 
@@ -30,15 +29,11 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
     )
     for action in (show, retry, skip, park):
         action.add_argument("sink_name", type=text, metavar="NAME", help="of the sink")
-    which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("aggregate", type=text, metavar="AGGREGATE", nargs="?", default="", help="such as account-1234")
-    which.add_argument("--all", action="store_true", help="everything that is parked")
-    skip.add_argument("aggregate", type=text, metavar="AGGREGATE", help="such as account-1234")
+    add_aggregate_or_all(retry, "everything that is parked")
+    for action in (skip, park):
+        add_aggregate(action)
     skip.add_argument("--all", action="store_true", help="leave out all events recorded until now, and send later ones")
-    park.add_argument("aggregate", type=text, metavar="AGGREGATE", help="such as account-1234")
-    skip.add_argument(
-        "--revision", type=revision, metavar="REVISION", help="only if this is the first event that the sink lacks"
-    )
+    add_revision(skip, "only if this is the first event that the sink lacks")
     for action in (listing, show, retry, skip, park):
         add_target(action)
         action.set_defaults(run=run)
@@ -46,16 +41,6 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
-    from openbank.cli.sinks.ask import Wanted, ask
+    from openbank.cli.sinks.actions import ask
 
-    wanted = Wanted(
-        target=flags.target or settings.listen,
-        action=flags.action,
-        sink=getattr(flags, "sink_name", ""),
-        aggregate=getattr(flags, "aggregate", ""),
-        all=getattr(flags, "all", False),
-        revision=getattr(flags, "revision", None),
-    )
-    for line in ask(wanted):
-        print(shown(line))
-    return 0
+    return ask(flags.target or settings.listen, flags)

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
 
-import grpc
-
-from openbank.cli.asking import ANSWER_SECONDS, asking, table, time_text
+from openbank.cli.asking import ANSWER_SECONDS, Action, print_answer, table, time_text
 from openbank.operations.v1 import quarantine_service_pb2 as messages
 from openbank.operations.v1.quarantine_pb2 import QuarantinedAggregate
 from openbank.operations.v1.quarantine_service_pb2_grpc import QuarantineServiceStub
 
-LIST, SHOW, RETRY, SKIP = "list", "show", "retry", "skip"
+
+def ask(target: str, flags: Namespace) -> int:
+    """Prints the answer to what was typed; the exit code. Raises CommandFailed."""
+    actions: dict[str, Action] = {"list": _list, "show": _show, "retry": _retry, "skip": _skip}
+    return print_answer(target, QuarantineServiceStub, actions[flags.action], flags)
 
 
-class Wanted(NamedTuple):
-    """What is to be done, as it was typed. Without an aggregate, a retry is of all of them."""
-
-    target: str
-    action: str
-    aggregate: str = ""
-    revision: int | None = None
-
-
-def ask(wanted: Wanted) -> Sequence[str]:
-    """The lines to print. Raises CommandFailed."""
-    actions = {LIST: _list, SHOW: _show, RETRY: _retry, SKIP: _skip}
-    with asking(wanted.target), grpc.insecure_channel(wanted.target) as channel:
-        return list(actions[wanted.action](QuarantineServiceStub(channel), wanted))
-
-
-def _list(stub: Any, _: Wanted) -> Iterator[str]:
+def _list(stub: Any, _: Namespace) -> Iterator[str]:
     aggregates = stub.ListQuarantined(messages.ListQuarantinedRequest(), timeout=ANSWER_SECONDS).aggregates
     if not aggregates:
         yield "nothing is quarantined"
@@ -47,8 +34,8 @@ def _list(stub: Any, _: Wanted) -> Iterator[str]:
     )
 
 
-def _show(stub: Any, wanted: Wanted) -> Iterator[str]:
-    request = messages.GetQuarantinedRequest(aggregate=wanted.aggregate)
+def _show(stub: Any, flags: Namespace) -> Iterator[str]:
+    request = messages.GetQuarantinedRequest(aggregate=flags.aggregate)
     one = stub.GetQuarantined(request, timeout=ANSWER_SECONDS).aggregate
     yield f"{one.aggregate} is {_state(one)}"
     yield f"  from      revision {one.revision}, at position {one.position} of the log"
@@ -58,14 +45,14 @@ def _show(stub: Any, wanted: Wanted) -> Iterator[str]:
         yield f"  skipped   revisions {', '.join(map(str, one.skipped_revisions))}"
 
 
-def _retry(stub: Any, wanted: Wanted) -> Iterator[str]:
-    request = messages.RetryQuarantinedRequest(aggregate=wanted.aggregate, all_aggregates=not wanted.aggregate)
+def _retry(stub: Any, flags: Namespace) -> Iterator[str]:
+    request = messages.RetryQuarantinedRequest(aggregate=flags.aggregate, all_aggregates=not flags.aggregate)
     count = stub.RetryQuarantined(request, timeout=ANSWER_SECONDS).retrying_count
-    yield f"checking {wanted.aggregate or f'{count} quarantined aggregates'} again"
+    yield f"checking {flags.aggregate or f'{count} quarantined aggregates'} again"
 
 
-def _skip(stub: Any, wanted: Wanted) -> Iterator[str]:
-    request = messages.SkipQuarantinedRequest(aggregate=wanted.aggregate, expected_revision=wanted.revision)
+def _skip(stub: Any, flags: Namespace) -> Iterator[str]:
+    request = messages.SkipQuarantinedRequest(aggregate=flags.aggregate, expected_revision=flags.revision)
     one = stub.SkipQuarantined(request, timeout=ANSWER_SECONDS).aggregate
     yield f"skipped revision {one.revision} of {one.aggregate}, checking the rest again"
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from argparse import Namespace
+from collections.abc import Iterator
 
-import grpc
-
-from openbank.cli.asking import ANSWER_SECONDS, asking, table, time_text
+from openbank.cli.asking import ANSWER_SECONDS, Action, print_answer, table, time_text
 from openbank.operations.v1 import sinks_service_pb2 as messages
 from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
@@ -15,33 +13,14 @@ from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
 LAG_EVENTS_MAX = 1_000
 """Events are counted no further by the bank."""
 
-LIST = "list"
-SHOW = "show"
-RETRY = "retry"
-SKIP = "skip"
-PARK = "park"
+
+def ask(target: str, flags: Namespace) -> int:
+    """Prints the answer to what was typed; the exit code. Raises CommandFailed."""
+    actions: dict[str, Action] = {"list": _list, "show": _show, "retry": _retry, "skip": _skip, "park": _park}
+    return print_answer(target, SinksServiceStub, actions[flags.action], flags)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is to be done, as it was typed."""
-
-    target: str
-    action: str
-    sink: str = ""
-    aggregate: str = ""
-    all: bool = False
-    revision: int | None = None
-
-
-def ask(wanted: Wanted) -> Sequence[str]:
-    """The lines to print. Raises CommandFailed."""
-    actions = {LIST: _list, SHOW: _show, RETRY: _retry, SKIP: _skip, PARK: _park}
-    with asking(wanted.target), grpc.insecure_channel(wanted.target) as channel:
-        return list(actions[wanted.action](SinksServiceStub(channel), wanted))
-
-
-def _list(stub: SinksServiceStub, _: Wanted) -> Iterator[str]:
+def _list(stub: SinksServiceStub, _: Namespace) -> Iterator[str]:
     sinks = stub.ListSinks(messages.ListSinksRequest(), timeout=ANSWER_SECONDS).sinks
     if not sinks:
         yield "no sinks: openbank serve --sink NAME=URL"
@@ -51,8 +30,8 @@ def _list(stub: SinksServiceStub, _: Wanted) -> Iterator[str]:
     yield from table(rows)
 
 
-def _show(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
-    response = stub.GetSink(messages.GetSinkRequest(sink=wanted.sink), timeout=ANSWER_SECONDS)
+def _show(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
+    response = stub.GetSink(messages.GetSinkRequest(sink=flags.sink_name), timeout=ANSWER_SECONDS)
     sink = response.sink
     yield f"{sink.name} is {_state(sink)}"
     if sink.trouble:
@@ -68,28 +47,29 @@ def _show(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
         yield f"            {_parked(parked)}"
 
 
-def _retry(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
-    request = messages.RetryParkedRequest(sink=wanted.sink, aggregate=wanted.aggregate, all_aggregates=wanted.all)
+def _retry(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
+    request = messages.RetryParkedRequest(sink=flags.sink_name, aggregate=flags.aggregate, all_aggregates=flags.all)
     count = stub.RetryParked(request, timeout=ANSWER_SECONDS).retrying_count
-    yield f"{wanted.sink} is sent the events of {wanted.aggregate or f'{count} parked aggregates'} again"
+    yield f"{flags.sink_name} is sent the events of {flags.aggregate or f'{count} parked aggregates'} again"
 
 
-def _skip(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
+def _skip(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
     request = messages.SkipParkedRequest(
-        sink=wanted.sink, aggregate=wanted.aggregate, all_events=wanted.all, expected_revision=wanted.revision
+        sink=flags.sink_name, aggregate=flags.aggregate, all_events=flags.all, expected_revision=flags.revision
     )
     response = stub.SkipParked(request, timeout=ANSWER_SECONDS)
-    if wanted.all:
-        yield f"{wanted.sink} is left without what was recorded of {wanted.aggregate} until now, and is sent what comes"
+    sink, aggregate = flags.sink_name, flags.aggregate
+    if flags.all:
+        yield f"{sink} is left without what was recorded of {aggregate} until now, and is sent what comes"
     else:
         revision = response.parked_aggregate.revision
-        yield f"{wanted.sink} is left without revision {revision - 1} of {wanted.aggregate}, and is sent the rest"
+        yield f"{sink} is left without revision {revision - 1} of {aggregate}, and is sent the rest"
 
 
-def _park(stub: SinksServiceStub, wanted: Wanted) -> Iterator[str]:
-    request = messages.ParkAggregateRequest(sink=wanted.sink, aggregate=wanted.aggregate)
+def _park(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
+    request = messages.ParkAggregateRequest(sink=flags.sink_name, aggregate=flags.aggregate)
     revision = stub.ParkAggregate(request, timeout=ANSWER_SECONDS).parked_aggregate.revision
-    yield f"{wanted.aggregate} is parked at {wanted.sink} from revision {revision}"
+    yield f"{flags.aggregate} is parked at {flags.sink_name} from revision {revision}"
 
 
 def _state(sink: Sink) -> str:
