@@ -10,7 +10,7 @@ COPY generated generated
 COPY openbank openbank
 COPY openbank-client openbank-client
 # By environment, not by option, so that the build's own requirements are pinned too.
-RUN PIP_CONSTRAINT=/src/constraints.txt /opt/openbank/bin/pip install --no-cache-dir --no-compile ./openbank-client '.[nats]'
+RUN PIP_CONSTRAINT=/src/constraints.txt /opt/openbank/bin/pip install --no-cache-dir --no-compile ./openbank-client '.[all]'
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home openbank && install --directory --owner=openbank /data

@@ -64,9 +64,9 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo '$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
 
-# Both packages, with what the README's examples need: NATS as a sink.
+# Both packages, with all that the examples of README and tour need: EventStoreDB, MongoDB, and NATS as a sink.
 $(RUNTIME): $(DEPENDENCIES) | $(BIN)/python
-	$(call install,--editable ./openbank-client --editable '.[nats]')
+	$(call install,--editable ./openbank-client --editable '.[all]')
 	@touch $@
 
 $(DEV): $(DEPENDENCIES) | $(BIN)/python

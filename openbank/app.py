@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 
 from openbank.back_ends.opening import accept_loss, open_source, open_stores, open_target
-from openbank.back_ends.port import ExtraMissing, ViewsBackEnd
+from openbank.back_ends.port import ViewsBackEnd
 from openbank.commands.old_numbers import adopt_old_numbers
 from openbank.commands.write_side import WriteSide
 from openbank.config import Settings, is_embedded, read_place
@@ -19,6 +19,7 @@ from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDama
 from openbank.eventstore.port import EventStore
 from openbank.eventstore.sqlite import backup
 from openbank.eventstore.token import Tokens
+from openbank.extras import ExtraMissing, needs
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.following.tail import LogTail
@@ -64,6 +65,7 @@ CANNOT_COPY = (
     AppendTooLarge,
     CopyRefused,
     DataDirectoryInUse,
+    ExtraMissing,
     OSError,
     OutcomeUnknown,
     StoreDamaged,
@@ -160,10 +162,8 @@ def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
         from openbank.sinks.http import HttpTransport
 
         return HttpTransport(address, timeout_seconds)
-    try:
+    with needs("nats", f"the sink {address.name}"):
         from openbank.sinks.nats import NatsTransport
-    except ModuleNotFoundError as error:
-        raise ExtraMissing(f"the sink {address.name} needs nats-py: pip install 'openbank[nats]'") from error
     return NatsTransport(address, timeout_seconds)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from openbank.back_ends.port import CopyTarget, IndexedViews
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import EventStore
+from openbank.extras import needs
+
+with needs("eventstoredb", "an address that begins with esdb"):
+    from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 
 
 async def open_log(stack: AsyncExitStack, uri: str, wait_seconds: float, views: IndexedViews) -> EventStoreDBEventStore:

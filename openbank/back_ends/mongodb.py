@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from openbank.back_ends.port import Work
+from openbank.extras import needs
 from openbank.following.lease import Lease, Leased
-from openbank.sinks.mongo import MongoSinkRecords
 from openbank.sinks.port import SinkRecords
-from openbank.views.mongo import MongoViews
+
+with needs("mongodb", "an address that begins with mongodb"):
+    from openbank.sinks.mongo import MongoSinkRecords
+    from openbank.views.mongo import MongoViews
 
 
 class MongoViewsBackEnd:

@@ -13,10 +13,6 @@ from openbank.views.port import Views
 Work = Callable[[], Awaitable[None]]
 
 
-class ExtraMissing(Exception):
-    """What a setting asks for needs an optional part of the installation; the message says how to get it."""
-
-
 class ServedLog(EventStore, OldNumbers, Protocol):
     """A log that a bank serves."""
 

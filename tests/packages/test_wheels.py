@@ -132,6 +132,39 @@ async def test_a_bank_serves_and_is_called_each_from_an_environment_of_its_own(
         assert await bank.stop() == 0
 
 
+def test_the_server_needs_no_package_of_an_extra(built: Path) -> None:
+    requirements = metadata_of("openbank", built).get_all("Requires-Dist", [])
+    needed = {requirement.partition("<")[0] for requirement in requirements if "extra ==" not in requirement}
+    assert "grpcio" in needed
+    assert needed & {"esdbclient", "motor", "pymongo", "nats-py"} == set()
+
+
+ESDB, MONGODB = "esdb://127.0.0.1:9?Tls=false", "mongodb://127.0.0.1:9/openbank"
+
+
+@pytest.mark.parametrize(
+    ("command", "needs"),
+    [
+        (["serve", "--event-store", ESDB], "an address that begins with esdb needs the extra eventstoredb"),
+        (["serve", "--views", MONGODB], "an address that begins with mongodb needs the extra mongodb"),
+        (["serve", "--sink", "bus=nats://127.0.0.1:9"], "the sink bus needs the extra nats"),
+        (["verify", "--event-store", ESDB], "an address that begins with esdb needs the extra eventstoredb"),
+        (["verify", "--views", MONGODB], "an address that begins with mongodb needs the extra mongodb"),
+        (["copy", "--from", ESDB, "--to", "copy"], "an address that begins with esdb needs the extra eventstoredb"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_a_setting_that_needs_an_extra_says_which(
+    server: Environment, tmp_path: Path, command: list[str], needs: str
+) -> None:
+    done = server.run("-m", "openbank", *command, directory=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    extra = needs.rpartition(" ")[2]
+    assert line.endswith(f"{needs}: pip install 'openbank[{extra}]'")
+    assert line.startswith("openbank: ")
+
+
 def test_the_command_is_installed_with_the_server(server: Environment) -> None:
     command = [str(server.python.with_name("openbank")), "--version"]
     assert subprocess.check_output(command, text=True).startswith("openbank ")

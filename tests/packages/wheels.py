@@ -55,8 +55,9 @@ class Environment:
         # Not compiled: most of it is never imported.
         _pip("--python", self.python, "install", "--no-compile", *arguments)
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([self.python, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    def run(self, *arguments: str | Path, directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        command = [self.python, *arguments]
+        return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
 
 
 def _pip(*arguments: str | Path) -> None:

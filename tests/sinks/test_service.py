@@ -314,13 +314,3 @@ async def test_a_sink_that_cannot_be_is_refused_at_start(tmp_path: Path) -> None
     assert code == 2
     assert err.startswith("openbank: --sink must be URL or NAME=URL")
     assert "secret" not in err
-
-
-async def test_without_the_extra_a_sink_on_nats_is_refused_with_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "nats").mkdir()
-    (tmp_path / "nats" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'nats'\", name='nats')")
-    code, _, err = await run_openbank(
-        "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--sink", "bus=nats://127.0.0.1:1",
-        environment={"PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
-    assert (code, err) == (2, "openbank: the sink bus needs nats-py: pip install 'openbank[nats]'\n")

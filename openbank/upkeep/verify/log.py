@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from openbank.config import Settings, is_embedded
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record
 from openbank.eventstore.sqlite import LogFile
+from openbank.extras import needs
+
+if TYPE_CHECKING:
+    from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 
 PAGE = 1_000
 """Events read at a time from EventStoreDB."""
@@ -90,6 +93,9 @@ class _ServerLog:
 async def open_log(stack: AsyncExitStack, settings: Settings) -> Log:
     if is_embedded(settings.event_store):
         return _FileLog(stack.enter_context(closing(LogFile(settings.data.resolve()))))
+    with needs("eventstoredb", "an address that begins with esdb"):
+        from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+
     wait = settings.store_wait_seconds
     store = await EventStoreDBEventStore.open(settings.event_store, wait_seconds=wait, make=False)
     stack.push_async_callback(store.close)

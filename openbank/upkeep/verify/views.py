@@ -8,6 +8,7 @@ from typing import Protocol
 
 from openbank.config import Settings, is_embedded
 from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.extras import needs
 from openbank.views.changes import Change
 from openbank.views.port import LogId
 from openbank.views.sqlite import FILE, SLICE, MadeViews, SqliteViewsFile
@@ -40,7 +41,8 @@ async def open_views(stack: AsyncExitStack, settings: Settings) -> Compared | No
     """None where there are none yet. Raises ViewsUnavailable, StoreRefused."""
     if not is_embedded(settings.views):
         # Late: its driver takes long to load.
-        from openbank.upkeep.verify.mongo import MongoViewsCompared
+        with needs("mongodb", "an address that begins with mongodb"):
+            from openbank.upkeep.verify.mongo import MongoViewsCompared
 
         made = MadeViews()
         stack.callback(made.close)
