@@ -32,7 +32,6 @@ from openbank.eventstore.errors import (
     AppendTooLarge,
     LogReplaced,
     OutcomeUnknown,
-    StoreDamaged,
     StoreUnavailable,
     StreamDamaged,
     WrongExpectedRevision,
@@ -387,7 +386,8 @@ async def _written(request: streams_pb2.BatchAppendReq, response: streams_pb2.Ba
         return int(success.position.commit_position)
     position = _position_of(request, await find())
     if position is None:
-        raise StoreDamaged("events that EventStoreDB has can't be read")
+        # It has them already, says so without their position, and does not show them yet.
+        raise _AnswerLost
     return position
 
 
