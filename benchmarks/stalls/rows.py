@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from benchmarks import history, servers
 from benchmarks.measure import Measure, median
@@ -18,9 +21,11 @@ from benchmarks.servers import ServerProcess
 from benchmarks.stalls import troubles
 from benchmarks.stalls.pulse import Pulse
 from benchmarks.stalls.troubles import Scene, Trouble
+from openbank.rpc.health import QUERIES, SERVING
 from openbank.views.sqlite import FILE as VIEWS
 
 STALL_MS_MAX = 100
+LOOK_SECONDS = 0.1
 PERSONS = 1_000
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
@@ -29,7 +34,7 @@ class Row(NamedTuple):
     during: str
     trouble: Trouble
     rebuild: bool = False
-    """Whether the views are made anew meanwhile."""
+    """Whether the views are being rebuilt; otherwise they have caught up with the log first."""
     unread: bool = False
     """Whether nobody reads the server's log."""
 
@@ -58,6 +63,7 @@ def rows(scratch: Path, rounds: int, seconds: float, only: str = "") -> list[Mea
         history.write(data)
         with servers.bank(data) as bank:
             asyncio.run(_register(bank.address))
+            _wait_for_views(bank.address)
     chosen = [row for row in ROWS if only in row.during]
     found: dict[Row, list[Pulse]] = {row: [] for row in (IDLE, *chosen)}
     for _ in range(rounds):
@@ -83,12 +89,38 @@ async def _register(address: str) -> None:
 
 
 def _pulse(data: Path, row: Row, seconds: float) -> Pulse:
-    if row.rebuild:
-        for file in data.glob(f"{VIEWS}*"):
-            file.unlink()
-    with _bank(data, row.unread) as bank, Pulse(bank) as pulse:
-        asyncio.run(_make(row.trouble, bank.address, data, seconds))
+    with _views(data, row.rebuild), _bank(data, row.unread) as bank:
+        if not row.rebuild:
+            _wait_for_views(bank.address)
+        with Pulse(bank) as pulse:
+            asyncio.run(_make(row.trouble, bank.address, data, seconds))
     return pulse
+
+
+@contextmanager
+def _views(data: Path, rebuild: bool) -> Iterator[None]:
+    """Takes the views away for the length of the block, so that the bank rebuilds them."""
+    aside = data.with_name("views")
+    if rebuild:
+        _move(data, aside)
+    yield
+    if rebuild:
+        _move(aside, data)
+
+
+def _move(source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for file in target.glob(f"{VIEWS}*"):
+        file.unlink()
+    for file in source.glob(f"{VIEWS}*"):
+        file.rename(target / file.name)
+
+
+def _wait_for_views(address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        stub = HealthStub(channel)
+        while stub.Check(HealthCheckRequest(service=QUERIES)).status != SERVING:
+            time.sleep(LOOK_SECONDS)
 
 
 async def _make(trouble: Trouble, address: str, data: Path, seconds: float) -> None:
