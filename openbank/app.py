@@ -94,11 +94,12 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         quarantine = Quarantine(store, clock)
         await quarantine.load(views.position.position)
         tail = LogTail(store, settings.ring_events, quarantine=quarantine)
-        projector = Projector(tail.reader(), views, Checker(store, quarantine, thorough=True), quarantine)
+        calls = Calls(settings.concurrent_calls_max)
+        checker = Checker(store, quarantine, thorough=True)
+        projector = Projector(tail.reader(), views, checker, quarantine, give_way=calls.give_way)
         feed = Feed(store, views, tail, encode, _feed_limits(settings))
         write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine)
         await adopt_old_numbers(write_side, store)
-        calls = Calls(settings.concurrent_calls_max)
         take_turn = Turnstile().take
         progress = Progress(views, await store.head())
         reader = Reader(

@@ -9,6 +9,9 @@ from openbank.eventstore.errors import LogReplaced
 from openbank.feeds.errors import ServerDraining
 from openbank.rpc.errors import TooManyCalls
 
+GIVE_WAY_SECONDS = 0.005
+"""How long background work stands back for calls. It then does its next slice, however many calls there are."""
+
 
 class Group:
     """Calls that share a limit."""
@@ -40,6 +43,8 @@ class Calls:
         self.queries = Group()
         self._waiting = Group()
         self._tasks: dict[asyncio.Task[Any] | None, Group] = {}
+        self._begun = False
+        """Whether a call has begun since background work last gave way."""
         self._none_left = asyncio.Event()
         self._held = 0
         self._released: asyncio.Event | None = None
@@ -49,6 +54,7 @@ class Calls:
         if group.count >= self.maximum:
             raise TooManyCalls(self.maximum)
         group.count += 1
+        self._begun = True
         self._tasks[asyncio.current_task()] = group
 
     def wait(self) -> None:
@@ -67,6 +73,15 @@ class Calls:
             group.count -= 1
         if self._draining and not self._tasks:
             self._none_left.set()
+
+    async def give_way(self) -> None:
+        """Lets calls go first. Background work awaits it between its slices.
+
+        grpc.aio takes up one call after another, each some turns of the loop after the one before. A slice of work in
+        each of these turns would let a queue of calls wait for more slices than it has calls.
+        """
+        new, self._begun = self._begun, False
+        await asyncio.sleep(GIVE_WAY_SECONDS if new else 0)
 
     async def refuse(self, *, for_operators: bool = False) -> None:
         """Raises what a call that comes while `refusing` is told; first waits as long as calls are held.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from openbank.codec.events import is_ours, place_after
@@ -21,7 +21,9 @@ from openbank.views.changes import Change, MinuteReached
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views, ViewsDamaged, ViewsUnavailable
 
 READ_EVENTS_MAX = 500
-"""Events read and decoded at a time, on the event loop, which more would hold up for too long."""
+"""Events in one read of the log, which may be a round trip."""
+SLICE_EVENTS = 100
+"""Events checked in one turn of the event loop, which more would hold up for too long."""
 BATCH_EVENTS_MAX = 4_000
 """Events in one transaction, when there are as many: a page that several of them change is then written once."""
 POLL_SECONDS = 0.5
@@ -89,6 +91,10 @@ def _rebuild(reason: str, views: Views) -> None:
     _log.warning("views are rebuilt", extra={"values": {"reason": reason, "position": views.position.position}})
 
 
+async def _at_once() -> None:
+    await asyncio.sleep(0)
+
+
 class Projector:
     """Follows the log from where the views are, batch by batch.
 
@@ -103,8 +109,9 @@ class Projector:
         checker: Checker,
         quarantine: Quarantine,
         batch_events_max: int = BATCH_EVENTS_MAX,
+        give_way: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
-        """`checker` is to be thorough, and this projector's own."""
+        """`checker` is to be thorough, and this projector's own. `give_way` is awaited between slices of work."""
         self.failure: str | None = None
         """Why it has stopped, for health and for people: without personal data."""
         self.available = True
@@ -115,6 +122,7 @@ class Projector:
         self._views = views
         self._checker = checker
         self._quarantine = quarantine
+        self._give_way = give_way
         self._batch_events_max = batch_events_max
         self._batch_events = batch_events_max
         """Less, after a batch that did not get through: views so slow that it never will must still come on."""
@@ -195,7 +203,7 @@ class Projector:
         while not caught_up and batch.events < self._batch_events:
             try:
                 read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events))
-                checked = await self._checker.check(read.events)
+                checked = await self._check(read.events)
             except TooManyQuarantined:
                 # First what comes before: only what the views have passed can be released, to make room.
                 if batch.events:
@@ -203,7 +211,18 @@ class Projector:
                 raise
             batch.add(read, checked)
             caught_up = read.caught_up
+            if not caught_up:
+                await self._give_way()
         return batch
+
+    async def _check(self, events: Sequence[RecordedEvent]) -> list[Checked]:
+        """In slices; calls go first between them."""
+        checked: list[Checked] = []
+        for start in range(0, len(events), SLICE_EVENTS):
+            if start:
+                await self._give_way()
+            checked += await self._checker.check(events[start : start + SLICE_EVENTS])
+        return checked
 
     def _stop(self, failure: str) -> None:
         self.failure = failure

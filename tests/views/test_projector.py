@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from openbank.eventstore.errors import StoreDamaged, StoreRefused
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, RecordedEvent
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.following.tail import LogTail
 from openbank.integrity import quarantine as quarantining
+from openbank.integrity.checking import Checked, Checker
 from openbank.integrity.quarantine import Quarantine
 from openbank.views import projector as projecting
 from openbank.views.changes import Change
@@ -78,6 +79,37 @@ async def test_it_works_with_the_embedded_store(tmp_path: Path) -> None:
     await assert_holds(views, history)
     await views.close()
     await store.close()
+
+
+async def test_it_gives_way_after_each_slice_of_history(
+    store: MemoryStore, history: History, views: FailingViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await some_life(history)
+    monkeypatch.setattr(projecting, "SLICE_EVENTS", 3)
+    done: list[str] = []
+
+    class RecordingChecker(Checker):
+        async def check(self, events: Sequence[RecordedEvent]) -> list[Checked]:
+            done.append(f"{len(events)} events")
+            return await super().check(events)
+
+    async def give_way() -> None:
+        done.append("gave way")
+
+    quarantine = Quarantine(store, lambda: START)
+    checker = RecordingChecker(store, quarantine, thorough=True)
+    tail = LogTail(store)
+    projector = Projector(tail.reader(), views, checker, quarantine, give_way=give_way)
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(tail.run()), tasks.create_task(projector.run())]
+        await caught_up(store, views)
+        for task in running:
+            task.cancel()
+    await assert_holds(views, history)
+    whole, left = divmod(len(await history.events()), 3)
+    assert whole > 1
+    slices = ["3 events"] * whole + [f"{left} events"] * bool(left)
+    assert done == [step for one in slices for step in (one, "gave way")][:-1]
 
 
 @pytest.mark.parametrize("batch_events_max", [1, 2, 3, 7])
