@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = sorted(
@@ -16,6 +19,33 @@ PUBLISHED = sorted(
     for path in (ROOT / "protos").rglob("*.proto")
     if "storage" not in path.parts[len(ROOT.parts) :]
 )
+
+
+def test_the_changelog_names_every_rpc_and_event_that_is_newer_than_the_release() -> None:
+    """The name of a new service stands for its RPCs."""
+    released = FileDescriptorSet.FromString((ROOT / "protos/released.binpb").read_bytes())
+    known = set(_rpcs_and_events(released.file))
+    now = [FileDescriptorProto.FromString(_descriptor(proto).serialized_pb) for proto in PUBLISHED]
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    new = [name for name in _rpcs_and_events(now) if name not in known]
+    to_be_named = [name.rpartition(".")[2] for name in new if name.rpartition(".")[0] not in new]
+    assert [name for name in to_be_named if name not in changelog] == []
+
+
+def _rpcs_and_events(files: Iterable[FileDescriptorProto]) -> Iterator[str]:
+    """Services, their RPCs as Service.Method, and the messages of stored events."""
+    for file in files:
+        for service in file.service:
+            yield service.name
+            yield from (f"{service.name}.{method.name}" for method in service.method)
+        if file.name.endswith(("account_events.proto", "person_events.proto")):
+            yield from (message.name for message in file.message_type)
+
+
+def _descriptor(proto: str) -> FileDescriptor:
+    module = importlib.import_module(proto.removesuffix(".proto").replace("/", ".") + "_pb2")
+    descriptor: FileDescriptor = module.DESCRIPTOR
+    return descriptor
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,8 @@ import json
 
 import pytest
 
-from openbank.codec import events as codec
 from openbank.integration.v1.cloud_event_pb2 import CloudEvent as CloudEventMessage
 from openbank.publishing import cloudevent
-from openbank.publishing.events import STORED_TYPES
 from tests.publishing.golden import TYPES, json_of, protobuf_of, published
 
 
@@ -31,8 +29,3 @@ def test_every_golden_file_is_of_a_type_that_is_still_published() -> None:
     """An old version goes on beside the new one."""
     for suffix in (".json", ".binpb"):
         assert {path.name.removesuffix(suffix) for path in json_of("x").parent.glob(f"*{suffix}")} == set(TYPES)
-
-
-def test_all_that_happens_to_persons_and_accounts_is_published() -> None:
-    """Not a law: an event may stay inside, and is then named here."""
-    assert set(STORED_TYPES.values()) == {type for type in codec.TYPES if not type.startswith("openbank.storage.")}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
+
+from google.protobuf.message import DecodeError
 
 from openbank.accounts.v1 import account_pb2
 from openbank.accounts.v1.account_events_pb2 import AccountEvent, AccountEventType
@@ -42,6 +45,7 @@ from openbank.rpc.convert.values import (
     read_request,
     read_request_at_revision,
 )
+from openbank.storage.v1.account_payload_pb2 import AccountPayload
 
 EVENTS = Events(AccountEvent, AccountEventType)
 ENCODED_MAX = 20_000
@@ -194,3 +198,7 @@ def fill_account_event(message: AccountEvent, event: RecordedEvent) -> None:
     payload = message.WhichOneof("payload")
     if payload:
         message.balance.CopyFrom(getattr(message, payload).balance_after)
+    else:
+        # A newer version has added the type. What all payloads have in common can be read all the same.
+        with suppress(DecodeError):
+            message.balance.CopyFrom(AccountPayload.FromString(event.data).balance_after)
