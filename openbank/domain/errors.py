@@ -47,6 +47,12 @@ class InvalidFields(Refused):
         self.more = more
 
 
+class AccountRefuses:
+    """Marks a Refused for which the state of an account is the reason. Its metadata has the `accountId`."""
+
+    reason: ClassVar[str]
+
+
 class PersonNotFound(Refused):
     reason = "PERSON_NOT_FOUND"
 
@@ -94,7 +100,7 @@ class AccountNumberTaken(Refused):
         super().__init__(f"the account number {account_number} is taken", accountNumber=account_number)
 
 
-class AccountNotActive(Refused):
+class AccountNotActive(AccountRefuses, Refused):
     reason = "ACCOUNT_NOT_ACTIVE"
 
     def __init__(self, account_id: str, state: str) -> None:
@@ -105,7 +111,7 @@ class AccountNotActive(Refused):
         )
 
 
-class InsufficientFunds(Refused):
+class InsufficientFunds(AccountRefuses, Refused):
     reason = "INSUFFICIENT_FUNDS"
 
     def __init__(self, account_id: str, balance: Money, available: Money, amount: Money) -> None:
@@ -118,7 +124,7 @@ class InsufficientFunds(Refused):
         )
 
 
-class BalanceLimitExceeded(Refused):
+class BalanceLimitExceeded(AccountRefuses, Refused):
     reason = "BALANCE_LIMIT_EXCEEDED"
 
     def __init__(self, account_id: str, balance: Money, amount: Money) -> None:

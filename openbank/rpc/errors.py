@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from openbank.domain.errors import InvalidFields, Refused, Violation
+from openbank.domain.errors import AccountRefuses, InvalidFields, Refused, Violation
 from openbank.eventstore.errors import LogReplaced, OutcomeUnknown, StoreUnavailable
 from openbank.feeds.errors import ServerDraining
 from openbank.integrity.quarantine import TooManyQuarantined
@@ -132,7 +132,6 @@ def _retry(after_ms: int) -> Detail:
 
 
 _Code = grpc.StatusCode
-_ACCOUNT_STATE = _precondition(ACCOUNT, "accountId")
 
 # INVALID_ARGUMENT is not in here: its reasons are those of the violations. Nor is INTERNAL, which has none to tell.
 TABLE: dict[str, Row] = {
@@ -148,9 +147,10 @@ TABLE: dict[str, Row] = {
     "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(PERSON, "personId")),
     "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountId")),
     "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountNumber")),
-    "INSUFFICIENT_FUNDS": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
-    "ACCOUNT_NOT_ACTIVE": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
-    "BALANCE_LIMIT_EXCEEDED": Row(_Code.FAILED_PRECONDITION, _ACCOUNT_STATE),
+    **dict.fromkeys(
+        (refusal.reason for refusal in AccountRefuses.__subclasses__()),
+        Row(_Code.FAILED_PRECONDITION, _precondition(ACCOUNT, "accountId")),
+    ),
     "AGGREGATE_QUARANTINED": Row(_Code.FAILED_PRECONDITION, _precondition(QUARANTINED, "aggregate")),
     "LOG_MISMATCH": Row(_Code.FAILED_PRECONDITION, _precondition(STORE, "store"), concerns_operator=True),
     "REVISION_MISMATCH": Row(_Code.ABORTED),
