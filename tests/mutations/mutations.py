@@ -492,6 +492,20 @@ MUTATIONS = (
         "            decided",
         "tests/aggregates/test_aggregate.py",
     ),
+    Mutation(
+        "a job ends with the leader that is deposed under it",
+        f"{_ESDB}/store.py",
+        "            store.be_patient(wait_seconds)\n",
+        "            store.be_patient(0)\n",
+        "tests/cli/test_late_leader.py",
+    ),
+    Mutation(
+        "what is known and cannot be read yet is taken for damage",
+        f"{_ESDB}/appends.py",
+        "        raise _AnswerLost\n    return position\n",
+        '        raise StreamDamaged("")\n    return position\n',
+        "tests/eventstore/test_eventstoredb_faults.py",
+    ),
     # Whole
     Mutation(
         "a damaged event is shown",
