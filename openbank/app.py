@@ -97,7 +97,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         calls = Calls(settings.concurrent_calls_max)
         checker = Checker(store, quarantine, thorough=True)
         projector = Projector(tail.reader(), views, checker, quarantine, give_way=calls.give_way)
-        feed = Feed(store, views, tail, encode, _feed_limits(settings))
+        feed = Feed(store, views, tail, encode, _feed_limits(settings), clock)
         write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine)
         await adopt_old_numbers(write_side, store)
         take_turn = Turnstile().take

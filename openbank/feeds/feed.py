@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Protocol
 
+from openbank.domain.clock import Clock
 from openbank.eventstore.port import EventStore, LogPosition
 from openbank.feeds.errors import ServerDraining, TooManyWatches
 from openbank.feeds.limits import FeedLimits
@@ -48,8 +48,8 @@ class Feed:
         times: Times,
         tail: LogTail,
         encode: Encode,
-        limits: FeedLimits | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: FeedLimits,
+        clock: Clock,
     ) -> None:
         """`encode` makes of an event the bytes that messages carry; it is asked once a form for all watches."""
         self.store = store
@@ -57,7 +57,7 @@ class Feed:
         self._searches: dict[int, _Search] = {}
         self._searching = asyncio.Semaphore(SEARCHES_MAX)
         self.tail = tail
-        self.limits = limits or FeedLimits()
+        self.limits = limits
         self.clock = clock
         self.pages = Pages(tail, encode, self.limits)
         self._drain_until: float | None = None

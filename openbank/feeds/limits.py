@@ -1,4 +1,4 @@
-"""The limits of feeds: each with its unit and default."""
+"""The limits of feeds, each with its unit. Those that are settings have their defaults there."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedLimits:
-    heartbeat_seconds: float = 15.0
-    """A watch that has had nothing to say for so long sends a heartbeat: proxies cut streams that seem idle."""
-    silence_seconds_max: float = 300.0
-    """A watch whose client has not taken a message for so long is ended. Lag alone ends none."""
-    drain_seconds: float = 5.0
+    heartbeat_seconds: float
+    """A watch that has sent nothing for this long sends a heartbeat: proxies cut streams that seem idle."""
+    silence_seconds_max: float
+    """A watch whose client has taken no message for this long is ended. Lag alone ends none."""
+    drain_seconds: float
     """How long a watch waits for a client that takes nothing, when the server stops."""
-    watches_max: int = 10_000
+    watches_max: int
     """Watches at one time in this process."""
     message_events_max: int = 500
     """Events in one message, and in one read of the log. One append may be more: it is never split."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -22,8 +21,6 @@ from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.pages import Page, Parcel
 from openbank.following.tail import Entry
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +230,8 @@ class _Watch:
 
     def _certain_time(self) -> int:
         """Until when this is surely all there is: never earlier than what was sent, or said before."""
-        ago = timedelta(seconds=self._feed.store.confirmed_seconds_ago)
-        self._as_of = max(self._as_of, _microseconds(self._feed.clock() - ago), self._passed_time or 0)
+        ago = round(self._feed.store.confirmed_seconds_ago * 1_000_000)
+        self._as_of = max(self._as_of, self._feed.clock() - ago, self._passed_time or 0)
         return self._as_of
 
     def _caught_up(self, through: LogPosition) -> bool:
@@ -248,7 +245,3 @@ class _Watch:
 
     def _silence_left(self) -> float:
         return self._last_sent + self._heartbeat_seconds - asyncio.get_running_loop().time()
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)

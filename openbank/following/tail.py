@@ -21,9 +21,8 @@ from openbank.integrity.checking import Checker
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Backoff
 
-RING_EVENTS = 10_000
 RING_BYTES = 16 << 20
-"""Both bound the ring, whichever comes first: payloads, and ENTRY_BYTES for what is around each."""
+"""Bounds the ring, as `ring_events` does: payloads, and ENTRY_BYTES for what is around each."""
 ENTRY_BYTES = 1_000
 
 BACKOFF_SECONDS_MIN = 0.1
@@ -62,7 +61,7 @@ class LogTail:
     def __init__(
         self,
         store: EventStore,
-        ring_events: int = RING_EVENTS,
+        ring_events: int | None = None,
         ring_bytes: int = RING_BYTES,
         quarantine: Quarantine | None = None,
     ) -> None:
@@ -173,7 +172,7 @@ class LogTail:
             self._announce()
 
     def _trim(self) -> None:
-        drop = max(0, len(self._ring) - self._ring_events)
+        drop = max(0, len(self._ring) - self._ring_events) if self._ring_events is not None else 0
         size = self._ring_bytes - sum(_size(entry.event) for entry in self._ring[:drop])
         while size > self._ring_bytes_max:
             size -= _size(self._ring[drop].event)

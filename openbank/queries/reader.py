@@ -13,7 +13,6 @@ from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.views.port import Views
 
-WAIT_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 """How often a read that waits asks again how long it will take."""
 RETRY_SECONDS_MAX = 86_400
@@ -56,7 +55,7 @@ class Reader(NamedTuple):
     views: Views
     head: Callable[[], Awaitable[LogPosition]]
     """The end of the log, asked of the store at that moment."""
-    wait_seconds: float = WAIT_SECONDS
+    wait_seconds: float
     """How long one question may wait for the views, all its waits together; a caller that leaves ends it sooner."""
     check_aggregate: Callable[[str], None] = lambda _: None
     """Raises what a read of an aggregate, by the name of its stream, is refused with: it may be quarantined."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from openbank.domain.clock import system_clock
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, NewEvent, RecordedEvent
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
@@ -21,6 +22,7 @@ BOTH = ACCOUNT | PERSON
 ACCOUNTS = Filter(ACCOUNT)
 PERSONS = Filter(PERSON)
 FROM_THE_BEGINNING = After(BEGINNING)
+LIMITS = {"heartbeat_seconds": 15.0, "silence_seconds_max": 300.0, "drain_seconds": 5.0, "watches_max": 10_000}
 
 DEPOSITED = "openbank.accounts.v1.MoneyDeposited"
 WITHDRAWN = "openbank.accounts.v1.MoneyWithdrawn"
@@ -119,7 +121,7 @@ class Bench:
         """One that can't be encoded."""
         self.tail = LogTail(store, ring_events)
         self.times = NoTimes()
-        self.feed = Feed(store, self.times, self.tail, self.encode, limits)
+        self.feed = Feed(store, self.times, self.tail, self.encode, limits, system_clock)
         self.clients: list[Client] = []
 
     def encode(self, entry: Entry, form: Form) -> bytes:
@@ -171,7 +173,7 @@ class Bench:
 async def bench(
     store: EventStore, *, ring_events: int = 100, running: bool = True, **limits: float
 ) -> AsyncIterator[Bench]:
-    made = Bench(store, FeedLimits(**limits), ring_events)  # type: ignore[arg-type]
+    made = Bench(store, FeedLimits(**{**LIMITS, **limits}), ring_events)  # type: ignore[arg-type]
     tasks = [asyncio.create_task(made.tail.run()), asyncio.create_task(made.feed.run())] if running else []
     try:
         while running and not made.tail.available:

@@ -87,7 +87,7 @@ async def reader(views: SqliteViews, history: History) -> Reader:
     for _ in range(129):
         await history.deposit("0")
     await project_log(views, history)
-    return Reader(views, history.store.head)
+    return Reader(views, history.store.head, wait_seconds=5)
 
 
 async def all_pages(get: GetPage, size: int) -> list[ListPage[Any]]:
@@ -114,7 +114,7 @@ async def test_a_size_is_fifty_by_default_and_a_thousand_at_most(views: SqliteVi
     for number in range(PAGE_SIZE_MAX + 1):
         await history.register(f"p{number}")
     await project_log(views, history)
-    reader = Reader(views, history.store.head)
+    reader = Reader(views, history.store.head, wait_seconds=5)
     assert len((await list_persons(reader, Asked())).items) == PAGE_SIZE_DEFAULT
     page = await list_persons(reader, Asked(PAGE_SIZE_MAX + 1))
     assert len(page.items) == PAGE_SIZE_MAX

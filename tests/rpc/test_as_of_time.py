@@ -8,7 +8,10 @@ import time
 from google.protobuf.empty_pb2 import Empty
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.app import serving
+from openbank.config import Settings
 from tests.callers import Caller
+from tests.examples import NOON
 
 LATER_SECONDS = 0.3
 OFF_SECONDS_MAX = 0.15
@@ -45,3 +48,11 @@ async def test_the_first_message_of_a_history_has_a_token_and_no_time(bank: Call
         assert message.resume_token
         assert not message.HasField("as_of_time")
         break
+
+
+async def test_it_is_the_time_of_the_banks_own_clock(settings: Settings) -> None:
+    async with serving(settings, lambda: NOON) as server, Caller(server.address) as bank:
+        await bank.open()
+        messages = [message async for message in bank.accounts.WatchAccountEvents(FROM_THE_BEGINNING)]
+        assert messages[-1].caught_up
+        assert messages[-1].as_of_time.ToMicroseconds() == NOON
