@@ -24,13 +24,14 @@ from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.following.tail import LogTail
 from openbank.integrity.checking import Checker
+from openbank.integrity.newer import check_types
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Turnstile
 from openbank.queries.reader import Reader
 from openbank.rpc.bank import Bank
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
-from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, Health
+from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, VERSION, Health
 from openbank.rpc.services import NAMES, bank_handlers
 from openbank.server import CannotListen, Server
 from openbank.sinks.address import NATS, SinkAddress
@@ -89,6 +90,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             stack.enter_context(directory)
         stores = await open_stores(stack, settings)
         store, views = stores.log, stores.views.views
+        check_types(store, await store.quarantine())
         await match_log(views, store)
 
         quarantine = Quarantine(store, clock)
@@ -107,7 +109,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         )
         tokens = Tokens(store)
 
-        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, *NAMES)
+        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
         server = Server(settings, health, calls)
         records = stores.views.sink_records()
         stack.push_async_callback(records.close)
@@ -137,7 +139,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         if directory:
             directory.keep()
             directory.says(f"serves on {server.address}")
-        parts = _Parts(health, calls, store, quarantine, tail, views, progress, projecting, feeding)
+        parts = _Parts(health, calls, store, quarantine, tail, views, progress, projector, projecting, feeding)
         await stack.enter_async_context(_background("health", parts.report))
         stores.started()
         yield server
@@ -199,6 +201,7 @@ class _Parts:
         tail: LogTail,
         views: Views,
         progress: Progress,
+        projector: Projector,
         projecting: asyncio.Task[None],
         feeding: asyncio.Task[None],
     ) -> None:
@@ -209,6 +212,7 @@ class _Parts:
         self._tail = tail
         self._views = views
         self._progress = progress
+        self._projector = projector
         self._projecting = projecting
         self._feeding = feeding
 
@@ -226,6 +230,7 @@ class _Parts:
             self._health.set(QUERIES, queries)
             self._health.set(FEEDS, feeds)
             self._health.set(QUARANTINE, not self._quarantine.aside)
+            self._health.set(VERSION, not self._quarantine.newer)
             # A proxy drops an instance that is NOT_SERVING whole: only where neither half works.
             for whole in (EVERYTHING, *NAMES):
                 self._health.set(whole, commands or queries)
@@ -236,7 +241,8 @@ class _Parts:
 
         While the event store is away there is nothing to project, and reads go on.
         """
-        return self._progress.caught_up and self._views.available and not self._projecting.done()
+        projects = not (self._projecting.done() or self._projector.needs_newer_version)
+        return self._progress.caught_up and self._views.available and projects
 
 
 def _feed_limits(settings: Settings) -> FeedLimits:

@@ -14,7 +14,7 @@ from openbank.aggregates.deciding import Decided, Subject
 from openbank.aggregates.folding import BEFORE_FIRST, Tip, fold, trail_at
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.errors import StoreDamaged, StreamDamaged
+from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StreamDamaged
 from openbank.eventstore.port import NO_STREAM, SNAPSHOT_EVENTS, EventStore, LogPosition, RecordedEvent, Snapshot
 from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 from openbank.integrity.trail import trail_after
@@ -193,6 +193,9 @@ class History(Generic[State]):
             raise await self._set_aside(found.at, found.reason) from None
         except StreamDamaged as error:
             raise await self.damaged(error) from error
+        except NewerVersionNeeded as error:
+            self._quarantine.newer.meet(error)
+            raise
 
     async def damaged(self, error: StreamDamaged) -> AggregateQuarantined:
         """Sets the aggregate aside for what the store says of its stream."""

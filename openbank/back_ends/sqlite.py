@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from openbank.back_ends.port import CopyTarget, ServedLog, Work
@@ -10,6 +11,7 @@ from openbank.datadir import DataDirectory
 from openbank.eventstore import sqlite
 from openbank.eventstore.port import EventStore
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
+from openbank.following.lease import alone
 from openbank.sinks.port import SinkRecords
 from openbank.sinks.sqlite import SqliteSinkRecords
 from openbank.views.sqlite import SqliteViews
@@ -34,7 +36,7 @@ class SqliteViewsBackEnd:
         return SqliteSinkRecords(self._directory)
 
     def by_one_instance(self, work: Work, name: str, doing: str) -> Work:
-        return work
+        return partial(alone, work)
 
 
 def accept_loss(data: Path) -> int:

@@ -100,6 +100,11 @@ def is_ours(type_name: str) -> bool:
     return type_name.startswith(PREFIX)
 
 
+def is_newer(type_name: str) -> bool:
+    """Whether it is the bank's, and only a newer version knows it."""
+    return is_ours(type_name) and type_name not in ROWS
+
+
 def place_after(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition:
     """The log up to the last of `events`, which follow `after`: named by the last one that is ours."""
     if not events:

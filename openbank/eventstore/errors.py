@@ -24,6 +24,27 @@ class StoreUnavailable(Exception):
     """The store cannot be reached or cannot write; this append or read surely did nothing."""
 
 
+class NewerVersionNeeded(StoreUnavailable):
+    """An event has a type that only a newer version of the bank knows, or comes after such an event in its stream.
+
+    It says nothing about this log being wrong. This version passes it by nothing that must not miss an event: it waits
+    until it is replaced by the newer version.
+    """
+
+    def __init__(self, stream: str, revision: int, type_name: str) -> None:
+        """The first such event of the stream."""
+        super().__init__(
+            f"{stream} has at revision {revision} an event of the type {type_name}, which only a newer version knows"
+        )
+        self.stream = stream
+        self.revision = revision
+        self.type_name = type_name
+
+    def again(self) -> NewerVersionNeeded:
+        """To be raised in the place of one that is kept: without the frames of its traceback."""
+        return NewerVersionNeeded(self.stream, self.revision, self.type_name)
+
+
 class LogReplaced(StoreUnavailable):
     """The store holds another log than the one that this process has followed, or has lost events of it.
 

@@ -289,6 +289,19 @@ class KeepsPayloads(Protocol):
         ...
 
 
+@runtime_checkable
+class ListsTypes(Protocol):
+    """A store that knows the types of its events without reading them."""
+
+    def types(self) -> Sequence[str]:
+        """The stored types of all events."""
+        ...
+
+    def events_of_type(self, type_name: str) -> Sequence[tuple[str, int]]:
+        """Stream and revision of each event of this type, in order. Costs time in proportion to the log."""
+        ...
+
+
 class OldNumbers(Protocol):
     """What a store knows of account numbers that earlier versions reserved with hyphens in the streams' names."""
 

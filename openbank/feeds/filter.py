@@ -29,14 +29,14 @@ class About(NamedTuple):
     accounts: frozenset[str]
     types: frozenset[str]
     notices: bool
-    """Whether there is word among them of an aggregate that is quarantined."""
+    """Whether there is one among them that concerns filters of any type: see `_has_any_type`."""
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> About:
         seen = {(entry.category, _person(entry), entry.id, entry.event.type) for entry in entries}
         parts = map(frozenset, zip(*seen, strict=True)) if seen else [frozenset[str]()] * 4
         categories, persons, accounts, types = parts
-        return cls(categories, persons, accounts, types, any(entry.notice for entry in entries))
+        return cls(categories, persons, accounts, types, any(map(_has_any_type, entries)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Filter:
             entry.category in self.categories
             and (not self.persons or _person(entry) in self.persons)
             and (not self.accounts or (entry.category == ACCOUNT and entry.id in self.accounts))
-            and (not self.types or entry.event.type in self.types or entry.notice)
+            and (not self.types or entry.event.type in self.types or _has_any_type(entry))
         )
 
     def may_pass(self, about: About) -> bool:
@@ -71,6 +71,11 @@ class Filter:
             and not (self.accounts and self.accounts.isdisjoint(about.accounts))
             and not (self.types and self.types.isdisjoint(about.types) and not about.notices)
         )
+
+
+def _has_any_type(entry: Entry) -> bool:
+    """Word that an aggregate is quarantined, or an event that only a newer version can tell the meaning of."""
+    return entry.notice or entry.newer is not None
 
 
 def _person(entry: Entry) -> str:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from typing import NamedTuple, TypeVar
 
-from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.errors import NewerVersionNeeded, StoreUnavailable
+from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.feeds.filter import About, Filter, Form
 from openbank.feeds.limits import FeedLimits
@@ -46,10 +47,18 @@ class Passed(NamedTuple):
 class Parcel:
     """The events of one message, and where a watch is once it has them."""
 
-    __slots__ = ("entries", "kept", "record_time", "through")
+    __slots__ = ("entries", "kept", "newer", "record_time", "through")
 
-    def __init__(self, entries: Sequence[Entry], through: LogPosition, record_time: int) -> None:
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        through: LogPosition,
+        record_time: int,
+        newer: NewerVersionNeeded | None = None,
+    ) -> None:
         self.entries = entries
+        self.newer = newer
+        """Where it is set, the watch cannot go on, and there is nothing to send."""
         self.through = through
         self.record_time = record_time
         """Of the last event up to there, whether or not it passed the filter."""
@@ -163,9 +172,22 @@ class Pages:
         passed = [entry for entry in entries if filter.passes(entry)]
         if not passed:
             return ()
+        before = known(passed)
+        if len(before) == len(passed):
+            return self._cut_all(entries, passed, page.through, filter)
+        end = Parcel((), page.through, 0, needed_by(passed))
+        if not before:
+            return (end,)
+        last = before[-1].event.place
+        return (*self._cut_all(_through(entries, last.position), before, last, filter), end)
+
+    def _cut_all(
+        self, entries: Sequence[Entry], passed: Sequence[Entry], through: LogPosition, filter: Filter
+    ) -> Sequence[Parcel]:
+        """`passed` are those of `entries` that pass the filter; the last parcel ends at `through`."""
         if self._fits(len(passed), self._encoded_bytes(passed, filter.form)):
-            return (Parcel(passed, page.through, _record_time(entries)),)
-        return self._cut_between_appends(entries, page.through, filter)
+            return (Parcel(passed, through, _record_time(entries)),)
+        return self._cut_between_appends(entries, through, filter)
 
     def _cut_between_appends(self, entries: Sequence[Entry], through: LogPosition, filter: Filter) -> Sequence[Parcel]:
         parcels: list[Parcel] = []
@@ -280,6 +302,10 @@ def _after(page: Page, position: int) -> Sequence[Entry]:
     if position <= page.start:
         return page.entries
     return page.entries[bisect_right(page.entries, position, key=lambda entry: entry.position) :]
+
+
+def _through(entries: Sequence[Entry], position: int) -> Sequence[Entry]:
+    return entries[: bisect_right(entries, position, key=lambda entry: entry.position)]
 
 
 def _appends(entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:

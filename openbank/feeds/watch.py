@@ -97,7 +97,8 @@ async def watch(
     the client has a wish of its own.
 
     Raises PositionOutOfRange, StoreUnavailable (at the start only: later the watch waits for the store to come back),
-    LogReplaced (at any time), TooManyWatches, SlowConsumer, ServerDraining.
+    LogReplaced (at any time), NewerVersionNeeded at an event that only a newer version knows, TooManyWatches,
+    SlowConsumer, ServerDraining.
     """
     watching = _Watch(feed, filter, send, heartbeat_seconds or feed.limits.heartbeat_seconds)
     with feed.admit(watching):
@@ -192,6 +193,8 @@ class _Watch:
     async def _pass(self, page: Page) -> None:
         """Sends what passes the filter, and goes on to the end of the page."""
         for parcel in self._feed.pages.parcels(page, self._filter, self._at.position):
+            if parcel.newer:
+                raise parcel.newer.again()
             self._passed_time = parcel.record_time
             await self._say(Signal.EVENTS, parcel.through, parcel)
             if self._feed.draining:

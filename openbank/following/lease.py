@@ -16,10 +16,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
+from openbank.eventstore.errors import NewerVersionNeeded
+
 STANDSTILL_SECONDS = 8.0
 """A lease that has not been renewed for so long is another's to take."""
 BEAT_SECONDS = 0.5
 """Between two renewals, or two looks at another's."""
+NEWER_SECONDS = 10.0
+"""How long an instance that is too old for the next event leaves it to others, before it tries again."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +99,16 @@ class Lease:
         return False
 
 
+async def alone(work: Callable[[], Awaitable[None]]) -> None:
+    """Work of the only instance there is: where it raises NewerVersionNeeded, it waits to be replaced."""
+    while True:
+        try:
+            await work()
+            return
+        except NewerVersionNeeded:
+            await asyncio.sleep(NEWER_SECONDS)
+
+
 class Leased:
     """Work that only the holder of a lease does. `doing` names it in the log: "projects"."""
 
@@ -108,7 +122,10 @@ class Leased:
         return self._lease.held
 
     async def run(self) -> None:
-        """Until cancelled, or until the work ends by itself: then it is another instance's turn to try."""
+        """Until cancelled, or until the work ends by itself: then it is another instance's turn to try.
+
+        Work that raises NewerVersionNeeded is left to the others for NEWER_SECONDS.
+        """
         try:
             while True:
                 await self._beat()
@@ -127,14 +144,23 @@ class Leased:
             while self._lease.held:
                 await asyncio.wait({work}, timeout=BEAT_SECONDS)
                 if work.done():
-                    await work
-                    return True
+                    return await self._has_ended(work)
                 await self._beat()
         finally:
             work.cancel()
             await asyncio.wait({work})
         _log.info("lease lost: another instance %s", self._doing)
         return False
+
+    async def _has_ended(self, work: asyncio.Future[None]) -> bool:
+        try:
+            await work
+        except NewerVersionNeeded:
+            _log.info("lease left to a newer version: this instance no longer %s", self._doing)
+            await self._lease.release()
+            await asyncio.sleep(NEWER_SECONDS)
+            return False
+        return True
 
     async def _beat(self) -> None:
         """While the record is away, all stay what they are: the work waits for the views, too."""

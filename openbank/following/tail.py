@@ -13,7 +13,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from openbank.codec.events import is_ours
-from openbank.eventstore.errors import LogReplaced, StoreDamaged, StoreUnavailable
+from openbank.eventstore.errors import LogReplaced, NewerVersionNeeded, StoreDamaged, StoreUnavailable
+from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import BEGINNING, Aside, EventStore, LogPosition, LogSlice, RecordedEvent
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.streams import split
@@ -34,12 +35,21 @@ _log = logging.getLogger(__name__)
 class Entry:
     """An event of the log, with what its many readers would else each find out for themselves."""
 
-    __slots__ = ("aside", "category", "encoded", "event", "id", "notice")
+    __slots__ = ("aside", "category", "encoded", "event", "id", "newer", "notice")
 
-    def __init__(self, event: RecordedEvent, aside: SetAside | None = None, skipped: bool = False) -> None:
-        """An event that is `aside` is not believed. One that is `skipped` is taken for another program's."""
+    def __init__(
+        self,
+        event: RecordedEvent,
+        aside: SetAside | None = None,
+        skipped: bool = False,
+        newer: NewerVersionNeeded | None = None,
+    ) -> None:
+        """An event that is `aside` is not believed. One that is `skipped` is taken for another program's. With `newer`
+        only a newer version knows it.
+        """
         self.event = event
         self.aside = aside
+        self.newer = newer
         self.notice = aside is not None and aside.revision == event.revision
         """Whether feeds say at this place that the aggregate is quarantined."""
         meant = self.notice or (is_ours(event.type) and not aside and not skipped)
@@ -206,9 +216,15 @@ class LogReader:
     async def read(self, after: LogPosition, limit: int = 1000) -> LogSlice:
         """What follows `after`, without what is not believed, which stands beside it. Raises StoreUnavailable.
 
+        It ends before an event that only a newer version knows, and raises NewerVersionNeeded where that comes next.
         Where it says `caught_up`, the next thing to do is to `wait`.
         """
         entries, through, caught_up = await self.entries(after, limit)
+        before = known(entries)
+        if len(before) < len(entries):
+            if not before:
+                raise needed_by(entries)
+            entries, through, caught_up = before, _through(before, after), False
         events = [
             entry.event for entry in entries if not entry.aside and (entry.category or not is_ours(entry.event.type))
         ]
@@ -237,7 +253,8 @@ class LogReader:
 async def _entries(events: Sequence[RecordedEvent], checker: Checker | None) -> list[Entry]:
     if checker is None:
         return [Entry(event) for event in events]
-    return [Entry(event, aside, skipped) for event, _, aside, skipped in await checker.check(events)]
+    checked = await checker.check(events)
+    return [Entry(event, aside, skipped, newer) for event, _, aside, skipped, newer in checked]
 
 
 def _position(entry: Entry) -> int:

@@ -7,13 +7,13 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from openbank.codec.events import DomainEvent, is_ours
+from openbank.codec.events import DomainEvent, is_newer, is_ours
 from openbank.domain.errors import DoesNotFollow
-from openbank.eventstore.errors import StreamDamaged
+from openbank.eventstore.errors import NewerVersionNeeded, StreamDamaged
 from openbank.eventstore.port import EventStore, LogPosition, RecordedEvent
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.integrity.quarantine import Quarantine
-from openbank.integrity.trail import START, Trail, follow, trail_after
+from openbank.integrity.trail import START, UNKNOWN_TYPE, Trail, follow, trail_after
 
 TRAILS_MAX = 20_000
 """Trails kept, of some 250 bytes each. One that is not kept costs a read of one event."""
@@ -25,13 +25,15 @@ STEP = 100
 class Checked(NamedTuple):
     """An event, and what happened: None where it means nothing to the bank, or is believed without being decoded.
 
-    An event that is `aside` is not believed. One that is `skipped` an operator has declared not to be the bank's.
+    An event that is `aside` is not believed. One that is `skipped` an operator has declared not to be the bank's. With
+    `newer` it cannot be checked by this version: nobody may pass it who must not miss an event.
     """
 
     event: RecordedEvent
     happened: DomainEvent | None = None
     aside: SetAside | None = None
     skipped: bool = False
+    newer: NewerVersionNeeded | None = None
 
 
 class Checker:
@@ -83,8 +85,12 @@ class Checker:
             passed = [event for event in events if event.position <= through]
             page: list[Checked] = []
             for event in passed:
-                page.append(await self._check_again(event))
-                if page[-1].aside:
+                one = await self._check_again(event)
+                if one.newer:
+                    # The followers of the log have passed it, so they cannot wait for the newer version here.
+                    one = Checked(event, aside=await self._quarantine.set_aside(event.place, UNKNOWN_TYPE))
+                page.append(one)
+                if one.aside:
                     yield page
                     return
             yield page
@@ -103,13 +109,26 @@ class Checker:
         aside = self._quarantine.of(event.stream, event.revision)
         if aside:
             return Checked(event, aside=aside)
-        return Checked(event, skipped=self._quarantine.is_skipped(event.stream, event.revision))
+        if self._quarantine.is_skipped(event.stream, event.revision):
+            return Checked(event, skipped=True)
+        # An instance of a newer version may have checked it.
+        if is_newer(event.type):
+            met = NewerVersionNeeded(event.stream, event.revision, event.type)
+            return Checked(event, newer=self._quarantine.newer.meet(met))
+        return Checked(event)
 
     async def _check(self, event: RecordedEvent) -> Checked:
         aside = self._quarantine.of(event.stream, event.revision)
         return Checked(event, aside=aside) if aside else await self._judge(event)
 
     async def _judge(self, event: RecordedEvent) -> Checked:
+        newer = self._quarantine.newer.of(event.stream, event.revision)
+        try:
+            return Checked(event, newer=newer) if newer else await self._judge_known(event)
+        except NewerVersionNeeded as error:
+            return Checked(event, newer=self._quarantine.newer.meet(error))
+
+    async def _judge_known(self, event: RecordedEvent) -> Checked:
         trail = self._trails.get(event.stream)
         if trail is None or trail.revision != event.revision - 1:
             # Not kept, or the log was read without an event that an operator has skipped.
@@ -142,15 +161,23 @@ class Checker:
         missing = [event for event in first.values() if not self._has_trail_before(event)]
         if missing:
             if self._store.sole_writer:
-                trails = [await self._trail_before(event) for event in missing]
+                trails = [await self._known_trail_before(event) for event in missing]
             else:
-                trails = await asyncio.gather(*map(self._trail_before, missing))
+                trails = await asyncio.gather(*map(self._known_trail_before, missing))
             for event, trail in zip(missing, trails, strict=True):
-                self._keep(event.stream, trail)
+                if trail:
+                    self._keep(event.stream, trail)
 
     def _has_trail_before(self, event: RecordedEvent) -> bool:
         trail = self._trails.get(event.stream)
         return trail is not None and trail.revision == event.revision - 1
+
+    async def _known_trail_before(self, event: RecordedEvent) -> Trail | None:
+        """None where only a newer version can tell."""
+        try:
+            return await self._trail_before(event)
+        except NewerVersionNeeded:
+            return None
 
     async def _trail_before(self, event: RecordedEvent) -> Trail:
         """The end of the stream before `event`. Of a stream that has lost events, only how it should begin."""

@@ -25,6 +25,7 @@ from openbank.eventstore.quarantine_record import (
     more_is_believed,
     with_released,
 )
+from openbank.integrity.newer import NewerEvents
 from openbank.integrity.trail import UNKNOWN_TYPE
 
 AGGREGATES_MAX = 1_000
@@ -81,6 +82,7 @@ class Quarantine:
         self._changing = asyncio.Lock()
         self.too_many: str | None = None
         """Why the log as a whole is not believed any more, until a restart."""
+        self.newer = NewerEvents()
         self.checked = 0
         self.releases = 0
         """How often events became believed that were not: what was read before is to be read again."""
@@ -106,7 +108,8 @@ class Quarantine:
         return self._record.skipped.get(stream, frozenset())
 
     def check(self, stream: str) -> None:
-        """Raises AggregateQuarantined."""
+        """Raises AggregateQuarantined, NewerVersionNeeded."""
+        self.newer.check(stream)
         aside = self._record.aside.get(stream)
         if aside is not None:
             raise AggregateQuarantined(stream, aside)

@@ -15,11 +15,12 @@ from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import PersonEvent
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, number_streams, split
 
 UNKNOWN_TYPE = "its type is unknown to this version"
-"""A newer version may know it."""
+"""Why an event is set aside that is of a newer version, where followers of the log have passed it already."""
 
 
 class Trail(NamedTuple):
@@ -41,7 +42,7 @@ START = Trail()
 
 def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | None]:
     """Where the stream ends with `event`, and what happened; None for an event of another program, which has a place
-    in the stream and no meaning. Raises DoesNotFollow.
+    in the stream and no meaning. Raises DoesNotFollow; NewerVersionNeeded for a type of the bank's that is unknown.
     """
     if event.revision != trail.revision + 1:
         raise DoesNotFollow(f"revision {event.revision} comes where {trail.revision + 1} was expected")
@@ -69,7 +70,7 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
 def trail_after(event: RecordedEvent) -> Trail | None:
     """Where a stream ends with `event`, which is believed: an event states all that the next one must follow.
 
-    None where it does not: an event of another program does not say what came before it.
+    None where it does not: an event of another program does not say what came before it. Raises NewerVersionNeeded.
     """
     if not is_ours(event.type):
         return None
@@ -107,7 +108,7 @@ def _decode(event: RecordedEvent) -> DomainEvent:
     try:
         return decode(event.type, event.data, split(event.stream)[1])
     except UnknownEventType:
-        raise DoesNotFollow(UNKNOWN_TYPE) from None
+        raise NewerVersionNeeded(event.stream, event.revision, event.type) from None
     except (UndecodableEvent, ValueError):
         # Without the error's own words: they may hold what people entrusted to the bank.
         raise DoesNotFollow("its payload is not one of its type") from None

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from openbank.domain.errors import AccountRefuses, InvalidFields, Refused, Violation
-from openbank.eventstore.errors import LogReplaced, OutcomeUnknown, StoreUnavailable
+from openbank.eventstore.errors import LogReplaced, NewerVersionNeeded, OutcomeUnknown, StoreUnavailable
 from openbank.feeds.errors import ServerDraining
 from openbank.integrity.quarantine import TooManyQuarantined
 from openbank.sinks.port import RecordsUnavailable
@@ -157,6 +157,7 @@ TABLE: dict[str, Row] = {
     "POSITION_OUT_OF_RANGE": Row(_Code.OUT_OF_RANGE),
     "STORE_UNAVAILABLE": Row(_Code.UNAVAILABLE, _retry(1000), concerns_operator=True),
     "VIEW_BEHIND": Row(_Code.UNAVAILABLE, _retry(200), concerns_operator=True),
+    "NEWER_VERSION_NEEDED": Row(_Code.UNAVAILABLE, _retry(5000)),
     "SERVER_DRAINING": Row(_Code.UNAVAILABLE, _retry(500)),
     "OUTCOME_UNKNOWN": Row(_Code.UNKNOWN, concerns_operator=True),
     "TOO_MANY_CALLS": Row(_Code.RESOURCE_EXHAUSTED),
@@ -182,6 +183,9 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
             "the event store does not hold the log of this bank any more: its operator must act, see the server's log"
         )
         return _by_table("LOG_MISMATCH", message, {"store": "events"})
+    if isinstance(error, NewerVersionNeeded):
+        metadata = {"aggregate": error.stream, "revision": str(error.revision), "eventType": error.type_name}
+        return _by_table("NEWER_VERSION_NEEDED", f"{error}: call again, on a newer instance if there is one", metadata)
     if isinstance(error, StoreUnavailable | OutcomeUnknown):
         # With a request id the same call again is safe, whatever became of this one.
         return _by_table("STORE_UNAVAILABLE", "the event store is not available", {"store": "events"})

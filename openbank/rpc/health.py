@@ -24,6 +24,8 @@ QUERIES = "openbank.queries"
 FEEDS = "openbank.feeds"
 QUARANTINE = "openbank.quarantine"
 """NOT_SERVING while an aggregate is quarantined, which stops nothing else."""
+VERSION = "openbank.version"
+"""NOT_SERVING once an event was met that only a newer version of the bank knows."""
 """What health tells of beside each service: the whole, and its parts."""
 REQUEST_BYTES_MAX = 1024
 """The names of services are far shorter."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from openbank.rpc.health import COMMANDS, FEEDS, QUARANTINE, QUERIES, SERVICE
+from openbank.rpc.health import COMMANDS, FEEDS, QUARANTINE, QUERIES, SERVICE, VERSION
 
 ANSWER_SECONDS = 3.0
 CONNECT_SECONDS = 1.0
@@ -20,6 +20,7 @@ WHY_NOT = {
     QUERIES: "the views are catching up with the log, cannot be reached, or are of another log",
     FEEDS: "the event store cannot be reached, or holds another log",
     QUARANTINE: "aggregates are quarantined: see openbank quarantine list",
+    VERSION: "the log has events of a newer version: replace this instance by one",
 }
 """Each part of a bank, and what it means that it does not serve."""
 
@@ -38,7 +39,7 @@ def probe(address: str, part: str = "") -> Health:
     with grpc.insecure_channel(address) as channel:
         try:
             status = _check(channel, part)
-            parts = {} if part else {one: _check(channel, one) for one in WHY_NOT}
+            parts = {} if part else _check_parts(channel)
         except grpc.RpcError as error:
             return _failed(address, part, error)
     why = WHY_NOT.get(
@@ -46,6 +47,18 @@ def probe(address: str, part: str = "") -> Health:
         "it is starting or stopping, cannot reach its stores, or does not find its log there; its own log says which",
     )
     return Health(status, "" if status == SERVING else f"the bank at {address}: {why}", parts)
+
+
+def _check_parts(channel: grpc.Channel) -> dict[str, str]:
+    """A bank of an earlier version does not have all of them."""
+    parts = {}
+    for part in WHY_NOT:
+        try:
+            parts[part] = _check(channel, part)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+    return parts
 
 
 def _check(channel: grpc.Channel, part: str) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from openbank.codec.events import is_ours
 from openbank.domain.clock import Clock
 from openbank.domain.errors import Refused, RevisionMismatch
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import EventStore, RecordedEvent
 from openbank.eventstore.streams import split
 from openbank.following.log import Log
@@ -173,7 +174,11 @@ class Desk:
         return self._addresses[name]
 
     async def _waiting(self, record: SinkRecord) -> list[RecordedEvent]:
-        read = await self._log.read(record.position, LAG_EVENTS_MAX)
+        try:
+            read = await self._log.read(record.position, LAG_EVENTS_MAX)
+        except NewerVersionNeeded:
+            # What waits, this version cannot tell; the sink's trouble says so.
+            return []
         waiting = [event for event in read.events if event.stream not in record.parked and _is_published(event)]
         return waiting[:LAG_EVENTS_MAX]
 

@@ -16,8 +16,9 @@ from time import monotonic
 from typing import NoReturn
 
 from openbank.domain.clock import Clock
-from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.errors import NewerVersionNeeded, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, EventStore, LogSlice
+from openbank.following.lease import NEWER_SECONDS
 from openbank.following.log import Log
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Backoff
@@ -88,11 +89,16 @@ class Sender:
             await self._records.save(self._name, stored.record._replace(trouble=trouble), stored.version)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Raises NewerVersionNeeded: another instance may be newer."""
         while True:
             try:
                 await self._begin()
                 await self._follow()
+            except NewerVersionNeeded as error:
+                with suppress(RecordsUnavailable):
+                    stored = await self._load()
+                    await self._note(stored, stored.record, Later(str(error)), NEWER_SECONDS)
+                raise
             except (RecordsUnavailable, StoreUnavailable) as error:
                 seconds = self._backoff.next()
                 self._tell_trouble(str(error), seconds)
@@ -220,7 +226,10 @@ class Sender:
     async def _behind(self, page: Page, held: Container[str]) -> Outgoing | None:
         after = page.through
         for _ in range(OTHER_PAGES_MAX):
-            read = await self._log.read(after, PAGE_EVENTS_MAX)
+            try:
+                read = await self._log.read(after, PAGE_EVENTS_MAX)
+            except NewerVersionNeeded:
+                return None
             other = first_of_others(read.events, held, self._clock())
             if other is not None or read.caught_up or read.through == after:
                 return other

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from openbank.codec.events import is_ours, place_after
-from openbank.eventstore.errors import StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent, holds
 from openbank.eventstore.quarantine_record import NUMBER_MAX, Released
 from openbank.eventstore.streams import ACCOUNT, NUMBER, REQUEST, split
@@ -131,21 +132,34 @@ class Projector:
         self._minute = NO_MINUTE
         """The last one that the log has reached, up to the position `_minute_at`."""
         self._minute_at: int | None = None
+        self._retried_unknown = False
+        self._newer_at: int | None = None
+
+    @property
+    def needs_newer_version(self) -> bool:
+        """Whether the views stand before an event that only a newer version knows."""
+        return self._newer_at == self._views.position.position
 
     async def run(self) -> None:
-        """Until cancelled, or until there is a `failure`."""
+        """Until cancelled, or until there is a `failure`. Raises NewerVersionNeeded: another instance may be newer."""
         backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         started = False
         while self.failure is None:
             try:
                 if not started:
-                    await self._quarantine.retry_unknown()
+                    if not self._retried_unknown:
+                        await self._quarantine.retry_unknown()
+                        self._retried_unknown = True
                     self._left_out = dict(self._quarantine.released)
                     started = True
                 await self._advance()
                 backoff.reset()
             except (ViewsDamaged, StoreDamaged) as error:
                 self._stop(str(error))
+            except NewerVersionNeeded as error:
+                self._newer_at = self._views.position.position
+                self._note_unavailable(error)
+                raise
             except (ViewsUnavailable, StoreUnavailable) as error:
                 self._batch_events = max(1, self._batch_events // 4)
                 self._note_unavailable(error)
@@ -204,12 +218,18 @@ class Projector:
             try:
                 read = await self._log.read(batch.through, min(READ_EVENTS_MAX, self._batch_events))
                 checked = await self._check(read.events)
-            except TooManyQuarantined:
-                # First what comes before: only what the views have passed can be released, to make room.
+                before = known(checked)
+                if checked and not before:
+                    raise needed_by(checked)
+            except (NewerVersionNeeded, TooManyQuarantined):
+                # First what comes before: also, only what the views have passed can be released, to make room.
                 if batch.events:
                     break
                 raise
-            batch.add(read, checked)
+            if len(before) < len(checked):
+                events = [one.event for one in before]
+                read = LogSlice(events, place_after(events, batch.through))
+            batch.add(read, before)
             caught_up = read.caught_up
             if not caught_up:
                 await self._give_way()
@@ -269,7 +289,7 @@ class _Batch:
 
 def changes_of(checked: Checked) -> Sequence[Change]:
     """Nothing for what is not believed, for the events of other programs and for what the bank keeps for itself."""
-    event, happened, _, _ = checked
+    event, happened, *_ = checked
     if happened is None or split(event.stream)[0] in _INTERNAL:
         return ()
     return projections.project(event, happened)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.following import lease as leasing
 from openbank.following.lease import FREE, STANDSTILL_SECONDS, Lease, Leased, LeaseRecord, LeaseUnavailable, Term
 from openbank.following.tail import LogTail
@@ -287,6 +288,29 @@ class TestLeased:
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(Leased(holder, raises).run(), PATIENCE_SECONDS)
         assert record.term.holder == FREE.holder
+
+    async def test_work_that_needs_a_newer_version_is_left_to_others_and_tried_again(
+        self, record: MemoryRecord, holder: Lease, other: Lease, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leasing, "NEWER_SECONDS", 0.1)
+        tries = 0
+
+        async def is_too_old() -> None:
+            nonlocal tries
+            tries += 1
+            raise NewerVersionNeeded("account-1", 2, "openbank.accounts.v9.Gift")
+
+        older = asyncio.create_task(Leased(holder, is_too_old).run())
+        await until(lambda: tries > 0 and record.term.holder == FREE.holder)
+        work = Work()
+        newer = asyncio.create_task(Leased(other, work.run).run())
+        await until(lambda: work.running)
+        seen = tries
+        await asyncio.sleep(0.2)
+        assert (work.running, tries) == (True, seen)
+        await cancel(newer)
+        await until(lambda: tries > seen)
+        await cancel(older)
 
     async def test_while_the_record_is_away_the_work_goes_on_and_a_stop_does_not_wait(
         self, record: MemoryRecord, holder: Lease

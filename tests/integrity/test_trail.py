@@ -15,6 +15,7 @@ from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdraw
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved
 from openbank.domain.money import MAX_MINOR, Currency, Money
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import Metadata, RecordedEvent
 from openbank.integrity.trail import START, Trail, follow, trail_after
 from tests.examples import usd
@@ -85,7 +86,6 @@ WRONG: dict[str, RecordedEvent] = {
     ),
     "no payload": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(data=b""),
     "no message": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(data=b"{]"),
-    "an unknown type": recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(type="openbank.accounts.v9.Gift"),
     "a person's event": recorded(2, OPENED)._replace(type="openbank.persons.v1.PersonAddressUpdated"),
 }
 
@@ -94,6 +94,14 @@ WRONG: dict[str, RecordedEvent] = {
 def test_what_the_bank_cannot_have_written_does_not_follow(what: str) -> None:
     with pytest.raises(DoesNotFollow):
         follow(after(recorded(1, OPENED)), WRONG[what])
+
+
+def test_an_event_of_an_unknown_type_is_a_newer_versions_and_one_of_another_program_nobodys() -> None:
+    gift = recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(type="openbank.accounts.v9.Gift")
+    trail = after(recorded(1, OPENED))
+    with pytest.raises(NewerVersionNeeded, match=r"account-1 has at revision 2 .* openbank\.accounts\.v9\.Gift"):
+        follow(trail, gift)
+    assert follow(trail, gift._replace(type="billing.Gift")) == (trail._replace(revision=2), None)
 
 
 @pytest.mark.parametrize("stream", ["account-1", "person-1", "number-1", "request-1"])

@@ -23,6 +23,7 @@ PARTS = [
     "openbank.commands",
     "openbank.queries",
     "openbank.feeds",
+    "openbank.version",
     "openbank.persons.v1.PersonsService",
     "openbank.accounts.v1.AccountsService",
 ]

@@ -21,6 +21,7 @@ openbank.commands    SERVING
 openbank.queries     SERVING
 openbank.feeds       SERVING
 openbank.quarantine  SERVING
+openbank.version     SERVING
 """
 
 

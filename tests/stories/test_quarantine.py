@@ -180,7 +180,6 @@ async def _serves_not(health: Any, part: str) -> bool:
     ("stream", "event"),
     [
         ("account-1", NewEvent(bytes(15) + b"1", DEPOSITED, b"", Metadata(TIME))),
-        ("account-1", NewEvent(bytes(15) + b"2", "openbank.accounts.v9.Gift", b"", Metadata(TIME))),
         ("account-1", NewEvent(bytes(15) + b"3", "openbank.persons.v1.PersonAddressUpdated", b"", Metadata(TIME))),
         ("account-1", NewEvent(bytes(15) + b"4", DEPOSITED, b"\xff\xff", Metadata(TIME))),
         ("person-john-doe", NewEvent(bytes(15) + b"5", DEPOSITED, b"", Metadata(TIME))),

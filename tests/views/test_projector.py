@@ -10,14 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from openbank.eventstore.errors import StoreDamaged, StoreRefused
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, RecordedEvent
+from openbank.codec import events as codec
+from openbank.domain.account import MoneyDeposited
+from openbank.domain.money import Money
+from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StoreRefused
+from openbank.eventstore.port import (
+    BEGINNING,
+    EventStore,
+    LogPosition,
+    LogSlice,
+    Metadata,
+    NewEvent,
+    RecordedEvent,
+)
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.following.tail import LogTail
 from openbank.integrity import quarantine as quarantining
 from openbank.integrity.checking import Checked, Checker
 from openbank.integrity.quarantine import Quarantine
+from openbank.integrity.trail import UNKNOWN_TYPE
 from openbank.views import projector as projecting
 from openbank.views.changes import Change
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
@@ -166,7 +178,6 @@ async def test_events_of_other_programs_are_passed_and_counted(
 @pytest.mark.parametrize(
     ("type_name", "data", "reason"),
     [
-        ("openbank.accounts.v1.AccountFrozen", b"", "its type is unknown to this version"),
         ("openbank.accounts.v1.MoneyDeposited", b"\xff", "its payload is not one of its type"),
         ("openbank.accounts.v1.MoneyDeposited", b"", "it is in another currency than the account"),
         ("openbank.persons.v1.PersonAddressUpdated", b"", "its type does not belong in the stream of an account"),
@@ -195,6 +206,82 @@ async def test_an_event_that_does_not_follow_stops_its_aggregate_alone(
     assert quarantine.aside == {"account-1": SetAside(poison.revision, poison.position, reason, 0)}
     assert [record.message for record in caplog.records] == ["aggregate quarantined"]
     assert await views.account("1") == before
+    await assert_holds(views, history)
+
+
+WITHDRAWN = "openbank.accounts.v1.MoneyWithdrawn"
+"""To a version that does not know it, what a newer one has written."""
+
+
+async def deposits_alone(history: History) -> int:
+    """The position of the last event."""
+    await history.register("ann")
+    for account_id in ("1", "2"):
+        await history.open(account_id, "ann")
+        await history.deposit(account_id, 500)
+    return (await history.events())[-1].position
+
+
+@pytest.mark.parametrize("batch_events_max", [1, 2, 1000])
+async def test_views_wait_before_an_event_of_a_newer_version_and_go_on_with_that_version(
+    store: MemoryStore, history: History, views: FailingViews, monkeypatch: pytest.MonkeyPatch, batch_events_max: int
+) -> None:
+    before = await deposits_alone(history)
+    await history.withdraw("1")
+    await history.deposit("1")
+    await history.deposit("2")
+    monkeypatch.setattr(codec, "ROWS", {name: row for name, row in codec.ROWS.items() if name != WITHDRAWN})
+    quarantine = Quarantine(store, lambda: 0)
+    async with running(store, views, batch_events_max, quarantine=quarantine) as projector:
+        await until(lambda: projector.needs_newer_version)
+        assert views.position.position == before
+        assert projector.failure is None
+    assert not quarantine.aside
+    assert quarantine.checked <= before
+    with pytest.raises(NewerVersionNeeded):
+        quarantine.check("account-1")
+    quarantine.check("account-2")
+    monkeypatch.undo()
+    async with running(store, views):
+        await caught_up(store, views)
+    await assert_holds(views, history)
+
+
+async def test_an_append_with_an_event_of_a_newer_version_is_not_split(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    before = await deposits_alone(history)
+    at = Metadata(START, owner_id="ann", parts=2)
+    account = history.accounts["1"].resource
+    cent = Money(account.state.currency, 1)
+    deposited = codec.encode(MoneyDeposited(cent, "", account.state.balance.plus(cent)))
+    gift = NewEvent(b"n" * 16, "openbank.accounts.v9.Gift", b"", at._replace(part=1))
+    await store.append("account-1", account.revision, [NewEvent(b"k" * 16, *deposited, at), gift])
+    async with running(store, views) as projector:
+        await until(lambda: projector.needs_newer_version)
+        assert views.position.position == before
+
+
+async def test_what_an_earlier_version_quarantined_for_its_type_stays_so_until_the_type_is_known(
+    store: MemoryStore, history: History, views: FailingViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deposits_alone(history)
+    await history.withdraw("1")
+    unknown = (await history.events())[-1]
+    await history.deposit("2")
+    quarantine = Quarantine(store, lambda: 0)
+    await quarantine.set_aside(unknown.place, UNKNOWN_TYPE)
+    monkeypatch.setattr(codec, "ROWS", {name: row for name, row in codec.ROWS.items() if name != WITHDRAWN})
+    for _ in range(2):
+        async with running(store, views, quarantine=quarantine):
+            await caught_up(store, views)
+            await until(lambda: not quarantine.aside["account-1"].retrying)
+    assert quarantine.aside["account-1"].revision == unknown.revision
+    monkeypatch.undo()
+    quarantine = Quarantine(store, lambda: 0)
+    await quarantine.load()
+    async with running(store, views, quarantine=quarantine):
+        await until(lambda: not quarantine.aside)
     await assert_holds(views, history)
 
 

@@ -70,6 +70,18 @@ class Reader:
         """Names of streams that match a GLOB pattern."""
         return [row[0] for row in self._rows("SELECT name FROM streams WHERE name GLOB ? ORDER BY key", pattern)]
 
+    def types(self) -> list[str]:
+        """The stored types of all events."""
+        return [row[0] for row in self._rows("SELECT name FROM types ORDER BY key")]
+
+    def events_of_type(self, type_name: str) -> list[tuple[str, int]]:
+        """Stream and revision, in order. Reads the whole log: there is no index of types."""
+        statement = (
+            "SELECT streams.name, revision FROM events JOIN streams ON streams.key = events.stream"
+            " WHERE type = (SELECT key FROM types WHERE name = ?) ORDER BY position"
+        )
+        return [(stream, revision) for stream, revision in self._rows(statement, type_name)]
+
     def first_since(self, time: int, after: int, through: int) -> int | None:
         rows = self._rows(
             "SELECT position FROM events WHERE position > ? AND position <= ? AND record_time >= ?"

@@ -217,6 +217,12 @@ class SqliteEventStore:
     async def hides_events(self, stream: str) -> bool:
         return False
 
+    def types(self) -> Sequence[str]:
+        return self._reader.types()
+
+    def events_of_type(self, type_name: str) -> Sequence[tuple[str, int]]:
+        return self._reader.events_of_type(type_name)
+
     async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
         subscriber = _Subscriber()
         self._subscribers.add(subscriber)

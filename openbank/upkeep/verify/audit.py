@@ -14,11 +14,12 @@ from openbank.domain.account import AccountEvent, AccountOpened
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.fields import account_number_key, account_number_with_hyphens
 from openbank.domain.money import Currency, Money
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.streams import NUMBER, PERSON, person_stream, split
 from openbank.integrity.checking import Checked
-from openbank.integrity.trail import START, Trail, follow
+from openbank.integrity.trail import START, UNKNOWN_TYPE, Trail, follow
 
 
 class Audit:
@@ -127,15 +128,19 @@ class Audit:
         try:
             self._trails[event.stream], happened = follow(trail, event)
         except DoesNotFollow as error:
-            self._fault(f"{_named(event)} does not follow from what comes before it: {error}")
-            aside = SetAside(event.revision, event.position, str(error), 0)
-            self._aside[event.stream] = aside
-            return Checked(event, aside=aside)
+            return self._set_aside(event, str(error))
+        except NewerVersionNeeded:
+            return self._set_aside(event, UNKNOWN_TYPE)
         if isinstance(happened, AccountOpened):
             self._check_opening(event, happened)
         if isinstance(happened, AccountEvent):
             self._count(happened)
         return Checked(event, happened)
+
+    def _set_aside(self, event: RecordedEvent, reason: str) -> Checked:
+        self._fault(f"{_named(event)} does not follow from what comes before it: {reason}")
+        aside = self._aside[event.stream] = SetAside(event.revision, event.position, reason, 0)
+        return Checked(event, aside=aside)
 
     def _count(self, happened: AccountEvent) -> None:
         currency, moved = happened.balance_after.currency, happened.moved

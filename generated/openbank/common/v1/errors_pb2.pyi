@@ -197,6 +197,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     from the token of the last response that you have handled. Metadata: resumeToken, of a watch that has had a
     response, as in SLOW_CONSUMER.
     """
+    ERROR_REASON_NEWER_VERSION_NEEDED: _ErrorReason.ValueType  # 84
+    """UNAVAILABLE, with RetryInfo. The person or account has an event that only a newer version of the server knows; a watch
+    has come to such an event, or to one after it. This instance is older: call again, on another instance if there is
+    one, or once it is replaced. Nothing was written. Metadata: aggregate (such as account-ID), revision, eventType.
+    """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 85
     """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or
     not. Read the resource before sending it again, and use request_id. Metadata: personId or accountId, where the
@@ -421,6 +426,11 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 82
 """UNAVAILABLE, with RetryInfo. The server is stopping. Call again, on another instance if there is one; resume a watch
 from the token of the last response that you have handled. Metadata: resumeToken, of a watch that has had a
 response, as in SLOW_CONSUMER.
+"""
+ERROR_REASON_NEWER_VERSION_NEEDED: ErrorReason.ValueType  # 84
+"""UNAVAILABLE, with RetryInfo. The person or account has an event that only a newer version of the server knows; a watch
+has come to such an event, or to one after it. This instance is older: call again, on another instance if there is
+one, or once it is replaced. Nothing was written. Metadata: aggregate (such as account-ID), revision, eventType.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 85
 """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or

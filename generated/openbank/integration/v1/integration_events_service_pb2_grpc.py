@@ -29,7 +29,7 @@ class IntegrationEventsServiceStub(object):
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING and
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING and
     INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
     Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
@@ -51,7 +51,7 @@ class IntegrationEventsServiceServicer(object):
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING and
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING and
     INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
     Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
@@ -107,7 +107,7 @@ class IntegrationEventsService(object):
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING and
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING and
     INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
     Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """

@@ -28,7 +28,7 @@ if _version_not_supported:
 class PersonsServiceStub(object):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING,
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING,
     TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
     of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
     refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
@@ -72,7 +72,7 @@ class PersonsServiceStub(object):
 class PersonsServiceServicer(object):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING,
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING,
     TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
     of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
     refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
@@ -188,7 +188,7 @@ def add_PersonsServiceServicer_to_server(servicer, server):
 class PersonsService(object):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING,
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING,
     TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
     of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
     refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it

@@ -1,0 +1,32 @@
+"""Where a version of the bank must stop that does not know the type of an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from openbank.eventstore.errors import NewerVersionNeeded
+from openbank.eventstore.port import RecordedEvent
+
+Item = TypeVar("Item", bound="Checkable")
+
+
+class Checkable(Protocol):
+    @property
+    def event(self) -> RecordedEvent: ...
+
+    @property
+    def newer(self) -> NewerVersionNeeded | None: ...
+
+
+def known(items: Sequence[Item]) -> Sequence[Item]:
+    """Those before the first append with an event that only a newer version can check."""
+    for index, item in enumerate(items):
+        if item.newer:
+            return items[: max(0, index - item.event.metadata.part)]
+    return items
+
+
+def needed_by(items: Sequence[Item]) -> NewerVersionNeeded:
+    """To be raised for the first of those events."""
+    return next(item.newer for item in items if item.newer).again()
