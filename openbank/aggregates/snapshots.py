@@ -50,7 +50,7 @@ def _decode_account(data: bytes, account_id: str) -> Versioned[Account] | None:
         exponent = message.currency_exponent
         if message.fold != ACCOUNT_FOLD or not 0 <= exponent <= MAX_EXPONENT:
             return None
-        balance = Money(Currency(message.currency_code, exponent), message.balance_minor)
+        balance = Money(Currency.of(message.currency_code, exponent), message.balance_minor)
         account = Account(account_id, message.owner_id, message.account_number, balance, AccountState(message.state))
         return _versioned(account, message)
     except (DecodeError, ValueError):

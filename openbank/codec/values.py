@@ -18,7 +18,7 @@ def money_of(message: money_pb2.Money, exponent: int) -> Money:
 def currency_of(code: str, exponent: int) -> Currency:
     if not 0 <= exponent <= MAX_EXPONENT:
         raise ValueError(f"a currency with {exponent} decimals")
-    return Currency(code, exponent)
+    return Currency.of(code, exponent)
 
 
 def check_currency(message: money_pb2.Money, code: str) -> None:

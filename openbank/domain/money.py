@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_MINOR = 2**53 - 1
@@ -17,6 +18,12 @@ class Currency(NamedTuple):
 
     code: str
     exponent: int
+
+    @staticmethod
+    @lru_cache
+    def of(code: str, exponent: int) -> Currency:
+        """The same object for equal values: the many accounts in memory share a few."""
+        return Currency(code, exponent)
 
 
 class Money(NamedTuple):
@@ -40,7 +47,7 @@ class Money(NamedTuple):
 
     def with_decimals(self, exponent: int) -> Money:
         """The same amount, counted in units of `exponent` decimals. Raises TooPrecise where it has more."""
-        currency = Currency(self.currency.code, exponent)
+        currency = Currency.of(self.currency.code, exponent)
         shift = exponent - self.currency.exponent
         if shift >= 0:
             return Money(currency, self.minor * _SCALES[shift])

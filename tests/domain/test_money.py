@@ -157,3 +157,9 @@ def test_an_amount_with_other_decimals_is_the_same_amount_or_is_refused(
         other = Money(Currency(currency.code, exponent), exact.numerator)
         assert Money(currency, minor).with_decimals(exponent) == other
         assert other.with_decimals(currency.exponent) == Money(currency, minor)
+
+
+def test_equal_currencies_are_one_object() -> None:
+    """So twenty thousand accounts in memory do not have as many of them."""
+    assert Currency.of("USD", 2) is Currency.of("".join(["U", "SD"]), 2)
+    assert Currency.of("USD", 2) == Currency("USD", 2) != Currency.of("USD", 3)

@@ -100,7 +100,7 @@ def update_account(change: AccountUpdated) -> UpdateOne:
 
 
 def account(document: Document) -> Listed[Account]:
-    balance = Money(Currency(document["currency"], document["exponent"]), int(document["balance"]))
+    balance = Money(Currency.of(document["currency"], document["exponent"]), int(document["balance"]))
     number, state = document["account_number"], AccountState(document["state"])
     held = Account(document["_id"], document["owner_id"], number, balance, state)
     return Listed(int(document["position"]), Versioned(held, *_version(document)))

@@ -74,7 +74,7 @@ def account_row(change: AccountInserted) -> Row:
 
 def account_of(row: Row) -> Versioned[Account]:
     _, account_id, owner_id, number, _, currency, exponent, balance, state, *version = row
-    money = Money(Currency(currency, exponent), balance)
+    money = Money(Currency.of(currency, exponent), balance)
     return Versioned(Account(account_id, owner_id, number, money, AccountState(state)), *version)
 
 
