@@ -57,6 +57,11 @@ def bank(data: Path, under: Sequence[str] = (), flags: Sequence[str] = ()) -> Se
     return ServerProcess([*under, sys.executable, *serve], data.with_name(f"{data.name}.log"))
 
 
+def bare(log: Path) -> ServerProcess:
+    """Answers every method with nothing."""
+    return ServerProcess([sys.executable, "-m", "benchmarks.stalls.bare"], log)
+
+
 def echo(answers: Path, under: Sequence[str] = ()) -> ServerProcess:
     """Answers each method with the message of that name in the directory `answers`."""
     return ServerProcess([*under, sys.executable, "-m", "benchmarks.echo", str(answers)], answers.with_name("echo.log"))

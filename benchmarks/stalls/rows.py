@@ -37,15 +37,18 @@ class Row(NamedTuple):
     """Whether the views are being rebuilt; otherwise they have caught up with the log first."""
     unread: bool = False
     """Whether nobody reads the server's log."""
+    beside_bare: bool = False
+    """Whether a bare gRPC server goes through the same, as a yardstick."""
 
 
 IDLE = Row("nothing happens", troubles.nothing)
 ROWS = (
-    Row("64 deposits are in flight", troubles.deposits),
-    Row("16 deposits with 1 MB of unknown fields are in flight", troubles.unknown_fields),
+    Row("64 deposits are in flight", troubles.deposits, beside_bare=True),
+    Row("16 deposits with 1 MB of unknown fields are in flight", troubles.unknown_fields, beside_bare=True),
     Row("16 deposits with 8,000 unknown fields are in flight", troubles.unknown_fields_within_the_limit),
-    Row("16 deposits with a description of 1 MB are in flight", troubles.long_descriptions),
-    Row("1,000 reads wait for views that are being rebuilt", troubles.waiting_reads, rebuild=True),
+    Row("16 deposits with a description of 1 MB are in flight", troubles.long_descriptions, beside_bare=True),
+    Row("64 deposits are in flight, views being rebuilt", troubles.deposits, rebuild=True),
+    Row("1,000 reads wait for views that are being rebuilt", troubles.waiting_reads, rebuild=True, beside_bare=True),
     Row("100 replays at once ask for revision 100,001", troubles.replays),
     Row("32 pages of 1,000 items are in flight", troubles.full_pages),
     Row("16 watches with 2,000 ids are being opened", troubles.full_filters),
@@ -66,19 +69,28 @@ def rows(scratch: Path, rounds: int, seconds: float, only: str = "") -> list[Mea
             _wait_for_views(bank.address)
     chosen = [row for row in ROWS if only in row.during]
     found: dict[Row, list[Pulse]] = {row: [] for row in (IDLE, *chosen)}
+    bare: dict[Row, list[Pulse]] = {}
     for _ in range(rounds):
         for row, pulses in found.items():
             pulses.append(_pulse(data, row, seconds))
+            if row.beside_bare:
+                bare.setdefault(row, []).append(_bare_pulse(data, row, seconds))
     idle = median([pulse.stall_ms for pulse in found.pop(IDLE)])
-    return [_measure(row, pulses, idle) for row, pulses in found.items()]
+    return [_measure(row, pulses, bare.get(row, ()), idle) for row, pulses in found.items()]
 
 
-def _measure(row: Row, pulses: Sequence[Pulse], idle_ms: float) -> Measure:
-    worked = median([pulse.worked_ms for pulse in pulses])
-    note = f"of which the server worked {worked:.0f} ms; {idle_ms:.0f} ms while nothing happens"
+def _measure(row: Row, pulses: Sequence[Pulse], bare: Sequence[Pulse], idle_ms: float) -> Measure:
+    note = f"of which the server worked {_worked_ms(pulses):.0f} ms; {idle_ms:.0f} ms while nothing happens"
+    if bare:
+        bare_ms = median([pulse.stall_ms for pulse in bare])
+        note += f"; {bare_ms:.0f} ms, {_worked_ms(bare):.0f} ms of them worked, on a bare gRPC server"
     stalls = [pulse.stall_ms for pulse in pulses]
     name = f"worst stall of a health check while {row.during}"
     return Measure(name, stalls, STALL_MS_MAX, note, at_most=True, unit="ms")
+
+
+def _worked_ms(pulses: Sequence[Pulse]) -> float:
+    return median([pulse.worked_ms for pulse in pulses])
 
 
 async def _register(address: str) -> None:
@@ -94,6 +106,12 @@ def _pulse(data: Path, row: Row, seconds: float) -> Pulse:
             _wait_for_views(bank.address)
         with Pulse(bank) as pulse:
             asyncio.run(_make(row.trouble, bank.address, data, seconds))
+    return pulse
+
+
+def _bare_pulse(data: Path, row: Row, seconds: float) -> Pulse:
+    with servers.bare(data.with_name("bare.log")) as bare, Pulse(bare) as pulse:
+        asyncio.run(_make(row.trouble, bare.address, data, seconds))
     return pulse
 
 
