@@ -12,7 +12,7 @@ from openbank.back_ends.opening import accept_loss, open_source, open_stores, op
 from openbank.back_ends.port import ViewsBackEnd
 from openbank.commands.old_numbers import adopt_old_numbers
 from openbank.commands.write_side import WriteSide
-from openbank.config import Settings, is_embedded, read_place
+from openbank.config import Settings, is_embedded, read_location
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
 from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreRefused, StoreUnavailable
@@ -178,7 +178,7 @@ async def copy(source: str, target: str, progress: Callable[[Copied], None], sto
     Raises one of CANNOT_COPY; the same call again then continues where that one stopped.
     """
     try:
-        source_place, target_place = read_place(source), read_place(target)
+        source_place, target_place = read_location(source), read_location(target)
     except ValueError as error:
         raise CopyRefused(f"source and target {error}") from None
     async with AsyncExitStack() as stack:

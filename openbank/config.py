@@ -47,7 +47,7 @@ def is_embedded(address: str) -> bool:
     return address == EMBEDDED
 
 
-def read_place(text: str) -> str | Path:
+def read_location(text: str) -> str | Path:
     """Where a bank can be copied from or to: an address of EventStoreDB, or a data directory.
 
     Raises ValueError, which says what it must be and repeats nothing.

@@ -238,6 +238,45 @@ def test_openbank_is_a_namespace_of_two_halves(half: Path) -> None:
     assert not (half / "__init__.py").exists()
 
 
+MAY_SHARE_A_NAME = {
+    # The client is a wheel of its own, which has nothing of the server.
+    "Violation": {"client.errors", "domain.errors"},
+}
+
+
+def public_names(path: Path) -> set[str]:
+    """The classes and type aliases of a module, but for type variables."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign) and not is_type_variable(node.value):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return {name for name in names if name[0].isupper() and not name.isupper()}
+
+
+def is_type_variable(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and ast.unparse(value.func) in ("TypeVar", "ParamSpec")
+
+
+def test_no_public_name_has_two_meanings() -> None:
+    """Adapters of different stores may share names with one another: nobody reads two of them together."""
+    owners: dict[str, list[str]] = {}
+    for path in MODULES:
+        module = name_of(path)
+        owner = next((adapter for adapter in ADAPTERS if allowed(module, {adapter})), module)
+        for name in public_names(path):
+            owners.setdefault(name, []).append(owner)
+    shared = {
+        name: places
+        for name, places in owners.items()
+        if len(places) > 1 and not (len(set(places)) == len(places) and ADAPTERS.issuperset(places))
+    }
+    assert {name: set(places) for name, places in shared.items()} == MAY_SHARE_A_NAME
+
+
 def test_nothing_hand_written_has_the_name_of_a_proto_segment() -> None:
     assert {path.stem for path in HOUSE.iterdir()} & (PROTO_SEGMENTS | COMING_SEGMENTS) == set()
 

@@ -63,7 +63,7 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
 
 def _check(flag: str, place: str) -> str:
     try:
-        config.read_place(place)
+        config.read_location(place)
     except ValueError as error:
         raise CommandFailed(f"{flag} {error}") from None
     return place

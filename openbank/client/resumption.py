@@ -20,8 +20,8 @@ from openbank.integration.v1.integration_events_service_pb2_grpc import Integrat
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest, WatchPersonEventsResponse
 from openbank.persons.v1.persons_service_pb2_grpc import PersonsServiceStub
 
-Request = WatchAccountEventsRequest | WatchPersonEventsRequest | WatchCloudEventsRequest
-Response = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
+WatchRequest = WatchAccountEventsRequest | WatchPersonEventsRequest | WatchCloudEventsRequest
+WatchResponse = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
 
 HEARTBEAT_SECONDS = 15
 """What is asked for where the request has no wish."""
@@ -88,7 +88,7 @@ def ended_with(error: Any) -> Ended:
 class Resumption:
     """Where a watch is, and how often in a row it has failed to go on from there."""
 
-    def __init__(self, request: Request, on_interruption: OnInterruption) -> None:
+    def __init__(self, request: WatchRequest, on_interruption: OnInterruption) -> None:
         self._request = deepcopy(request)
         if not request.HasField("heartbeat_interval"):
             self._request.heartbeat_interval.seconds = HEARTBEAT_SECONDS
@@ -119,7 +119,7 @@ class Resumption:
             return PersonsServiceStub(channel).WatchPersonEvents(request)
         return IntegrationEventsServiceStub(channel).WatchCloudEvents(request)
 
-    def took(self, response: Response) -> None:
+    def took(self, response: WatchResponse) -> None:
         self._request.resume_token = response.resume_token
         self._unimplemented_since = None
         self._caught_up = response.caught_up

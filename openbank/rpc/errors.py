@@ -74,7 +74,7 @@ Detail = Callable[[str, str, Mapping[str, str]], Message]
 """Makes the typed detail from the reason, the message and the metadata."""
 
 
-class Row(NamedTuple):
+class StatusRow(NamedTuple):
     code: grpc.StatusCode
     detail: Detail | None = None
     concerns_operator: bool = False
@@ -134,35 +134,35 @@ def _retry(after_ms: int) -> Detail:
 _Code = grpc.StatusCode
 
 # INVALID_ARGUMENT is not in here: its reasons are those of the violations. Nor is INTERNAL, which has none to tell.
-TABLE: dict[str, Row] = {
-    "MALFORMED_REQUEST": Row(_Code.INVALID_ARGUMENT),
-    "REQUEST_TOO_LARGE": Row(_Code.INVALID_ARGUMENT),
-    "PERSON_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(PERSON, "personId")),
-    "ACCOUNT_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(ACCOUNT, "accountId", "accountNumber")),
-    "OWNER_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(PERSON, "ownerId")),
-    "SINK_NOT_FOUND": Row(_Code.NOT_FOUND, _resource(SINK, "sink")),
-    "AGGREGATE_NOT_PARKED": Row(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
-    "AGGREGATE_NOT_WAITING": Row(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
-    "AGGREGATE_NOT_QUARANTINED": Row(_Code.NOT_FOUND, _resource(QUARANTINED, "aggregate")),
-    "PERSON_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(PERSON, "personId")),
-    "ACCOUNT_ALREADY_EXISTS": Row(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountId")),
-    "ACCOUNT_NUMBER_TAKEN": Row(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountNumber")),
+TABLE: dict[str, StatusRow] = {
+    "MALFORMED_REQUEST": StatusRow(_Code.INVALID_ARGUMENT),
+    "REQUEST_TOO_LARGE": StatusRow(_Code.INVALID_ARGUMENT),
+    "PERSON_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(PERSON, "personId")),
+    "ACCOUNT_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(ACCOUNT, "accountId", "accountNumber")),
+    "OWNER_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(PERSON, "ownerId")),
+    "SINK_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(SINK, "sink")),
+    "AGGREGATE_NOT_PARKED": StatusRow(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
+    "AGGREGATE_NOT_WAITING": StatusRow(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
+    "AGGREGATE_NOT_QUARANTINED": StatusRow(_Code.NOT_FOUND, _resource(QUARANTINED, "aggregate")),
+    "PERSON_ALREADY_EXISTS": StatusRow(_Code.ALREADY_EXISTS, _resource(PERSON, "personId")),
+    "ACCOUNT_ALREADY_EXISTS": StatusRow(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountId")),
+    "ACCOUNT_NUMBER_TAKEN": StatusRow(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountNumber")),
     **dict.fromkeys(
         (refusal.reason for refusal in AccountRefuses.__subclasses__()),
-        Row(_Code.FAILED_PRECONDITION, _precondition(ACCOUNT, "accountId")),
+        StatusRow(_Code.FAILED_PRECONDITION, _precondition(ACCOUNT, "accountId")),
     ),
-    "AGGREGATE_QUARANTINED": Row(_Code.FAILED_PRECONDITION, _precondition(QUARANTINED, "aggregate")),
-    "LOG_MISMATCH": Row(_Code.FAILED_PRECONDITION, _precondition(STORE, "store"), concerns_operator=True),
-    "REVISION_MISMATCH": Row(_Code.ABORTED),
-    "POSITION_OUT_OF_RANGE": Row(_Code.OUT_OF_RANGE),
-    "STORE_UNAVAILABLE": Row(_Code.UNAVAILABLE, _retry(1000), concerns_operator=True),
-    "VIEW_BEHIND": Row(_Code.UNAVAILABLE, _retry(200), concerns_operator=True),
-    "NEWER_VERSION_NEEDED": Row(_Code.UNAVAILABLE, _retry(5000)),
-    "SERVER_DRAINING": Row(_Code.UNAVAILABLE, _retry(500)),
-    "OUTCOME_UNKNOWN": Row(_Code.UNKNOWN, concerns_operator=True),
-    "TOO_MANY_CALLS": Row(_Code.RESOURCE_EXHAUSTED),
-    "TOO_MANY_WATCHES": Row(_Code.RESOURCE_EXHAUSTED),
-    "SLOW_CONSUMER": Row(_Code.RESOURCE_EXHAUSTED),
+    "AGGREGATE_QUARANTINED": StatusRow(_Code.FAILED_PRECONDITION, _precondition(QUARANTINED, "aggregate")),
+    "LOG_MISMATCH": StatusRow(_Code.FAILED_PRECONDITION, _precondition(STORE, "store"), concerns_operator=True),
+    "REVISION_MISMATCH": StatusRow(_Code.ABORTED),
+    "POSITION_OUT_OF_RANGE": StatusRow(_Code.OUT_OF_RANGE),
+    "STORE_UNAVAILABLE": StatusRow(_Code.UNAVAILABLE, _retry(1000), concerns_operator=True),
+    "VIEW_BEHIND": StatusRow(_Code.UNAVAILABLE, _retry(200), concerns_operator=True),
+    "NEWER_VERSION_NEEDED": StatusRow(_Code.UNAVAILABLE, _retry(5000)),
+    "SERVER_DRAINING": StatusRow(_Code.UNAVAILABLE, _retry(500)),
+    "OUTCOME_UNKNOWN": StatusRow(_Code.UNKNOWN, concerns_operator=True),
+    "TOO_MANY_CALLS": StatusRow(_Code.RESOURCE_EXHAUSTED),
+    "TOO_MANY_WATCHES": StatusRow(_Code.RESOURCE_EXHAUSTED),
+    "SLOW_CONSUMER": StatusRow(_Code.RESOURCE_EXHAUSTED),
 }
 
 

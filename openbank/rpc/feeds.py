@@ -38,7 +38,7 @@ _SIGNALS = {
     Signal.CLOSING: feed_pb2.FEED_SIGNAL_CLOSING,
 }
 
-Response = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
+FeedResponse = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
 Value = TypeVar("Value")
 
 
@@ -71,7 +71,7 @@ class Watches:
         filter: Filter,
         stop_when_caught_up: bool,
         heartbeat_seconds: float | None,
-        response_class: type[Response],
+        response_class: type[FeedResponse],
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
@@ -177,7 +177,7 @@ def _encode_cloud_event(event: RecordedEvent) -> bytes:
     return response.SerializeToString()
 
 
-def _envelope(response: Response, message: FeedMessage, token: str) -> bytes:
+def _envelope(response: FeedResponse, message: FeedMessage, token: str) -> bytes:
     response.resume_token = token
     response.signal = _SIGNALS[message.signal]
     response.caught_up = message.caught_up

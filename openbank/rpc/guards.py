@@ -32,34 +32,32 @@ FOR_OPERATORS = frozenset({"openbank.operations.v1.QuarantineService"})
 MESSAGES_MAX = 10_000
 """Messages in one mutation, itself and those nested in it: each is looked at, which takes about a microsecond."""
 
-Unreadable = Callable[[], Refused]
+ReadFailure = Callable[[], Refused]
 """In place of a request that cannot be read: makes the refusal."""
-Guard = Callable[[Message | Unreadable, Call], Awaitable[None] | None]
+Guard = Callable[[Message | ReadFailure, Call], Awaitable[None] | None]
 """Raises what the call is refused with. What it returns is awaited before the next guard."""
 
 
-def _is_served(method: Method, calls: Calls) -> Guard | None:
-    """Refuses new calls during a stop, or when the store does not hold the bank's log any more."""
+def _is_admitted(method: Method, calls: Calls) -> Guard | None:
+    """Refuses new calls during a stop or when the store holds another log, and those over the limit of their group."""
     if method.is_stream:
-        # The feed refuses its watches itself, each with its last token.
-        return None
-    for_operators = method.service in FOR_OPERATORS
-    return lambda _request, _call: calls.refuse(for_operators=for_operators) if calls.refusing else None
-
-
-def _is_within_limit(method: Method, calls: Calls) -> Guard | None:
-    """Counts the call against its group's limit."""
-    if method.is_stream:
-        # The feed counts its own.
+        # The feed counts its watches, and refuses them itself, each with its last token.
         return None
     group = calls.commands if method.is_mutation else calls.queries
-    return lambda _request, _call: calls.enter(group)
+
+    def guard(_request: Message | ReadFailure, _call: Call) -> Awaitable[None] | None:
+        if calls.refusing:
+            return calls.refuse()
+        calls.enter(group)
+        return None
+
+    return guard
 
 
 def _is_readable(method: Method, calls: Calls) -> Guard | None:
     """Refuses a request that is too large or malformed. From here on it can be named in the log."""
 
-    def guard(request: Message | Unreadable, call: Call) -> None:
+    def guard(request: Message | ReadFailure, call: Call) -> None:
         if not isinstance(request, Message):
             raise request()
         call.request = request
@@ -78,7 +76,7 @@ def _has_known_fields(method: Method, calls: Calls) -> Guard | None:
     return lambda request, _call: known.check(request)
 
 
-GUARDS = (_is_served, _is_within_limit, _is_readable, _has_known_fields)
+GUARDS = (_is_admitted, _is_readable, _has_known_fields)
 """Each makes the guard of one method, or None where the method needs none. A new guard is one line here."""
 
 
@@ -93,12 +91,12 @@ def request_bytes_max(request: Descriptor) -> int:
     return SINGLE_FIELDS_BYTES_MAX + repeated * VALUES_MAX * VALUE_BYTES
 
 
-def reader(request: Descriptor) -> Callable[[bytes], Message | Unreadable]:
+def reader(request: Descriptor) -> Callable[[bytes], Message | ReadFailure]:
     """Decodes requests. It raises nothing: grpc.aio would answer an exception here with UNKNOWN and its text."""
     decode = GetMessageClass(request).FromString
     bytes_max = request_bytes_max(request)
 
-    def read(data: bytes) -> Message | Unreadable:
+    def read(data: bytes) -> Message | ReadFailure:
         if len(data) > bytes_max:
             size = len(data)
             return lambda: RequestTooLarge(size, bytes_max)

@@ -17,7 +17,7 @@ from openbank.domain.clock import Clock
 from openbank.rpc.call import Call, Context, Method, Response
 from openbank.rpc.calls import Calls
 from openbank.rpc.errors import interrupted
-from openbank.rpc.guards import Unreadable, guards, reader
+from openbank.rpc.guards import ReadFailure, guards, reader
 
 Write = Callable[[bytes], Awaitable[None]]
 """Sends one response of a stream, encoded."""
@@ -51,13 +51,13 @@ def _encode(response: Response) -> bytes:
 
 def _around(
     method: Method, serve: Callable[..., Awaitable[Any]], calls: Calls
-) -> Callable[[Message | Unreadable, Context], Awaitable[Any]]:
+) -> Callable[[Message | ReadFailure, Context], Awaitable[Any]]:
     guarding = guards(method, calls)
     is_stream = method.is_stream
 
-    async def handle(request: Message | Unreadable, context: Context) -> Response | None:
+    async def handle(request: Message | ReadFailure, context: Context) -> Response | None:
         call = Call(method, context)
-        rest = (call, context.write) if is_stream else (call,)
+        write = context.write if is_stream else None
         # Nothing in this frame may lead to the context or, at the end, to the request: see `Call.abort`.
         del context
         try:
@@ -65,7 +65,7 @@ def _around(
                 for guard in guarding:
                     if (waiting := guard(request, call)) is not None:
                         await waiting
-                response: Response | None = await serve(request, *rest)
+                response: Response | None = await (serve(request, call, write) if is_stream else serve(request, call))
                 call.ended("OK", response=response)
                 return response
             # A write that fails because the caller has gone raises an error of grpc's own.
@@ -76,7 +76,7 @@ def _around(
                 failure = call.failed(interrupted(call.request if method.is_mutation else None))
             except Exception as error:
                 failure = call.failed(error)
-            del request, rest
+            del request, write
             await call.abort(failure)
         finally:
             calls.leave()

@@ -25,7 +25,7 @@ WHY_NOT = {
 """Each part of a bank, and what it means that it does not serve."""
 
 
-class Health(NamedTuple):
+class HealthReport(NamedTuple):
     status: str
     """SERVING, NOT_SERVING, or the code that the call ended with, such as UNAVAILABLE."""
     why: str = ""
@@ -34,7 +34,7 @@ class Health(NamedTuple):
     """The status of each part, where the whole was asked for and has answered."""
 
 
-def probe(address: str, part: str = "") -> Health:
+def probe(address: str, part: str = "") -> HealthReport:
     """`address` is HOST:PORT; without `part` the whole is asked for."""
     with grpc.insecure_channel(address) as channel:
         try:
@@ -46,7 +46,7 @@ def probe(address: str, part: str = "") -> Health:
         part,
         "it is starting or stopping, cannot reach its stores, or does not find its log there; its own log says which",
     )
-    return Health(status, "" if status == SERVING else f"the bank at {address}: {why}", parts)
+    return HealthReport(status, "" if status == SERVING else f"the bank at {address}: {why}", parts)
 
 
 def _check_parts(channel: grpc.Channel) -> dict[str, str]:
@@ -69,14 +69,14 @@ def _check(channel: grpc.Channel, part: str) -> str:
     return HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
-def _failed(address: str, part: str, error: Any) -> Health:
+def _failed(address: str, part: str, error: Any) -> HealthReport:
     code = error.code()
     if code is grpc.StatusCode.NOT_FOUND:
-        return Health(code.name, f"the bank at {address} has no part {part}")
+        return HealthReport(code.name, f"the bank at {address} has no part {part}")
     why = _unreachable(address) if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) else ""
     if not why and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         why = f"{address} accepts connections, but no bank answers within {ANSWER_SECONDS:g} s"
-    return Health(code.name, why or f"no bank answers at {address}: {error.details()}")
+    return HealthReport(code.name, why or f"no bank answers at {address}: {error.details()}")
 
 
 def _unreachable(address: str) -> str:

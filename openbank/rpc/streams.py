@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
-import grpc
-
 from openbank.feeds.errors import ServerDraining
+from openbank.rpc.call import Context
 from openbank.rpc.calls import Calls
 from openbank.rpc.errors import DETAILS_KEY, TooManyCalls, failure_of, to_status
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Method = Callable[[Any, Context], Any]
+Serve = Callable[[Any, Context], Any]
 
 
-def limited(method: Method, streams: Calls) -> Callable[[Any, Context], Awaitable[None]]:
+def limited(method: Serve, streams: Calls) -> Callable[[Any, Context], Awaitable[None]]:
     """`method` as one of `streams`. It may write its responses, or be a generator of them."""
 
     async def handle(request: Any, context: Context) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from openbank.domain.clock import Clock
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.port import Parked
-from openbank.sinks.transport import Accepted, Answer, Later, Refused, Transport, send
+from openbank.sinks.transport import Accepted, Later, Rejected, SendResult, Transport, send
 
 
 class Outgoing(NamedTuple):
@@ -68,7 +68,7 @@ class Delivery:
         for lane in self._lanes.values():
             yield from lane.waiting
 
-    async def try_one(self, outgoing: Outgoing) -> Answer:
+    async def try_one(self, outgoing: Outgoing) -> SendResult:
         """Sends an event alone: the first that waits of its aggregate, or one that is not of this delivery."""
         answer = await send(self._transport, [outgoing.event])
         for lane in self._lanes.values():
@@ -90,10 +90,10 @@ class Delivery:
                 lane.accepted(len(message))
                 self.moved = True
                 self._took(message)
-            case Refused(reason) if len(message) == 1:
+            case Rejected(reason) if len(message) == 1:
                 self.park(message[0], reason)
                 self.moved = True
-            case Refused():
+            case Rejected():
                 lane.halve(len(message))
             case Later() as later:
                 self._note(lane, message, later)

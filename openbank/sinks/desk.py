@@ -20,7 +20,7 @@ from openbank.publishing.events import SOURCES
 from openbank.sinks.address import SinkAddress
 from openbank.sinks.history import last_revision
 from openbank.sinks.place import LOOKS_FOR_PLACE
-from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, SinkRecords, Stored
+from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, SinkRecords, StoredRecord
 
 LAG_EVENTS_MAX = 1_000
 """Events are counted no further: the log may be long."""
@@ -198,7 +198,7 @@ class Desk:
                 return record
         raise _unchanged(name)
 
-    async def _load(self, name: str) -> Stored:
+    async def _load(self, name: str) -> StoredRecord:
         stored = await self._records.load(name)
         if stored is None:
             raise RecordsUnavailable(f"the record of the sink {name} is gone")

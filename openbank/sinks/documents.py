@@ -7,10 +7,10 @@ from typing import Any
 from openbank.eventstore.port import LogPosition
 from openbank.sinks.port import Parked, SinkRecord, Trouble
 
-Document = dict[str, Any]
+RecordDocument = dict[str, Any]
 
 
-def to_document(record: SinkRecord) -> Document:
+def to_document(record: SinkRecord) -> RecordDocument:
     position = record.position
     return {
         "bank_id": record.bank_id,
@@ -24,7 +24,7 @@ def to_document(record: SinkRecord) -> Document:
     }
 
 
-def from_document(document: Document) -> SinkRecord:
+def from_document(document: RecordDocument) -> SinkRecord:
     trouble = document["trouble"]
     return SinkRecord(
         document["bank_id"],

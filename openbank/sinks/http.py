@@ -17,7 +17,7 @@ from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.address import BATCHED, SinkAddress
 from openbank.sinks.encoding import encode
 from openbank.sinks.http_client import HttpClient, NoAnswer, NotConnected
-from openbank.sinks.transport import Accepted, Answer, Later, Refused, cannot_connect
+from openbank.sinks.transport import Accepted, Later, Rejected, SendResult, cannot_connect
 
 BATCH_EVENTS_MAX = 100
 MESSAGES_MAX = 16
@@ -40,7 +40,7 @@ class HttpTransport:
         headers = {"user-agent": f"openbank/{version('openbank')}", "accept": "*/*"}
         self._client = HttpClient(address.url, timeout_seconds, headers)
 
-    async def send(self, events: Sequence[CloudEvent]) -> Answer:
+    async def send(self, events: Sequence[CloudEvent]) -> SendResult:
         message = encode(self._mode, events)
         try:
             answer = await self._client.post(message.headers, message.body)
@@ -59,7 +59,7 @@ class HttpTransport:
         await self._client.close()
 
 
-def judge(status: int, *retry_after: str) -> Answer:
+def judge(status: int, *retry_after: str) -> SendResult:
     """What an answer of this status means."""
     if 200 <= status < 300:
         return Accepted()
@@ -67,7 +67,7 @@ def judge(status: int, *retry_after: str) -> Answer:
     with suppress(ValueError):
         reason += f" {HTTPStatus(status).phrase}"
     if 400 <= status < 500 and status not in _NOT_NOW | _NOT_HERE:
-        return Refused(reason)
+        return Rejected(reason)
     return Later(reason, min(max(map(_seconds, retry_after), default=0.0), RETRY_AFTER_SECONDS_MAX))
 
 

@@ -39,7 +39,7 @@ class NotConnected(Exception):
     """There was no connection in time, so that the receiver has seen nothing."""
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     status: int
     retry_after: tuple[str, ...]
     """Every header of that name."""
@@ -57,7 +57,7 @@ class HttpClient:
         self._timeout_seconds = timeout_seconds
         self._kept: list[_Connection] = []
 
-    async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """Raises NotConnected, OSError if it cannot connect, NoAnswer, and TimeoutError if no answer came in time."""
         lines = {**self._headers, **headers, "content-length": str(len(body))}
         request = h11.Request(
@@ -78,7 +78,7 @@ class HttpClient:
     async def close(self) -> None:
         self._drop_kept()
 
-    async def _ask(self, request: h11.Request, body: bytes, until: float) -> tuple[_Connection, Answer]:
+    async def _ask(self, request: h11.Request, body: bytes, until: float) -> tuple[_Connection, HttpAnswer]:
         kept = self._take()
         if kept is not None:
             try:
@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[HttpAnswer] | None = None
         self._end: asyncio.Future[None] | None = None
         """Done once the answer is whole, or the connection is gone. None between requests."""
         self._body_bytes = 0
@@ -140,7 +140,7 @@ class _Connection(asyncio.Protocol):
         """Whether it can take a request, as far as is known here."""
         return self._transport is not None and not self._transport.is_closing() and self._end is None
 
-    async def ask(self, request: h11.Request, body: bytes, until: float) -> Answer:
+    async def ask(self, request: h11.Request, body: bytes, until: float) -> HttpAnswer:
         """Raises NoAnswer, TimeoutError. The connection is closed if it raises, or is cancelled."""
         loop = asyncio.get_running_loop()
         if self._closing is not None:
@@ -213,7 +213,7 @@ class _Connection(asyncio.Protocol):
             case h11.Response():
                 after = tuple(value.decode("latin-1") for name, value in event.headers if name == b"retry-after")
                 if self._answer is not None and not self._answer.done():
-                    self._answer.set_result(Answer(event.status_code, after))
+                    self._answer.set_result(HttpAnswer(event.status_code, after))
                 return True
             case h11.Data():
                 self._body_bytes += len(event.data)

@@ -14,8 +14,8 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from openbank.eventstore.errors import StoreRefused
-from openbank.sinks.documents import Document, from_document, to_document
-from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
+from openbank.sinks.documents import RecordDocument, from_document, to_document
+from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, StoredRecord
 from openbank.views.mongo.link import Documents, Link
 from openbank.views.port import ViewsUnavailable
 
@@ -33,7 +33,7 @@ class MongoSinkRecords:
         # What a change of primaries could take back must not be gone on from.
         self._documents: Documents = link.documents(COLLECTION).with_options(read_concern=ReadConcern("majority"))
 
-    async def load(self, sink: str) -> Stored | None:
+    async def load(self, sink: str) -> StoredRecord | None:
         """Raises StoreRefused for what a newer version wrote."""
         found = await self._call(lambda: self._documents.find_one({"_id": sink}))
         if found is None:
@@ -41,7 +41,7 @@ class MongoSinkRecords:
         if found["format"] != FORMAT:
             written = f"format {found['format']}, written by a newer version; this one reads {FORMAT}"
             raise StoreRefused(f"{self._link.name}: the sink {sink} has {written}")
-        return Stored(from_document(found), int(found["version"]))
+        return StoredRecord(from_document(found), int(found["version"]))
 
     async def save(self, sink: str, record: SinkRecord, version: int) -> int | None:
         document = {"_id": sink, "format": FORMAT, "version": Int64(version + 1), **_wide(to_document(record))}
@@ -51,14 +51,14 @@ class MongoSinkRecords:
     async def close(self) -> None:
         """The connection is the views'."""
 
-    async def _insert(self, document: Document, _: int) -> bool:
+    async def _insert(self, document: RecordDocument, _: int) -> bool:
         try:
             await self._documents.insert_one(document)
         except DuplicateKeyError:
             return False
         return True
 
-    async def _replace(self, document: Document, version: int) -> bool:
+    async def _replace(self, document: RecordDocument, version: int) -> bool:
         at = {"_id": document["_id"], "version": Int64(version)}
         return (await self._documents.replace_one(at, document)).matched_count == 1
 
@@ -69,7 +69,7 @@ class MongoSinkRecords:
             raise RecordsUnavailable(str(error)) from error
 
 
-def _wide(value: Document) -> Document:
+def _wide(value: RecordDocument) -> RecordDocument:
     """Integers have 64 bits whatever their size, as readers in other languages need it."""
 
     def wide(value: object) -> object:

@@ -23,7 +23,7 @@ from openbank import address
 from openbank.publishing.cloudevent import CloudEvent
 from openbank.sinks.address import SinkAddress
 from openbank.sinks.encoding import CONTENT_TYPE, encode
-from openbank.sinks.transport import Accepted, Answer, Later, Refused, cannot_connect
+from openbank.sinks.transport import Accepted, Later, Rejected, SendResult, cannot_connect
 
 SUBJECT = "openbank"
 MESSAGE_ID = "Nats-Msg-Id"
@@ -48,7 +48,7 @@ class NatsTransport:
         self._connecting: asyncio.Task[_Connection] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def send(self, events: Sequence[CloudEvent]) -> Answer:
+    async def send(self, events: Sequence[CloudEvent]) -> SendResult:
         (event,) = events
         message = encode(self._mode, events)
         headers = {MESSAGE_ID: event.id, **message.headers}
@@ -59,12 +59,12 @@ class NatsTransport:
             connection = await self._connected()
             await connection.publish(subject, message.body, headers, self._timeout_seconds)
         except nats.errors.MaxPayloadError:
-            return Refused("larger than NATS takes")
+            return Rejected("larger than NATS takes")
         except nats.js.errors.NoStreamResponseError:
             return Later(f"no stream of JetStream takes the subject {subject}")
         except nats.js.errors.APIError as error:
             reason = f"JetStream: {error.description} ({error.err_code})"
-            return Refused(reason) if error.err_code == _MESSAGE_TOO_LARGE else Later(reason)
+            return Rejected(reason) if error.err_code == _MESSAGE_TOO_LARGE else Later(reason)
         except TimeoutError:
             # The connection may be half open, which looks like a server that is slow: the next try has a new one.
             self._drop(connection)

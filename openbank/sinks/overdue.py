@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from openbank.sinks.delivery import Delivery, Outgoing
-from openbank.sinks.transport import Accepted, Answer, Later
+from openbank.sinks.transport import Accepted, Later, SendResult
 
 
 class Overdue:
@@ -56,6 +56,6 @@ async def is_to_blame(delivery: Delivery, outgoing: Outgoing, others: Iterable[O
     """Whether the sink accepts one of the other aggregates' events, and fails on this one again."""
     for other in others:
         if isinstance(await delivery.try_one(other), Accepted):
-            answer: Answer = await delivery.try_one(outgoing)
+            answer: SendResult = await delivery.try_one(outgoing)
             return isinstance(answer, Later) and answer.reached
     return False

@@ -23,7 +23,7 @@ UNREADABLE = "this version of the bank cannot read the event: "
 """Begins the reason of what is parked by the sender itself, for another version to send."""
 
 
-class Page(NamedTuple):
+class SinkPage(NamedTuple):
     """All that the sink is to have of the log up to `through`, but for what stays parked."""
 
     through: LogPosition
@@ -53,9 +53,9 @@ class Page(NamedTuple):
 
 async def next_page(
     store: EventStore, read: LogSlice, parked: Mapping[str, Parked], now: int, quarantine: Quarantine
-) -> Page:
+) -> SinkPage:
     """From what was read of the log, where parked aggregates are passed over. Raises StoreUnavailable."""
-    page = Page(read.through, [], {}, {})
+    page = SinkPage(read.through, [], {}, {})
     unreadable: dict[str, Parked] = {}
     for event, reason in read.aside:
         if event.stream not in parked and split(event.stream)[0] in SOURCES:

@@ -55,7 +55,7 @@ class SinkRecord(NamedTuple):
     trouble: Trouble | None = None
 
 
-class Stored(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record as it was read. Its version changes with every change."""
 
     record: SinkRecord
@@ -74,7 +74,7 @@ class SinkRecords(Protocol):
     Every method may raise RecordsUnavailable.
     """
 
-    async def load(self, sink: str) -> Stored | None: ...
+    async def load(self, sink: str) -> StoredRecord | None: ...
 
     async def save(self, sink: str, record: SinkRecord, version: int) -> int | None:
         """Replaces the record if it is still at `version`, NEW for one that must not be there yet.

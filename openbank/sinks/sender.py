@@ -25,9 +25,9 @@ from openbank.pause import Backoff
 from openbank.sinks.address import LIVE, SinkAddress
 from openbank.sinks.delivery import Delivery, Outgoing
 from openbank.sinks.overdue import Overdue, is_to_blame
-from openbank.sinks.page import QUARANTINED, UNREADABLE, Page, first_of_others, next_page
+from openbank.sinks.page import QUARANTINED, UNREADABLE, SinkPage, first_of_others, next_page
 from openbank.sinks.place import LOOKS_FOR_PLACE, check_bank, in_this_log, is_in_this_log, new_record
-from openbank.sinks.port import NEW, Parked, RecordsUnavailable, SinkRecord, SinkRecords, Stored, Trouble
+from openbank.sinks.port import NEW, Parked, RecordsUnavailable, SinkRecord, SinkRecords, StoredRecord, Trouble
 from openbank.sinks.transport import Later, Transport
 
 PAGE_EVENTS_MAX = 200
@@ -130,11 +130,11 @@ class Sender:
             raise RecordsUnavailable(f"the record of the sink {self._name} is being changed")
 
     async def _follow(self) -> NoReturn:
-        stored: Stored | None = None
+        stored: StoredRecord | None = None
         while True:
             stored = await self._advance(stored or await self._load())
 
-    async def _advance(self, stored: Stored) -> Stored | None:
+    async def _advance(self, stored: StoredRecord) -> StoredRecord | None:
         """A page. The record as it is then; None where it has to be looked at again."""
         record = stored.record
         if released := self._released(record):
@@ -159,7 +159,7 @@ class Sender:
             if held.reason.startswith(QUARANTINED) and not held.retrying and not self._quarantine.of(stream)
         }
 
-    async def _read(self, record: SinkRecord) -> Page | None:
+    async def _read(self, record: SinkRecord) -> SinkPage | None:
         """None where so much is parked that it is not gone on."""
         read = LogSlice([], record.position)
         if len(record.parked) < PARKED_MAX:
@@ -168,12 +168,12 @@ class Sender:
             return None
         return await next_page(self._store, read, record.parked, self._clock(), self._quarantine)
 
-    async def _halt(self, stored: Stored) -> None:
+    async def _halt(self, stored: StoredRecord) -> None:
         reason = f"{len(stored.record.parked)} aggregates are parked: retry or skip some"
         await self._note(stored, stored.record, Later(reason), POLL_SECONDS)
         await self._sleep(POLL_SECONDS)
 
-    async def _deliver(self, stored: Stored, page: Page) -> Stored | None:
+    async def _deliver(self, stored: StoredRecord, page: SinkPage) -> StoredRecord | None:
         base = stored.record
         delivery = Delivery(page.outgoing, self._transport, self._clock)
         while (later := await delivery.round()) is not None:
@@ -201,7 +201,7 @@ class Sender:
         done = SinkRecord(base.bank_id, base.store_id, page.through, reached, parked)
         return await self._save(stored, done)
 
-    async def _park_overdue(self, base: SinkRecord, page: Page, delivery: Delivery, later: Later) -> bool:
+    async def _park_overdue(self, base: SinkRecord, page: SinkPage, delivery: Delivery, later: Later) -> bool:
         """Whether an event that the sink has failed on for too long is parked now."""
         overdue = self._overdue.after_round(delivery, later)
         if overdue is None:
@@ -212,7 +212,7 @@ class Sender:
         delivery.park(overdue, reason)
         return True
 
-    async def _others(self, base: SinkRecord, page: Page, delivery: Delivery, stream: str) -> Sequence[Outgoing]:
+    async def _others(self, base: SinkRecord, page: SinkPage, delivery: Delivery, stream: str) -> Sequence[Outgoing]:
         """Events of other aggregates, for a try: the next ones on this page; the last that the sink accepted, once
         more; or, where it has accepted none, the next behind this page, ahead of its time."""
         held = {stream, *self._overdue.streams, *base.parked, *page.unreadable, *delivery.refused}
@@ -223,7 +223,7 @@ class Sender:
         another = self._overdue.accepted(stream) or await self._behind(page, {*held, *waiting})
         return [*islice(waiting.values(), OTHERS_MAX), *([another] if another else [])]
 
-    async def _behind(self, page: Page, held: Container[str]) -> Outgoing | None:
+    async def _behind(self, page: SinkPage, held: Container[str]) -> Outgoing | None:
         after = page.through
         for _ in range(OTHER_PAGES_MAX):
             try:
@@ -237,8 +237,8 @@ class Sender:
         return None
 
     async def _note(
-        self, stored: Stored, record: SinkRecord, later: Later, seconds: float, delivery: Delivery | None = None
-    ) -> Stored | None:
+        self, stored: StoredRecord, record: SinkRecord, later: Later, seconds: float, delivery: Delivery | None = None
+    ) -> StoredRecord | None:
         """Keeps, for all to see, why nothing can be sent, and what was parked nonetheless."""
         known = stored.record.trouble
         failing = delivery.failing if delivery else {}
@@ -250,7 +250,7 @@ class Sender:
         record = record._replace(trouble=trouble)
         return stored if record == stored.record else await self._save(stored, record)
 
-    async def _save(self, stored: Stored, record: SinkRecord) -> Stored | None:
+    async def _save(self, stored: StoredRecord, record: SinkRecord) -> StoredRecord | None:
         version = await self._records.save(self._name, record, stored.version)
         if version is None:
             return None
@@ -258,9 +258,9 @@ class Sender:
             if not held.retrying and held != stored.record.parked.get(stream):
                 values = {"sink": self._name, "aggregate": stream, "revision": held.revision, "reason": held.reason}
                 _log.warning("sink refuses an event: its aggregate is parked", extra={"values": values})
-        return Stored(record, version)
+        return StoredRecord(record, version)
 
-    async def _load(self) -> Stored:
+    async def _load(self) -> StoredRecord:
         stored = await self._records.load(self._name)
         if stored is None:
             raise RecordsUnavailable(f"the record of the sink {self._name} is gone")
@@ -277,7 +277,7 @@ class Sender:
             _log.info("sink goes on", extra={"values": {"sink": self._name}})
         self._told_trouble = reason
 
-    def _tell_lag(self, record: SinkRecord, page: Page) -> None:
+    def _tell_lag(self, record: SinkRecord, page: SinkPage) -> None:
         """A line now and then about a sink that is behind."""
         now = asyncio.get_running_loop().time()
         if not page.outgoing or now - self._told_lag_at < LAG_SECONDS:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from openbank.disk import create, sync
 from openbank.eventstore.errors import StoreRefused
 from openbank.sinks.documents import from_document, to_document
-from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, Stored
+from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, StoredRecord
 from openbank.sqlite_file import read_only
 from openbank.sqlite_wal import (
     OPEN_SECONDS_MAX,
@@ -58,11 +58,11 @@ class SqliteSinkRecords:
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "sinks")
 
-    async def load(self, sink: str) -> Stored | None:
+    async def load(self, sink: str) -> StoredRecord | None:
         """Raises StoreRefused for a file that is not of this format. It is never set aside."""
         select = "SELECT record, version FROM sinks WHERE name = ?"
         row = await self._run(lambda connection: connection.execute(select, (sink,)).fetchone())
-        return Stored(from_document(json.loads(row[0])), row[1]) if row else None
+        return StoredRecord(from_document(json.loads(row[0])), row[1]) if row else None
 
     async def save(self, sink: str, record: SinkRecord, version: int) -> int | None:
         text = json.dumps(to_document(record))

@@ -18,7 +18,7 @@ class Accepted(NamedTuple):
     """The sink has all of it."""
 
 
-class Refused(NamedTuple):
+class Rejected(NamedTuple):
     """The sink will not take this, however often it is sent; of several events, at least one is the reason."""
 
     reason: str
@@ -34,7 +34,7 @@ class Later(NamedTuple):
     """Whether the sink may have seen what was sent: not where there was no connection."""
 
 
-Answer = Accepted | Refused | Later
+SendResult = Accepted | Rejected | Later
 
 
 class Transport(Protocol):
@@ -43,14 +43,14 @@ class Transport(Protocol):
     messages_max: int
     """Messages under way at one time; those of one aggregate follow one another whatever this is."""
 
-    async def send(self, events: Sequence[CloudEvent]) -> Answer:
+    async def send(self, events: Sequence[CloudEvent]) -> SendResult:
         """Sends one message. No reason in an answer holds what the sink said in words, or any secret of the address."""
         ...
 
     async def close(self) -> None: ...
 
 
-async def send(transport: Transport, events: Sequence[CloudEvent]) -> Answer:
+async def send(transport: Transport, events: Sequence[CloudEvent]) -> SendResult:
     """What the sink makes of a message: whatever fails, the message was not delivered, and is sent again."""
     try:
         return await transport.send(events)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from openbank.cli.tail import delivery
-from openbank.cli.tail.delivery import Delivery
+from openbank.cli.tail.delivery import TailPrinter
 
 LOOK_SECONDS = 0.3
 PATIENCE_SECONDS = 20
@@ -23,7 +23,7 @@ class Pipe:
         self.stop = threading.Event()
         self.kept: list[str] = []
 
-    def print(self, to: Delivery, data: bytes, token: str) -> None:
+    def print(self, to: TailPrinter, data: bytes, token: str) -> None:
         os.write(self.writing, data)
         to.printed(len(data), token)
 
@@ -43,7 +43,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
 
 
 def test_what_has_been_read_is_delivered_and_what_is_in_the_pipe_is_not(pipe: Pipe) -> None:
-    with Delivery(pipe.writing, pipe.kept.append, pipe.stop) as printing:
+    with TailPrinter(pipe.writing, pipe.kept.append, pipe.stop) as printing:
         pipe.print(printing, b"abc", "t1")
         pipe.print(printing, b"de", "t2")
         pipe.print(printing, b"", "t3")
@@ -56,7 +56,7 @@ def test_what_has_been_read_is_delivered_and_what_is_in_the_pipe_is_not(pipe: Pi
 
 
 def test_a_reader_that_ends_with_what_it_has_read_has_not_had_it(pipe: Pipe) -> None:
-    with Delivery(pipe.writing, pipe.kept.append, pipe.stop) as printing:
+    with TailPrinter(pipe.writing, pipe.kept.append, pipe.stop) as printing:
         pipe.print(printing, b"abc", "t1")
         assert os.read(pipe.reading, 3) == b"abc"
         # After the first look, before the second.
@@ -71,7 +71,7 @@ def test_at_the_end_the_reader_is_waited_for(pipe: Pipe) -> None:
         os.read(pipe.reading, 3)
 
     reader = threading.Thread(target=read_late)
-    with Delivery(pipe.writing, pipe.kept.append, pipe.stop) as printing:
+    with TailPrinter(pipe.writing, pipe.kept.append, pipe.stop) as printing:
         pipe.print(printing, b"abc", "t1")
         reader.start()
     assert pipe.kept == ["t1"]
@@ -80,7 +80,7 @@ def test_at_the_end_the_reader_is_waited_for(pipe: Pipe) -> None:
 
 
 def test_without_a_place_to_keep_nobody_is_waited_for(pipe: Pipe) -> None:
-    with Delivery(pipe.writing, None, pipe.stop) as printing:
+    with TailPrinter(pipe.writing, None, pipe.stop) as printing:
         pipe.print(printing, b"abc", "t1")
     os.close(pipe.reading)
     assert pipe.stop.wait(PATIENCE_SECONDS)
@@ -88,7 +88,7 @@ def test_without_a_place_to_keep_nobody_is_waited_for(pipe: Pipe) -> None:
 
 def test_what_is_in_a_file_is_delivered(pipe: Pipe, tmp_path: Path) -> None:
     os.close(pipe.reading)
-    with (tmp_path / "file").open("wb") as file, Delivery(file.fileno(), pipe.kept.append, pipe.stop) as printing:
+    with (tmp_path / "file").open("wb") as file, TailPrinter(file.fileno(), pipe.kept.append, pipe.stop) as printing:
         file.write(b"abc")
         file.flush()
         printing.printed(3, "t1")
@@ -100,7 +100,7 @@ def test_a_place_that_cannot_be_kept_ends_it(pipe: Pipe, tmp_path: Path) -> None
         raise OSError("No space left on device")
 
     def prints() -> None:
-        with (tmp_path / "file").open("wb") as file, Delivery(file.fileno(), full, pipe.stop) as printing:
+        with (tmp_path / "file").open("wb") as file, TailPrinter(file.fileno(), full, pipe.stop) as printing:
             printing.printed(0, "t1")
             assert pipe.stop.wait(PATIENCE_SECONDS)
 

@@ -193,7 +193,7 @@ async def test_a_loss_can_be_accepted(server: EventStoreDB, store: EventStoreDBE
 
 
 async def test_a_connection_that_is_lost_as_its_check_ends_is_checked_once_more() -> None:
-    guard = same_log.Guard("127.0.0.1:2113")
+    guard = same_log.SameLogGuard("127.0.0.1:2113")
     checks = 0
     late: list[asyncio.Task[None]] = []
 

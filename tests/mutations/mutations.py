@@ -925,8 +925,8 @@ MUTATIONS = (
     Mutation(
         "calls that come during a stop are carried out",
         "openbank/rpc/guards.py",
-        "GUARDS = (_is_served, ",
-        "GUARDS = (",
+        "        if calls.refusing:\n            return calls.refuse()\n",
+        "",
         "tests/rpc/test_stop.py",
     ),
     Mutation(

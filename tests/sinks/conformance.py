@@ -13,7 +13,7 @@ import pytest
 
 from openbank.eventstore.port import LogPosition
 from openbank.sinks.documents import from_document, to_document
-from openbank.sinks.port import NEW, Parked, SinkRecord, SinkRecords, Stored, Trouble
+from openbank.sinks.port import NEW, Parked, SinkRecord, SinkRecords, StoredRecord, Trouble
 
 OpenRecords = Callable[[], Awaitable[SinkRecords]]
 
@@ -50,7 +50,7 @@ class SinkRecordsConformance:
     async def test_what_was_saved_is_loaded_whole(self, records: SinkRecords, record: SinkRecord) -> None:
         version = await records.save("crm", record, NEW)
         assert version is not None
-        assert await records.load("crm") == Stored(record, version)
+        assert await records.load("crm") == StoredRecord(record, version)
 
     async def test_it_is_there_when_they_are_opened_again(self, open_records: OpenRecords) -> None:
         records = await open_records()
@@ -58,7 +58,7 @@ class SinkRecordsConformance:
         await records.close()
         again = await open_records()
         assert version is not None
-        assert await again.load("crm") == Stored(FULL, version)
+        assert await again.load("crm") == StoredRecord(FULL, version)
         await again.close()
 
     async def test_sinks_are_apart_whatever_their_names(self, records: SinkRecords) -> None:
@@ -74,7 +74,7 @@ class SinkRecordsConformance:
         version = await records.save("crm", RECORD, NEW)
         assert version is not None
         assert await records.save("crm", FULL, NEW) is None
-        assert await records.load("crm") == Stored(RECORD, version)
+        assert await records.load("crm") == StoredRecord(RECORD, version)
 
     async def test_of_two_who_saw_the_same_version_one_changes_it(self, records: SinkRecords) -> None:
         seen = await records.save("crm", RECORD, NEW)
@@ -82,7 +82,7 @@ class SinkRecordsConformance:
         changed = await records.save("crm", FULL, seen)
         assert changed is not None
         assert await records.save("crm", RECORD, seen) is None
-        assert await records.load("crm") == Stored(FULL, changed)
+        assert await records.load("crm") == StoredRecord(FULL, changed)
 
     async def test_the_same_record_saved_again_is_another_version(self, records: SinkRecords) -> None:
         seen = await records.save("crm", RECORD, NEW)

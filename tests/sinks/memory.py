@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from openbank.sinks.port import RecordsUnavailable, SinkRecord, Stored
+from openbank.sinks.port import RecordsUnavailable, SinkRecord, StoredRecord
 
 
 class MemoryRecords:
     def __init__(self) -> None:
         self.down = False
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, StoredRecord] = {}
 
-    async def load(self, sink: str) -> Stored | None:
+    async def load(self, sink: str) -> StoredRecord | None:
         self._check()
         return self.stored.get(sink)
 
@@ -19,7 +19,7 @@ class MemoryRecords:
         there = self.stored.get(sink)
         if (there.version if there else 0) != version:
             return None
-        self.stored[sink] = Stored(record, version + 1)
+        self.stored[sink] = StoredRecord(record, version + 1)
         return version + 1
 
     async def close(self) -> None: ...

@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 
 from openbank.publishing.cloudevent import CloudEvent
-from openbank.sinks.transport import Accepted, Answer
+from openbank.sinks.transport import Accepted, SendResult
 
-Judge = Callable[[Sequence[CloudEvent]], Answer]
+Judge = Callable[[Sequence[CloudEvent]], SendResult]
 
 
 def revision(event: CloudEvent) -> int:
@@ -34,7 +34,7 @@ class Receiver:
         self.most_under_way = 0
         self.closed = False
 
-    async def send(self, events: Sequence[CloudEvent]) -> Answer:
+    async def send(self, events: Sequence[CloudEvent]) -> SendResult:
         assert 1 <= len(events) <= self.events_max
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openbank.publishing.events import cloud_event
 from openbank.sinks.delivery import Delivery, Outgoing
 from openbank.sinks.port import Parked
-from openbank.sinks.transport import Accepted, Answer, Later, Refused
+from openbank.sinks.transport import Accepted, Later, Rejected, SendResult
 from tests.eventstore.memory import MemoryStore
 from tests.sinks.receivers import Receiver, key, poison
 from tests.views.histories import History
@@ -63,7 +63,7 @@ async def test_aggregates_move_at_one_time_but_no_more_than_the_sink_allows() ->
 async def test_a_refused_event_stops_its_own_aggregate_only() -> None:
     receiver = Receiver()
     bad = poison(("account-1", 3))
-    receiver.judge = lambda events: Refused("HTTP 422") if bad(events) else Accepted()
+    receiver.judge = lambda events: Rejected("HTTP 422") if bad(events) else Accepted()
     delivery = Delivery(await some_events(), receiver, clock)
     assert await delivery.round() is None
     assert delivery.refused == {"account-1": Parked(3, "HTTP 422", NOW)}
@@ -74,7 +74,7 @@ async def test_a_refused_event_stops_its_own_aggregate_only() -> None:
 async def test_what_is_to_be_sent_later_stops_all_and_the_next_round_goes_on_there() -> None:
     receiver = Receiver(messages_max=2)
     events = await some_events()
-    answers: list[Answer] = [*[Accepted()] * 5, Later("HTTP 503", 7.0)]
+    answers: list[SendResult] = [*[Accepted()] * 5, Later("HTTP 503", 7.0)]
     receiver.judge = lambda _: answers.pop(0) if answers else Later("HTTP 503")
     delivery = Delivery(events, receiver, clock)
     assert (await delivery.round(), delivery.moved) == (Later("HTTP 503", 7.0), True)
@@ -100,7 +100,7 @@ class TestBatches:
         events = await some_events(deposits=21)
         stream, revision, _ = events[place - 1]
         bad = poison((stream, revision))
-        receiver.judge = lambda sent: Refused("HTTP 400") if bad(sent) else Accepted()
+        receiver.judge = lambda sent: Rejected("HTTP 400") if bad(sent) else Accepted()
         delivery = Delivery(events, receiver, clock)
         assert await delivery.round() is None
         assert delivery.refused == {stream: Parked(revision, "HTTP 400", NOW)}
@@ -110,7 +110,7 @@ class TestBatches:
 
     async def test_a_sink_that_takes_nothing_parks_every_aggregate_once(self) -> None:
         receiver = Receiver(events_max=100, messages_max=1)
-        receiver.judge = lambda _: Refused("HTTP 400")
+        receiver.judge = lambda _: Rejected("HTTP 400")
         delivery = Delivery(await some_events(), receiver, clock)
         assert await delivery.round() is None
         assert {stream: held.revision for stream, held in delivery.refused.items()} == {
@@ -131,10 +131,10 @@ async def test_whatever_a_sink_answers_order_is_kept_and_nothing_is_forgotten(
     events = await some_events()
     bad = poison(*chance.sample([(stream, revision) for stream, revision, _ in events], 2))
 
-    def judge(sent: object) -> Answer:
+    def judge(sent: object) -> SendResult:
         if chance.random() < 0.3:
             return Later("HTTP 503")
-        return Refused("HTTP 400") if bad(sent) else Accepted()  # type: ignore[arg-type]
+        return Rejected("HTTP 400") if bad(sent) else Accepted()  # type: ignore[arg-type]
 
     receiver.judge = judge
     delivery = Delivery(events, receiver, clock)

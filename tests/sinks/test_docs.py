@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openbank.sinks.http import judge
-from openbank.sinks.transport import Accepted, Later, Refused
+from openbank.sinks.transport import Accepted, Later, Rejected
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/sinks.md").read_text()
@@ -19,11 +19,11 @@ def table(first_heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rest.partition("\n\n")[0].splitlines()[2:]]
 
 
-@pytest.mark.parametrize(("row", "kind"), [(0, Accepted), (1, Later), (2, Later), (3, Refused)])
+@pytest.mark.parametrize(("row", "kind"), [(0, Accepted), (1, Later), (2, Later), (3, Rejected)])
 def test_the_table_of_answers_is_that_of_the_code(row: int, kind: type) -> None:
     cell = table("answer")[row][0]
     statuses = [int(status) for status in re.findall(r"\b\d{3}\b", cell)]
-    if kind is not Refused:
+    if kind is not Rejected:
         # Of "any other 4xx" the ends are in other rows.
         statuses += [100 * int(hundred) + rest for hundred in re.findall(r"\b(\d)xx", cell) for rest in (1, 99)]
     assert statuses

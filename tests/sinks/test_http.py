@@ -17,7 +17,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from openbank.publishing.cloudevent import CloudEvent, to_json
 from openbank.sinks.address import parse
 from openbank.sinks.http import RETRY_AFTER_SECONDS_MAX, HttpTransport, judge
-from openbank.sinks.transport import Accepted, Later, Refused
+from openbank.sinks.transport import Accepted, Later, Rejected
 from tests.sinks.events import some_cloud_events
 
 
@@ -170,7 +170,7 @@ def test_2xx_is_accepted(status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 402, 406, 409, 411, 412, 413, 414, 415, 422, 428, 431, 451, 499])
 def test_what_is_wrong_with_the_event_is_refused(status: int) -> None:
-    assert isinstance(judge(status), Refused)
+    assert isinstance(judge(status), Rejected)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599, 304])
@@ -184,7 +184,7 @@ def test_what_is_wrong_with_the_address_or_the_credentials_is_not_held_against_t
 
 
 def test_a_reason_is_a_status_in_words_of_our_own() -> None:
-    assert judge(422) == Refused("HTTP 422 Unprocessable Entity")
+    assert judge(422) == Rejected("HTTP 422 Unprocessable Entity")
     assert judge(599) == Later("HTTP 599")
 
 

@@ -11,7 +11,7 @@ from pymongo import MongoClient
 
 from openbank.eventstore.errors import StoreRefused
 from openbank.sinks.mongo import COLLECTION, MongoSinkRecords
-from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecords, Stored
+from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecords, StoredRecord
 from openbank.views.mongo import MongoViews
 from openbank.views.mongo.link import Link
 from openbank.views.port import LogId
@@ -56,7 +56,7 @@ async def test_they_survive_a_rebuild_of_the_views(views: MongoViews) -> None:
     await views.clear(LogId("b0" * 16, "50" * 16))
     assert await records.save("crm", RECORD, NEW) == 1
     await views.clear(LogId("b0" * 16, "51" * 16))
-    assert await records.load("crm") == Stored(RECORD, 1)
+    assert await records.load("crm") == StoredRecord(RECORD, 1)
 
 
 async def test_integers_have_64_bits_whatever_their_size(views: MongoViews, documents: Any) -> None:

@@ -14,7 +14,7 @@ from nats.js.api import StreamConfig
 
 from openbank.sinks.address import parse
 from openbank.sinks.nats import NatsTransport
-from openbank.sinks.transport import Accepted, Later, Refused
+from openbank.sinks.transport import Accepted, Later, Rejected
 from tests.callers import until
 from tests.client.proxy import proxy_of
 from tests.sinks.events import some_cloud_events
@@ -87,7 +87,7 @@ async def test_without_a_stream_it_is_for_later_and_the_subject_is_said(transpor
 async def test_an_event_that_the_stream_finds_too_large_is_refused(client: Client, transport: NatsTransport) -> None:
     await client.jetstream().add_stream(StreamConfig(name="bank", subjects=["openbank.>"], max_msg_size=100))
     answer = await transport.send(await some_cloud_events(1))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert "size" in answer.reason
 
 

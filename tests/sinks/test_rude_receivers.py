@@ -16,7 +16,7 @@ import uvloop
 from openbank.sinks.address import parse
 from openbank.sinks.http import HttpTransport
 from openbank.sinks.http_client import BODY_BYTES_MAX, HEAD_BYTES_MAX
-from openbank.sinks.transport import Accepted, Answer, Later, Refused
+from openbank.sinks.transport import Accepted, Later, Rejected, SendResult
 from tests.sinks.events import some_cloud_events
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -83,7 +83,7 @@ def endless(head: bytes, part: bytes, pause_seconds: float = 0.0) -> Talk:
     return talk
 
 
-async def answers(talk: Talk, count: int = 3, tls: ssl.SSLContext | None = None) -> list[Answer]:
+async def answers(talk: Talk, count: int = 3, tls: ssl.SSLContext | None = None) -> list[SendResult]:
     """What becomes of events that are sent one after the other, each within the timeout."""
     async with talking(talk, tls) as at:
         transport = HttpTransport(parse(f"http{'s' if tls else ''}://{at}/"), TIMEOUT_SECONDS)
@@ -119,7 +119,7 @@ async def test_a_body_without_an_end_is_not_waited_for(pause: float) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert await answers(endless(head, b"4\r\nmore\r\n", pause), 2) == [Accepted()] * 2
     assert await answers(endless(b"HTTP/1.1 422 No\r\n\r\n", b"x" * BODY_BYTES_MAX, pause), 1) == [
-        Refused("HTTP 422 Unprocessable Entity")
+        Rejected("HTTP 422 Unprocessable Entity")
     ]
 
 
@@ -219,7 +219,7 @@ async def test_an_answer_before_the_whole_request_was_read_counts() -> None:
         await writer.drain()
         await reader.read()
 
-    assert await answers(talk, 1) == [Refused("HTTP 413 Request Entity Too Large")]
+    assert await answers(talk, 1) == [Rejected("HTTP 413 Request Entity Too Large")]
 
 
 async def test_of_two_pauses_that_it_asks_for_the_longer_one_counts() -> None:

@@ -24,7 +24,7 @@ from openbank.sinks.desk import AggregateNotParked, AggregateNotWaiting, Desk, S
 from openbank.sinks.place import LOOKS_FOR_PLACE, MARGIN_MICROSECONDS
 from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, Trouble
 from openbank.sinks.sender import Sender
-from openbank.sinks.transport import Accepted, Answer, Later, Refused, Transport
+from openbank.sinks.transport import Accepted, Later, Rejected, SendResult, Transport
 from tests import callers
 from tests.eventstore.memory import MemoryStore
 from tests.sinks.memory import MemoryRecords
@@ -92,7 +92,7 @@ class Bench:
 
     def refuse(self, *keys: tuple[str, int]) -> None:
         bad = poison(*keys)
-        self.receiver.judge = lambda events: Refused("HTTP 422") if bad(events) else Accepted()
+        self.receiver.judge = lambda events: Rejected("HTTP 422") if bad(events) else Accepted()
 
 
 @asynccontextmanager
@@ -350,7 +350,7 @@ class TestPoison:
                 await bench.desk.skip_all("crm", "account-1", expected_revision=2)
 
     async def test_everything_that_is_parked_can_be_retried_at_once(self, bench: Bench) -> None:
-        bench.receiver.judge = lambda _: Refused("HTTP 400")
+        bench.receiver.judge = lambda _: Rejected("HTTP 400")
         async with bench.sending():
             await until(lambda: bench.caught_up)
             assert set(bench.record.parked) == {"person-ann", "account-1", "account-2"}
@@ -370,7 +370,7 @@ class TestPoison:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sender, "PARKED_MAX", 2)
-        bench.receiver.judge = lambda _: Refused("HTTP 400")
+        bench.receiver.judge = lambda _: Rejected("HTTP 400")
         async with bench.sending():
             await until(lambda: bench.trouble != "")
             await bench.history.register("bob")
@@ -419,7 +419,7 @@ class TestManySenders:
     async def test_records_that_go_away_make_it_wait_and_nothing_is_lost(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def judge(_: Sequence[CloudEvent]) -> Answer:
+        def judge(_: Sequence[CloudEvent]) -> SendResult:
             bench.records.down = True
             return Accepted()
 
@@ -456,7 +456,7 @@ class TestManySenders:
     ) -> None:
         mistakes = [RuntimeError("a bug"), KeyError("another")]
 
-        def judge(_: Sequence[CloudEvent]) -> Answer:
+        def judge(_: Sequence[CloudEvent]) -> SendResult:
             if mistakes:
                 raise mistakes.pop()
             return Accepted()
@@ -500,9 +500,9 @@ class TestWishesWhileItWaits:
         pauses = 0
         bad = poison(("account-1", 3))
 
-        def judge(events: Sequence[CloudEvent]) -> Answer:
+        def judge(events: Sequence[CloudEvent]) -> SendResult:
             if bad(events):
-                return Refused("HTTP 422")
+                return Rejected("HTTP 422")
             return Accepted() if pauses else Later("HTTP 503")
 
         async def pause(seconds: float) -> None:
@@ -513,7 +513,7 @@ class TestWishesWhileItWaits:
                 pauses += 1
             await sleep(seconds)
 
-        bench.receiver.judge = lambda events: Refused("HTTP 422") if bad(events) else Accepted()
+        bench.receiver.judge = lambda events: Rejected("HTTP 422") if bad(events) else Accepted()
         async with bench.sending():
             await until(lambda: bench.caught_up)
         await bench.desk.retry("crm", "account-1")
@@ -546,9 +546,9 @@ class TestWishesWhileItWaits:
         skipped = False
         bad = poison(("account-1", 3))
 
-        def judge(events: Sequence[CloudEvent]) -> Answer:
+        def judge(events: Sequence[CloudEvent]) -> SendResult:
             if bad(events):
-                return Refused("HTTP 422")
+                return Rejected("HTTP 422")
             return Accepted() if skipped or events[0].partitionkey != "account-2" else Later("HTTP 503")
 
         async def pause(seconds: float) -> None:

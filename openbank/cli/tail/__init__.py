@@ -56,10 +56,10 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.cli.tail.follow import follow
-    from openbank.cli.tail.request import Wanted
+    from openbank.cli.tail.request import TailOptions
 
     follow(
-        Wanted(
+        TailOptions(
             feed=flags.feed,
             target=flags.target or settings.listen,
             accounts=flags.account,

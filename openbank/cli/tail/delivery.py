@@ -17,7 +17,7 @@ from typing import Self
 LOOK_SECONDS = 0.2
 
 
-class Delivery:
+class TailPrinter:
     """Keeps the token of what has been printed and delivered, and sets `stop` when nobody reads any more.
 
     What goes to a pipe is delivered when it has been read from the pipe, and the reader is still there at the next

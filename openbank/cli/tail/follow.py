@@ -12,9 +12,9 @@ from typing import Any, Self, TextIO
 import grpc
 
 from openbank.cli.errors import CommandFailed
-from openbank.cli.tail.delivery import Delivery
+from openbank.cli.tail.delivery import TailPrinter
 from openbank.cli.tail.lines import Lines, TextLines, json_lines
-from openbank.cli.tail.request import Wanted, feed_and_filter, filter_of, start_at
+from openbank.cli.tail.request import TailOptions, feed_and_filter, filter_of, start_at
 from openbank.cli.tail.resume_file import ResumeFile
 from openbank.cli.terminal import shown
 from openbank.client.resumption import Interruption
@@ -28,7 +28,7 @@ WAIT_SECONDS = 2.0
 """A wait that takes longer is said."""
 
 
-def follow(wanted: Wanted) -> None:
+def follow(wanted: TailOptions) -> None:
     """Until a signal, or caught up where that is wanted. Raises CommandFailed."""
     request = feed_and_filter(wanted)
     # Output that is closed is found now, rather than at the first event.
@@ -50,12 +50,12 @@ def follow(wanted: Wanted) -> None:
             ) from error
 
 
-def _print(wanted: Wanted, request: Any, lines: Lines, file: ResumeFile | None) -> None:
+def _print(wanted: TailOptions, request: Any, lines: Lines, file: ResumeFile | None) -> None:
     stop = _stop_at_signals()
     with (
         _Told(wanted) as told,
         grpc.insecure_channel(wanted.target, options=CHANNEL_OPTIONS) as channel,
-        Delivery(sys.stdout.fileno(), file.keep if file else None, stop) as delivery,
+        TailPrinter(sys.stdout.fileno(), file.keep if file else None, stop) as delivery,
     ):
         for response in watch_sync(channel, request, stop, told.interrupted):
             told.came(response)
@@ -71,7 +71,7 @@ class _Told:
     waited for, where that takes longer than a moment: a tail that waits looks like one that hangs.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: TailOptions) -> None:
         self._target = wanted.target
         self._waits_for_events = not wanted.until_caught_up
         self._connected = False
@@ -142,7 +142,7 @@ def _wait_for_signals(stop: threading.Event) -> None:
     os._exit(0)
 
 
-def _resume_file(wanted: Wanted, request: Any) -> AbstractContextManager[ResumeFile | None]:
+def _resume_file(wanted: TailOptions, request: Any) -> AbstractContextManager[ResumeFile | None]:
     if wanted.resume is None:
         return nullcontext()
     return ResumeFile(wanted.resume, wanted.target, wanted.feed, filter_of(request))

@@ -23,7 +23,7 @@ _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class TailOptions:
     """What is to be printed, as it was typed."""
 
     feed: str
@@ -38,7 +38,7 @@ class Wanted:
     until_caught_up: bool = False
 
 
-def feed_and_filter(wanted: Wanted) -> Any:
+def feed_and_filter(wanted: TailOptions) -> Any:
     """The request without a start. Raises CommandFailed."""
     if wanted.feed == "persons":
         if wanted.owners or wanted.accounts:

@@ -37,7 +37,7 @@ from openbank.eventstore.eventstoredb.pulse import SILENT, Pulse
 from openbank.eventstore.eventstoredb.read_request import read_request
 from openbank.eventstore.eventstoredb.reading import CaughtUp, Reading, Stored
 from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refused, bad_address, wrong_about_tls
-from openbank.eventstore.eventstoredb.same_log import Guard
+from openbank.eventstore.eventstoredb.same_log import SameLogGuard
 
 CONNECT_SECONDS = 5.0
 """For a call that is to last to stand; one to a server that is down is refused within milliseconds."""
@@ -94,7 +94,7 @@ class Link:
             ("grpc.keepalive_timeout_ms", spec.options.KeepAliveTimeout or KEEPALIVE_MS),
         )
         self.targets = ", ".join(spec.targets)
-        self.guard = Guard(self.targets)
+        self.guard = SameLogGuard(self.targets)
         self.pulse = Pulse(self._probe, self._find_leader, self._cut_subscriptions, self._fall_silent)
         self.patience_seconds = 0.0
         """How long a read is tried again while the store is away: for jobs and starts."""

@@ -26,7 +26,7 @@ LOOK_PAUSE_SECONDS = 0.5
 """A log counts as replaced when it looks so this often, with this between: no short-lived state of a server may stop
 the bank for good."""
 
-Read = Callable[..., Awaitable[list[Stored]]]
+_Read = Callable[..., Awaitable[list[Stored]]]
 """Reads from the leader. Raises NotFound, StoreDamaged for a tombstone, and StoreUnavailable."""
 
 
@@ -41,7 +41,7 @@ class Witness(NamedTuple):
 
 
 class SameLog:
-    def __init__(self, read: Read, prefix: str, store_stream: str) -> None:
+    def __init__(self, read: _Read, prefix: str, store_stream: str) -> None:
         self._read = read
         self._prefix = prefix
         self._store_stream = store_stream
@@ -128,7 +128,7 @@ def _field(event: Stored, name: str) -> Any:
     return data.get(name) if isinstance(data, dict) else None
 
 
-class Guard:
+class SameLogGuard:
     """Lets nobody through to another log: it is checked once on each connection, for all who come."""
 
     def __init__(self, targets: str) -> None:

@@ -18,7 +18,7 @@ from openbank.eventstore.sqlite.epoch import check_wal
 from openbank.eventstore.sqlite.indexes import fault_in_indexes, fault_in_tail
 from openbank.eventstore.sqlite.location import find_log, how_to_restore
 from openbank.eventstore.sqlite.mark import Mark, read_mark
-from openbank.eventstore.sqlite.reader import Reader
+from openbank.eventstore.sqlite.reader import FileReader
 from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.rows import checksum
 from openbank.eventstore.sqlite.schema import FILE, check_format, check_size, lock, open_log
@@ -63,7 +63,7 @@ class _Check:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._reader = Reader(connection)
+        self._reader = FileReader(connection)
         ((self._store_id,),) = connection.execute("SELECT value FROM meta WHERE name = 'store_id'")
         ((self._end,),) = connection.execute("SELECT coalesce(max(position), 0) FROM events")
 

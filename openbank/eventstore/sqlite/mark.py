@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from openbank.disk import replace
 from openbank.eventstore.errors import StoreDamaged, StoreUnavailable
 from openbank.eventstore.port import LogPosition
-from openbank.eventstore.sqlite.reader import Reader
+from openbank.eventstore.sqlite.reader import FileReader
 from openbank.eventstore.sqlite.rows import checksum
 
 MARK = "clean-stop"
@@ -27,7 +27,7 @@ class Mark(NamedTuple):
     checksum: int
 
 
-def note_stop(directory: Path, store_id: str, head: LogPosition, reader: Reader) -> None:
+def note_stop(directory: Path, store_id: str, head: LogPosition, reader: FileReader) -> None:
     """To be called once all of the log is durable. A mark that cannot be made is only told: the one before holds."""
     known = read_mark(directory)
     if not head.position or (known and (known.store_id, known.position) == (store_id, head.position)):

@@ -22,7 +22,7 @@ def _find_requests(count: int) -> str:
     )
 
 
-class Reader:
+class FileReader:
     """Reads on the event loop: a hand-over to a thread costs more than most answers, and beside a busy loop a thread
     waits for the GIL again at every row.
     """

@@ -28,12 +28,12 @@ from openbank.eventstore.sqlite import quarantine
 from openbank.eventstore.sqlite.check import check_start
 from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.mark import note_stop
-from openbank.eventstore.sqlite.reader import Reader
+from openbank.eventstore.sqlite.reader import FileReader
 from openbank.eventstore.sqlite.restore import finish_restore
 from openbank.eventstore.sqlite.schema import NUMBERS, UNFINISHED, create_log, lock, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.wal import Wal, end_process
-from openbank.eventstore.sqlite.writer import Append, Locked, Outcome, Writer, Written
+from openbank.eventstore.sqlite.writer import Append, Locked, Outcome, Writer, WrittenAppend
 from openbank.eventstore.streams import NUMBER
 from openbank.pause import Pause
 from openbank.sqlite_wal import WalFiles
@@ -88,7 +88,7 @@ class SqliteEventStore:
             self._files.close()
             raise
         self._writer = Writer(self._connection)
-        self._reader = Reader(self._connection)
+        self._reader = FileReader(self._connection)
         self._snapshots = Snapshots(self._connection)
         self._directory = directory
         self.bank_id = self._writer.meta("bank_id")
@@ -302,14 +302,14 @@ class SqliteEventStore:
         outcomes = await self._write(batch)
         # Also what is refused was decided on what is in the file, and that is durable: commits are one at a time, and
         # each is synced before the next.
-        if any(isinstance(outcome, Written) and outcome.events for outcome in outcomes):
+        if any(isinstance(outcome, WrittenAppend) and outcome.events for outcome in outcomes):
             try:
                 await self._wal.sync()
             except OSError as error:
                 self._failed = True
                 outcomes = [OutcomeUnknown(str(error)) for _ in batch]
         self.writable = not any(isinstance(outcome, StoreUnavailable | OutcomeUnknown) for outcome in outcomes)
-        events = [event for outcome in outcomes if isinstance(outcome, Written) for event in outcome.events]
+        events = [event for outcome in outcomes if isinstance(outcome, WrittenAppend) for event in outcome.events]
         if events:
             self._head = events[-1].place
         _settle(batch, outcomes)

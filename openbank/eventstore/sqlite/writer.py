@@ -31,14 +31,14 @@ class Append(NamedTuple):
     done: asyncio.Future[int]
 
 
-class Written(NamedTuple):
+class WrittenAppend(NamedTuple):
     """An append that is in the log, and its events, unless it had been there before."""
 
     position: int
     events: Sequence[RecordedEvent]
 
 
-Outcome = Written | Exception
+Outcome = WrittenAppend | Exception
 
 
 class _Head(NamedTuple):
@@ -129,7 +129,7 @@ class Writer:
         ]
         rows = [to_row(event, key, self._type_key(event.type, commit)) for event in recorded]
         commit.add(append.stream, key, recorded, rows)
-        return Written(commit.position, recorded)
+        return WrittenAppend(commit.position, recorded)
 
     def _repeated(self, append: Append, actual: int, commit: _Commit) -> Outcome:
         """The same events at the same place are the same append; anything else is another writer's."""
@@ -149,7 +149,7 @@ class Writer:
         ][: len(append.events) - len(rows)]
         if [row[1] for row in rows] != [event.id for event in append.events]:
             return wrong
-        return Written(rows[-1][0], ())
+        return WrittenAppend(rows[-1][0], ())
 
     def _find_heads(self, streams: set[str], commit: _Commit) -> None:
         unknown = []

@@ -17,7 +17,7 @@ from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.eventstore.quarantine_record import QuarantineRecord
 from openbank.integrity.checking import Checked
 from openbank.upkeep.verify.audit import Audit
-from openbank.upkeep.verify.log import Log, open_log
+from openbank.upkeep.verify.log import VerifiedLog, open_log
 from openbank.upkeep.verify.views import Compared, open_views
 from openbank.views.changes import Change
 from openbank.views.port import LogId, ViewsUnavailable
@@ -68,7 +68,7 @@ class _Verification:
     Views are rebuilt as far as those in the directory are: they may not have seen the end of the log yet.
     """
 
-    def __init__(self, log: Log, views: Compared | None, report: Report, quarantine: QuarantineRecord) -> None:
+    def __init__(self, log: VerifiedLog, views: Compared | None, report: Report, quarantine: QuarantineRecord) -> None:
         self._log = log
         # Those of another log are rebuilt at the next start.
         self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
@@ -141,7 +141,7 @@ class _Verification:
         await self._read(self._place())
 
 
-async def _quarantine(log: Log, report: Report) -> QuarantineRecord:
+async def _quarantine(log: VerifiedLog, report: Report) -> QuarantineRecord:
     try:
         return await log.quarantine()
     except StoreDamaged as error:

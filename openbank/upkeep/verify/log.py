@@ -19,7 +19,7 @@ PAGE = 1_000
 """Events read at a time from EventStoreDB."""
 
 
-class Log(Protocol):
+class VerifiedLog(Protocol):
     """The log, as it is read to be checked."""
 
     bank_id: str
@@ -90,7 +90,7 @@ class _ServerLog:
         return decode_record((await self._store.quarantine()).data)
 
 
-async def open_log(stack: AsyncExitStack, settings: Settings) -> Log:
+async def open_log(stack: AsyncExitStack, settings: Settings) -> VerifiedLog:
     if is_embedded(settings.event_store):
         return _FileLog(stack.enter_context(closing(LogFile(settings.data.resolve()))))
     with needs("eventstoredb", "an address that begins with esdb"):
