@@ -25,24 +25,22 @@ class StoreUnavailable(Exception):
 
 
 class NewerVersionNeeded(StoreUnavailable):
-    """An event has a type that only a newer version of the bank knows, or comes after such an event in its stream.
+    """A stream has what only a newer version of the bank knows: from an event on, or in the state that views keep.
 
     It says nothing about this log being wrong. This version passes it by nothing that must not miss an event: it waits
     until it is replaced by the newer version.
     """
 
-    def __init__(self, stream: str, revision: int, type_name: str) -> None:
-        """The first such event of the stream."""
-        super().__init__(
-            f"{stream} has at revision {revision} an event of the type {type_name}, which only a newer version knows"
-        )
+    def __init__(self, stream: str, revision: int, unknown: str) -> None:
+        """`unknown` is the type of the stream's first such event, or the name of a state."""
+        super().__init__(f"{stream} has {unknown} at revision {revision}, which only a newer version knows")
         self.stream = stream
         self.revision = revision
-        self.type_name = type_name
+        self.unknown = unknown
 
     def again(self) -> NewerVersionNeeded:
         """To be raised in the place of one that is kept: without the frames of its traceback."""
-        return NewerVersionNeeded(self.stream, self.revision, self.type_name)
+        return NewerVersionNeeded(self.stream, self.revision, self.unknown)
 
 
 class LogReplaced(StoreUnavailable):

@@ -43,7 +43,7 @@ class NewerEvents:
 
     def __init__(self) -> None:
         self._first: dict[str, NewerVersionNeeded] = {}
-        self._types: set[str] = set()
+        self._logged: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._first)
@@ -60,10 +60,10 @@ class NewerEvents:
             raise met.again()
 
     def meet(self, error: NewerVersionNeeded) -> NewerVersionNeeded:
-        """Remembers the event. The log has a line for each type."""
-        if error.type_name not in self._types:
-            self._types.add(error.type_name)
-            values = {"aggregate": error.stream, "revision": error.revision, "type": error.type_name}
+        """Remembers the event. The log has a line for each type or state."""
+        if error.unknown not in self._logged:
+            self._logged.add(error.unknown)
+            values = {"aggregate": error.stream, "revision": error.revision, "unknown": error.unknown}
             _log.error("newer version needed", extra={"values": values})
         known = self._first.get(error.stream)
         if (known and error.revision < known.revision) or (not known and len(self._first) < STREAMS_MAX):

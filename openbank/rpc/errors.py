@@ -184,7 +184,7 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
         )
         return _by_table("LOG_MISMATCH", message, {"store": "events"})
     if isinstance(error, NewerVersionNeeded):
-        metadata = {"aggregate": error.stream, "revision": str(error.revision), "eventType": error.type_name}
+        metadata = {"aggregate": error.stream, "revision": str(error.revision), "unknown": error.unknown}
         return _by_table("NEWER_VERSION_NEEDED", f"{error}: call again, on a newer instance if there is one", metadata)
     if isinstance(error, StoreUnavailable | OutcomeUnknown):
         # With a request id the same call again is safe, whatever became of this one.

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from openbank.domain.account import Account
+from openbank.domain.account import Account, AccountState
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.streams import account_stream
 from openbank.views.changes import Change
 
 State = TypeVar("State")
@@ -33,6 +35,14 @@ class Listed(NamedTuple, Generic[State]):
 
     position: int
     resource: Versioned[State]
+
+
+def account_state(name: str, account_id: str, revision: int) -> AccountState:
+    """A state by its stored name. Raises NewerVersionNeeded: instances of several versions may share views."""
+    try:
+        return AccountState(name)
+    except ValueError:
+        raise NewerVersionNeeded(account_stream(account_id), revision, f"the state {name}") from None
 
 
 class ViewsUnavailable(Exception):

@@ -99,7 +99,7 @@ def test_what_the_bank_cannot_have_written_does_not_follow(what: str) -> None:
 def test_an_event_of_an_unknown_type_is_a_newer_versions_and_one_of_another_program_nobodys() -> None:
     gift = recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(type="openbank.accounts.v9.Gift")
     trail = after(recorded(1, OPENED))
-    with pytest.raises(NewerVersionNeeded, match=r"account-1 has at revision 2 .* openbank\.accounts\.v9\.Gift"):
+    with pytest.raises(NewerVersionNeeded, match=r"account-1 has openbank\.accounts\.v9\.Gift at revision 2"):
         follow(trail, gift)
     assert follow(trail, gift._replace(type="billing.Gift")) == (trail._replace(revision=2), None)
 

@@ -276,6 +276,27 @@ MUTATIONS = (
         f"{_STORE}::TestConformance",
     ),
     Mutation(
+        "an event of a newer version is passed by",
+        "openbank/integrity/checking.py",
+        "            return Checked(event, newer=self._quarantine.newer.meet(error))\n",
+        "            return Checked(event)\n",
+        "tests/views/test_projector.py tests/stories/test_newer_version.py",
+    ),
+    Mutation(
+        "an append with an event of a newer version is projected in part",
+        "openbank/eventstore/known.py",
+        "            return items[: max(0, index - item.event.metadata.part)]\n",
+        "            return items[:index]\n",
+        "tests/views/test_projector.py",
+    ),
+    Mutation(
+        "views to which a newer version has added lock older instances out",
+        "openbank/views/mongo/checkpoint.py",
+        '        if int(document.get("readable_from") or version) > FORMAT:\n',
+        "        if version > FORMAT:\n",
+        "tests/views/test_mongo.py",
+    ),
+    Mutation(
         "a caller's request id blocks a step of the bank's own",
         "openbank/domain/request.py",
         "        return cls(id, not hash)\n",

@@ -174,7 +174,7 @@ async def until_met(old: Caller) -> None:
 
 def assert_needed(refusal: Refusal) -> None:
     assert (refusal.code, refusal.reason) == (StatusCode.UNAVAILABLE, "NEWER_VERSION_NEEDED")
-    assert refusal.metadata == {"aggregate": "account-newer", "revision": "2", "eventType": UNKNOWN}
+    assert refusal.metadata == {"aggregate": "account-newer", "revision": "2", "unknown": UNKNOWN}
     assert refusal.details["RetryInfo"].retry_delay.seconds > 0
 
 

@@ -21,7 +21,7 @@ from pymongo.database import Database
 from pymongo.errors import ConfigurationError
 
 from openbank.domain.money import MAX_MINOR, Money
-from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.errors import NewerVersionNeeded, StoreRefused
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import account_stream
@@ -394,6 +394,33 @@ class TestRefusals:
         await until(lambda: not views.available)
         with pytest.raises(ViewsUnavailable, match="newer version"):
             await views.person("ann")
+
+    async def test_views_to_which_a_newer_version_has_added_are_gone_on_with(
+        self, views: MongoViews, instance: Open, documents: Documents, history: History
+    ) -> None:
+        await project_log(views, history)
+        added = {"format": checkpoint.FORMAT + 1, "readable_from": checkpoint.FORMAT, "of_a_newer_version": 1}
+        documents["openbank_views"].update_one({}, {"$set": added})
+        documents["openbank_views"].insert_one({"_id": "transfers", "generation": 1})
+        documents["openbank_transfers_1"].insert_one({"_id": "t-1"})
+        documents["openbank_accounts_1"].update_many({}, {"$set": {"of_a_newer_version": 1}})
+        documents["openbank_persons_1"].update_many({}, {"$set": {"address.of_a_newer_version": 1}})
+        started = await instance()
+        await match_log(started, history.store)
+        for one in (views, started):
+            await one.project([], one.position)
+            await assert_holds(one, history)
+        assert views.available
+        assert documents["openbank_transfers_1"].count_documents({}) == 1
+
+    async def test_an_account_in_a_state_of_a_newer_version_is_not_answered(
+        self, views: MongoViews, documents: Documents, history: History
+    ) -> None:
+        await project_log(views, history)
+        documents["openbank_accounts_1"].update_one({"_id": "1"}, {"$set": {"state": "DEBITS_FROZEN"}})
+        with pytest.raises(NewerVersionNeeded, match="account-1 has the state DEBITS_FROZEN"):
+            await views.account("1")
+        assert await views.account("2") is not None
 
     async def test_views_of_an_older_version_are_begun_anew(
         self, views: MongoViews, instance: Open, documents: Documents, history: History

@@ -2,6 +2,10 @@
 
     {_id: "views", format, bank_id, store_id, generation, position, stream, revision}
 
+A newer version may add fields, here and in the views, and collections with checkpoint documents of their own: what is
+missing has its default, what is unknown is left alone. If it has to raise the format for that, it adds the field
+readable_from: the oldest format whose instances go on with these views.
+
 The views themselves are in collections whose names end with the generation. A rebuild is the next generation: the
 document names it first, then what is of older ones is dropped. So whoever found nothing in a collection, and then finds
 its generation named here still, has found that there is nothing.
@@ -26,7 +30,8 @@ from openbank.views.port import LogId, ViewsUnavailable
 
 COLLECTION = "openbank_views"
 FORMAT = 3
-"""Of collections and projections together: views of an older format are rebuilt, those of a newer one refused."""
+"""Of collections and projections together: views of an older format are rebuilt, those of a newer one refused, unless
+they say that this one can read them."""
 NONE = 0
 """The generation before the first."""
 
@@ -194,10 +199,10 @@ def _parse(document: Document | None, where: str) -> _Stored:
         return _Stored(NONE, None, BEGINNING)
     try:
         version = document["format"]
-        if version > FORMAT:
+        if int(document.get("readable_from") or version) > FORMAT:
             raise StoreRefused(f"{where}: format {version}, written by a newer version; this one reads {FORMAT}")
         # Those of an older format are views of nothing that there is: `match_log` rebuilds them.
-        log = LogId(document["bank_id"], document["store_id"] if version == FORMAT else "")
+        log = LogId(document["bank_id"], document["store_id"] if version >= FORMAT else "")
         position = LogPosition(int(document["position"]), document["stream"], int(document["revision"]))
         return _Stored(int(document["generation"]), log, position)
     except (KeyError, TypeError, ValueError) as error:

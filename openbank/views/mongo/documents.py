@@ -10,7 +10,7 @@ from datetime import date
 from bson import Int64
 from pymongo import UpdateOne
 
-from openbank.domain.account import Account, AccountState
+from openbank.domain.account import Account
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
@@ -26,7 +26,7 @@ from openbank.views.changes import (
     PersonUpdated,
 )
 from openbank.views.mongo.link import Document
-from openbank.views.port import Listed
+from openbank.views.port import Listed, account_state
 
 
 def insert_person(change: PersonInserted) -> UpdateOne:
@@ -64,7 +64,7 @@ def person(document: Document) -> Listed[Person]:
         document["nationality"],
         Gender(document["gender"]),
         date.fromisoformat(document["date_of_birth"]),
-        Address(**document["address"]),
+        _address_of(document["address"]),
         document["email"],
     )
     return Listed(int(document["position"]), Versioned(state, *_version(document)))
@@ -101,9 +101,10 @@ def update_account(change: AccountUpdated) -> UpdateOne:
 
 def account(document: Document) -> Listed[Account]:
     balance = Money(Currency.of(document["currency"], document["exponent"]), int(document["balance"]))
-    number, state = document["account_number"], AccountState(document["state"])
-    held = Account(document["_id"], document["owner_id"], number, balance, state)
-    return Listed(int(document["position"]), Versioned(held, *_version(document)))
+    version = _version(document)
+    state = account_state(document["state"], document["_id"], version[0])
+    held = Account(document["_id"], document["owner_id"], document["account_number"], balance, state)
+    return Listed(int(document["position"]), Versioned(held, *version))
 
 
 def insert_event(change: AccountEventRecorded) -> UpdateOne:
@@ -171,6 +172,10 @@ def _set(aggregate_id: str, revision: int, values: Document) -> UpdateOne:
     """Unless this revision or a later one is known. No upsert: that would insert what it finds to be newer."""
     guard = {"_id": aggregate_id, "revision": {"$lt": Int64(revision)}}
     return UpdateOne(guard, {"$set": {**values, "revision": Int64(revision)}})
+
+
+def _address_of(document: Document) -> Address:
+    return Address(document["street"], document["city"], document["postal_code"], document["country"])
 
 
 def _address(address: Address) -> Document:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from openbank.domain.account import Account, AccountState
+from openbank.domain.account import Account
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
@@ -21,6 +21,7 @@ from openbank.views.changes import (
     PersonInserted,
     PersonUpdated,
 )
+from openbank.views.port import account_state
 
 Row = Sequence[Any]
 
@@ -75,7 +76,8 @@ def account_row(change: AccountInserted) -> Row:
 def account_of(row: Row) -> Versioned[Account]:
     _, account_id, owner_id, number, _, currency, exponent, balance, state, *version = row
     money = Money(Currency.of(currency, exponent), balance)
-    return Versioned(Account(account_id, owner_id, number, money, AccountState(state)), *version)
+    known = account_state(state, account_id, version[0])
+    return Versioned(Account(account_id, owner_id, number, money, known), *version)
 
 
 def event_row(change: AccountEventRecorded) -> Row:

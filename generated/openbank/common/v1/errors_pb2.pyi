@@ -198,9 +198,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     response, as in SLOW_CONSUMER.
     """
     ERROR_REASON_NEWER_VERSION_NEEDED: _ErrorReason.ValueType  # 84
-    """UNAVAILABLE, with RetryInfo. The person or account has an event that only a newer version of the server knows; a watch
-    has come to such an event, or to one after it. This instance is older: call again, on another instance if there is
-    one, or once it is replaced. Nothing was written. Metadata: aggregate (such as account-ID), revision, eventType.
+    """UNAVAILABLE, with RetryInfo. The person or account has an event or a state that only a newer version of the server
+    knows; or a watch has come to such an event, or to one after it. This instance is older: call again, on another
+    instance if there is one, or once it is replaced. Nothing was written. Metadata: aggregate (such as account-ID),
+    revision, and unknown: the stored type of the event, or the name of the state.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 85
     """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or
@@ -428,9 +429,10 @@ from the token of the last response that you have handled. Metadata: resumeToken
 response, as in SLOW_CONSUMER.
 """
 ERROR_REASON_NEWER_VERSION_NEEDED: ErrorReason.ValueType  # 84
-"""UNAVAILABLE, with RetryInfo. The person or account has an event that only a newer version of the server knows; a watch
-has come to such an event, or to one after it. This instance is older: call again, on another instance if there is
-one, or once it is replaced. Nothing was written. Metadata: aggregate (such as account-ID), revision, eventType.
+"""UNAVAILABLE, with RetryInfo. The person or account has an event or a state that only a newer version of the server
+knows; or a watch has come to such an event, or to one after it. This instance is older: call again, on another
+instance if there is one, or once it is replaced. Nothing was written. Metadata: aggregate (such as account-ID),
+revision, and unknown: the stored type of the event, or the name of the state.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 85
 """UNKNOWN. A mutation without request_id was handed to the store and the answer was lost: it may have happened or
