@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from docs import draw_architecture, generate_reference
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+BESIDE_CODE = sorted((ROOT / "openbank").rglob("README.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), *BESIDE_CODE, ROOT / "openbank-client/README.md"]
 DECISIONS = sorted(DOCS.glob("decisions/0*.md"))
+
+OF_NAMED_TUPLES = {"_replace", "_asdict", "_make"}
+"""Public, in spite of their names."""
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -41,6 +46,21 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{link} does not exist"
         assert not anchor or anchor in anchors_of(target), f"{link} names no heading"
+
+
+@pytest.mark.parametrize("readme", BESIDE_CODE, ids=name_of)
+def test_an_adapter_names_the_private_apis_that_it_uses(readme: Path) -> None:
+    own: set[str] = set()
+    used: set[str] = set()
+    for module in readme.parent.glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
+                ours = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                (own if ours else used).add(node.attr)
+    named = set(re.findall(r"`(?:\w+\.)*(_\w+)`", readme.read_text()))
+    assert used - own - OF_NAMED_TUPLES <= named
 
 
 def test_the_index_has_every_page() -> None:

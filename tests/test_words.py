@@ -16,6 +16,7 @@ FILES = [
     *sorted(ROOT.glob("*.md")),
     # The reference repeats comments of the protos, which are checked themselves, and help texts.
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "reference"),
+    *sorted((ROOT / "openbank").rglob("README.md")),
     *sorted((ROOT / "protos").rglob("*.proto")),
 ]
 
