@@ -25,7 +25,7 @@ SLICE = 100
 """Items that are read and encoded in one turn of the event loop: together they cost about as much as a few calls."""
 
 _FORMAT = 1
-_PLACE = struct.Struct(">Bqq")
+_START = struct.Struct(">Bqq")
 _HASH_BYTES = 8
 
 Item = TypeVar("Item")
@@ -41,7 +41,7 @@ class Listing(NamedTuple):
     """The log whose positions order it: they mean something else in another."""
 
 
-class PagePlace(NamedTuple):
+class PageStart(NamedTuple):
     """Between two items of a list: after the one with this key, in views at this position of the log."""
 
     key: int
@@ -49,11 +49,11 @@ class PagePlace(NamedTuple):
 
 
 class PageRequest(NamedTuple):
-    """Which page of a list: at most `size` items after a place, or from the beginning."""
+    """Which page of a list: at most `size` items after `after`, or from the beginning."""
 
     listing: Listing
     size: int
-    after: PagePlace | None
+    after: PageStart | None
 
 
 class ListPage(NamedTuple, Generic[Item]):
@@ -69,7 +69,7 @@ def read_page_request(fields: Fields, listing: Listing, size: int, token: str) -
 
     What is wrong goes to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
     """
-    return PageRequest(listing, _page_size(fields, size), _place(fields, listing, token))
+    return PageRequest(listing, _page_size(fields, size), _start(fields, listing, token))
 
 
 async def read_page(
@@ -84,19 +84,19 @@ async def read_page(
 
     Raises ViewBehind.
     """
-    size, place = request.size, request.after or PagePlace(beginning, 0)
-    if at is None or at.position < place.position:
-        at = BEGINNING._replace(position=place.position)
+    size, start = request.size, request.after or PageStart(beginning, 0)
+    if at is None or at.position < start.position:
+        at = BEGINNING._replace(position=start.position)
 
     async def read() -> Sequence[Item]:
         # One more than the page holds, to know whether another page follows.
-        return await _read_in_slices(reader, place.key, size + 1, rows, key)
+        return await _read_in_slices(reader, start.key, size + 1, rows, key)
 
     found = await answer(reader, at, read)
     if len(found.value) <= size:
         return ListPage(found.value, "", found.position)
     items = found.value[:size]
-    token = _encode(request.listing, PagePlace(key(items[-1]), found.position.position))
+    token = _encode(request.listing, PageStart(key(items[-1]), found.position.position))
     return ListPage(items, token, found.position)
 
 
@@ -137,30 +137,30 @@ def _page_size(fields: Fields, size: int) -> int:
     return min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
 
 
-def _place(fields: Fields, listing: Listing, token: str) -> PagePlace | None:
+def _start(fields: Fields, listing: Listing, token: str) -> PageStart | None:
     if not token:
         return None
-    place = _decode(listing, token)
-    if place is None:
+    start = _decode(listing, token)
+    if start is None:
         fields.refuse("page_token", "INVALID_PAGE_TOKEN", "is not a next_page_token of this list")
-    return place
+    return start
 
 
-def _encode(listing: Listing, place: PagePlace) -> str:
-    packed = _PLACE.pack(_FORMAT, *place)
+def _encode(listing: Listing, start: PageStart) -> str:
+    packed = _START.pack(_FORMAT, *start)
     return base64.urlsafe_b64encode(packed + _hash(listing, packed)).rstrip(b"=").decode()
 
 
-def _decode(listing: Listing, token: str) -> PagePlace | None:
+def _decode(listing: Listing, token: str) -> PageStart | None:
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        packed, digest = raw[: _PLACE.size], raw[_PLACE.size :]
-        version, key, position = _PLACE.unpack(packed)
+        packed, digest = raw[: _START.size], raw[_START.size :]
+        version, key, position = _START.unpack(packed)
     except (ValueError, struct.error):
         return None
     if version != _FORMAT or digest != _hash(listing, packed):
         return None
-    return PagePlace(key, position)
+    return PageStart(key, position)
 
 
 def _hash(listing: Listing, packed: bytes) -> bytes:

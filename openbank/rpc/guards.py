@@ -131,12 +131,16 @@ class _Nested(NamedTuple):
 
 
 def _nested(message: Descriptor) -> Sequence[_Nested]:
-    """No mutation is recursive."""
-    return [
-        _Nested(field.name, field.label == FieldDescriptor.LABEL_REPEATED, _nested(field.message_type))
-        for field in message.fields
-        if field.message_type is not None
-    ]
+    """No mutation is recursive or has a map. Raises ValueError for a map, whose values nobody would look at."""
+    nested = []
+    for field in message.fields:
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            raise ValueError(f"{field.full_name} is a map: use a repeated message")
+        repeated = field.label == FieldDescriptor.LABEL_REPEATED
+        nested.append(_Nested(field.name, repeated, _nested(field.message_type)))
+    return nested
 
 
 def _unknown_paths(request: Any, nested: Sequence[_Nested]) -> list[str]:

@@ -1,0 +1,41 @@
+"""What the contract has is served: a server with an RPC that nobody carries out does not start."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
+from openbank.integration.v1.cloud_event_pb2 import CloudEvent
+from openbank.rpc import services
+from openbank.rpc.calls import Calls
+from openbank.rpc.guards import KnownFields
+from openbank.rpc.services import SERVICES, bank_handlers
+
+BANK: Any = SimpleNamespace(
+    write_side=SimpleNamespace(clock=lambda: 0), reader=None, watches=None, tokens=None, sinks=None, quarantine=None
+)
+
+
+def test_every_rpc_of_the_contract_is_a_row_or_a_method() -> None:
+    assert len(list(bank_handlers(BANK, Calls(1)))) == len(SERVICES)
+
+
+@pytest.mark.parametrize(
+    "service", [service for service in SERVICES if service.mutations], ids=lambda one: one.servicer.__name__
+)
+def test_an_rpc_without_a_row_or_a_method_stops_the_start(
+    service: services.Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten, *others = service.mutations
+    monkeypatch.setattr(services, "SERVICES", [service._replace(mutations=others)])
+    with pytest.raises(AttributeError, match=forgotten.name):
+        list(bank_handlers(BANK, Calls(1)))
+
+
+def test_a_mutation_may_not_have_a_map_in_which_unknown_fields_would_go_unseen() -> None:
+    KnownFields(WatchAccountEventsRequest.DESCRIPTOR)
+    with pytest.raises(ValueError, match="is a map"):
+        KnownFields(CloudEvent.DESCRIPTOR)
