@@ -20,11 +20,18 @@ class Checkable(Protocol):
 
 
 def known(items: Sequence[Item]) -> Sequence[Item]:
-    """Those before the first append with an event that only a newer version can check."""
+    """Those before the first append with an event that only a newer version can check. Some may have been left out."""
     for index, item in enumerate(items):
         if item.newer:
-            return items[: max(0, index - item.event.metadata.part)]
+            append = item.event.revision - item.event.metadata.part
+            while index and _is_from(items[index - 1].event, item.event.stream, append):
+                index -= 1
+            return items[:index]
     return items
+
+
+def _is_from(event: RecordedEvent, stream: str, revision: int) -> bool:
+    return event.stream == stream and event.revision >= revision
 
 
 def needed_by(items: Sequence[Item]) -> NewerVersionNeeded:

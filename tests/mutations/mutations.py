@@ -285,8 +285,8 @@ MUTATIONS = (
     Mutation(
         "an append with an event of a newer version is projected in part",
         "openbank/eventstore/known.py",
-        "            return items[: max(0, index - item.event.metadata.part)]\n",
-        "            return items[:index]\n",
+        "            append = item.event.revision - item.event.metadata.part\n",
+        "            append = item.event.revision\n",
         "tests/views/test_projector.py",
     ),
     Mutation(
