@@ -4,6 +4,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from tests.stand_ins.eventstoredb.log import (
     NO_STREAM,
     STREAM_EXISTS,
     Log,
+    NotCommitted,
     Proposed,
     Record,
     StreamDeleted,
@@ -119,3 +121,18 @@ def test_a_log_is_the_same_after_a_restart(steps: list[Step]) -> None:
         check(again)
         for name in log.streams:
             assert readable(again, name) == readable(log, name)
+
+
+def test_a_repeat_is_known_only_once_the_first_is_committed_and_gone_with_it() -> None:
+    log = Log()
+    first, second = ([Proposed(event_id, "", False, b"", b"")] for event_id in IDS[:2])
+    log.append("a", NO_STREAM, first)
+    log.append("a", 0, second, committing=False)
+    for expected in (0, ANY):
+        with pytest.raises(NotCommitted):
+            log.append("a", expected, second)
+    records = log.records[:-1]
+    log.drop_uncommitted()
+    assert (log.records, log.head) == (records, log.committed)
+    assert log.append("a", 0, second).revision == 1
+    assert log.append("a", 0, second).position is not None

@@ -20,6 +20,7 @@ from esdbclient.exceptions import (
 
 from tests.stand_ins.clients import ANY, NO_STREAM, connected, length, new_events
 from tests.stand_ins.eventstoredb.cluster import Cluster, cluster
+from tests.stand_ins.eventstoredb.faults import Kind
 from tests.stand_ins.eventstoredb.log import Copy, Log
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 
@@ -74,6 +75,25 @@ async def test_a_repeat_before_the_commit_is_dropped_and_recognised_after_it(
         await append(0.1)
     assert await first == await append()
     assert await length(client, "a") == 1
+
+
+@pytest.mark.parametrize("kind", ["cut_after", "hang_after"])
+async def test_what_was_written_is_committed_though_its_answer_is_lost(
+    server: EventStoreDB, client: AsyncEventStoreDBClient, kind: Kind
+) -> None:
+    await client.append_to_stream("a", current_version=NO_STREAM, events=new_events(1))
+    server.modes.pause_seconds, server.modes.pause_chance = 0.5, 1.0
+    fault = server.faults.add(kind, times=1)
+    events = new_events(1)
+    lost = asyncio.create_task(client.append_to_stream("a", current_version=0, events=events, timeout=0.1))
+    while not fault.struck:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    with pytest.raises(EventStoreDBClientException):
+        await lost
+    async with asyncio.timeout(5):
+        await server.log.until_committed(server.log.head)
+    assert await client.append_to_stream("a", current_version=0, events=events)
+    assert await length(client, "a") == 2
 
 
 async def test_a_position_past_the_end_is_waited_at(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn
 
 import grpc
@@ -12,7 +13,14 @@ from google.protobuf import empty_pb2
 
 from tests.stand_ins.eventstoredb.fate import Cut, Silence, abort_cut, never, under_faults
 from tests.stand_ins.eventstoredb.faults import Faults
-from tests.stand_ins.eventstoredb.log import Appended, Log, Proposed, StreamDeleted, WrongExpectedVersion
+from tests.stand_ins.eventstoredb.log import (
+    Appended,
+    Log,
+    NotCommitted,
+    Proposed,
+    StreamDeleted,
+    WrongExpectedVersion,
+)
 from tests.stand_ins.eventstoredb.messages import (
     EXPECTED,
     NOT_READY,
@@ -43,6 +51,10 @@ WRITE_TIMEOUT_SECONDS = 2.0
 
 BatchOptions = streams_pb2.BatchAppendReq.Options
 DeleteOptions = streams_pb2.DeleteReq.Options | streams_pb2.TombstoneReq.Options
+
+
+Committed = Callable[[], Awaitable[None]]
+"""Returns once an append is committed. Raises Silence where nobody will be told."""
 
 
 class TimedOut(Exception):
@@ -76,34 +88,31 @@ class Writer:
         self.node = node
         self._modes = modes
 
-    async def append(self, stream: str, expected: int, events: list[Proposed]) -> tuple[Appended, Awaitable[None]]:
+    async def append(self, stream: str, expected: int, events: list[Proposed]) -> tuple[Appended, Committed]:
         """The answer, and when to give it."""
-        append = (stream, expected, tuple(event.id for event in events))
-        if append in self.log.uncommitted:
-            raise Silence
         delay = self._modes.commit_delay()
-        end = self.log.head
         remembering = not self.faults.forgets(stream)
+        committed: Committed = never_late
 
         def act() -> Appended:
+            nonlocal committed
             self._check_leads()
-            return self.log.append(stream, expected, events, remembering=remembering, committing=not delay)
+            end = self.log.head
+            appended = self.log.append(stream, expected, events, remembering=remembering, committing=not delay)
+            if delay and self.log.head != end:
+                committed = self._commit_later(self.log, delay)
+            return appended
 
-        appended = await under_faults(self.faults, "append", stream, act)
-        if not delay or self.log.head == end:
-            return appended, never_late()
-        log, end = self.log, self.log.head
-        log.uncommitted.add(append)
-        drops = log.drops
+        try:
+            return await under_faults(self.faults, "append", stream, act), committed
+        except NotCommitted:
+            raise Silence from None
 
-        def commit() -> None:
-            if log.drops == drops:
-                log.uncommitted.discard(append)
-                log.commit(end)
-
-        # Whoever asked may be gone by then: it is committed all the same.
-        asyncio.get_running_loop().call_later(delay, commit)
-        return appended, self._committed(log, end, drops)
+    def _commit_later(self, log: Log, delay: float) -> Committed:
+        """Whoever asked may be gone by then: it is committed all the same."""
+        end, drops = log.head, log.drops
+        asyncio.get_running_loop().call_later(delay, lambda: log.commit(end) if log.drops == drops else None)
+        return partial(self._committed, log, end, drops)
 
     async def remove(self, stream: str, expected: int, *, for_ever: bool) -> int:
         def act() -> int:
@@ -195,9 +204,9 @@ class BatchAppendCall:
             response.error.CopyFrom(refused(code_pb2.PERMISSION_DENIED, "AccessDenied", shared_pb2.AccessDenied()))
         self._answers.put_nowait(response)
 
-    async def _answer(self, response: streams_pb2.BatchAppendResp, committed: Awaitable[None]) -> None:
+    async def _answer(self, response: streams_pb2.BatchAppendResp, committed: Committed) -> None:
         try:
-            await committed
+            await committed()
         except Silence:
             self._silent = True
         else:
@@ -214,7 +223,7 @@ class BatchAppendCall:
         else:
             await abort_not_leader(self._context, leader)
 
-    async def _write(self, pending: Pending, response: streams_pb2.BatchAppendResp) -> Awaitable[None]:
+    async def _write(self, pending: Pending, response: streams_pb2.BatchAppendResp) -> Committed:
         try:
             appended, committed = await self._writer.append(pending.stream, pending.expected, pending.events)
             fill_success(response.success, appended)
@@ -225,7 +234,7 @@ class BatchAppendCall:
             deleted = shared_pb2.StreamDeleted()
             deleted.stream_identifier.stream_name = pending.stream.encode()
             response.error.CopyFrom(refused(code_pb2.NOT_FOUND, "StreamDeleted", deleted))
-        return never_late()
+        return never_late
 
     def _collect(self, request: streams_pb2.BatchAppendReq) -> Pending | None:
         """The append that this request completes, if it does."""
@@ -307,7 +316,7 @@ class Writes:
             await abort_elsewhere(context, self._writer.node)
         try:
             appended, committed = await self._writer.append(pending.stream, pending.expected, pending.events)
-            await committed
+            await committed()
             fill_success(response.success, appended)
             return response
         except WrongExpectedVersion as error:

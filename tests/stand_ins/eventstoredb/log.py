@@ -76,6 +76,10 @@ class InvalidPosition(Exception):
     pass
 
 
+class NotCommitted(Exception):
+    """The same append again, before the first is committed: it is dropped without an answer."""
+
+
 class Store(Protocol):
     def load(self) -> Iterable[Record]: ...
     def save(self, records: Sequence[Record]) -> None: ...
@@ -184,8 +188,6 @@ class Log:
         self.head = 0
         self.committed = 0
         """Readers see what lies before this position."""
-        self.uncommitted: set[tuple[str, int, tuple[str, ...]]] = set()
-        """Appends: stream, expected revision, and ids."""
         self.scavenges = 0
         self.drops = 0
         """How often what was not committed has been dropped."""
@@ -236,7 +238,6 @@ class Log:
     def drop_uncommitted(self) -> None:
         """What a leader has written is gone where it was deposed before the others had it."""
         self.drops += 1
-        self.uncommitted.clear()
         dropped = self.records[self.readable :]
         for record in reversed(dropped):
             self._remove(record)
@@ -317,6 +318,8 @@ class Log:
         raise WrongExpectedVersion(current)
 
     def _answer_of_old(self, name: str, number: int) -> Appended:
+        if self.streams[name].records[number].position >= self.committed:
+            raise NotCommitted
         try:
             readable = number >= self.first_readable(name)
         except (StreamNotFound, StreamDeleted):
