@@ -226,10 +226,10 @@ class Pages:
         return full or self.at_head(page.through)
 
     async def _tell_of_changes(self) -> None:
-        state: tuple[bool, str | None] = (False, None)
+        state: tuple[bool, bool, str | None] = (False, False, None)
         while True:
-            if (self._tail.available, self._tail.replaced) != state:
-                state = (self._tail.available, self._tail.replaced)
+            if (now := (self._tail.available, self._tail.current, self._tail.replaced)) != state:
+                state = now
                 self.wake()
             elif not self.at_head(self._passed.place):
                 self._pass_on()

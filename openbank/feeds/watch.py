@@ -238,9 +238,9 @@ class _Watch:
         return self._as_of
 
     def _caught_up(self, through: LogPosition) -> bool:
-        """Only with the upstream there: without it nobody here knows what the log has become."""
+        """Only with all of the upstream there: without it nobody here knows what the log has become."""
         tail = self._feed.tail
-        return tail.available and through.position >= max(self._head_at_start.position, tail.head.position)
+        return tail.current and through.position >= max(self._head_at_start.position, tail.head.position)
 
     def _heartbeat_due(self) -> bool:
         """After a silence; and at once when the watch has caught up and had no event to say so with."""

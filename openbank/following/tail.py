@@ -80,6 +80,8 @@ class LogTail:
         """How far the log has been followed."""
         self.available = False
         """Whether the subscription stands."""
+        self.current = False
+        """Whether it has come to the end of the log since it stands: before that it is catching up."""
         self._replaced: str | None = None
         self._store = store
         self._quarantine = quarantine
@@ -127,7 +129,7 @@ class LogTail:
                 values = {"reason": error, "retry_seconds": round(retry_seconds, 1)}
                 _log.warning("event store unavailable", extra={"values": values})
             finally:
-                self.available = False
+                self.available = self.current = False
                 self._announce()
             await asyncio.sleep(retry_seconds)
 
@@ -167,18 +169,20 @@ class LogTail:
             await self.changed()
 
     async def changed(self) -> None:
-        """Until the head moves, or the subscription breaks or stands again."""
+        """Until the head moves, or the subscription breaks, stands again or comes to the end of the log."""
         await self._change.wait()
 
     def _take(self, page: LogSlice, entries: Sequence[Entry]) -> None:
-        moved = page.through.position > self.head.position
+        changed = page.through.position > self.head.position or not self.available
+        if page.caught_up and not self.current:
+            self.current = changed = True
         for entry in entries:
             self._ring.append(entry)
             self._ring_bytes += _size(entry.event)
         self._trim()
         self.head = page.through
-        if moved or not self.available:
-            self.available = True
+        self.available = True
+        if changed:
             self._announce()
 
     def _trim(self) -> None:

@@ -97,6 +97,40 @@ async def test_a_reader_at_the_head_is_caught_up_and_is_told_when_it_moves(store
         await asyncio.wait_for(waiting, 5)
 
 
+class InTwoSteps(MemoryStore):
+    """Its subscriptions give one event, and the rest once they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
+        first = self._slice(after, 1)
+        if not first.caught_up:
+            yield first
+            await self.go_on.wait()
+        async for page in super().subscribe(first.through if not first.caught_up else after):
+            yield page
+
+
+async def test_while_it_catches_up_with_what_it_missed_it_is_not_current() -> None:
+    store = InTwoSteps()
+    async with running(store) as tail:
+        await until(lambda: tail.current)
+        store.go_away()
+        await until(lambda: not tail.current)
+        store.come_back()
+        store.go_on.clear()
+        for _ in range(3):
+            await deposit(store)
+        await until(lambda: tail.available)
+        await asyncio.sleep(0.01)
+        assert not tail.current
+        store.go_on.set()
+        await until(lambda: tail.current)
+        assert tail.head == await store.head()
+
+
 async def test_the_events_of_others_are_passed(store: MemoryStore) -> None:
     async with running(store) as tail:
         position = await deposit(store)

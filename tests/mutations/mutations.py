@@ -527,6 +527,13 @@ MUTATIONS = (
         '        raise StreamDamaged("")\n    return position\n',
         "tests/eventstore/test_eventstoredb_faults.py",
     ),
+    Mutation(
+        "a watch has all there is while what it missed is still on its way",
+        "openbank/feeds/watch.py",
+        "        return tail.current and",
+        "        return tail.available and",
+        "tests/following tests/stories/test_deposed_leader.py",
+    ),
     # Whole
     Mutation(
         "a damaged event is shown",

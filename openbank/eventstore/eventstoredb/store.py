@@ -138,7 +138,7 @@ class EventStoreDBEventStore:
 
     @property
     def confirmed_seconds_ago(self) -> float:
-        return asyncio.get_running_loop().time() - self._link.pulse.led_at
+        return asyncio.get_running_loop().time() - self._link.confirmed_at
 
     def be_patient(self, seconds: float) -> None:
         """Reads are tried again for so long while the store is away: for jobs and starts. 0 ends that."""
