@@ -28,6 +28,7 @@ from openbank.sinks.overdue import Overdue, is_to_blame
 from openbank.sinks.page import QUARANTINED, UNREADABLE, SinkPage, first_of_others, next_page
 from openbank.sinks.place import LOOKS_FOR_PLACE, check_bank, in_this_log, is_in_this_log, new_record
 from openbank.sinks.port import NEW, Parked, RecordsUnavailable, SinkRecord, SinkRecords, StoredRecord, Trouble
+from openbank.sinks.remembered import RememberedRecords
 from openbank.sinks.transport import Later, Transport
 
 PAGE_EVENTS_MAX = 200
@@ -64,7 +65,7 @@ class Sender:
         self._log = log
         self._store = store
         self._quarantine = quarantine
-        self._records = records
+        self._records = RememberedRecords(records)
         self._transport = transport
         self._clock = clock
         self._backoff = Backoff(RETRY_SECONDS_MIN, retry_seconds_max)

@@ -12,7 +12,7 @@ from openbank.domain.account import Account, AccountState
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import NewerVersionNeeded
-from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.streams import account_stream
 from openbank.views.changes import Change
 
@@ -86,8 +86,11 @@ class Views(Protocol):
         """Returns once `self.position` has reached `position`, whoever projects; for ever if need be."""
         ...
 
-    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
-        """Makes the changes of consecutive events, in the order of the log, the last of them at `through`."""
+    async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
+        """Makes the changes of the events after `after` up to `through`, in the order of the log.
+
+        Views that are not at `after` yet, or not any more, stay where they are: raises ViewsUnavailable.
+        """
         ...
 
     async def clear(self, log: LogId) -> None:

@@ -172,7 +172,7 @@ class Projector:
             await self._project_again(stream, at)
         batch = await self._read(at)
         if batch.through.position > at.position:
-            await self._views.project(batch.changes, batch.through)
+            await self._views.project(batch.changes, batch.through, at)
             self._batch_events = min(2 * self._batch_events, self._batch_events_max)
             self._minute, self._minute_at = batch.minute, batch.through.position
             self.skipped += batch.skipped
@@ -201,7 +201,7 @@ class Projector:
         left_out = self._left_out[stream]
         through = min(at.position, left_out.position)
         async for page in self._checker.again(stream, left_out.revision, through):
-            await self._views.project([change for one in page for change in changes_of(one)], at)
+            await self._views.project([change for one in page for change in changes_of(one)], at, at)
         del self._left_out[stream]
         aside = self._quarantine.of(stream)
         if aside:

@@ -35,7 +35,7 @@ class TestMongoSinkRecords(SinkRecordsConformance):
 
         yield open_records
         for link in links:
-            link.close()
+            await link.close()
 
 
 @pytest.fixture
@@ -81,4 +81,4 @@ async def test_a_database_that_is_away_makes_them_unavailable(ferretdb: FerretDB
     ferretdb.kill()
     with pytest.raises(RecordsUnavailable):
         await records.load("crm")
-    link.close()
+    await link.close()

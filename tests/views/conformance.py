@@ -19,7 +19,7 @@ from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.views.changes import AccountUpdated, MinuteReached, PersonUpdated
-from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views, ViewsUnavailable
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import (
     EVERYTHING,
@@ -302,6 +302,18 @@ class ViewsConformance:
     async def test_the_checkpoint_moves_without_changes_too(self, views: Views) -> None:
         await views.project([], LogPosition(7, "account-1", 3))
         assert views.position == LogPosition(7, "account-1", 3)
+
+    async def test_events_behind_a_gap_are_not_taken(self, views: Views, history: History) -> None:
+        """Whoever read them took the views to be further than they are: they were begun again meanwhile."""
+        await history.register("ann")
+        await history.register("bob")
+        ann, bob = await history.events()
+        with pytest.raises(ViewsUnavailable):
+            await views.project(changes_of([bob]), bob.place, after=ann.place)
+        assert views.position == BEGINNING
+        await views.project(changes_of([ann]), ann.place, after=BEGINNING)
+        await views.project(changes_of([bob]), bob.place, after=ann.place)
+        await assert_holds(views, history)
 
     async def test_they_keep_what_they_hold_with_their_log_and_their_place(
         self, views: Views, open_views: OpenViews, history: History

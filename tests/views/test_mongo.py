@@ -350,20 +350,6 @@ class TestRebuilding:
         assert await again.person("ann") is None
         assert generations(documents) == {2}
 
-    async def test_views_that_are_gone_are_unavailable_until_somebody_rebuilds_them(
-        self, views: MongoViews, instance: Open, documents: Documents, history: History
-    ) -> None:
-        await project_log(views, history)
-        documents.client.drop_database(documents.name)
-        await until(lambda: not views.available)
-        with pytest.raises(ViewsUnavailable, match="the views are gone"):
-            await views.person("ann")
-        restarted = await instance()
-        await restarted.clear(LOG)
-        await project_log(restarted, history)
-        await until(lambda: views.available)
-        await assert_holds(views, history)
-
 
 class TestRefusals:
     async def test_views_of_another_bank_are_refused_and_left_alone(

@@ -612,13 +612,13 @@ class FailingViews(SqliteViews):
         self.changes_max = 1_000_000
         """Of one batch; more do not get through."""
 
-    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+    async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
         if len(changes) > self.changes_max:
             raise ViewsUnavailable("no answer in time")
         if self.failures:
             raise self.failures.pop()
         place = self.position
-        await super().project(changes, through)
+        await super().project(changes, through, after)
         self.projected += 1
         if self.failures_after:
             self.position = place

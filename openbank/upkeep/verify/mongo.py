@@ -138,8 +138,8 @@ class MongoViewsCompared:
         up_to = {"position": {"$lte": Int64(through)}}
         return int(await self._link.call(lambda: collection.count_documents(up_to), COUNT_SECONDS))
 
-    def close(self) -> None:
-        self._link.close()
+    async def close(self) -> None:
+        await self._link.close()
 
 
 def _id(one: Listed[Any]) -> str:

@@ -47,7 +47,7 @@ async def open_views(stack: AsyncExitStack, settings: Settings) -> Compared | No
         made = MadeViews()
         stack.callback(made.close)
         compared = MongoViewsCompared(settings.views, made)
-        stack.callback(compared.close)
+        stack.push_async_callback(compared.close)
         await compared.load()
         return compared if compared.place()[0] else None
     directory = settings.data.resolve()

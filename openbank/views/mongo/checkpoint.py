@@ -9,12 +9,16 @@ readable_from: the oldest format whose instances go on with these views.
 The views themselves are in collections whose names end with the generation. A rebuild is the next generation: the
 document names it first, then what is of older ones is dropped. So whoever found nothing in a collection, and then finds
 its generation named here still, has found that there is nothing.
+
+Under a running bank the database may be emptied, or become an older one. Who follows sees that there is no document, or
+one that is behind what it said before, which no failover takes back. Then the next generation begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -51,6 +55,10 @@ class _Stored(NamedTuple):
     position: LogPosition
 
 
+class ViewsLost(ViewsUnavailable):
+    """The database does not hold what it held: the views are gone, or older. They are to begin again."""
+
+
 class Checkpoint:
     def __init__(self, link: Link) -> None:
         self.generation = NONE
@@ -76,11 +84,16 @@ class Checkpoint:
         """What the database says now, on which it depends whether anything else may be asked of it."""
         try:
             async with self._looking:
+                known = self.position
                 stored = await self._look()
                 # Views that were begun since `load` found none may be another bank's: `begin` will see.
                 if self.generation != NONE:
+                    self._check_kept(stored, known)
                     self._adopt(stored, self.log)
-        except (ViewsUnavailable, StoreRefused) as error:
+        except ViewsUnavailable as error:
+            self._note(str(error))
+            raise
+        except StoreRefused as error:
             self._note(str(error))
             raise ViewsUnavailable(str(error)) from error
         self._note(None)
@@ -91,13 +104,16 @@ class Checkpoint:
         if self.generation != generation:
             raise ViewsUnavailable(f"{self._link.name}: the views were begun anew while they were read")
 
-    async def follow(self) -> None:
-        """Until cancelled. Nobody else of this process asks again and again, however many wait."""
+    async def follow(self, begin_again: Callable[[], Awaitable[None]]) -> None:
+        """Until cancelled. Nobody else of this process asks again and again, however many wait.
+
+        `begin_again` is called where the views are lost. It may raise ViewsUnavailable and StoreRefused.
+        """
         seconds = POLL_SECONDS_MIN
         while True:
             before = self.position
             with suppress(ViewsUnavailable):
-                await self.refresh()
+                await self._refresh_or(begin_again)
             if self._advances():
                 await asyncio.sleep(IDLE_SECONDS)
             elif self._waiting or not self._available:
@@ -106,6 +122,19 @@ class Checkpoint:
             else:
                 await self._idling.wait(IDLE_SECONDS)
                 seconds = POLL_SECONDS_MIN
+
+    async def _refresh_or(self, begin_again: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self.refresh()
+        except ViewsLost as lost:
+            generation = self.generation
+            try:
+                await begin_again()
+            except StoreRefused as error:
+                raise ViewsUnavailable(str(error)) from error
+            if self.generation != generation:
+                _log.warning("views are rebuilt", extra={"values": {"reason": lost}})
+            self._note(None)
 
     async def wait_for(self, position: int) -> None:
         while self.position.position < position:
@@ -117,24 +146,36 @@ class Checkpoint:
             finally:
                 self._waiting -= 1
 
-    async def advance(self, generation: int, through: LogPosition) -> None:
-        """To be called once the data are there; all of `generation` up to `through`. Never moves back."""
-        # $max, for three fields that belong together.
-        behind = {**_ONE, "generation": generation, "position": {"$lt": Int64(through.position)}}
+    async def advance(self, generation: int, after: LogPosition, through: LogPosition) -> None:
+        """To be called once the data from `after` to `through` are there, in `generation`. Never moves back.
+
+        Raises ViewsUnavailable where the views are not at `after`: others have begun them again, or they are lost.
+        """
+        # $max, for three fields that belong together, and never over a gap.
+        within = {"$gte": Int64(after.position), "$lt": Int64(through.position)}
+        behind = {**_ONE, "generation": generation, "position": within}
         place = {"$set": _place(through)}
         done = await self._link.call(lambda: self._documents.update_one(behind, place))
         if not done.matched_count:
             await self.confirm(generation)
+            if self.position.position < through.position:
+                raise ViewsUnavailable(f"{self._link.name}: the views are not at position {after.position}")
         elif self.generation == generation and through.position > self.position.position:
             self.position = through
         self._advanced_at = asyncio.get_running_loop().time()
         self._announce()
 
-    async def begin(self, log: LogId, generation: int) -> None:
-        """Begins views of `log` after those that this process knows, unless another instance has done so before it.
+    async def begin(self, log: LogId, generation: int, *, if_lost: bool = False) -> None:
+        """Begins views of `log` after those that this process knows, unless another instance has done so before it;
+        `if_lost`, unless the database turns out to hold them still.
 
         Raises StoreRefused where another one has begun those of another log.
         """
+        known: Document = {**_ONE, "generation": self.generation}
+        if if_lost:
+            # A look may have been at an old primary, or at a new one that does not know yet what a majority has. A
+            # write is not.
+            known["position"] = {"$lt": Int64(self.position.position)}
         new = {
             "format": FORMAT,
             "bank_id": log.bank_id,
@@ -143,15 +184,20 @@ class Checkpoint:
             **_place(BEGINNING),
         }
         async with self._looking:
-            if self.generation == NONE:
-                await self._link.call(lambda: insert_if_missing(self._documents, {**_ONE, **new}))
-            else:
-                known = {**_ONE, "generation": self.generation}
-                await self._link.call(lambda: self._documents.update_one(known, {"$set": new}))
+            await self._link.probe(lambda: insert_if_missing(self._documents, {**_ONE, **new}))
+            await self._link.probe(lambda: self._documents.update_one(known, {"$set": new}))
             self._adopt(await self._look(), log)
 
     async def _look(self) -> _Stored:
         return _parse(await self._link.probe(lambda: self._documents.find_one(_ONE)), self._link.name)
+
+    def _check_kept(self, stored: _Stored, known: LogPosition) -> None:
+        """Raises ViewsLost unless the database holds what it held: views at `known`, or after that, or newer ones."""
+        if stored.log is None:
+            raise ViewsLost(f"{self._link.name}: the views are gone")
+        if stored.generation == self.generation and stored.position.position < known.position:
+            at = stored.position.position
+            raise ViewsLost(f"{self._link.name}: the views are older: at position {at}, after {known.position}")
 
     def _adopt(self, stored: _Stored, log: LogId | None) -> None:
         """Goes on with what is stored, of `log` if that is known."""
@@ -161,9 +207,10 @@ class Checkpoint:
                 self._announce()
             return
         if stored.log is None:
-            raise ViewsUnavailable(f"{self._link.name}: the views are gone; an instance that starts rebuilds them")
+            raise ViewsLost(f"{self._link.name}: the views are gone")
         if log not in (None, stored.log):
-            raise StoreRefused(f"{self._link.name}: the views are of another log now, begun by another instance")
+            what = "the views are of another log now, begun by another instance"
+            raise StoreRefused(f"{self._link.name}: {what}; restart this one, or give the other a database of its own")
         self.generation, self.log, self.position = stored
         self._announce()
 

@@ -83,7 +83,7 @@ class MongoViews:
         except BaseException:
             await views.close()
             raise
-        views._following = asyncio.create_task(views._checkpoint.follow(), name="views")
+        views._following = asyncio.create_task(views._checkpoint.follow(views._begin_again), name="views")
         return views
 
     @property
@@ -111,16 +111,18 @@ class MongoViews:
     async def wait_for(self, position: int) -> None:
         await self._checkpoint.wait_for(position)
 
-    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+    async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
         generation = self._checkpoint.generation
+        if self.position.position < after.position:
+            raise ViewsUnavailable(f"{self._link.name}: the views were begun anew before position {after.position}")
         await self._prepare(generation)
         for name, writes in _writes(changes):
             await self._write(self._documents(name, generation), writes)
-        await self._checkpoint.advance(generation, through)
+        await self._checkpoint.advance(generation, after, through)
 
     async def clear(self, log: LogId) -> None:
         """Raises StoreRefused where another instance has just begun views of another log."""
-        await self._checkpoint.begin(log, 1 + max(await self._generations(), default=NONE))
+        await self._checkpoint.begin(log, await self._next_generation())
         await self._prepare(self._checkpoint.generation)
 
     async def person(self, person_id: str) -> Versioned[Person] | None:
@@ -179,7 +181,7 @@ class MongoViews:
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait({self._following})
-        self._link.close()
+        await self._link.close()
 
     async def _begin(self, wait_seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -198,6 +200,15 @@ class MongoViews:
                     said = True
             await asyncio.sleep(RETRY_SECONDS)
 
+    async def _begin_again(self) -> None:
+        """After they were lost. Not from what there is of them: an older copy may be of several moments."""
+        log = self._checkpoint.log
+        assert log is not None
+        await self._checkpoint.begin(log, await self._next_generation(), if_lost=True)
+
+    async def _next_generation(self) -> int:
+        return 1 + max({self._checkpoint.generation, *await self._generations()})
+
     async def _prepare(self, generation: int) -> None:
         """The indexes of a generation are there, and what is of older ones is not: neither minds being done twice."""
         if generation == self._prepared:
@@ -215,7 +226,7 @@ class MongoViews:
 
     async def _generations(self) -> set[int]:
         """Those that there are collections of."""
-        names = await self._link.call(self._link.database.list_collection_names)
+        names = await self._link.probe(self._link.database.list_collection_names)
         return {int(match[1]) for name in names if (match := _OF_A_GENERATION.fullmatch(name))}
 
     async def _drop(self, generation: int) -> None:

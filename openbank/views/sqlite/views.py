@@ -101,7 +101,9 @@ class SqliteViews:
                 self._resting.end()
             await self._waiters.wait(position)
 
-    async def project(self, changes: Sequence[Change], through: LogPosition) -> None:
+    async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
+        if self.position.position < after.position:
+            raise ViewsUnavailable(f"{self._path}: the views were begun anew before position {after.position}")
         small = len(changes) <= LOOP_CHANGES_MAX
         if not small or not self._project_here(changes, through):
             await self._write(project, changes, through)

@@ -8,7 +8,7 @@ import java.util.List;
 public final class StandIn {
   /**
    * MongoDB 5.0 with its own wire version, which MongoDB's manual gives as 13. The library's MONGO_5_0 announces 8, the
-   * wire version of 4.2,and PyMongo 4.20 needs at least 4.4.
+   * wire version of 4.2, and PyMongo 4.20 needs at least 4.4.
    */
   private static final class MongoDB5 implements MongoVersion {
     @Override
