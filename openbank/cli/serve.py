@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 1.0
 """A bank that is ready within it says only that."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter's lock from the event loop; Python's default is ten times as much."""
 TRY = "grpcurl -plaintext {address} openbank.persons.v1.PersonsService/ListPersons"
 
 
@@ -64,7 +67,7 @@ async def _serve_until_told(settings: Settings) -> None:
     try:
         async with serving(settings) as server:
             told.is_started()
-            _relax_garbage_collection()
+            _keep_pauses_short()
             announcing = asyncio.create_task(_announce(settings, server))
             await told.to_stop.wait()
             announcing.cancel()
@@ -112,16 +115,19 @@ class _Told:
             self._starting.cancel()
 
 
-def _relax_garbage_collection() -> None:
-    """Bounds the pauses of the garbage collector, in which nobody is served.
+def _keep_pauses_short() -> None:
+    """Bounds how long the event loop stands still for the interpreter: nobody is served meanwhile.
 
-    What the start has made stays, and is not looked at again. What calls leave behind in cycles is young: gRPC makes
-    one for each. So the young are looked at in small portions, and all that is kept in memory, which takes up to a
-    tenth of a second, hardly ever.
+    For the garbage collector: what the start has made stays, and is not looked at again. What calls leave behind in
+    cycles is young, since gRPC makes one for each. So the young are looked at in small portions, and all that is kept
+    in memory, which takes up to a tenth of a second, hardly ever.
+
+    For threads: a rebuild of the views writes in one. The loop asks for the interpreter's lock in each of its turns.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 5, 4_000)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 async def _announce(settings: Settings, server: Server) -> None:
