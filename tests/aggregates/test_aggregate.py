@@ -14,7 +14,7 @@ import pytest
 from openbank.aggregates import deciding
 from openbank.aggregates.aggregate import Written
 from openbank.commands import accounts
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, MoneyDeposited, OpenAccount, Withdraw
 from openbank.domain.errors import AccountNotFound, InsufficientFunds, RequestIdReused, RevisionMismatch
@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 async def disk(tmp_path: Path) -> AsyncIterator[SqliteEventStore]:
     """The log with one account, a-1, that has 100 cents."""
     store = SqliteEventStore(tmp_path)
-    await open_account(Bank(store, clock, kept_max=10), "a-1", 100)
+    await open_account(WriteSide(store, clock, kept_max=10), "a-1", 100)
     yield store
     await store.close()
 
@@ -44,9 +44,9 @@ def store(disk: SqliteEventStore) -> InterposedStore:
 
 
 @pytest.fixture
-async def bank(store: InterposedStore) -> Bank:
+async def bank(store: InterposedStore) -> WriteSide:
     """Has read the account, so that from now on it decides from memory."""
-    bank = Bank(store, clock, kept_max=10)
+    bank = WriteSide(store, clock, kept_max=10)
     await bank.accounts.load("a-1")
     return bank
 
@@ -55,22 +55,22 @@ def clock() -> int:
     return NOON
 
 
-async def open_account(bank: Bank, account_id: str, cents: int) -> None:
+async def open_account(bank: WriteSide, account_id: str, cents: int) -> None:
     command = OpenAccount(account_id, "john", account_id, usd(cents))
     await bank.accounts.execute(account_id, lambda state: (account.open_account(state, command),), Request())
 
 
-def deposit(bank: Bank, cents: int, request: Request = Request()) -> Coroutine[Any, Any, Written[Account]]:  # noqa: B008
+def deposit(bank: WriteSide, cents: int, request: Request = Request()) -> Coroutine[Any, Any, Written[Account]]:  # noqa: B008
     return accounts.deposit(bank, Deposit("a-1", usd(cents), ""), request)
 
 
-def withdraw(bank: Bank, cents: int, request: Request = Request()) -> Coroutine[Any, Any, Written[Account]]:  # noqa: B008
+def withdraw(bank: WriteSide, cents: int, request: Request = Request()) -> Coroutine[Any, Any, Written[Account]]:  # noqa: B008
     return accounts.withdraw(bank, Withdraw("a-1", usd(cents), ""), request)
 
 
 async def balance(store: SqliteEventStore | InterposedStore) -> int:
     """As anyone finds it who reads the log."""
-    state = await Bank(store, clock, kept_max=10).accounts.load("a-1")
+    state = await WriteSide(store, clock, kept_max=10).accounts.load("a-1")
     assert state is not None
     return state.state.balance.minor
 
@@ -97,18 +97,18 @@ def start(*commands: Coroutine[Any, Any, Answer]) -> list[asyncio.Task[Answer]]:
 async def test_events_of_another_program_in_the_stream_do_no_harm(disk: SqliteEventStore) -> None:
     theirs = NewEvent(uuid4().bytes, "audit.Seen", b"whatever", Metadata(NOON))
     await disk.append(STREAM, 1, [theirs])
-    bank = Bank(disk, clock, kept_max=10)
+    bank = WriteSide(disk, clock, kept_max=10)
     request = some_request()
     written = await deposit(bank, 1, request)
     assert (written.resource.revision, written.resource.state.balance) == (3, usd(101))
-    replayed = await deposit(Bank(disk, clock, kept_max=10), 1, request)
+    replayed = await deposit(WriteSide(disk, clock, kept_max=10), 1, request)
     assert replayed == written._replace(replayed=True)
 
 
 # Together
 
 
-async def test_commands_that_come_during_an_append_share_the_next(bank: Bank, store: InterposedStore) -> None:
+async def test_commands_that_come_during_an_append_share_the_next(bank: WriteSide, store: InterposedStore) -> None:
     store.hold()
     first = start(deposit(bank, 1))
     await store.asked_for(1)
@@ -122,7 +122,7 @@ async def test_commands_that_come_during_an_append_share_the_next(bank: Bank, st
     assert await balance(store) == 150
 
 
-async def test_each_is_decided_on_what_the_one_before_it_left(bank: Bank) -> None:
+async def test_each_is_decided_on_what_the_one_before_it_left(bank: WriteSide) -> None:
     """150 cents can be withdrawn only because 50 come in first; the next 150 only if nobody took them."""
     made = await outcomes(*start(deposit(bank, 50), withdraw(bank, 150), withdraw(bank, 1), deposit(bank, 7)))
     assert [type(one) for one in made] == [Written, Written, InsufficientFunds, Written]
@@ -132,7 +132,7 @@ async def test_each_is_decided_on_what_the_one_before_it_left(bank: Bank) -> Non
 
 
 async def test_a_batch_ends_where_an_append_does(
-    bank: Bank, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
+    bank: WriteSide, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deciding, "BATCH_BYTES_MAX", 500)
     monkeypatch.setattr(deciding, "METADATA_BYTES", 0)
@@ -143,7 +143,7 @@ async def test_a_batch_ends_where_an_append_does(
     assert await balance(store) == 150
 
 
-async def test_a_token_of_each_answer_covers_its_event(bank: Bank, store: InterposedStore) -> None:
+async def test_a_token_of_each_answer_covers_its_event(bank: WriteSide, store: InterposedStore) -> None:
     for written in await asyncio.gather(*(deposit(bank, 1) for _ in range(5))):
         (event,) = await store.read_stream(STREAM, written.resource.revision - 1, 1)
         assert written.position.position >= event.position
@@ -153,7 +153,7 @@ async def test_a_token_of_each_answer_covers_its_event(bank: Bank, store: Interp
 # Nothing is answered that is not durable
 
 
-async def test_nothing_is_answered_that_rests_on_an_append_under_way(bank: Bank, store: InterposedStore) -> None:
+async def test_nothing_is_answered_that_rests_on_an_append_under_way(bank: WriteSide, store: InterposedStore) -> None:
     request = some_request()
     store.hold()
     waiting: list[asyncio.Task[Any]] = [*start(deposit(bank, 50, request))]
@@ -180,7 +180,7 @@ async def test_nothing_is_answered_that_rests_on_an_append_under_way(bank: Bank,
 
 
 async def test_nothing_is_answered_that_was_decided_together_with_what_is_not_durable(
-    bank: Bank, store: InterposedStore
+    bank: WriteSide, store: InterposedStore
 ) -> None:
     request = some_request()
     store.hold()
@@ -196,7 +196,7 @@ async def test_nothing_is_answered_that_was_decided_together_with_what_is_not_du
     assert len(store.asked) == 1
 
 
-async def test_a_refusal_that_rests_on_durable_state_needs_no_disk(bank: Bank, store: InterposedStore) -> None:
+async def test_a_refusal_that_rests_on_durable_state_needs_no_disk(bank: WriteSide, store: InterposedStore) -> None:
     store.hold()
     with pytest.raises(InsufficientFunds):
         await withdraw(bank, 101)
@@ -208,7 +208,7 @@ async def test_a_refusal_that_rests_on_durable_state_needs_no_disk(bank: Bank, s
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), OutcomeUnknown("who knows")], ids=repr)
 async def test_when_an_append_fails_who_had_events_is_told_and_who_had_none_is_decided_again(
-    bank: Bank, store: InterposedStore, error: Exception
+    bank: WriteSide, store: InterposedStore, error: Exception
 ) -> None:
     request = some_request()
     store.fail_next(error)
@@ -234,7 +234,7 @@ async def test_when_an_append_fails_who_had_events_is_told_and_who_had_none_is_d
 
 
 async def test_when_an_append_was_made_although_it_failed_who_was_told_so_finds_it_by_request_id(
-    bank: Bank, store: InterposedStore
+    bank: WriteSide, store: InterposedStore
 ) -> None:
     one, other = some_request(), some_request()
     store.fail_next(OutcomeUnknown("the answer was lost"), made=True)
@@ -247,7 +247,7 @@ async def test_when_an_append_was_made_although_it_failed_who_was_told_so_finds_
 
 @pytest.mark.parametrize("made", [False, True])
 async def test_a_failed_append_leaves_the_account_as_the_disk_has_it(
-    bank: Bank, store: InterposedStore, made: bool
+    bank: WriteSide, store: InterposedStore, made: bool
 ) -> None:
     for _ in range(3):
         store.fail_next(OutcomeUnknown("who knows"), made)
@@ -261,7 +261,7 @@ async def test_a_failed_append_leaves_the_account_as_the_disk_has_it(
 async def test_a_store_that_is_away_from_the_start_is_told_to_all_and_then_all_is_well(disk: SqliteEventStore) -> None:
     store = InterposedStore(disk)
     store.die(at=1, made=False, silently=False)
-    bank = Bank(store, clock, kept_max=10)
+    bank = WriteSide(store, clock, kept_max=10)
     made = await outcomes(*start(deposit(bank, 1), deposit(bank, 1), withdraw(bank, 1000)))
     assert {type(outcome) for outcome in made} == {StoreUnavailable}
     store.dead.clear()
@@ -270,7 +270,7 @@ async def test_a_store_that_is_away_from_the_start_is_told_to_all_and_then_all_i
 
 async def test_another_writer_in_the_middle_has_everything_decided_again(disk: SqliteEventStore) -> None:
     store = InterposedStore(disk, sole_writer=False)
-    ours, theirs = Bank(store, clock, kept_max=10), Bank(disk, clock, kept_max=10)
+    ours, theirs = WriteSide(store, clock, kept_max=10), WriteSide(disk, clock, kept_max=10)
     await ours.accounts.load("a-1")
     store.before_next(lambda: withdraw(theirs, 50))
     made = await outcomes(*start(withdraw(ours, 60), withdraw(ours, 40), deposit(ours, 5), withdraw(ours, 16)))
@@ -284,7 +284,7 @@ async def test_another_writer_in_the_middle_has_everything_decided_again(disk: S
 
 async def test_another_writer_with_the_same_request_makes_ours_a_replay(disk: SqliteEventStore) -> None:
     store = InterposedStore(disk, sole_writer=False)
-    ours, theirs = Bank(store, clock, kept_max=10), Bank(disk, clock, kept_max=10)
+    ours, theirs = WriteSide(store, clock, kept_max=10), WriteSide(disk, clock, kept_max=10)
     await ours.accounts.load("a-1")
     request = some_request()
     store.before_next(lambda: deposit(theirs, 50, request))
@@ -296,7 +296,7 @@ async def test_another_writer_with_the_same_request_makes_ours_a_replay(disk: Sq
 
 async def test_another_writer_makes_an_expected_revision_stale(disk: SqliteEventStore) -> None:
     store = InterposedStore(disk, sole_writer=False)
-    ours, theirs = Bank(store, clock, kept_max=10), Bank(disk, clock, kept_max=10)
+    ours, theirs = WriteSide(store, clock, kept_max=10), WriteSide(disk, clock, kept_max=10)
     await ours.accounts.load("a-1")
     store.before_next(lambda: deposit(theirs, 50))
     with pytest.raises(RevisionMismatch) as refused:
@@ -306,7 +306,7 @@ async def test_another_writer_makes_an_expected_revision_stale(disk: SqliteEvent
 
 async def test_another_writer_again_and_again_delays_but_loses_nothing(disk: SqliteEventStore) -> None:
     store = InterposedStore(disk, sole_writer=False)
-    ours, theirs = Bank(store, clock, kept_max=10), Bank(disk, clock, kept_max=10)
+    ours, theirs = WriteSide(store, clock, kept_max=10), WriteSide(disk, clock, kept_max=10)
     left = 5
 
     async def overtake() -> None:
@@ -323,7 +323,7 @@ async def test_another_writer_again_and_again_delays_but_loses_nothing(disk: Sql
 
 
 async def test_a_store_that_contradicts_itself_is_called_damaged_and_not_asked_for_ever(
-    bank: Bank, store: InterposedStore
+    bank: WriteSide, store: InterposedStore
 ) -> None:
     store.fail_next(WrongExpectedRevision("nobody wrote"))
     with pytest.raises(StoreDamaged):
@@ -334,7 +334,7 @@ async def test_a_store_that_contradicts_itself_is_called_damaged_and_not_asked_f
 # Callers that give up
 
 
-async def test_who_gives_up_before_the_decision_leaves_no_trace(bank: Bank, store: InterposedStore) -> None:
+async def test_who_gives_up_before_the_decision_leaves_no_trace(bank: WriteSide, store: InterposedStore) -> None:
     store.hold()
     first = start(deposit(bank, 1))
     await store.asked_for(1)
@@ -349,7 +349,7 @@ async def test_who_gives_up_before_the_decision_leaves_no_trace(bank: Bank, stor
 
 
 async def test_who_gives_up_while_the_account_is_read_leaves_no_trace(store: InterposedStore) -> None:
-    bank = Bank(store, clock, kept_max=10)
+    bank = WriteSide(store, clock, kept_max=10)
     store.hold_reads()
     gone, stays = start(deposit(bank, 10), deposit(bank, 100))
     await turns()
@@ -360,7 +360,9 @@ async def test_who_gives_up_while_the_account_is_read_leaves_no_trace(store: Int
     assert [len(asked.events) for asked in store.asked] == [1]
 
 
-async def test_who_gives_up_after_the_decision_finds_it_made_by_request_id(bank: Bank, store: InterposedStore) -> None:
+async def test_who_gives_up_after_the_decision_finds_it_made_by_request_id(
+    bank: WriteSide, store: InterposedStore
+) -> None:
     request = some_request()
     store.hold()
     gone, stays = start(deposit(bank, 10, request), deposit(bank, 1))
@@ -373,7 +375,7 @@ async def test_who_gives_up_after_the_decision_finds_it_made_by_request_id(bank:
     assert await balance(store) == 111
 
 
-async def test_when_all_give_up_the_append_still_ends_whole(bank: Bank, store: InterposedStore) -> None:
+async def test_when_all_give_up_the_append_still_ends_whole(bank: WriteSide, store: InterposedStore) -> None:
     store.hold()
     gone = start(*(deposit(bank, 1) for _ in range(5)))
     await store.asked_for(1)
@@ -385,7 +387,7 @@ async def test_when_all_give_up_the_append_still_ends_whole(bank: Bank, store: I
 
 
 async def test_who_gives_up_on_an_append_that_fails_does_not_disturb_the_others(
-    bank: Bank, store: InterposedStore
+    bank: WriteSide, store: InterposedStore
 ) -> None:
     store.hold()
     store.fail_next(StoreUnavailable("away"))
@@ -400,7 +402,7 @@ async def test_who_gives_up_on_an_append_that_fails_does_not_disturb_the_others(
 # Requests, however long ago
 
 
-async def test_of_the_same_request_many_times_at_once_one_is_made(bank: Bank, store: InterposedStore) -> None:
+async def test_of_the_same_request_many_times_at_once_one_is_made(bank: WriteSide, store: InterposedStore) -> None:
     request = some_request()
     written = await asyncio.gather(*(deposit(bank, 1, request) for _ in range(50)))
     assert sorted(one.replayed for one in written) == [False] + [True] * 49
@@ -410,7 +412,7 @@ async def test_of_the_same_request_many_times_at_once_one_is_made(bank: Bank, st
     assert await balance(store) == 101
 
 
-async def test_a_replay_tells_the_account_as_it_was_then(bank: Bank) -> None:
+async def test_a_replay_tells_the_account_as_it_was_then(bank: WriteSide) -> None:
     request = some_request()
     first = await deposit(bank, 50, request)
     await withdraw(bank, 150)
@@ -418,10 +420,10 @@ async def test_a_replay_tells_the_account_as_it_was_then(bank: Bank) -> None:
     assert replay == first._replace(replayed=True)
 
 
-async def test_requests_are_known_however_many_have_followed(bank: Bank, store: InterposedStore) -> None:
+async def test_requests_are_known_however_many_have_followed(bank: WriteSide, store: InterposedStore) -> None:
     requests = [some_request() for _ in range(500)]
     await asyncio.gather(*(deposit(bank, 1, request) for request in requests))
-    for again in (bank, Bank(store, clock, kept_max=10)):
+    for again in (bank, WriteSide(store, clock, kept_max=10)):
         written = await deposit(again, 1, requests[0])
         assert (written.replayed, written.resource.revision) == (True, 2)
         with pytest.raises(RequestIdReused):
@@ -431,7 +433,7 @@ async def test_requests_are_known_however_many_have_followed(bank: Bank, store: 
     assert await balance(store) == 100 + len(requests)
 
 
-async def test_of_many_requests_at_once_the_old_ones_are_replays(bank: Bank, store: InterposedStore) -> None:
+async def test_of_many_requests_at_once_the_old_ones_are_replays(bank: WriteSide, store: InterposedStore) -> None:
     requests = [some_request() for _ in range(40)]
     await asyncio.gather(*(deposit(bank, 1, request) for request in requests))
     mixed = [request for old in requests for request in (old, some_request())]
@@ -441,7 +443,7 @@ async def test_of_many_requests_at_once_the_old_ones_are_replays(bank: Bank, sto
 
 
 async def test_the_store_is_asked_once_for_all_requests_that_are_decided_together(
-    bank: Bank, store: InterposedStore
+    bank: WriteSide, store: InterposedStore
 ) -> None:
     requests = [some_request() for _ in range(20)]
     await asyncio.gather(*(deposit(bank, 1, request) for request in requests), deposit(bank, 1))
@@ -450,7 +452,7 @@ async def test_the_store_is_asked_once_for_all_requests_that_are_decided_togethe
     assert len(store.found) == 1
 
 
-async def test_a_command_of_several_events_is_replayed_as_a_whole(bank: Bank, store: InterposedStore) -> None:
+async def test_a_command_of_several_events_is_replayed_as_a_whole(bank: WriteSide, store: InterposedStore) -> None:
     request = some_request(hash=b"h" * 16)
 
     def twice(state: Account | None) -> Sequence[MoneyDeposited]:
@@ -465,13 +467,13 @@ async def test_a_command_of_several_events_is_replayed_as_a_whole(bank: Bank, st
     stored = await store.read_stream(STREAM, 1, 2)
     assert [(event.metadata.part, event.metadata.parts) for event in stored] == [(0, 2), (1, 2)]
     assert stored[0].id != stored[1].id
-    assert await Bank(store, clock, kept_max=10).accounts.execute("a-1", twice, request) == replay
+    assert await WriteSide(store, clock, kept_max=10).accounts.execute("a-1", twice, request) == replay
 
 
 # Bugs stay with who brought them
 
 
-async def test_a_command_that_fails_half_way_leaves_none_of_its_events(bank: Bank, store: InterposedStore) -> None:
+async def test_a_command_that_fails_half_way_leaves_none_of_its_events(bank: WriteSide, store: InterposedStore) -> None:
     def half_bad(state: Account | None) -> Sequence[MoneyDeposited]:
         return (MoneyDeposited(usd(1), "good", usd(101)), MoneyDeposited(usd(1), "\ud800", usd(102)))
 
@@ -482,7 +484,7 @@ async def test_a_command_that_fails_half_way_leaves_none_of_its_events(bank: Ban
     assert await balance(store) == 105
 
 
-async def test_a_bug_in_one_decision_harms_no_other(bank: Bank) -> None:
+async def test_a_bug_in_one_decision_harms_no_other(bank: WriteSide) -> None:
     def buggy(_: Account | None) -> Sequence[MoneyDeposited]:
         raise KeyError("bug")
 
@@ -499,7 +501,7 @@ def nothing(_: Account | None) -> Sequence[MoneyDeposited]:
 
 
 async def test_a_command_without_events_appends_nothing_and_answers_the_account(
-    bank: Bank, store: InterposedStore
+    bank: WriteSide, store: InterposedStore
 ) -> None:
     before = await deposit(bank, 5)
     written = await bank.accounts.execute("a-1", nothing, Request())
@@ -507,7 +509,7 @@ async def test_a_command_without_events_appends_nothing_and_answers_the_account(
     assert len(store.asked) == 1
 
 
-async def test_a_command_without_events_leaves_its_request_id_unused(bank: Bank) -> None:
+async def test_a_command_without_events_leaves_its_request_id_unused(bank: WriteSide) -> None:
     request = some_request()
     first = await bank.accounts.execute("a-1", nothing, request)
     assert await bank.accounts.execute("a-1", nothing, request) == first
@@ -515,7 +517,7 @@ async def test_a_command_without_events_leaves_its_request_id_unused(bank: Bank)
 
 
 async def test_a_command_without_events_among_others_waits_for_what_it_was_decided_on(
-    bank: Bank, store: InterposedStore
+    bank: WriteSide, store: InterposedStore
 ) -> None:
     store.hold()
     first, unchanged = start(deposit(bank, 5), bank.accounts.execute("a-1", nothing, Request()))
@@ -527,12 +529,12 @@ async def test_a_command_without_events_among_others_waits_for_what_it_was_decid
     assert (await unchanged).position == (await first).position
 
 
-async def test_a_command_without_events_checks_its_expected_revision(bank: Bank) -> None:
+async def test_a_command_without_events_checks_its_expected_revision(bank: WriteSide) -> None:
     with pytest.raises(RevisionMismatch):
         await bank.accounts.execute("a-1", nothing, Request(expected_revision=2))
 
 
-async def test_a_command_on_what_is_not_there_must_make_an_event(bank: Bank) -> None:
+async def test_a_command_on_what_is_not_there_must_make_an_event(bank: WriteSide) -> None:
     with pytest.raises(ValueError, match="no event"):
         await bank.accounts.execute("a-2", nothing, Request())
 
@@ -540,7 +542,7 @@ async def test_a_command_on_what_is_not_there_must_make_an_event(bank: Bank) -> 
 # The bank's own requests
 
 
-def step(bank: Bank, request: Request) -> Coroutine[Any, Any, Written[Account]]:
+def step(bank: WriteSide, request: Request) -> Coroutine[Any, Any, Written[Account]]:
     """A deposit that the bank makes for itself, as a step of something larger."""
     command = Deposit("a-1", usd(7), "")
     return bank.accounts.execute("a-1", lambda state: (account.deposit(state, command),), request)
@@ -551,10 +553,10 @@ def step(bank: Bank, request: Request) -> Coroutine[Any, Any, Written[Account]]:
 async def test_a_request_id_of_the_banks_own_is_not_a_callers(
     disk: SqliteEventStore, caller_first: bool, sole_writer: bool
 ) -> None:
-    bank = Bank(InterposedStore(disk, sole_writer=sole_writer), clock, kept_max=10)
+    bank = WriteSide(InterposedStore(disk, sole_writer=sole_writer), clock, kept_max=10)
     request = some_request()
 
-    async def both(bank: Bank) -> list[Written[Account]]:
+    async def both(bank: WriteSide) -> list[Written[Account]]:
         if caller_first:
             return [await deposit(bank, 7, request), await step(bank, request)]
         return [await step(bank, request), await deposit(bank, 7, request)]
@@ -562,12 +564,12 @@ async def test_a_request_id_of_the_banks_own_is_not_a_callers(
     written = await both(bank)
     assert [one.replayed for one in written] == [False, False]
     assert len({one.event_id for one in written}) == 2
-    for again in (bank, Bank(disk, clock, kept_max=10)):
+    for again in (bank, WriteSide(disk, clock, kept_max=10)):
         assert await both(again) == [one._replace(replayed=True) for one in written]
     assert await balance(disk) == 114
 
 
-async def test_a_step_of_the_banks_own_beside_a_callers_request_of_the_same_id_and_moment(bank: Bank) -> None:
+async def test_a_step_of_the_banks_own_beside_a_callers_request_of_the_same_id_and_moment(bank: WriteSide) -> None:
     request = some_request()
     first, second, replay = await asyncio.gather(step(bank, request), deposit(bank, 5, request), step(bank, request))
     assert [first.replayed, second.replayed, replay.replayed] == [False, False, True]
@@ -577,7 +579,9 @@ async def test_a_step_of_the_banks_own_beside_a_callers_request_of_the_same_id_a
 # What is stored
 
 
-async def test_an_event_is_stored_with_all_that_is_known_of_its_command(bank: Bank, store: InterposedStore) -> None:
+async def test_an_event_is_stored_with_all_that_is_known_of_its_command(
+    bank: WriteSide, store: InterposedStore
+) -> None:
     request = some_request(correlation_id="c-1", causation_id="0b6ed2a8-6c1b-8000-8000-0123456789ab")
     written = await deposit(bank, 1, request)
     (event,) = await store.find_requests(STREAM, [request.id])
@@ -595,7 +599,7 @@ async def test_an_event_of_a_request_has_the_same_id_wherever_it_is_made(disk: S
     for store in (one, other):
         store.fail_next(StoreUnavailable("away"))
         with pytest.raises(StoreUnavailable):
-            await deposit(Bank(store, clock, kept_max=10), 1, request)
+            await deposit(WriteSide(store, clock, kept_max=10), 1, request)
     assert one.asked[0].events[0].id == other.asked[0].events[0].id
 
 
@@ -605,8 +609,8 @@ async def test_record_times_of_an_account_never_run_backwards(
     """Another instance's clock was ahead."""
     now = NOON
     store = InterposedStore(disk, sole_writer=False)
-    ours = Bank(store, lambda: now, kept_max=10)
-    theirs = Bank(disk, lambda: NOON + 90_000_000, kept_max=10)
+    ours = WriteSide(store, lambda: now, kept_max=10)
+    theirs = WriteSide(disk, lambda: NOON + 90_000_000, kept_max=10)
     ahead = await deposit(theirs, 1)
     written = await asyncio.gather(*(deposit(ours, 1) for _ in range(2)))
     assert {one.record_time for one in written} == {ahead.record_time}
@@ -619,8 +623,8 @@ async def test_record_times_of_an_account_never_run_backwards(
 async def test_a_clock_that_is_little_behind_is_no_warning(
     disk: SqliteEventStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await deposit(Bank(disk, lambda: NOON + 1_000_000, kept_max=10), 1)
-    assert (await deposit(Bank(disk, clock, kept_max=10), 1)).record_time == NOON + 1_000_000
+    await deposit(WriteSide(disk, lambda: NOON + 1_000_000, kept_max=10), 1)
+    assert (await deposit(WriteSide(disk, clock, kept_max=10), 1)).record_time == NOON + 1_000_000
     assert not caplog.records
 
 
@@ -629,7 +633,7 @@ async def test_a_clock_that_is_little_behind_is_no_warning(
 
 @pytest.mark.parametrize("kept_max", [1, 3, 100])
 async def test_what_is_no_longer_kept_is_read_again(disk: SqliteEventStore, kept_max: int) -> None:
-    bank = Bank(disk, clock, kept_max)
+    bank = WriteSide(disk, clock, kept_max)
     dice = random.Random(kept_max)
     ids = [f"b-{number}" for number in range(12)]
     await asyncio.gather(*(open_account(bank, account_id, 0) for account_id in ids))
@@ -654,20 +658,20 @@ async def test_what_is_no_longer_kept_is_read_again(disk: SqliteEventStore, kept
 
 
 @pytest.fixture
-async def banks(disk: SqliteEventStore) -> tuple[Bank, Bank]:
+async def banks(disk: SqliteEventStore) -> tuple[WriteSide, WriteSide]:
     """Two instances; the first has read the account and does not know what the second will do."""
-    ours, theirs = (Bank(InterposedStore(disk, sole_writer=False), clock, kept_max=10) for _ in range(2))
+    ours, theirs = (WriteSide(InterposedStore(disk, sole_writer=False), clock, kept_max=10) for _ in range(2))
     await ours.accounts.load("a-1")
     return ours, theirs
 
 
-async def test_a_refusal_decided_on_stale_state_is_decided_again(banks: tuple[Bank, Bank]) -> None:
+async def test_a_refusal_decided_on_stale_state_is_decided_again(banks: tuple[WriteSide, WriteSide]) -> None:
     ours, theirs = banks
     await deposit(theirs, 1000)
     assert (await withdraw(ours, 1000)).resource.state.balance == usd(100)
 
 
-async def test_an_acceptance_decided_on_stale_state_is_decided_again(banks: tuple[Bank, Bank]) -> None:
+async def test_an_acceptance_decided_on_stale_state_is_decided_again(banks: tuple[WriteSide, WriteSide]) -> None:
     ours, theirs = banks
     await withdraw(theirs, 100)
     with pytest.raises(InsufficientFunds) as refused:
@@ -675,7 +679,7 @@ async def test_an_acceptance_decided_on_stale_state_is_decided_again(banks: tupl
     assert refused.value.metadata["balance"] == "0.00 USD"
 
 
-async def test_a_request_that_another_instance_made_is_a_replay(banks: tuple[Bank, Bank]) -> None:
+async def test_a_request_that_another_instance_made_is_a_replay(banks: tuple[WriteSide, WriteSide]) -> None:
     ours, theirs = banks
     request = some_request()
     written = await deposit(theirs, 1, request)
@@ -685,7 +689,7 @@ async def test_a_request_that_another_instance_made_is_a_replay(banks: tuple[Ban
 
 
 async def test_a_request_that_another_instance_made_is_not_made_twice(
-    banks: tuple[Bank, Bank], disk: SqliteEventStore
+    banks: tuple[WriteSide, WriteSide], disk: SqliteEventStore
 ) -> None:
     """Ours does not know of it, so it asks for the same append: the store knows the events by their ids."""
     ours, theirs = banks
@@ -696,7 +700,7 @@ async def test_a_request_that_another_instance_made_is_not_made_twice(
     assert await balance(disk) == 101
 
 
-async def test_a_revision_that_another_instance_made_is_known(banks: tuple[Bank, Bank]) -> None:
+async def test_a_revision_that_another_instance_made_is_known(banks: tuple[WriteSide, WriteSide]) -> None:
     ours, theirs = banks
     await deposit(theirs, 1)
     assert (await deposit(ours, 1, Request(expected_revision=2))).resource.revision == 3
@@ -704,7 +708,7 @@ async def test_a_revision_that_another_instance_made_is_known(banks: tuple[Bank,
         await deposit(theirs, 1, Request(expected_revision=2))
 
 
-async def test_an_account_that_another_instance_opened_is_found(banks: tuple[Bank, Bank]) -> None:
+async def test_an_account_that_another_instance_opened_is_found(banks: tuple[WriteSide, WriteSide]) -> None:
     ours, theirs = banks
     command = Deposit("a-2", usd(1), "")
     with pytest.raises(AccountNotFound):
@@ -715,7 +719,7 @@ async def test_an_account_that_another_instance_opened_is_found(banks: tuple[Ban
     assert (await accounts.deposit(ours, command, Request())).resource.state.balance == usd(1)
 
 
-async def test_two_instances_at_once_lose_nothing(banks: tuple[Bank, Bank], disk: SqliteEventStore) -> None:
+async def test_two_instances_at_once_lose_nothing(banks: tuple[WriteSide, WriteSide], disk: SqliteEventStore) -> None:
     requests = [some_request() for _ in range(40)]
     written = await asyncio.gather(*(deposit(bank, 1, request) for request in requests for bank in banks))
     assert {one.resource.revision for one in written} == set(range(2, 42))
@@ -731,7 +735,7 @@ async def test_whatever_fails_every_request_happens_exactly_once(disk: SqliteEve
     """Callers that repeat until they have an answer, on stores that fail before or after the append, at random."""
     dice = random.Random(seed)
     stores = [InterposedStore(disk, sole_writer=False) for _ in range(1 + seed % 2)]
-    banks = [Bank(store, clock, kept_max=10) for store in stores]
+    banks = [WriteSide(store, clock, kept_max=10) for store in stores]
 
     async def insist(cents: int, request: Request) -> int:
         """The sum that moved."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from openbank.aggregates import history, snapshots
 from openbank.codec import events as codec
 from openbank.commands import accounts, persons
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain import account
 from openbank.domain.account import Account, AccountState, Deposit, OpenAccount
 from openbank.domain.errors import RequestIdReused
@@ -64,18 +64,18 @@ async def fill(store: EventStore, events: int) -> None:
     await many_deposits(bank, events - 1)
 
 
-async def many_deposits(bank: Bank, count: int) -> None:
+async def many_deposits(bank: WriteSide, count: int) -> None:
     """Not all in one append, so that snapshots come between."""
     for start in range(0, count, 20):
         await asyncio.gather(*(deposit(bank) for _ in range(start, min(start + 20, count))))
 
 
-def new_bank(store: EventStore) -> Bank:
+def new_bank(store: EventStore) -> WriteSide:
     """That has nothing in memory."""
-    return Bank(store, lambda: NOON, kept_max=10)
+    return WriteSide(store, lambda: NOON, kept_max=10)
 
 
-async def deposit(bank: Bank, request: Request = Request(), cents: int = 1) -> Versioned[Account]:  # noqa: B008
+async def deposit(bank: WriteSide, request: Request = Request(), cents: int = 1) -> Versioned[Account]:  # noqa: B008
     return (await accounts.deposit(bank, Deposit("a-1", usd(cents), ""), request)).resource
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from openbank.commands import accounts, persons
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request
 from openbank.eventstore.sqlite import SqliteEventStore
 from tests.eventstore.interposed import InterposedStore
 from tests.examples import JOHN, NOON, opening
 
-Restart = Callable[[], Awaitable[Bank]]
+Restart = Callable[[], Awaitable[WriteSide]]
 
 
 class Watch:
@@ -37,7 +37,7 @@ def clock() -> Watch:
 @pytest.fixture
 async def disk(tmp_path: Path, clock: Watch) -> AsyncIterator[SqliteEventStore]:
     store = SqliteEventStore(tmp_path)
-    bank = Bank(store, clock, kept_max=100)
+    bank = WriteSide(store, clock, kept_max=100)
     await persons.register_person(bank, RegisterPerson(JOHN), Request())
     await accounts.open_account(bank, opening(account_id="a-1"), Request())
     yield store
@@ -52,8 +52,8 @@ def store(disk: SqliteEventStore) -> Iterator[InterposedStore]:
 
 
 @pytest.fixture
-def bank(store: InterposedStore, clock: Watch) -> Bank:
-    return Bank(store, clock, kept_max=100)
+def bank(store: InterposedStore, clock: Watch) -> WriteSide:
+    return WriteSide(store, clock, kept_max=100)
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ async def restart(disk: SqliteEventStore, tmp_path: Path, clock: Watch) -> Async
     """Ends the process, as far as the bank can tell, and starts it again on the same directory."""
     started: list[SqliteEventStore] = [disk]
 
-    async def restart() -> Bank:
+    async def restart() -> WriteSide:
         await started[-1].close()
         started.append(SqliteEventStore(tmp_path))
-        return Bank(started[-1], clock, kept_max=100)
+        return WriteSide(started[-1], clock, kept_max=100)
 
     yield restart
     await started[-1].close()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from openbank.commands import accounts
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain.account import AccountState, Deposit, OpenAccount, Withdraw
 from openbank.domain.errors import (
     AccountAlreadyExists,
@@ -29,7 +29,7 @@ from tests.examples import EUR, JPY, opening, some_request, usd
 
 
 @pytest.mark.parametrize("request_", [Request(), some_request()], ids=["without a request id", "with one"])
-async def test_an_account_is_opened_for_its_owner(bank: Bank, request_: Request, clock: Watch) -> None:
+async def test_an_account_is_opened_for_its_owner(bank: WriteSide, request_: Request, clock: Watch) -> None:
     written = await accounts.open_account(bank, opening("DE89 3704"), request_)
     opened = written.resource.state
     assert (opened.owner_id, opened.account_number, opened.balance) == ("john", "DE89 3704", usd(100_000))
@@ -40,7 +40,7 @@ async def test_an_account_is_opened_for_its_owner(bank: Bank, request_: Request,
 
 
 @pytest.mark.parametrize("deposit", [usd(0), Money(JPY, 7), usd(MAX_MINOR)], ids=str)
-async def test_an_account_opens_with_what_is_paid_in(bank: Bank, deposit: Money) -> None:
+async def test_an_account_opens_with_what_is_paid_in(bank: WriteSide, deposit: Money) -> None:
     written = await accounts.open_account(bank, opening("1", deposit), Request())
     assert written.resource.state.balance == deposit
 
@@ -62,20 +62,20 @@ async def test_an_account_opens_with_what_is_paid_in(bank: Bank, deposit: Money)
     ],
 )
 async def test_a_refusal_that_can_be_foreseen_writes_nothing(
-    bank: Bank, store: InterposedStore, command: OpenAccount, refusal: type[Exception], request_: Request
+    bank: WriteSide, store: InterposedStore, command: OpenAccount, refusal: type[Exception], request_: Request
 ) -> None:
     with pytest.raises(refusal):
         await accounts.open_account(bank, command, request_)
     assert store.asked == []
 
 
-async def test_the_refusal_of_a_taken_number_does_not_tell_whose_it_is(bank: Bank) -> None:
+async def test_the_refusal_of_a_taken_number_does_not_tell_whose_it_is(bank: WriteSide) -> None:
     with pytest.raises(AccountNumberTaken) as refused:
         await accounts.open_account(bank, opening("12345-6789".replace("-", " ")), Request())
     assert refused.value.metadata == {"accountNumber": "12345 6789"}
 
 
-async def test_every_event_of_an_account_names_its_owner(bank: Bank, store: InterposedStore) -> None:
+async def test_every_event_of_an_account_names_its_owner(bank: WriteSide, store: InterposedStore) -> None:
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request())
     assert {event.metadata.owner_id for event in await store.read_stream("account-a-1")} == {"john"}
 
@@ -83,7 +83,7 @@ async def test_every_event_of_an_account_names_its_owner(bank: Bank, store: Inte
 # Moving money
 
 
-async def test_money_comes_and_goes(bank: Bank) -> None:
+async def test_money_comes_and_goes(bank: WriteSide) -> None:
     paid = await accounts.deposit(bank, Deposit("a-1", usd(50_000), "Salary deposit"), some_request())
     assert (paid.resource.state.balance, paid.resource.revision) == (usd(150_000), 2)
     with pytest.raises(InsufficientFunds) as refused:
@@ -107,7 +107,7 @@ async def test_money_comes_and_goes(bank: Bank) -> None:
     ],
 )
 async def test_a_move_that_is_refused_writes_nothing(
-    bank: Bank, store: InterposedStore, command: Deposit | Withdraw, refusal: type[Exception]
+    bank: WriteSide, store: InterposedStore, command: Deposit | Withdraw, refusal: type[Exception]
 ) -> None:
     for request in (Request(), some_request()):
         with pytest.raises(refusal):
@@ -119,13 +119,13 @@ async def test_a_move_that_is_refused_writes_nothing(
     assert store.asked == []
 
 
-async def test_50_deposits_at_once_on_one_account_all_count(bank: Bank) -> None:
+async def test_50_deposits_at_once_on_one_account_all_count(bank: WriteSide) -> None:
     written = await asyncio.gather(*(accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request()) for _ in range(50)))
     assert sorted(one.resource.revision for one in written) == list(range(2, 52))
     assert max(one.resource.state.balance.minor for one in written) == 100_050
 
 
-async def test_of_50_withdrawals_at_once_only_what_is_there_is_paid(bank: Bank) -> None:
+async def test_of_50_withdrawals_at_once_only_what_is_there_is_paid(bank: WriteSide) -> None:
     outcomes = await asyncio.gather(
         *(accounts.withdraw(bank, Withdraw("a-1", usd(30_000), ""), Request()) for _ in range(50)),
         return_exceptions=True,
@@ -136,14 +136,14 @@ async def test_of_50_withdrawals_at_once_only_what_is_there_is_paid(bank: Bank) 
 # expected_revision
 
 
-async def test_a_move_at_the_expected_revision_is_made(bank: Bank) -> None:
+async def test_a_move_at_the_expected_revision_is_made(bank: WriteSide) -> None:
     first = await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request(expected_revision=1))
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request(expected_revision=first.resource.revision))
 
 
 @pytest.mark.parametrize("expected", [1, 3, 1_000])
 async def test_a_move_at_another_revision_is_refused_with_both(
-    bank: Bank, store: InterposedStore, expected: int
+    bank: WriteSide, store: InterposedStore, expected: int
 ) -> None:
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request())
     asked = len(store.asked)
@@ -157,7 +157,7 @@ async def test_a_move_at_another_revision_is_refused_with_both(
     assert len(store.asked) == asked
 
 
-async def test_of_50_at_once_at_the_same_revision_one_is_made(bank: Bank) -> None:
+async def test_of_50_at_once_at_the_same_revision_one_is_made(bank: WriteSide) -> None:
     outcomes = await asyncio.gather(
         *(accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request(expected_revision=1)) for _ in range(50)),
         return_exceptions=True,
@@ -165,7 +165,7 @@ async def test_of_50_at_once_at_the_same_revision_one_is_made(bank: Bank) -> Non
     assert [isinstance(outcome, RevisionMismatch) for outcome in outcomes].count(False) == 1
 
 
-async def test_the_order_of_the_checks_is_existence_then_revision_then_rules(bank: Bank) -> None:
+async def test_the_order_of_the_checks_is_existence_then_revision_then_rules(bank: WriteSide) -> None:
     with pytest.raises(AccountNotFound):
         await accounts.withdraw(bank, Withdraw("nobody", usd(0), ""), Request(expected_revision=5))
     with pytest.raises(RevisionMismatch):

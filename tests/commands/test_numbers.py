@@ -13,7 +13,7 @@ import pytest
 from openbank.aggregates.aggregate import Written
 from openbank.codec import events as codec
 from openbank.commands import accounts
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain.account import OpenAccount
 from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, Refused
 from openbank.domain.fields import account_number_key
@@ -41,7 +41,7 @@ def number_in(event: RecordedEvent) -> str:
     return str(opened.account_number)
 
 
-async def opened_or_refused(bank: Bank, command: OpenAccount, request: Request) -> Written[Any] | Refused:
+async def opened_or_refused(bank: WriteSide, command: OpenAccount, request: Request) -> Written[Any] | Refused:
     try:
         return await accounts.open_account(bank, command, request)
     except Refused as refused:
@@ -52,7 +52,7 @@ async def opened_or_refused(bank: Bank, command: OpenAccount, request: Request) 
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with request ids", "without"])
-async def test_of_50_at_once_one_gets_the_number(bank: Bank, disk: SqliteEventStore, known: bool) -> None:
+async def test_of_50_at_once_one_gets_the_number(bank: WriteSide, disk: SqliteEventStore, known: bool) -> None:
     outcomes = await asyncio.gather(
         *(opened_or_refused(bank, opening("N-1"), some_request() if known else Request()) for _ in range(50))
     )
@@ -61,7 +61,7 @@ async def test_of_50_at_once_one_gets_the_number(bank: Bank, disk: SqliteEventSt
     assert await openings(disk) == [(written.resource.state.account_id, "N-1")]
 
 
-async def test_numbers_are_the_same_however_they_are_written(bank: Bank, disk: SqliteEventStore) -> None:
+async def test_numbers_are_the_same_however_they_are_written(bank: WriteSide, disk: SqliteEventStore) -> None:
     ways = ["de89x", "DE89X", "DE 89 X", "d e 8 9 x", " de89X"]
     outcomes = await asyncio.gather(*(opened_or_refused(bank, opening(number), some_request()) for number in ways * 5))
     assert sum(isinstance(outcome, Written) for outcome in outcomes) == 1
@@ -71,7 +71,7 @@ async def test_numbers_are_the_same_however_they_are_written(bank: Bank, disk: S
 
 
 async def test_of_two_numbers_for_one_account_id_one_is_given_and_the_other_stays_free(
-    bank: Bank, disk: SqliteEventStore
+    bank: WriteSide, disk: SqliteEventStore
 ) -> None:
     requests = [some_request() for _ in range(2)]
     outcomes = await asyncio.gather(
@@ -88,7 +88,7 @@ async def test_of_two_numbers_for_one_account_id_one_is_given_and_the_other_stay
 
 
 async def test_two_instances_give_a_number_once(disk: SqliteEventStore, clock: Watch) -> None:
-    banks = [Bank(InterposedStore(disk, sole_writer=False), clock, kept_max=10) for _ in range(2)]
+    banks = [WriteSide(InterposedStore(disk, sole_writer=False), clock, kept_max=10) for _ in range(2)]
     for number in ("1", "2", "3"):
         outcomes = await asyncio.gather(
             *(opened_or_refused(bank, opening(number), some_request()) for bank in banks for _ in range(5))
@@ -108,7 +108,7 @@ STEP_IDS = [
 
 
 @pytest.fixture(params=STEPS, ids=STEP_IDS)
-async def crash(request: pytest.FixtureRequest, bank: Bank, store: InterposedStore) -> tuple[bool, Request]:
+async def crash(request: pytest.FixtureRequest, bank: WriteSide, store: InterposedStore) -> tuple[bool, Request]:
     """An opening of N-1 that the process did not survive: whether the number was reserved, and the request."""
     step, made, silently = request.param
     opened_by = some_request(correlation_id="first")
@@ -127,7 +127,7 @@ async def test_after_a_crash_the_same_request_finishes_it(
     crash: tuple[bool, Request], disk: SqliteEventStore, clock: Watch
 ) -> None:
     _, request = crash
-    bank = Bank(disk, clock, kept_max=10)
+    bank = WriteSide(disk, clock, kept_max=10)
     written = await accounts.open_account(bank, opening("N-1"), request)
     assert await openings(disk) == [(written.resource.state.account_id, "N-1")]
     again = await accounts.open_account(bank, opening("N-1"), request)
@@ -138,7 +138,7 @@ async def test_after_a_crash_who_meets_the_number_finishes_it_or_gets_it(
     crash: tuple[bool, Request], disk: SqliteEventStore, clock: Watch
 ) -> None:
     reserved, request = crash
-    bank = Bank(disk, clock, kept_max=10)
+    bank = WriteSide(disk, clock, kept_max=10)
     other = await opened_or_refused(bank, opening("n-1"), some_request(correlation_id="second"))
     first = await opened_or_refused(bank, opening("N-1"), request)
     if reserved:
@@ -157,7 +157,7 @@ async def test_after_a_crash_everybody_at_once_finishes_it_once(
     crash: tuple[bool, Request], disk: SqliteEventStore, clock: Watch
 ) -> None:
     _, request = crash
-    banks = [Bank(InterposedStore(disk, sole_writer=False), clock, kept_max=10) for _ in range(2)]
+    banks = [WriteSide(InterposedStore(disk, sole_writer=False), clock, kept_max=10) for _ in range(2)]
     outcomes = await asyncio.gather(
         *(opened_or_refused(bank, opening("N-1"), request) for bank in banks for _ in range(5)),
         *(opened_or_refused(bank, opening("N-1"), some_request()) for bank in banks for _ in range(5)),
@@ -168,7 +168,7 @@ async def test_after_a_crash_everybody_at_once_finishes_it_once(
 
 
 async def test_a_caller_that_gives_up_leaves_no_half_opened_account(
-    bank: Bank, store: InterposedStore, disk: SqliteEventStore
+    bank: WriteSide, store: InterposedStore, disk: SqliteEventStore
 ) -> None:
     for step in (1, 2, 3):
         request, number, asked = some_request(), f"N-{step}", len(store.asked)
@@ -198,7 +198,7 @@ async def test_a_caller_that_gives_up_leaves_no_half_opened_account(
     ],
 )
 async def test_a_store_that_goes_away_is_told_so_that_nobody_opens_two_accounts(
-    bank: Bank, store: InterposedStore, disk: SqliteEventStore, known: bool, step: int, told: type[Exception]
+    bank: WriteSide, store: InterposedStore, disk: SqliteEventStore, known: bool, step: int, told: type[Exception]
 ) -> None:
     store.die(step, made=False, silently=False)
     with pytest.raises(told):
@@ -210,7 +210,7 @@ async def test_a_request_sent_once_is_no_repetition_though_another_opener_finish
     disk: SqliteEventStore, clock: Watch
 ) -> None:
     store = InterposedStore(disk, sole_writer=False)
-    bank, other = Bank(store, clock, kept_max=10), Bank(disk, clock, kept_max=10)
+    bank, other = WriteSide(store, clock, kept_max=10), WriteSide(disk, clock, kept_max=10)
     request = some_request()
     store.hold(at=3)
     opening_it = asyncio.create_task(accounts.open_account(bank, opening("N-1"), request))
@@ -229,13 +229,13 @@ async def test_a_request_sent_once_is_no_repetition_though_another_opener_finish
 
 
 async def test_a_reservation_whose_account_got_another_number_is_void(
-    bank: Bank, store: InterposedStore, disk: SqliteEventStore, clock: Watch
+    bank: WriteSide, store: InterposedStore, disk: SqliteEventStore, clock: Watch
 ) -> None:
     first, second = some_request(), some_request()
     store.die(at=3, made=False, silently=False)
     with pytest.raises(StoreUnavailable):
         await accounts.open_account(bank, opening("N-1", account_id="b-1"), first)
-    bank = Bank(disk, clock, kept_max=10)
+    bank = WriteSide(disk, clock, kept_max=10)
     await accounts.open_account(bank, opening("N-2", account_id="b-1"), second)
 
     with pytest.raises(AccountAlreadyExists):
@@ -249,12 +249,12 @@ async def test_a_reservation_whose_account_got_another_number_is_void(
 
 
 async def test_a_void_reservation_goes_to_one_of_many(
-    bank: Bank, store: InterposedStore, disk: SqliteEventStore, clock: Watch
+    bank: WriteSide, store: InterposedStore, disk: SqliteEventStore, clock: Watch
 ) -> None:
     store.die(at=3, made=False, silently=False)
     with pytest.raises(StoreUnavailable):
         await accounts.open_account(bank, opening("N-1", account_id="b-1"), some_request())
-    bank = Bank(disk, clock, kept_max=10)
+    bank = WriteSide(disk, clock, kept_max=10)
     await accounts.open_account(bank, opening("N-2", account_id="b-1"), some_request())
     outcomes = await asyncio.gather(*(opened_or_refused(bank, opening("n-1"), some_request()) for _ in range(20)))
     assert sum(isinstance(outcome, Written) for outcome in outcomes) == 1
@@ -262,12 +262,12 @@ async def test_a_void_reservation_goes_to_one_of_many(
 
 
 async def test_without_a_request_id_a_crash_leaves_no_lost_number(
-    bank: Bank, store: InterposedStore, disk: SqliteEventStore, clock: Watch
+    bank: WriteSide, store: InterposedStore, disk: SqliteEventStore, clock: Watch
 ) -> None:
     store.die(at=2, made=False, silently=False)
     with pytest.raises(OutcomeUnknown):
         await accounts.open_account(bank, opening("N-1"), Request())
-    bank = Bank(disk, clock, kept_max=10)
+    bank = WriteSide(disk, clock, kept_max=10)
     with pytest.raises(AccountNumberTaken):
         await accounts.open_account(bank, opening("N-1"), Request())
     assert [number for _, number in await openings(disk)] == ["N-1"]
@@ -280,7 +280,7 @@ async def test_without_a_request_id_a_crash_leaves_no_lost_number(
 async def test_whatever_fails_every_number_is_given_once(disk: SqliteEventStore, clock: Watch, seed: int) -> None:
     dice = random.Random(seed)
     stores = [InterposedStore(disk, sole_writer=False) for _ in range(2)]
-    banks = [Bank(store, clock, kept_max=dice.choice([1, 3, 100])) for store in stores]
+    banks = [WriteSide(store, clock, kept_max=dice.choice([1, 3, 100])) for store in stores]
 
     async def insist(command: OpenAccount, request: Request) -> Written[Any] | Refused:
         while True:

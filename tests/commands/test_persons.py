@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from openbank.commands import persons
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain.clock import day_of
 from openbank.domain.errors import InvalidFields, PersonAlreadyExists, PersonNotFound, RevisionMismatch
 from openbank.domain.person import RegisterPerson, UpdateAddress
@@ -17,7 +17,7 @@ from tests.eventstore.interposed import InterposedStore
 from tests.examples import HOME, OFFICE, john, some_request
 
 
-async def test_a_person_is_registered_under_an_id_of_the_banks_own(bank: Bank, clock: Watch) -> None:
+async def test_a_person_is_registered_under_an_id_of_the_banks_own(bank: WriteSide, clock: Watch) -> None:
     written = await persons.register_person(bank, RegisterPerson(john(person_id="")), Request())
     person = written.resource.state
     assert person == john(person_id=person.person_id)
@@ -27,18 +27,18 @@ async def test_a_person_is_registered_under_an_id_of_the_banks_own(bank: Bank, c
     assert await bank.persons.load(person.person_id) == written.resource
 
 
-async def test_a_person_may_come_with_an_id(bank: Bank) -> None:
+async def test_a_person_may_come_with_an_id(bank: WriteSide) -> None:
     written = await persons.register_person(bank, RegisterPerson(john(person_id="jane-2")), some_request())
     assert written.resource.state.person_id == "jane-2"
 
 
 @pytest.mark.parametrize("request_", [Request(), some_request()], ids=["without a request id", "with one"])
-async def test_an_id_that_is_taken_is_refused(bank: Bank, request_: Request) -> None:
+async def test_an_id_that_is_taken_is_refused(bank: WriteSide, request_: Request) -> None:
     with pytest.raises(PersonAlreadyExists):
         await persons.register_person(bank, RegisterPerson(john(first_name="Jane")), request_)
 
 
-async def test_the_id_that_the_bank_makes_follows_from_the_request_id(bank: Bank, store: InterposedStore) -> None:
+async def test_the_id_that_the_bank_makes_follows_from_the_request_id(bank: WriteSide, store: InterposedStore) -> None:
     request = some_request()
     written = await persons.register_person(bank, RegisterPerson(john(person_id="")), request)
     again = await persons.register_person(bank, RegisterPerson(john(person_id="")), request)
@@ -46,7 +46,7 @@ async def test_the_id_that_the_bank_makes_follows_from_the_request_id(bank: Bank
 
 
 async def test_who_was_born_today_by_the_banks_clock_is_refused_and_nothing_is_written(
-    bank: Bank, store: InterposedStore, clock: Watch
+    bank: WriteSide, store: InterposedStore, clock: Watch
 ) -> None:
     today = day_of(clock.now)
     for request in (Request(), some_request()):
@@ -57,7 +57,7 @@ async def test_who_was_born_today_by_the_banks_clock_is_refused_and_nothing_is_w
     await persons.register_person(bank, RegisterPerson(yesterday), Request())
 
 
-async def test_a_person_moves(bank: Bank, clock: Watch) -> None:
+async def test_a_person_moves(bank: WriteSide, clock: Watch) -> None:
     before = await bank.persons.load("john")
     assert before is not None
     written = await persons.update_address(bank, UpdateAddress("john", OFFICE), Request())
@@ -68,14 +68,14 @@ async def test_a_person_moves(bank: Bank, clock: Watch) -> None:
     assert back.resource.state == john()
 
 
-async def test_who_is_not_there_does_not_move(bank: Bank, store: InterposedStore) -> None:
+async def test_who_is_not_there_does_not_move(bank: WriteSide, store: InterposedStore) -> None:
     for request in (Request(), some_request(), Request(expected_revision=7)):
         with pytest.raises(PersonNotFound):
             await persons.update_address(bank, UpdateAddress("nobody", OFFICE), request)
     assert store.asked == []
 
 
-async def test_a_move_decided_on_an_older_person_is_refused_with_both_revisions(bank: Bank) -> None:
+async def test_a_move_decided_on_an_older_person_is_refused_with_both_revisions(bank: WriteSide) -> None:
     await persons.update_address(bank, UpdateAddress("john", OFFICE), Request(expected_revision=1))
     with pytest.raises(RevisionMismatch) as refused:
         await persons.update_address(bank, UpdateAddress("john", HOME), Request(expected_revision=1))

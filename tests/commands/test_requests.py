@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from openbank.commands import accounts, persons
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain.account import Deposit, Withdraw
 from openbank.domain.errors import (
     AccountAlreadyExists,
@@ -35,7 +35,7 @@ from tests.examples import HOME, OFFICE, john, opening, some_request, usd
 
 
 class Rpc(NamedTuple):
-    call: Callable[[Bank, Any, Request], Awaitable[Any]]
+    call: Callable[[WriteSide, Any, Request], Awaitable[Any]]
     command: Any
     other: Any
     """Another command of the same kind."""
@@ -102,7 +102,7 @@ def rpc(request: pytest.FixtureRequest) -> Rpc:
 # The same request
 
 
-async def test_the_same_request_again_is_the_first_outcome(bank: Bank, disk: SqliteEventStore, rpc: Rpc) -> None:
+async def test_the_same_request_again_is_the_first_outcome(bank: WriteSide, disk: SqliteEventStore, rpc: Rpc) -> None:
     request = some_request()
     first = await rpc.call(bank, rpc.command, request)
     head = await disk.head()
@@ -112,7 +112,9 @@ async def test_the_same_request_again_is_the_first_outcome(bank: Bank, disk: Sql
     assert await disk.head() == head
 
 
-async def test_the_same_request_at_the_same_moment_happens_once(bank: Bank, store: InterposedStore, rpc: Rpc) -> None:
+async def test_the_same_request_at_the_same_moment_happens_once(
+    bank: WriteSide, store: InterposedStore, rpc: Rpc
+) -> None:
     request = some_request()
     written = await asyncio.gather(*(rpc.call(bank, rpc.command, request) for _ in range(50)))
     assert {one.event_id for one in written} == {written[0].event_id}
@@ -123,13 +125,15 @@ async def test_the_same_request_at_the_same_moment_happens_once(bank: Bank, stor
     assert len(made) == 1
 
 
-async def test_the_same_request_after_a_restart_is_the_first_outcome(bank: Bank, restart: Restart, rpc: Rpc) -> None:
+async def test_the_same_request_after_a_restart_is_the_first_outcome(
+    bank: WriteSide, restart: Restart, rpc: Rpc
+) -> None:
     request = some_request()
     first = await rpc.call(bank, rpc.command, request)
     assert await rpc.call(await restart(), rpc.command, request) == first._replace(replayed=True)
 
 
-async def test_a_replay_tells_how_it_was_then(bank: Bank, rpc: Rpc) -> None:
+async def test_a_replay_tells_how_it_was_then(bank: WriteSide, rpc: Rpc) -> None:
     request = some_request()
     first = await rpc.call(bank, rpc.command, request)
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request())
@@ -137,7 +141,7 @@ async def test_a_replay_tells_how_it_was_then(bank: Bank, rpc: Rpc) -> None:
     assert await rpc.call(bank, rpc.command, request) == first._replace(replayed=True)
 
 
-async def test_a_replay_does_not_mind_what_has_changed_since(bank: Bank) -> None:
+async def test_a_replay_does_not_mind_what_has_changed_since(bank: WriteSide) -> None:
     request = some_request()
     first = await accounts.withdraw(bank, Withdraw("a-1", usd(100_000), ""), request)
     assert first.resource.state.balance == usd(0)
@@ -145,7 +149,7 @@ async def test_a_replay_does_not_mind_what_has_changed_since(bank: Bank) -> None
     assert again == first._replace(replayed=True)
 
 
-async def test_expected_revision_and_correlation_are_not_part_of_what_a_request_is(bank: Bank) -> None:
+async def test_expected_revision_and_correlation_are_not_part_of_what_a_request_is(bank: WriteSide) -> None:
     request = some_request(expected_revision=1, correlation_id="first")
     first = await accounts.deposit(bank, Deposit("a-1", usd(1), ""), request)
     for other in (
@@ -157,7 +161,7 @@ async def test_expected_revision_and_correlation_are_not_part_of_what_a_request_
         assert again == first._replace(replayed=True)
 
 
-async def test_without_a_request_id_every_call_is_a_request_of_its_own(bank: Bank) -> None:
+async def test_without_a_request_id_every_call_is_a_request_of_its_own(bank: WriteSide) -> None:
     for revision in (2, 3):
         written = await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request())
         assert (written.resource.revision, written.replayed) == (revision, False)
@@ -170,7 +174,7 @@ async def test_without_a_request_id_every_call_is_a_request_of_its_own(bank: Ban
 
 
 async def test_another_request_under_a_known_id_is_refused_and_writes_nothing(
-    bank: Bank, disk: SqliteEventStore, rpc: Rpc
+    bank: WriteSide, disk: SqliteEventStore, rpc: Rpc
 ) -> None:
     request = some_request()
     first = await rpc.call(bank, rpc.command, request)
@@ -184,7 +188,7 @@ async def test_another_request_under_a_known_id_is_refused_and_writes_nothing(
 
 
 async def test_another_request_under_a_known_id_is_refused_after_a_restart(
-    bank: Bank, restart: Restart, rpc: Rpc
+    bank: WriteSide, restart: Restart, rpc: Rpc
 ) -> None:
     request = some_request()
     await rpc.call(bank, rpc.command, request)
@@ -192,7 +196,7 @@ async def test_another_request_under_a_known_id_is_refused_after_a_restart(
         await rpc.call(await restart(), rpc.other, request)
 
 
-async def test_of_two_requests_under_one_id_at_the_same_moment_one_is_made(bank: Bank, rpc: Rpc) -> None:
+async def test_of_two_requests_under_one_id_at_the_same_moment_one_is_made(bank: WriteSide, rpc: Rpc) -> None:
     request = some_request()
     outcomes = await asyncio.gather(
         *(rpc.call(bank, command, request) for command in (rpc.command, rpc.other)), return_exceptions=True
@@ -201,7 +205,7 @@ async def test_of_two_requests_under_one_id_at_the_same_moment_one_is_made(bank:
     assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
 
 
-async def test_that_an_id_is_known_is_said_before_anything_else_is_wrong(bank: Bank) -> None:
+async def test_that_an_id_is_known_is_said_before_anything_else_is_wrong(bank: WriteSide) -> None:
     request = some_request()
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), request)
     with pytest.raises(RequestIdReused):
@@ -216,7 +220,7 @@ async def test_that_an_id_is_known_is_said_before_anything_else_is_wrong(bank: B
 # Whose the id is
 
 
-async def test_the_id_of_a_move_belongs_to_its_account(bank: Bank) -> None:
+async def test_the_id_of_a_move_belongs_to_its_account(bank: WriteSide) -> None:
     request = some_request()
     other = await accounts.open_account(bank, opening("2"), Request())
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), request)
@@ -226,7 +230,7 @@ async def test_the_id_of_a_move_belongs_to_its_account(bank: Bank) -> None:
     assert not moved.replayed
 
 
-async def test_on_one_account_a_deposit_and_a_withdrawal_are_two_requests(bank: Bank) -> None:
+async def test_on_one_account_a_deposit_and_a_withdrawal_are_two_requests(bank: WriteSide) -> None:
     request = some_request()
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), request)
     with pytest.raises(RequestIdReused):
@@ -239,7 +243,7 @@ NEW = {name: rpc for name, rpc in RPCS.items() if name.startswith(("RegisterPers
 @pytest.mark.parametrize("first", NEW.values(), ids=NEW.keys())
 @pytest.mark.parametrize("second", NEW.values(), ids=NEW.keys())
 async def test_the_id_of_what_makes_something_new_belongs_to_the_bank(
-    bank: Bank, disk: SqliteEventStore, first: Rpc, second: Rpc
+    bank: WriteSide, disk: SqliteEventStore, first: Rpc, second: Rpc
 ) -> None:
     request = some_request()
     await first.call(bank, first.command, request)
@@ -249,7 +253,7 @@ async def test_the_id_of_what_makes_something_new_belongs_to_the_bank(
     assert await disk.head() == head
 
 
-async def test_an_account_opened_by_a_request_can_have_moves_under_other_ids_only(bank: Bank) -> None:
+async def test_an_account_opened_by_a_request_can_have_moves_under_other_ids_only(bank: WriteSide) -> None:
     request = some_request()
     account_id = (await accounts.open_account(bank, opening("1"), request)).resource.state.account_id
     with pytest.raises(RequestIdReused):
@@ -259,7 +263,7 @@ async def test_an_account_opened_by_a_request_can_have_moves_under_other_ids_onl
 # Refusals are not remembered
 
 
-async def test_a_refused_requests_id_can_be_used_for_another(bank: Bank, rpc: Rpc) -> None:
+async def test_a_refused_requests_id_can_be_used_for_another(bank: WriteSide, rpc: Rpc) -> None:
     request = some_request()
     for _ in range(2):
         with pytest.raises(rpc.refusal):
@@ -268,7 +272,7 @@ async def test_a_refused_requests_id_can_be_used_for_another(bank: Bank, rpc: Rp
     assert not written.replayed
 
 
-async def test_a_refused_request_may_succeed_later(bank: Bank) -> None:
+async def test_a_refused_request_may_succeed_later(bank: WriteSide) -> None:
     request = some_request()
     with pytest.raises(InsufficientFunds):
         await accounts.withdraw(bank, Withdraw("a-1", usd(100_001), ""), request)
@@ -279,7 +283,7 @@ async def test_a_refused_request_may_succeed_later(bank: Bank) -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_an_id_is_free_again_when_the_number_was_lost_after_it_was_claimed(
-    bank: Bank, store: InterposedStore, restart: Restart, restarted: bool
+    bank: WriteSide, store: InterposedStore, restart: Restart, restarted: bool
 ) -> None:
     request = some_request()
     store.before_next(lambda: accounts.open_account(bank, opening("n 1"), some_request()))
@@ -297,7 +301,7 @@ async def test_an_id_is_free_again_when_the_number_was_lost_after_it_was_claimed
 
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_an_id_is_free_again_when_the_account_id_was_lost_after_it_was_claimed(
-    bank: Bank, store: InterposedStore, restart: Restart, restarted: bool
+    bank: WriteSide, store: InterposedStore, restart: Restart, restarted: bool
 ) -> None:
     request = some_request()
     store.before_next(lambda: accounts.open_account(bank, opening("2", account_id="b-1"), some_request()))
@@ -313,7 +317,7 @@ async def test_an_id_is_free_again_when_the_account_id_was_lost_after_it_was_cla
 
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_an_id_is_free_again_when_the_person_id_was_lost_after_it_was_claimed(
-    bank: Bank, store: InterposedStore, restart: Restart, restarted: bool
+    bank: WriteSide, store: InterposedStore, restart: Restart, restarted: bool
 ) -> None:
     request = some_request()
     jane, other = RegisterPerson(john(person_id="jane")), RegisterPerson(john(person_id="jane", first_name="Other"))
@@ -329,20 +333,20 @@ async def test_an_id_is_free_again_when_the_person_id_was_lost_after_it_was_clai
 
 
 async def test_an_id_is_not_free_while_its_request_may_still_succeed(
-    bank: Bank, store: InterposedStore, disk: SqliteEventStore
+    bank: WriteSide, store: InterposedStore, disk: SqliteEventStore
 ) -> None:
     request = some_request()
     store.die(at=2, made=False, silently=False)
     with pytest.raises(StoreUnavailable):
         await accounts.open_account(bank, opening("1"), request)
-    again = Bank(disk, bank.clock, kept_max=10)
+    again = WriteSide(disk, bank.clock, kept_max=10)
     with pytest.raises(RequestIdReused):
         await accounts.open_account(again, opening("2"), request)
     assert not (await accounts.open_account(again, opening("1"), request)).replayed
 
 
 async def test_an_id_that_a_newer_versions_call_has_claimed_is_not_taken_over(
-    bank: Bank, disk: SqliteEventStore
+    bank: WriteSide, disk: SqliteEventStore
 ) -> None:
     """Whatever there is under the id that it claimed for: this version cannot tell what that call makes."""
     opened = await accounts.open_account(bank, opening(account_number="newer"), Request())

@@ -13,7 +13,7 @@ import pytest
 
 from openbank.aggregates import history
 from openbank.commands import accounts
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain import account
 from openbank.domain.account import Deposit, OpenAccount
 from openbank.domain.request import Request
@@ -66,7 +66,7 @@ async def test_no_request_is_done_twice_in_a_storm_of_retries(
     stores: Sequence[EventStoreDBEventStore], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     dice = random.Random(seed)
-    banks = [Bank(store, partial(next, count(NOON)), kept_max=10) for store in stores]
+    banks = [WriteSide(store, partial(next, count(NOON)), kept_max=10) for store in stores]
     bank = banks[0]
     opening = OpenAccount("a-1", "john", "1", usd(0))
     await bank.accounts.execute("a-1", lambda state: (account.open_account(state, opening),), Request())
@@ -91,11 +91,11 @@ async def test_no_request_is_done_twice_in_a_storm_of_retries(
     assert found.state.balance == usd(DEPOSITS + new)
 
 
-async def arriving(bank: Bank, request: Request, dice: random.Random) -> bool:
+async def arriving(bank: WriteSide, request: Request, dice: random.Random) -> bool:
     """Whether it was a replay."""
     await asyncio.sleep(dice.uniform(0, 4 * LATENCY_SECONDS_MAX))
     return await deposit(bank, request)
 
 
-async def deposit(bank: Bank, request: Request) -> bool:
+async def deposit(bank: WriteSide, request: Request) -> bool:
     return (await accounts.deposit(bank, Deposit("a-1", usd(1), ""), request)).replayed
