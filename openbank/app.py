@@ -46,6 +46,8 @@ from openbank.views.projector import Projector, match_log
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "backup", "copy", "serving"]
 
+VIEWS_RETRY_SECONDS = 0.5
+"""Between two tries of a step that found the views away."""
 HEALTH_SECONDS = 0.1
 """How often health looks at what it reports."""
 
@@ -91,7 +93,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         stores = await open_stores(stack, settings)
         store, views = stores.log, stores.views.views
         check_types(store, await store.quarantine())
-        await match_log(views, store)
+        await _once_there(partial(match_log, views, store), settings)
 
         quarantine = Quarantine(store, clock)
         await quarantine.load(views.position.position)
@@ -132,7 +134,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             sender = Sender(
                 address, tail.reader(), store, quarantine, records, transport, clock, settings.sink_retry_seconds_max
             )
-            await sender.prepare()
+            await _once_there(sender.prepare, settings)
             await stack.enter_async_context(_sending(address, sender, stores.views))
         await server.start()
         stack.push_async_callback(server.stop, feed.drain)
@@ -143,6 +145,27 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await stack.enter_async_context(_background("health", parts.report))
         stores.started()
         yield server
+
+
+async def _once_there(step: Callable[[], Awaitable[None]], settings: Settings) -> None:
+    """Takes a step of the start that needs the views, or what is kept beside them. It may be taken twice.
+
+    On a server they may be away for a moment: the start waits for them as long as it does to reach them.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (0 if is_embedded(settings.views) else settings.store_wait_seconds)
+    said = False
+    while True:
+        try:
+            return await step()
+        except (ViewsUnavailable, RecordsUnavailable) as error:
+            if loop.time() + VIEWS_RETRY_SECONDS > until:
+                raise
+            if not said:
+                values = {"seconds": settings.store_wait_seconds, "reason": error}
+                _log.warning("waiting for the views", extra={"values": values})
+                said = True
+        await asyncio.sleep(VIEWS_RETRY_SECONDS)
 
 
 def _data_directory(settings: Settings) -> DataDirectory | None:

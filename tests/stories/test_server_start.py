@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
@@ -55,6 +57,30 @@ async def test_a_start_waits_for_the_views(ferretdb: FerretDBProcess, tmp_path: 
     [line] = process.said("waiting for the views")
     assert line["seconds"] == 60
     assert ferretdb.address in line["reason"]
+
+
+async def test_a_start_waits_for_views_that_fall_silent_after_they_were_reached(
+    ferretdb: FerretDBProcess, tmp_path: Path
+) -> None:
+    assert ferretdb.pid is not None
+    async with eventstoredb() as events:
+        back_end = BackEnd(events.uri, f"{ferretdb.uri}/silent")
+        settings = back_end.settings(tmp_path / "data")
+        async with serving(settings) as server, Caller(server.address) as bank:
+            opened = await bank.open()
+            await bank.balance(opened.account.account_id, opened.consistency_token)
+        # It is reached before EventStoreDB, and asked again after it.
+        asked = events.faults.add("slow", seconds=0.2, on=("gossip", "read"))
+        process = ServerProcess(tmp_path / "data", *back_end.flags)
+        await process.launch()
+        await until(lambda: asked.struck > 0, 20)
+        os.kill(ferretdb.pid, signal.SIGSTOP)
+        try:
+            await until(lambda: bool(process.said("waiting for the views")), 20)
+        finally:
+            os.kill(ferretdb.pid, signal.SIGCONT)
+        await process.ready()
+        assert await process.stop() == 0
 
 
 async def test_a_store_that_does_not_come_ends_the_start(tmp_path: Path) -> None:
