@@ -38,20 +38,22 @@ Guard = Callable[[Message | ReadFailure, Call], Awaitable[None] | None]
 """Raises what the call is refused with. What it returns is awaited before the next guard."""
 
 
-def _is_admitted(method: Method, calls: Calls) -> Guard | None:
-    """Refuses new calls during a stop or when the store holds another log, and those over the limit of their group."""
+def _is_served(method: Method, calls: Calls) -> Guard | None:
+    """Refuses new calls during a stop, or when the store does not hold the bank's log any more."""
     if method.is_stream:
-        # The feed counts its watches, and refuses them itself, each with its last token.
+        # The feed refuses its watches itself, each with its last token.
+        return None
+    for_operators = method.service in FOR_OPERATORS
+    return lambda _request, _call: calls.refuse(for_operators=for_operators) if calls.refusing else None
+
+
+def _is_within_limit(method: Method, calls: Calls) -> Guard | None:
+    """Counts the call against its group's limit."""
+    if method.is_stream:
+        # The feed counts its own.
         return None
     group = calls.commands if method.is_mutation else calls.queries
-
-    def guard(_request: Message | ReadFailure, _call: Call) -> Awaitable[None] | None:
-        if calls.refusing:
-            return calls.refuse()
-        calls.enter(group)
-        return None
-
-    return guard
+    return lambda _request, _call: calls.enter(group)
 
 
 def _is_readable(method: Method, calls: Calls) -> Guard | None:
@@ -76,7 +78,7 @@ def _has_known_fields(method: Method, calls: Calls) -> Guard | None:
     return lambda request, _call: known.check(request)
 
 
-GUARDS = (_is_admitted, _is_readable, _has_known_fields)
+GUARDS = (_is_served, _is_within_limit, _is_readable, _has_known_fields)
 """Each makes the guard of one method, or None where the method needs none. A new guard is one line here."""
 
 

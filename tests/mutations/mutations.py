@@ -953,8 +953,8 @@ MUTATIONS = (
     Mutation(
         "calls that come during a stop are carried out",
         "openbank/rpc/guards.py",
-        "        if calls.refusing:\n            return calls.refuse()\n",
-        "",
+        "GUARDS = (_is_served, ",
+        "GUARDS = (",
         "tests/rpc/test_stop.py",
     ),
     Mutation(
