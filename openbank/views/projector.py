@@ -30,7 +30,8 @@ BATCH_EVENTS_MAX = 4_000
 POLL_SECONDS = 0.5
 """How soon an operator's wish is seen while nothing is appended."""
 RETRY_SECONDS_MIN = 0.1
-RETRY_SECONDS_MAX = 5.0
+RETRY_SECONDS_MAX = 1.0
+"""A store that is back is noticed soon. Until then a try costs little: it is refused at once."""
 _INTERNAL = frozenset({REQUEST, NUMBER})
 
 _log = logging.getLogger(__name__)

@@ -26,6 +26,7 @@ _RESTORE = "tests/eventstore/test_sqlite_restore.py"
 _POWER = "tests/disk/test_power.py"
 _READERS = "tests/disk/test_readers.py"
 
+_MONGO_FAULTS = "tests/views/test_mongo_faults.py::TestAnotherDatabase"
 _TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
 
@@ -1139,5 +1140,34 @@ MUTATIONS = (
         "    _refuse_mistyped(environment)\n",
         "",
         "tests/test_settings.py",
+    ),
+    # MongoDB through faults
+    Mutation(
+        "an older copy of the views database is not noticed",
+        "openbank/views/mongo/checkpoint.py",
+        "        if stored.generation == self.generation and stored.position.position < known.position:\n",
+        "        if stored.generation == self.generation and stored.position.position < 0:\n",
+        _MONGO_FAULTS,
+    ),
+    Mutation(
+        "the checkpoint moves over a gap",
+        "openbank/views/mongo/checkpoint.py",
+        '        within = {"$gte": Int64(after.position), "$lt": Int64(through.position)}\n',
+        '        within = {"$lt": Int64(through.position)}\n',
+        _MONGO_FAULTS,
+    ),
+    Mutation(
+        "a look that was behind rebuilds the views",
+        "openbank/views/mongo/checkpoint.py",
+        "        if if_lost:\n",
+        "        if not known:\n",
+        _MONGO_FAULTS,
+    ),
+    Mutation(
+        "a sink's place that the database has lost is not put back",
+        "openbank/sinks/remembered.py",
+        "            self._seen[sink] = StoredRecord(record, saved)\n",
+        "            self._seen.pop(sink, None)\n",
+        "tests/sinks/test_sender.py::test_a_place_that_the_database_has_lost_is_put_back",
     ),
 )

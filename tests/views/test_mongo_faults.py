@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.database import Database
 
 from openbank.eventstore.streams import account_stream
 from openbank.following import lease as leasing
@@ -26,6 +25,7 @@ from openbank.views.mongo import MongoViews, checkpoint
 from openbank.views.port import ViewsUnavailable
 from openbank.views.projector import match_log
 from tests.eventstore.memory import MemoryStore
+from tests.stand_ins.mongo_copy import Documents, copy_of, put_back
 from tests.stand_ins.mongo_set import (
     NOT_WRITABLE_PRIMARY,
     PRIMARY_STEPPED_DOWN,
@@ -42,8 +42,6 @@ PATIENCE_SECONDS = 30.0
 BACK_SECONDS_MAX = 10.0
 """After which views answer again that were away, whatever it was."""
 ROUNDS = 2
-
-Documents = Database[dict[str, Any]]
 
 
 @pytest.fixture
@@ -298,18 +296,6 @@ async def until_holds(views: MongoViews, history: History) -> None:
 
 def generation(views: MongoViews) -> int:
     return views._checkpoint.generation
-
-
-def copy_of(documents: Documents) -> dict[str, list[dict[str, Any]]]:
-    return {name: list(documents[name].find()) for name in documents.list_collection_names()}
-
-
-def put_back(documents: Documents, kept: dict[str, list[dict[str, Any]]]) -> None:
-    """Without a moment at which `openbank_views` is missing, which would be another fault."""
-    for name in documents.list_collection_names():
-        for document in kept.get(name, []):
-            documents[name].replace_one({"_id": document["_id"]}, document, upsert=True)
-        documents[name].delete_many({"_id": {"$nin": [document["_id"] for document in kept.get(name, [])]}})
 
 
 async def until_struck(fault: Fault, times: int) -> None:
