@@ -100,7 +100,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         tail = LogTail(store, settings.ring_events, quarantine=quarantine)
         calls = Calls(settings.concurrent_calls_max)
         checker = Checker(store, quarantine, thorough=True)
-        projector = Projector(tail.reader(), views, checker, quarantine, give_way=calls.give_way)
+        projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.give_way)
         feed = Feed(store, views, tail, encode, _feed_limits(settings), clock)
         write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine)
         await adopt_old_numbers(write_side, store)

@@ -151,9 +151,9 @@ class LogTail:
         entries = ring[start:end]
         return entries, self.head if end == len(ring) else _through(entries, after)
 
-    def reader(self) -> LogReader:
-        """A follower of its own."""
-        return LogReader(self, self._store, self._new_checker())
+    def reader(self, *, checked: bool = True) -> LogReader:
+        """A follower of its own. One that checks all events itself wants them unchecked from the store."""
+        return LogReader(self, self._store, self._new_checker() if checked else None)
 
     def _new_checker(self) -> Checker | None:
         return Checker(self._store, self._quarantine) if self._quarantine else None

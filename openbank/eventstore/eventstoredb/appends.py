@@ -44,8 +44,9 @@ from openbank.eventstore.eventstoredb.link import (
     VISIBLE_SECONDS,
     Link,
 )
+from openbank.eventstore.eventstoredb.own_events import Known, OwnEvents
 from openbank.eventstore.eventstoredb.refusals import MISSING_RIGHT, AccessRefused
-from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, NewEvent, RecordedEvent
+from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, NewEvent, RecordedEvent, StoredPayload
 
 ANSWER_SECONDS = 2.0
 """For one answer, before the append is sent again. The server gives up a write of its own after as long."""
@@ -84,11 +85,12 @@ class _Asked(NamedTuple):
 
 
 class Appends:
-    def __init__(self, link: Link, settle_seconds: float) -> None:
+    def __init__(self, link: Link, settle_seconds: float, own: OwnEvents) -> None:
         """`settle_seconds` is how long the outcome of an append is asked for, when its answer is lost."""
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._settle_seconds = settle_seconds
+        self._own = own
         self._call: _Call | None = None
         self._opening: asyncio.Task[_Call] | None = None
         self._numbers = count(1)
@@ -106,7 +108,7 @@ class Appends:
         """The position of the last of `events`, which the log has after `expected` and nowhere else."""
         if self.stuck:
             raise StoreUnavailable("EventStoreDB takes no appends")
-        request = _request(stream, expected, events, next(self._numbers))
+        request = _request(stream, expected, events, next(self._numbers), self._own)
         until = self._loop.time() + max(self._settle_seconds, self._link.patience_seconds)
         self._under_way += 1
         self._none_under_way.clear()
@@ -324,8 +326,10 @@ def _lose(answer: asyncio.Future[streams_pb2.BatchAppendResp], why: Exception) -
         answer.set_exception(why)
 
 
-def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int) -> streams_pb2.BatchAppendReq:
-    """An append, whose `number` its answer repeats."""
+def _request(
+    stream: str, expected: int, events: Sequence[NewEvent], number: int, own: OwnEvents | None = None
+) -> streams_pb2.BatchAppendReq:
+    """An append, whose `number` its answer repeats. Its events are noted in `own`."""
     request = streams_pb2.BatchAppendReq()
     request.CopyFrom(_EVERY_REQUEST)
     request.correlation_id.string = f"00000000-0000-0000-0000-{number:012x}"
@@ -345,6 +349,8 @@ def _request(stream: str, expected: int, events: Sequence[NewEvent], number: int
         system = proposed.metadata
         system["type"], system["content-type"] = event.type, content_type
         size += len(data) + len(about)
+        if own is not None and not isinstance(event.data, StoredPayload):
+            own.note(event.id, Known(event.type, event.data, event.metadata, data, about))
     # Here, not by the server: a message beyond gRPC's own limit would break the call for everybody.
     if size > APPEND_BYTES_MAX:
         raise AppendTooLarge(stream)

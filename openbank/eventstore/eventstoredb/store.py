@@ -25,10 +25,12 @@ from openbank.eventstore.eventstoredb.events import as_stored, is_system, missin
 from openbank.eventstore.eventstoredb.hidden import hidden_streams
 from openbank.eventstore.eventstoredb.identity import Identity, Wanted
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
+from openbank.eventstore.eventstoredb.own_events import OwnEvents
 from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.eventstoredb.refusals import AccessRefused
 from openbank.eventstore.eventstoredb.requests import Requests
 from openbank.eventstore.eventstoredb.same_log import SameLog, Witness
+from openbank.eventstore.eventstoredb.shared import Shared
 from openbank.eventstore.eventstoredb.snapshots import Snapshots
 from openbank.eventstore.eventstoredb.upstream import Upstream
 from openbank.eventstore.port import (
@@ -90,7 +92,8 @@ class EventStoreDBEventStore:
         self.store_id = ""
         self._link = link
         self._prefix = prefix
-        self._appends = Appends(link, settle_seconds)
+        self._own = OwnEvents()
+        self._appends = Appends(link, settle_seconds, self._own)
         self._requests = Requests(self.read_stream, request_index)
         self._snapshots = Snapshots(link, self._appends, prefix)
         self._identity = Identity(link, prefix)
@@ -98,6 +101,7 @@ class EventStoreDBEventStore:
         link.guard.check = self._same_log.check
         self._passed = _Passed(BEGINNING, 0)
         self._closed = False
+        self._head = Shared(self._ask_head)
         self._filter = {"prefixes": [f"{prefix}{category}-" for category in CATEGORIES]}
 
     @classmethod
@@ -221,6 +225,9 @@ class EventStoreDBEventStore:
         return LogSlice([event for event in events if not is_system(event)], through, caught_up)
 
     async def head(self) -> LogPosition:
+        return await self._head.answer()
+
+    async def _ask_head(self) -> LogPosition:
         place, up_to = self._passed
         if up_to and not await self._follows(up_to):
             return place
@@ -281,6 +288,7 @@ class EventStoreDBEventStore:
 
     async def close(self) -> None:
         self._closed = True
+        self._head.close()
         await self._snapshots.close()
         await self._appends.close()
         await self._link.close()
@@ -425,7 +433,12 @@ class EventStoreDBEventStore:
             self._passed = _Passed(place, up_to)
 
     def _recorded(self, event: Stored) -> RecordedEvent:
-        return recorded(event, len(self._prefix))
+        known = self._own.take(event)
+        if known is None:
+            return recorded(event, len(self._prefix))
+        position, name, number, event_id, kind, *_ = event
+        stream = name[len(self._prefix) :]
+        return RecordedEvent(position, stream, number + 1, event_id, kind, known.data, known.metadata)
 
     def _note_seen(self, event: RecordedEvent) -> None:
         if codec.is_ours(event.type):

@@ -14,6 +14,9 @@ from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 
 REST_SECONDS = 0.5
 """How long the rest of a command is waited for before the store is asked whether there is one."""
+GATHER_SECONDS = 0.005
+"""At least so long lies between two live slices: each wakes every follower of the log. One that comes alone does not
+wait."""
 BUFFER_EVENTS = 1_000
 """Received and not yet taken. With a full buffer nothing more is read, and gRPC holds the server back."""
 
@@ -44,6 +47,8 @@ class Upstream:
         self._held: list[RecordedEvent] = []
         """The beginning of a command whose other events have not arrived."""
         self._live = False
+        self._gave_at = 0.0
+        """When the last slice was given, by the loop's clock."""
         self._receiving = asyncio.create_task(self._receive())
 
     async def next(self) -> LogSlice:
@@ -54,6 +59,8 @@ class Upstream:
             item, split = await self._next_item(), False
             if item is None and self._held and not self._receiving.done():
                 split = await self._is_split(self._held[-1])
+            if item is not None and self._live:
+                await self._gather()
             caught_up = False
             while item is not None:
                 caught_up |= self._take(item)
@@ -67,6 +74,13 @@ class Upstream:
                 caught_up = self._live and self._arrived.empty() and not self._held
                 # A tombstone is an event of its stream, and none of anybody's.
                 return LogSlice([event for event in events if not is_system(event)], self._through, caught_up)
+
+    async def _gather(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait = self._gave_at + GATHER_SECONDS - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        self._gave_at = loop.time()
 
     async def _next_item(self) -> Item | None:
         """None at the end, and where the rest of a command does not come."""

@@ -1,0 +1,88 @@
+"""What the adapter does once for many: questions that are asked at one time, and events that it knows already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from openbank.codec import canonical_json
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.port import BEGINNING, RecordedEvent
+from tests.eventstore.conformance import some_event
+from tests.stand_ins.eventstoredb.server import EventStoreDB
+from tests.stand_ins.process import eventstoredb
+
+ASKERS = 200
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[EventStoreDB]:
+    async with eventstoredb() as server:
+        yield server
+
+
+async def test_however_many_ask_for_the_head_at_once_the_server_is_asked_once_more_at_most(
+    server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await EventStoreDBEventStore.open(server.uri)
+    reads, read = [], Link.read
+
+    async def counted(self: Link, **options: Any) -> Any:
+        reads.append(options)
+        return await read(self, **options)
+
+    monkeypatch.setattr(Link, "read", counted)
+    position = await store.append("account-1", 0, [some_event()])
+    first = asyncio.create_task(store.head())
+    while not reads:  # noqa: ASYNC110 - nobody is told when it is sent
+        await asyncio.sleep(0)
+    # One question is on its way: it may be answered without what is appended from now on.
+    later = await store.append("account-1", 1, [some_event()])
+    heads = await asyncio.gather(*(store.head() for _ in range(ASKERS)))
+    assert (await first).position in (position, later)
+    assert {head.position for head in heads} == {later}
+    assert len(reads) <= 2
+    await store.close()
+
+
+async def test_one_who_stops_asking_takes_nobodys_answer_away(server: EventStoreDB) -> None:
+    store = await EventStoreDBEventStore.open(server.uri)
+    position = await store.append("account-1", 0, [some_event()])
+    server.faults.add("slow", seconds=0.05, on=("read",))
+    asking = [asyncio.create_task(store.head()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    asking[0].cancel()
+    assert [(await one).position for one in asking[1:]] == [position, position]
+    await store.close()
+
+
+async def test_what_this_process_has_appended_is_not_decoded_again(
+    server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = [await EventStoreDBEventStore.open(server.uri) for _ in range(2)]
+    decoded, from_json = [], canonical_json.from_json
+
+    def noted(text: bytes, kind: Any) -> Any:
+        decoded.append(text)
+        return from_json(text, kind)
+
+    monkeypatch.setattr(canonical_json, "from_json", noted)
+    own, others = [some_event() for _ in range(3)], [some_event() for _ in range(2)]
+    await store.append("account-1", 0, own)
+    await other.append("account-1", 3, others)
+    seen: list[RecordedEvent] = []
+    async for page in store.subscribe(BEGINNING):
+        seen += page.events
+        if len(seen) == 5:
+            break
+    assert len(decoded) == len(others)
+    assert [(event.id, event.type, event.data, event.metadata) for event in seen] == [
+        (event.id, event.type, event.data, event.metadata) for event in [*own, *others]
+    ]
+    assert [event.revision for event in seen] == [1, 2, 3, 4, 5]
+    for one in (store, other):
+        await one.close()
