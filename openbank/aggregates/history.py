@@ -115,24 +115,26 @@ class History(Generic[State]):
 
     async def _start(self, through: int | None) -> _Start[State]:
         """The newest snapshot, up to the revision `through`, that this version can read."""
-        subject = self._subject
-        if subject.kind.snapshots:
-            found = await self._store.snapshot(subject.stream, through)
-            resource = subject.kind.snapshots.decode(found.data, subject.id) if found else None
-            if found and resource and resource.revision == found.revision:
-                return _Start(Tip(resource, found.revision), found.event_id)
+        has_snapshots = self._subject.kind.snapshots is not None
+        return self._start_at(await self._store.snapshot(self._subject.stream, through) if has_snapshots else None)
+
+    def _start_at(self, found: Snapshot | None) -> _Start[State]:
+        snapshots = self._subject.kind.snapshots
+        resource = snapshots.decode(found.data, self._subject.id) if found and snapshots else None
+        if found and resource and resource.revision == found.revision:
+            return _Start(Tip(resource, found.revision), found.event_id)
         return _Start(BEFORE_FIRST)
 
     async def _fold_newest(self) -> _Folded[State]:
         return await (self._fold_end() if self._is_far else self._fold_from(await self._start(None)))
 
     async def _fold_end(self) -> _Folded[State]:
-        """To the end of the stream, which is read first: most need no snapshot, or one that lies so near."""
-        end = await self._store.read_end(self._subject.stream, NEAR)
-        if not end or end[0].revision == 1:
-            return self._fold_page(_Folded(BEFORE_FIRST, NO_STREAM), end)
-        start = await self._start(None)
-        return self._fold_within(start, end) or await self._fold_from(start)
+        """To the end of the stream, in as few round trips as the store can."""
+        events, snapshot = await self._store.read_newest(self._subject.stream, NEAR)
+        if not events or events[0].revision == 1:
+            return self._fold_page(_Folded(BEFORE_FIRST, NO_STREAM), events)
+        start = self._start_at(snapshot)
+        return self._fold_within(start, events) or await self._fold_from(start)
 
     def _fold_within(self, start: _Start[State], page: Sequence[RecordedEvent]) -> _Folded[State] | None:
         """Through `page`, if the event to start after is in it."""

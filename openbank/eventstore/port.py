@@ -140,6 +140,14 @@ class Snapshot(NamedTuple):
     data: bytes
 
 
+class Newest(NamedTuple):
+    """The last events of a stream, some number at most, down to the first or to where a snapshot should be; and the
+    newest snapshot, where the first is not among them."""
+
+    events: Sequence[RecordedEvent]
+    snapshot: Snapshot | None = None
+
+
 class KeptRecord(NamedTuple):
     """A small record that the store keeps beside the log, and its version, which every change raises; 0 for none."""
 
@@ -201,6 +209,10 @@ class EventStore(Protocol):
 
     async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
         """The last `limit` events of a stream, in order; empty without one."""
+        ...
+
+    async def read_newest(self, stream: str, limit: int) -> Newest:
+        """What a stream's aggregate is made of. Most need no snapshot, or one of an event that is among the last."""
         ...
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:

@@ -15,6 +15,7 @@ from openbank.eventstore.port import (
     KeptRecord,
     LogPosition,
     LogSlice,
+    Newest,
     NewEvent,
     RecordedEvent,
     Snapshot,
@@ -123,6 +124,11 @@ class InterposedStore:
         await self._live()
         await self._read_gate.wait()
         return await self._store.read_end(stream, limit)
+
+    async def read_newest(self, stream: str, limit: int) -> Newest:
+        await self._live()
+        await self._read_gate.wait()
+        return await self._store.read_newest(stream, limit)
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         await self._live()

@@ -16,6 +16,7 @@ from openbank.eventstore.port import (
     LogPosition,
     LogSlice,
     Metadata,
+    Newest,
     NewEvent,
     RecordedEvent,
     Snapshot,
@@ -89,6 +90,9 @@ class MemoryStore:
     async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
         self._check()
         return self._streams.get(stream, [])[-limit:]
+
+    async def read_newest(self, stream: str, limit: int) -> Newest:
+        return Newest(await self.read_end(stream, limit), await self.snapshot(stream))
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         kept = [one for one in self._snapshots.get(stream, []) if through is None or one.revision <= through]

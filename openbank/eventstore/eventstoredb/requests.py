@@ -26,13 +26,16 @@ _log = logging.getLogger(__name__)
 
 Read = Callable[[str, int, int], Awaitable[Sequence[RecordedEvent]]]
 """`read_stream` of the port: stream, after, limit."""
+ReadOne = Callable[[str, int], Awaitable[Sequence[RecordedEvent]]]
+"""The event of a stream with a revision, if it is there."""
 
 
 class Requests:
     """Every method that awaits takes what it needs of `_streams` before: others change it meanwhile."""
 
-    def __init__(self, read: Read, index: RequestIndex | None) -> None:
+    def __init__(self, read: Read, read_one: ReadOne, index: RequestIndex | None) -> None:
         self._read = read
+        self._read_one = read_one
         self._index = index
         self._index_away = False
         self._streams: OrderedDict[str, RequestIds] = OrderedDict()
@@ -51,6 +54,16 @@ class Requests:
         await self._extend(stream, ids)
         known = await self._at(stream, revisions, wanted)
         return [*earlier, *known, *await self._between(stream, after, through, wanted)]
+
+    async def reached(self, stream: str) -> int:
+        """A revision that the stream has come to, as far as that is known without a round trip; 0 where it is not."""
+        ids = self._streams.get(stream)
+        if ids is not None:
+            return ids.through
+        if self._index is None or self._index.shared:
+            return NO_STREAM
+        indexed = await self._ask_index(stream, set())
+        return indexed.through if indexed else NO_STREAM
 
     def note(self, stream: str, after: int, request_ids: Sequence[bytes]) -> None:
         """The requests of consecutive events after a revision."""
@@ -146,7 +159,9 @@ class Requests:
 
     async def _at(self, stream: str, revisions: set[int], wanted: set[bytes]) -> Sequence[RecordedEvent]:
         """The events at these revisions that have one of these requests."""
-        events = [event for revision in sorted(revisions) for event in await self._read(stream, revision - 1, 1)]
+        # A replay has one, of which all will be asked for; a command may be a replay of several events.
+        read = self._read_one if len(revisions) == 1 else lambda stream, revision: self._read(stream, revision - 1, 1)
+        events = [event for revision in sorted(revisions) for event in await read(stream, revision)]
         return _of(events, wanted)
 
 

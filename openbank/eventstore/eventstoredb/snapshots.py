@@ -66,7 +66,9 @@ class Snapshots:
         # a smaller one.
         found = await self._back_from(stream, number, 2)
         fits = [one for one in found if one.revision <= through]
-        return fits[0] if fits or not found else await self._search(stream, through, number - len(found))
+        if fits or not found:
+            return next(iter(fits), None)
+        return await self._search(stream, through, number - len(found))
 
     def keep(self, stream: str, snapshot: Snapshot) -> None:
         if sum(map(len, self._unwritten.values())) >= UNWRITTEN_MAX:

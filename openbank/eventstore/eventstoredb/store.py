@@ -27,6 +27,7 @@ from openbank.eventstore.eventstoredb.identity import Identity, Wanted
 from openbank.eventstore.eventstoredb.link import Link, PositionRefused
 from openbank.eventstore.eventstoredb.own_events import OwnEvents
 from openbank.eventstore.eventstoredb.reading import Stored
+from openbank.eventstore.eventstoredb.recent import Recent
 from openbank.eventstore.eventstoredb.refusals import AccessRefused
 from openbank.eventstore.eventstoredb.requests import Requests
 from openbank.eventstore.eventstoredb.same_log import SameLog, Witness
@@ -36,9 +37,11 @@ from openbank.eventstore.eventstoredb.upstream import Upstream
 from openbank.eventstore.port import (
     BEGINNING,
     NO_STREAM,
+    SNAPSHOT_EVENTS,
     KeptRecord,
     LogPosition,
     LogSlice,
+    Newest,
     NewEvent,
     RecordedEvent,
     Snapshot,
@@ -54,6 +57,8 @@ SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 """Between two tries to reach the server at start."""
 PAGE = 1_000
+AROUND = SNAPSHOT_EVENTS + 1
+"""Events that are read for one of them: its aggregate's snapshot is of one of these, or a write is behind."""
 CHECKPOINT_EVENTS = 32
 CHECKPOINT_MULTIPLIER = 8
 """A checkpoint comes after the product of these, in events of anybody."""
@@ -93,8 +98,9 @@ class EventStoreDBEventStore:
         self._link = link
         self._prefix = prefix
         self._own = OwnEvents()
+        self._recent = Recent()
         self._appends = Appends(link, settle_seconds, self._own)
-        self._requests = Requests(self.read_stream, request_index)
+        self._requests = Requests(self.read_stream, self._read_around, request_index)
         self._snapshots = Snapshots(link, self._appends, prefix)
         self._identity = Identity(link, prefix)
         self._same_log = SameLog(link.read_unchecked, prefix, self._identity.stream)
@@ -157,11 +163,14 @@ class EventStoreDBEventStore:
 
         position = await self._appends.append(self._prefix + stream, expected_revision, events, find)
         self._requests.note(stream, expected_revision, [event.metadata.request_id for event in events])
-        number = expected_revision + len(events) - 1
-        self._same_log.note(Witness(position, stream, number, events[-1].id))
+        last, revision = events[-1], expected_revision + len(events)
+        self._same_log.note(Witness(position, stream, revision - 1, last.id))
+        self._recent.note((RecordedEvent(position, stream, revision, *last),))
         return position
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
+        if limit > 0 and (events := self._recent.events(stream, after, limit)):
+            return events
         return self._checked(stream, after, await self._read_stream(stream, after, limit))
 
     def _checked(self, stream: str, after: int, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
@@ -176,8 +185,42 @@ class EventStoreDBEventStore:
         events.reverse()
         return self._checked(stream, events[0].revision - 1, events) if events else []
 
+    async def read_newest(self, stream: str, limit: int) -> Newest:
+        reached = await self._requests.reached(stream)
+        snapshot = None
+        if reached < SNAPSHOT_EVENTS:
+            events = await self._read_from(stream, 1, limit) if reached else ()
+        else:
+            first = max(reached - reached % SNAPSHOT_EVENTS, reached - limit + 1)
+            events, snapshot = await asyncio.gather(self._read_from(stream, first, limit), self.snapshot(stream))
+        events = events or await self.read_end(stream, limit)
+        if events:
+            self._recent.note(events)
+            if events[0].revision > 1 and snapshot is None:
+                snapshot = await self.snapshot(stream)
+        return Newest(events, snapshot)
+
+    async def _read_from(self, stream: str, revision: int, limit: int) -> Sequence[RecordedEvent]:
+        """The events of a stream from a revision on; none of them where they are more than are asked for."""
+        events = await self._read_stream(stream, revision - 1, limit + 1)
+        return self._checked(stream, revision - 1, events) if len(events) <= limit else ()
+
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
-        return await self._snapshots.newest(stream, through)
+        known = self._recent.snapshot(stream, through) if through else None
+        return known or await self._snapshots.newest(stream, through)
+
+    async def _read_around(self, stream: str, revision: int) -> Sequence[RecordedEvent]:
+        """An event, and what tells what its aggregate was right after it: read side by side, for who asks next."""
+        before, count = max(NO_STREAM, revision - AROUND), min(revision, AROUND)
+        if revision <= SNAPSHOT_EVENTS:
+            events, snapshot = await self.read_stream(stream, before, count), None
+        else:
+            events, snapshot = await asyncio.gather(
+                self.read_stream(stream, before, count), self.snapshot(stream, revision)
+            )
+        if len(events) == count:
+            self._recent.note(events, snapshot)
+        return events[count - 1 :]
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         if not self._closed:

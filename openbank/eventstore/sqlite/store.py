@@ -20,6 +20,7 @@ from openbank.eventstore.port import (
     KeptRecord,
     LogPosition,
     LogSlice,
+    Newest,
     NewEvent,
     RecordedEvent,
     Snapshot,
@@ -139,6 +140,9 @@ class SqliteEventStore:
     async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
         self._check_open()
         return self._reader.end(stream, limit, self._head.position)
+
+    async def read_newest(self, stream: str, limit: int) -> Newest:
+        return Newest(await self.read_end(stream, limit), await self.snapshot(stream))
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         self._check_open()
