@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
-from openbank.aggregates.folding import Kind, Tip
+from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import History
 from openbank.aggregates.record_times import RecordTimes
 from openbank.codec import events as codec
@@ -135,6 +135,12 @@ class Aggregate(Generic[State]):
 
         outcome = await self._enqueue(decide_only, request)
         return await self._replay(outcome.revision) if isinstance(outcome, Replay) else None
+
+    def presume_new(self) -> None:
+        """Spares the next command the read of a stream that most likely has no events: where it has, the append finds
+        that out, and the command is decided again on what is there."""
+        if self._tip is None and self.idle and not self._store.sole_writer:
+            self._tip = BEFORE_FIRST
 
     async def load(self) -> Versioned[State] | None:
         """The aggregate as it is, durable; None before its first event."""

@@ -51,6 +51,10 @@ class Repository(Generic[State]):
         """See `Aggregate.load`."""
         return await self._aggregate(aggregate_id).load()
 
+    def presume_new(self, aggregate_id: str) -> None:
+        """See `Aggregate.presume_new`. Nothing is to be awaited between this and the command."""
+        self._aggregate(aggregate_id).presume_new()
+
     async def find(self, aggregate_id: str, request: Request) -> Written[State] | None:
         """See `Aggregate.find`."""
         return await self._aggregate(aggregate_id).find(request)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import NamedTuple
 
 from openbank.aggregates import ids
 from openbank.aggregates.aggregate import Written
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
-from openbank.commands.numbers import check_number, finish, reserve
+from openbank.commands.numbers import check_number, finish, is_ours, reserve
 from openbank.commands.together import nothing, together
 from openbank.commands.write_side import WriteSide
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, OpenAccount, Withdraw
-from openbank.domain.errors import OwnerNotFound
+from openbank.domain.errors import OwnerNotFound, Refused
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.request import Request, fingerprint
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
@@ -45,30 +46,28 @@ async def open_account(bank: WriteSide, command: OpenAccount, request: Request) 
     """
     known = bool(request.id)
     request = _fingerprinted(request, "OpenAccount", command)
+    is_made = not (command.account_id or request.violations)
     account_id = command.account_id or ids.aggregate_id(bank.id, "account", request)
     command = replace(command, account_id=account_id)
     if not known:
         # An id of our own, so that the opening is told from another's when somebody else finishes it. It has no
         # fingerprint, which tells it from a caller's.
         request = request._replace(id=os.urandom(16))
-    claimed, opened, owner, reserved = await together(
-        load_claim(bank, request) if known else nothing(),
-        bank.accounts.rehearse(account_id, lambda state: (account.open_account(state, command),), request),
-        bank.persons.load(command.owner_id),
-        # An invalid number may be long, and is nobody's: nothing of it is to stay in memory.
-        nothing() if request.violations else bank.numbers.load(command.account_number),
-    )
-    # Their refusals count in this order.
-    claimable = await check_claim(bank, request, claimed()) if known else Claimable(None, request)
-    request = claimable.request
-    replay: Written[Account] | None = opened()
-    if replay:
-        return replay
-    if owner() is None:
-        raise OwnerNotFound(command.owner_id)
-    revision = await check_number(bank, command, request, reserved())
-    await claim(bank, claimable, RequestClaimed("OpenAccount", request.hash, account_id, command.account_number))
+    first = await _first_look(bank, command, request) if is_made else _Look()
+    if first.replay:
+        return first.replay
+    claimable = Claimable(0 if known else None, request)
+    revision: int | None = 0
+    if not first.is_new:
+        checked = await _check_opening(bank, command, request, known)
+        if isinstance(checked, Written):
+            return checked
+        claimable, revision = checked
+    claimed = RequestClaimed("OpenAccount", claimable.request.hash, account_id, command.account_number)
+    request = await claim(bank, claimable, claimed, presume_new=first.is_new)
     reservation, is_first = await reserve(bank, command, request, revision)
+    if first.is_new:
+        bank.accounts.presume_new(account_id)
     try:
         written = await finish(bank, reservation)
     except StoreUnavailable as error:
@@ -78,6 +77,51 @@ async def open_account(bank: WriteSide, command: OpenAccount, request: Request) 
         raise OutcomeUnknown(str(error)) from error
     # Whoever met the number meanwhile may have finished the opening for this call: that makes it no repetition.
     return written._replace(replayed=written.replayed and not is_first)
+
+
+class _Look(NamedTuple):
+    """What the owner and the number say of an opening under an id that the bank has made."""
+
+    is_new: bool = False
+    """Whether all is as before a first try. The claim and the account are not read then: their appends expect nothing
+    there, and would find out."""
+    replay: Written[Account] | None = None
+
+
+async def _first_look(bank: WriteSide, command: OpenAccount, request: Request) -> _Look:
+    owner, reserved = await together(bank.persons.load(command.owner_id), bank.numbers.load(command.account_number))
+    try:
+        found, current = owner(), reserved()
+        if current is None:
+            account.open_account(None, command)
+            return _Look(is_new=found is not None)
+        if is_ours(current.state, command, request) and request.repeats(current.state.request_hash):
+            return _Look(replay=await finish(bank, current.state))
+    except Refused:
+        # Which refusal counts is said by whoever looks at everything.
+        pass
+    return _Look()
+
+
+async def _check_opening(
+    bank: WriteSide, command: OpenAccount, request: Request, known: bool
+) -> Written[Account] | tuple[Claimable, int | None]:
+    """The outcome of an opening that was done, or else where its request may be claimed and its number reserved."""
+    claimed, opened, owner, reserved = await together(
+        load_claim(bank, request) if known else nothing(),
+        bank.accounts.rehearse(command.account_id, lambda state: (account.open_account(state, command),), request),
+        bank.persons.load(command.owner_id),
+        # An invalid number may be long, and is nobody's: nothing of it is to stay in memory.
+        nothing() if request.violations else bank.numbers.load(command.account_number),
+    )
+    # Their refusals count in this order.
+    claimable = await check_claim(bank, request, claimed()) if known else Claimable(None, request)
+    replay: Written[Account] | None = opened()
+    if replay:
+        return replay
+    if owner() is None:
+        raise OwnerNotFound(command.owner_id)
+    return claimable, await check_number(bank, command, claimable.request, reserved())
 
 
 def _fingerprinted(request: Request, rpc: str, command: Deposit | Withdraw | OpenAccount) -> Request:

@@ -46,16 +46,23 @@ async def check_claim(bank: WriteSide, request: Request, current: Versioned[Requ
     raise RequestIdReused
 
 
-async def claim(bank: WriteSide, claimable: Claimable, claimed: RequestClaimed) -> None:
-    """Claims the request's id for it, durably; does nothing where that was done. Raises RequestIdReused."""
+async def claim(
+    bank: WriteSide, claimable: Claimable, claimed: RequestClaimed, *, presume_new: bool = False
+) -> Request:
+    """Claims the request's id for it, durably; does nothing where that was done. The request with the hash of its
+    claim. With `presume_new` the claim's stream is not read before. Raises RequestIdReused.
+    """
     while claimable.revision is not None:
         request = claimable.request
         at = Request(correlation_id=request.correlation_id, expected_revision=claimable.revision)
+        if presume_new:
+            bank.requests.presume_new(_key(request))
         try:
             await bank.requests.execute(_key(request), lambda _: (claimed,), at)
-            return
+            return request
         except RevisionMismatch:
             claimable = await check_claim(bank, request, await load_claim(bank, request))
+    return claimable.request
 
 
 async def _is_hopeless(bank: WriteSide, request_id: bytes, earlier: RequestClaimed) -> bool:

@@ -37,7 +37,7 @@ async def reserve(
             with suppress(RevisionMismatch):
                 return (await bank.numbers.execute(number, lambda _: (reserved,), at)).resource.state, True  # noqa: B023
         current = await bank.numbers.load(number)
-        if current is not None and _is_ours(current.state, command, request):
+        if current is not None and is_ours(current.state, command, request):
             return current.state, False
         revision = await check_number(bank, command, request, current)
 
@@ -52,14 +52,15 @@ async def check_number(
     """
     if current is None:
         return 0
-    if _is_ours(current.state, command, request):
+    if is_ours(current.state, command, request):
         return None
     if await took_its_number(bank, current.state):
         raise AccountNumberTaken(command.account_number)
     return current.revision
 
 
-def _is_ours(reserved: AccountNumberReserved, command: OpenAccount, request: Request) -> bool:
+def is_ours(reserved: AccountNumberReserved, command: OpenAccount, request: Request) -> bool:
+    """Whether it is this request that has reserved the number, for the same account."""
     theirs = RequestKey.of(reserved.request_id, reserved.request_hash)
     return theirs == request.key and reserved.command.account_id == command.account_id
 
