@@ -27,6 +27,7 @@ from openbank.integrity.checking import Checker
 from openbank.integrity.newer import check_types
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Turnstile
+from openbank.queries.owners import OwnersAccounts
 from openbank.queries.reader import Reader
 from openbank.rpc.bank import Bank
 from openbank.rpc.calls import Calls
@@ -101,7 +102,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         calls = Calls(settings.concurrent_calls_max)
         checker = Checker(store, quarantine, thorough=True)
         projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.give_way)
-        feed = Feed(store, views, tail, encode, _feed_limits(settings), clock)
+        feed = Feed(store, views, tail, encode, _feed_limits(settings), clock, OwnersAccounts(views))
         write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine)
         await adopt_old_numbers(write_side, store)
         take_turn = Turnstile().take

@@ -10,8 +10,10 @@ from typing import Protocol
 from openbank.domain.clock import Clock
 from openbank.eventstore.port import EventStore, LogPosition
 from openbank.feeds.errors import ServerDraining, TooManyWatches
+from openbank.feeds.filter import Filter
 from openbank.feeds.limits import FeedLimits
-from openbank.feeds.pages import Encode, Pages
+from openbank.feeds.pages import Encode, Page, Pages
+from openbank.feeds.selected import Owners, Selected, streams_of
 from openbank.following.tail import LogTail
 
 
@@ -33,6 +35,10 @@ SEARCHES_MAX = 4
 """Times looked for at once: each takes a part of the loop's time for as long as it takes."""
 
 
+SELECTIONS_MAX = 4
+"""Pages of selected streams that are read at once."""
+
+
 class _Search:
     """A time that is being looked for, and how many watches wait for it."""
 
@@ -50,6 +56,7 @@ class Feed:
         encode: Encode,
         limits: FeedLimits,
         clock: Clock,
+        owners: Owners,
     ) -> None:
         """`encode` makes of an event the bytes that messages carry; it is asked once a form for all watches."""
         self.store = store
@@ -60,6 +67,9 @@ class Feed:
         self.limits = limits
         self.clock = clock
         self.pages = Pages(tail, encode, self.limits)
+        self._owners = owners
+        self._reader = tail.reader()
+        self._selecting = asyncio.Semaphore(SELECTIONS_MAX)
         self._drain_until: float | None = None
         self._watches: set[Watching] = set()
         self._empty = asyncio.Event()
@@ -99,6 +109,18 @@ class Feed:
                 search.task.cancel()
                 if self._searches.get(time) is search:
                     del self._searches[time]
+
+    async def select(self, filter: Filter, after: LogPosition) -> Selected | None:
+        """The history for a filter after a place, where it can be read without the rest of the log."""
+        streams = await streams_of(filter, self.tail.head, self._owners)
+        if streams is None or streams.through.position <= after.position:
+            return None
+        return Selected(self.store, self._reader, streams, after)
+
+    async def page_of(self, selected: Selected) -> Page:
+        """Its next page. A few at a time are read, so that they take little memory. Raises what `Selected` does."""
+        async with self._selecting:
+            return await selected.page()
 
     async def _search(self, time: int) -> LogPosition:
         async with self._searching:

@@ -55,6 +55,11 @@ class Filter:
     """Stored names: "openbank.accounts.v1.MoneyDeposited"."""
     form: Form = Form.EVENT
 
+    @property
+    def names_some(self) -> bool:
+        """Whether only events of some accounts or persons can pass."""
+        return bool(self.accounts or self.persons)
+
     def passes(self, entry: Entry) -> bool:
         return (
             entry.category in self.categories

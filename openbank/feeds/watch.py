@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from openbank.eventstore.errors import LogReplaced, PositionOutOfRange
+from openbank.eventstore.errors import LogReplaced, PositionOutOfRange, StoreDamaged, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.feeds.errors import ServerDraining, SlowConsumer
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.pages import Page, Parcel
+from openbank.feeds.pages import RETRY_SECONDS, Page, Parcel
+from openbank.feeds.selected import Selected
 from openbank.following.tail import Entry
 
 
@@ -106,6 +107,7 @@ async def watch(
             await watching.begin(start)
             await watching.follow(stop_when_caught_up)
         finally:
+            watching.close()
             feed.pages.turns.done(watching)
 
 
@@ -116,6 +118,10 @@ class _Watch:
         self._send = send
         self._heartbeat_seconds = heartbeat_seconds
         self._at = BEGINNING
+        self._selects = False
+        """Whether history is read from the streams that the filter names."""
+        self._selected: Selected | None = None
+        self._selecting: asyncio.Task[Page | None] | None = None
         self._said: LogPosition | None = None
         """How far the last message went."""
         self._head_at_start = BEGINNING
@@ -137,6 +143,7 @@ class _Watch:
             raise ServerDraining from None
         finally:
             self._finding = None
+        self._selects = self._at == BEGINNING and self._filter.names_some
         await self._say(Signal.CONFIRMED, self._at, caught_up=self._at.position >= self._head_at_start.position)
 
     async def _find(self, start: Start) -> None:
@@ -174,13 +181,47 @@ class _Watch:
         """For a page, or until there may be one in memory, or something else is to be done."""
         pages = self._feed.pages
         if not pages.at_head(self._at):
-            return await pages.history(self._at, self._silence_left())
+            return await self._history()
         # Who has not been told that this is the end is to be told so, whatever comes.
         wish = self._filter if self._told_caught_up else None
         place, time = await pages.news(wish, self._silence_left())
         if place.position > self._at.position:
             self._at, self._passed_time = place, time or self._passed_time
         return None
+
+    async def _history(self) -> Page | None:
+        """The next page of what lies behind; None where there is none yet, and something else may be to do."""
+        if not self._selects:
+            # A watch that resumes a little behind the head need not look for its streams.
+            self._selects = self._filter.names_some
+            return await self._feed.pages.history(self._at, self._silence_left())
+        # A task, as a heartbeat must not make it begin again.
+        self._selecting = self._selecting or asyncio.create_task(self._select())
+        await asyncio.wait([self._selecting], timeout=max(0.0, self._silence_left()))
+        if not self._selecting.done():
+            return None
+        selecting, self._selecting = self._selecting, None
+        try:
+            page = selecting.result()
+        except StoreUnavailable:
+            await asyncio.sleep(RETRY_SECONDS)
+            return None
+        except StoreDamaged:
+            # A stream has lost events. What is left of it, the log has too.
+            page = None
+        if page is None:
+            self._selects = False
+            return await self._feed.pages.history(self._at, self._silence_left())
+        return page if page.start == self._at.position else None
+
+    async def _select(self) -> Page | None:
+        if self._selected is None or not self._selected.continues(self._at):
+            self._selected = await self._feed.select(self._filter, self._at)
+        return await self._feed.page_of(self._selected) if self._selected is not None else None
+
+    def close(self) -> None:
+        if self._selecting is not None:
+            self._selecting.cancel()
 
     def hurry(self) -> None:
         if self._finding is not None and not self._finding.expired():

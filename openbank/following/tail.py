@@ -149,7 +149,7 @@ class LogTail:
         while end < len(ring) and not ring[end - 1].ends_append:
             end += 1
         entries = ring[start:end]
-        return entries, self.head if end == len(ring) else _through(entries, after)
+        return entries, self.head if end == len(ring) else place_after(entries, after)
 
     def reader(self, *, checked: bool = True) -> LogReader:
         """A follower of its own. One that checks all events itself wants them unchecked from the store."""
@@ -228,7 +228,7 @@ class LogReader:
         if len(before) < len(entries):
             if not before:
                 raise needed_by(entries)
-            entries, through, caught_up = before, _through(before, after), False
+            entries, through, caught_up = before, place_after(before, after), False
         events = [
             entry.event for entry in entries if not entry.aside and (entry.category or not is_ours(entry.event.type))
         ]
@@ -248,6 +248,10 @@ class LogReader:
             # What lies between is none of ours: nothing that was followed before this read can be missing in it.
             through = followed
         return await _entries(page.events, self._checker), through, page.caught_up
+
+    async def judge(self, events: Sequence[RecordedEvent]) -> Sequence[Entry]:
+        """Events of some streams, in the order of the log and without a gap in any of them, as `entries` gives them."""
+        return await _entries(events, self._checker)
 
     async def wait(self, after: int) -> None:
         """Until the head is past the position `after`."""
@@ -269,7 +273,7 @@ def _size(event: RecordedEvent) -> int:
     return len(event.data) + ENTRY_BYTES
 
 
-def _through(entries: Sequence[Entry], after: LogPosition) -> LogPosition:
+def place_after(entries: Sequence[Entry], after: LogPosition) -> LogPosition:
     """The place after the last of `entries`, named by the last one that is the bank's."""
     named = next((entry.event.place for entry in reversed(entries) if entry.category), after)
     return named._replace(position=entries[-1].position)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from openbank.domain.clock import system_clock
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlice, NewEvent, RecordedEvent
+from openbank.eventstore.streams import split
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
@@ -112,6 +113,26 @@ class NoTimes:
         return self.place
 
 
+class SlowOwners:
+    """Whose the accounts of a log are, as views that are behind know it: up to where they were last asked."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.position = BEGINNING
+        self._store = store
+
+    async def accounts_of(self, owner_id: str, limit: int) -> Sequence[str]:
+        found: dict[str, None] = {}
+        page = LogSlice((), BEGINNING)
+        while not page.caught_up:
+            page = await self._store.read_log(page.through)
+            for event in page.events:
+                category, account_id = split(event.stream)
+                if category == "account" and event.metadata.owner_id == owner_id:
+                    found[account_id] = None
+        self.position = page.through
+        return list(found)[:limit]
+
+
 class Bench:
     def __init__(self, store: EventStore, limits: FeedLimits, ring_events: int) -> None:
         self.store = store
@@ -121,7 +142,8 @@ class Bench:
         """One that can't be encoded."""
         self.tail = LogTail(store, ring_events)
         self.times = NoTimes()
-        self.feed = Feed(store, self.times, self.tail, self.encode, limits, system_clock)
+        self.owners = SlowOwners(store)
+        self.feed = Feed(store, self.times, self.tail, self.encode, limits, system_clock, self.owners)
         self.clients: list[Client] = []
 
     def encode(self, entry: Entry, form: Form) -> bytes:

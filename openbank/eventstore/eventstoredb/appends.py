@@ -44,7 +44,7 @@ from openbank.eventstore.eventstoredb.link import (
     VISIBLE_SECONDS,
     Link,
 )
-from openbank.eventstore.eventstoredb.own_events import Known, OwnEvents
+from openbank.eventstore.eventstoredb.own_events import OwnEvents, Sent
 from openbank.eventstore.eventstoredb.refusals import MISSING_RIGHT, AccessRefused
 from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, NewEvent, RecordedEvent, StoredPayload
 
@@ -350,7 +350,7 @@ def _request(
         system["type"], system["content-type"] = event.type, content_type
         size += len(data) + len(about)
         if own is not None and not isinstance(event.data, StoredPayload):
-            own.note(event.id, Known(event.type, event.data, event.metadata, data, about))
+            own.note(event.id, Sent(event.type, event.data, event.metadata, data, about))
     # Here, not by the server: a message beyond gRPC's own limit would break the call for everybody.
     if size > APPEND_BYTES_MAX:
         raise AppendTooLarge(stream)

@@ -12,7 +12,7 @@ EVENTS_MAX = 1_000
 """The subscription gives them back within milliseconds. They take about 1 KB each."""
 
 
-class Known(NamedTuple):
+class Sent(NamedTuple):
     """What an event holds, and how it was sent."""
 
     type: str
@@ -24,15 +24,15 @@ class Known(NamedTuple):
 
 class OwnEvents:
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._known: OrderedDict[bytes, Sent] = OrderedDict()
 
-    def note(self, event_id: bytes, known: Known) -> None:
+    def note(self, event_id: bytes, known: Sent) -> None:
         """It is being appended."""
         self._known[event_id] = known
         if len(self._known) > EVENTS_MAX:
             self._known.popitem(last=False)
 
-    def take(self, event: Stored) -> Known | None:
+    def take(self, event: Stored) -> Sent | None:
         """What this event holds, if it is stored byte for byte as it was sent. It is given back once."""
         known = self._known.pop(event.id, None)
         if known is None or (known.type, *known[3:]) != (event.type, event.data, event.metadata):
