@@ -19,18 +19,27 @@ from tests.servers import ServerProcess
 CALLER = Path(__file__).with_name("caller.py")
 NOT_THIS_DIRECTORY = {"PYTHONSAFEPATH": "1"}
 """The repository's own openbank would be found first."""
-TYPED = """
+CLIENT_PROGRAM = """
 from openbank.accounts.v1.accounts_service_pb2 import DepositRequest
-from openbank.client import BankError, Interruption
+from openbank.client import BankError
 from openbank.common.v1.money_pb2 import Money
 
 def reason(error: BankError) -> str:
     return error.reason
 
 DepositRequest(account_id="johns", amount=Money(currency_code="USD", units=25))
+DepositRequest(account_id=1)  # mistake
+reason("INSUFFICIENT_FUNDS")  # mistake
 """
-MISTAKES = """DepositRequest(account_id=1)
-reason("INSUFFICIENT_FUNDS")
+SERVER_PROGRAM = """
+from openbank.config import Settings
+from openbank.domain.money import Currency, Money
+from openbank.storage.v1.request_pb2 import RequestClaimed
+
+Settings(drain_seconds=1.0)
+Settings(drain_seconds="soon")  # mistake
+Money(Currency("USD", 2), "1")  # mistake
+RequestClaimed(no_field=1)  # mistake
 """
 
 
@@ -170,13 +179,18 @@ def test_the_command_is_installed_with_the_server(server: Environment) -> None:
     assert subprocess.check_output(command, text=True).startswith("openbank ")
 
 
-def test_a_type_checker_finds_mistakes_with_the_client_alone(client: Environment, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"), [("client", CLIENT_PROGRAM), ("server", SERVER_PROGRAM)], ids=["client", "server"]
+)
+def test_a_type_checker_finds_mistakes_with_what_is_installed(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, text: str
+) -> None:
+    installed: Environment = request.getfixturevalue(name)
     program = tmp_path / "program.py"
-    program.write_text(TYPED + MISTAKES)
-    command = [sys.executable, "-m", "mypy", "--strict", f"--python-executable={client.python}"]
+    program.write_text(text)
+    command = [sys.executable, "-m", "mypy", "--strict", f"--python-executable={installed.python}"]
     command += ["--config-file=", f"--cache-dir={tmp_path / 'cache'}", str(program)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    lines = [TYPED.count("\n") + 1, TYPED.count("\n") + 2]
-    assert [line.partition(": error: ")[0] for line in done.stdout.splitlines()[:-1]] == [
-        f"{program.name}:{line}" for line in lines
-    ], done.stdout + done.stderr
+    mistakes = [number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# mistake")]
+    found = [line.partition(": error: ")[0] for line in done.stdout.splitlines() if ": error: " in line]
+    assert found == [f"{program.name}:{number}" for number in mistakes], done.stdout + done.stderr
