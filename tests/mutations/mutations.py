@@ -961,6 +961,21 @@ MUTATIONS = (
         "            if not await reader.head():\n",
         "tests/queries/test_reader.py",
     ),
+    # Packages
+    Mutation(
+        "an extra that is missing is a bug and not a setting's",
+        "openbank/extras.py",
+        "        raise ExtraMissing(f",
+        "        raise ValueError(f",
+        "tests/packages",
+    ),
+    Mutation(
+        "what the bank stores is published with the client",
+        "openbank-client/hatch_build.py",
+        " if path.name != INTERNAL]",
+        "]",
+        "tests/packages",
+    ),
     # Clients
     Mutation(
         "what a proxy says ends a watch",

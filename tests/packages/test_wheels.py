@@ -17,8 +17,8 @@ from tests.packages.wheels import NAMES, ROOT, Environment
 from tests.servers import ServerProcess
 
 CALLER = Path(__file__).with_name("caller.py")
-NOT_THIS_DIRECTORY = {"PYTHONSAFEPATH": "1"}
-"""The repository's own openbank would be found first."""
+ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONPATH": ""}
+"""Else the openbank of the repository would be found first."""
 CLIENT_PROGRAM = """
 from openbank.accounts.v1.accounts_service_pb2 import DepositRequest
 from openbank.client import BankError
@@ -132,10 +132,10 @@ def test_the_client_needs_grpcio_and_protobuf_only(built: Path) -> None:
 async def test_a_bank_serves_and_is_called_each_from_an_environment_of_its_own(
     client: Environment, server: Environment, tmp_path: Path
 ) -> None:
-    bank = ServerProcess(tmp_path / "data", python=server.python, environment=NOT_THIS_DIRECTORY)
+    bank = ServerProcess(tmp_path / "data", python=server.python, environment=ISOLATED)
     await bank.start()
     try:
-        called = await asyncio.to_thread(client.run, "-I", CALLER, bank.address)
+        called = await asyncio.to_thread(client.run, CALLER, bank.address)
         assert (called.returncode, called.stderr) == (0, "")
     finally:
         assert await bank.stop() == 0

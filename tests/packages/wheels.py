@@ -56,7 +56,7 @@ class Environment:
         _pip("--python", self.python, "install", "--no-compile", *arguments)
 
     def run(self, *arguments: str | Path, directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        command = [self.python, *arguments]
+        command = [self.python, "-I", *arguments]
         return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
 
 
