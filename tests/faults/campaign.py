@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from tests.faults.check import Ledger, check_feed, check_told, check_views
+from tests.faults.check import Ledger, check_complete, check_feed, check_told, check_views
 from tests.faults.driver import Driver
 from tests.faults.parts import Bank, Part
 from tests.faults.recorder import AccountEvents, PersonEvents
@@ -30,6 +30,8 @@ ALIVE_REQUESTS = 50
 """At most so many are acknowledged between two kills, and one at least: a bank that is down has nothing to lose."""
 CUTS: tuple[Kind, ...] = ("cut_before", "cut_after", "hang_after", "refuse")
 """What happens to appends on their way, beside the kills."""
+POISON_CHANCE = 0.5
+"""That another program spoils an account, after each lap."""
 LATENCY_SECONDS_MAX = 0.25
 """Of any call to the event store, appends and reads alike: so others get between the steps of a command."""
 
@@ -100,6 +102,7 @@ class Siege:
                 await self._driver.begin()
                 while self.killed < self._kills:
                     await self._lap(min(self._kills, self.killed + LAP_KILLS))
+                    await self._poison()
                     await self._check()
                     say(f"bank {self._name}: {self._figures(time.monotonic() - began)}")
         except BaseExceptionGroup as group:
@@ -139,6 +142,12 @@ class Siege:
         self._down.remove(part)
         self._note(f"start of {part.name}")
 
+    async def _poison(self) -> None:
+        if self._bank.faults and self._random.random() < POISON_CHANCE:
+            account_id = self._driver.give_up_account()
+            if account_id is not None:
+                await self._bank.poison(account_id, self._random)
+
     def _choose(self) -> Part:
         """In turn, and at random."""
         parts = self._bank.parts
@@ -168,11 +177,12 @@ class Siege:
     async def _check(self) -> None:
         self._bank.look_for_bugs()
         token = await self._driver.last_word()
-        ledger = Ledger(await self._bank.log())
+        ledger = Ledger(await self._bank.log(), self._bank.forged)
         check_told(self._driver.asked, ledger)
         for recorder, category in zip(self._feeds, ("account", "person"), strict=True):
             await check_feed(recorder, ledger.of(category))
-        await check_views(self._driver.caller(), ledger, token)
+            check_complete(recorder, self._driver.asked)
+        await check_views(self._driver.caller(), ledger, token, self._driver.poisoned)
         self._events = len(ledger.events)
 
     @asynccontextmanager
@@ -205,6 +215,7 @@ class Siege:
             "calls": sum(one.sent for one in asked),
             "faults on the way of appends": self._cuts,
             "readers of its files": self._readers.count if self._readers else 0,
+            "accounts poisoned": len(self._driver.poisoned),
             "feeds resumed": sum(recorder.resumed for recorder in self._feeds),
             "events": self._events,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdraw
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
 from openbank.persons.v1 import persons_service_pb2 as persons
-from tests.callers import Caller
+from tests.callers import Caller, refusal
 from tests.faults.recorder import Recorder
 from tests.faults.told import Asked, Broken, Told, resource, understand
 
@@ -39,8 +39,10 @@ class Folded:
 class Ledger:
     """The log, folded here and not by the bank. Raises Broken for a log that cannot be."""
 
-    def __init__(self, log: Sequence[RecordedEvent]) -> None:
-        self.events = [event for event in log if split(event.stream)[0] in (ACCOUNT, PERSON)]
+    def __init__(self, log: Sequence[RecordedEvent], forged: Collection[bytes] = ()) -> None:
+        """`forged` are the ids of events that are none of the bank's."""
+        ours = [event for event in log if event.id not in forged]
+        self.events = [event for event in ours if split(event.stream)[0] in (ACCOUNT, PERSON)]
         self.accounts: dict[str, Folded] = defaultdict(Folded)
         self.persons: dict[str, Folded] = defaultdict(Folded)
         self.moved = 0
@@ -115,6 +117,18 @@ def _check_answer(asked: Asked, event: RecordedEvent) -> None:
             raise Broken(f"{asked} was answered another balance than the log has: {answer}")
 
 
+def check_complete(recorder: Recorder, asked: Sequence[Asked]) -> None:
+    """A feed that said that it had all there was, as of a time, had all that was acknowledged until then."""
+    done_at = {one.answers[0].event_id: one.done_at for one in asked if one.answers}
+    as_of = 0.0
+    for number, event_id in enumerate(recorder.events):
+        as_of = max(as_of, recorder.complete.get(number, 0) / 1e6)
+        if done_at.get(event_id, as_of) < as_of:
+            raise Broken(
+                f"a feed was all there was as of {as_of}, without an event acknowledged at {done_at[event_id]}"
+            )
+
+
 async def check_feed(recorder: Recorder, events: Sequence[RecordedEvent]) -> None:
     """What was recorded is the log: in its order, without a gap, nothing twice."""
     expected = [str(UUID(bytes=event.id)) for event in events]
@@ -129,10 +143,13 @@ async def check_feed(recorder: Recorder, events: Sequence[RecordedEvent]) -> Non
         raise Broken(f"a feed differs from the log from event {at} on")
 
 
-async def check_views(caller: Caller, ledger: Ledger, token: str) -> None:
-    """Every query answers what the log says."""
+async def check_views(caller: Caller, ledger: Ledger, token: str, poisoned: Collection[str] = ()) -> None:
+    """Every query answers what the log says, and nothing of accounts that are `poisoned` but that they are."""
     for account_id, folded in ledger.accounts.items():
-        await _check_account(caller, account_id, folded, token)
+        if account_id in poisoned:
+            await _check_quarantined(caller, account_id, token)
+        else:
+            await _check_account(caller, account_id, folded, token)
     by_owner: dict[str, list[str]] = defaultdict(list)
     for account_id, folded in ledger.accounts.items():
         assert folded.opened is not None
@@ -144,6 +161,27 @@ async def check_views(caller: Caller, ledger: Ledger, token: str) -> None:
     everybody = await _list(caller.persons.ListPersons, persons.ListPersonsRequest(page_size=PAGE), "persons", token)
     expected_persons = [(person_id, len(folded.events)) for person_id, folded in ledger.persons.items()]
     _compare("persons", [(one.person_id, one.revision) for one in everybody], expected_persons)
+
+
+async def _check_quarantined(caller: Caller, account_id: str, token: str) -> None:
+    amount = Money(currency_code="USD", units=1)
+    for method, request in (
+        (caller.accounts.GetAccount, accounts.GetAccountRequest(account_id=account_id, consistency_token=token)),
+        (caller.accounts.Deposit, accounts.DepositRequest(account_id=account_id, amount=amount)),
+    ):
+        deadline = asyncio.get_running_loop().time() + VIEWS_SECONDS_MAX
+        reason = ""
+        # An instance sees within a second what another one has quarantined.
+        while reason != "AGGREGATE_QUARANTINED":
+            try:
+                await method(request, timeout=VIEWS_SECONDS_MAX)
+                if method is caller.accounts.Deposit:
+                    raise Broken(f"the poisoned account {account_id} took a deposit")
+            except AioRpcError as error:
+                reason = refusal(error).reason if "ErrorInfo" in refusal(error).details else ""
+            if asyncio.get_running_loop().time() > deadline:
+                raise Broken(f"the poisoned account {account_id} is not quarantined: {reason}")
+            await asyncio.sleep(0.1)
 
 
 async def _check_account(caller: Caller, account_id: str, folded: Folded, token: str) -> None:

@@ -25,6 +25,8 @@ SETTLE_SECONDS_MAX = 60.0
 ACCOUNTS_MAX = 60
 """After so many, hardly any more are opened: the views of all are compared, again and again."""
 
+ACCOUNTS_MIN = 6
+
 Call = Callable[[], Awaitable[None]]
 
 
@@ -32,6 +34,8 @@ class Driver:
     def __init__(self, addresses: Callable[[], Sequence[str]], random: Random, pause_seconds: float) -> None:
         """`addresses` tells of instances that may be there. Writers rest for `pause_seconds` between two requests."""
         self.asked: list[Asked] = []
+        self.poisoned: set[str] = set()
+        """Accounts that nothing more is asked of."""
         self._addresses = addresses
         self._random = random
         self._pause_seconds = pause_seconds
@@ -73,6 +77,14 @@ class Driver:
                 tasks.create_task(self._write())
         while self._late:
             await self._settle(self._late.pop())
+
+    def give_up_account(self) -> str | None:
+        """One that is left to be poisoned, while no request is under way; None where all others are needed."""
+        if len(self._accounts) < ACCOUNTS_MIN:
+            return None
+        account_id = self._accounts.pop(self._random.randrange(1, len(self._accounts)))
+        self.poisoned.add(account_id)
+        return account_id
 
     async def last_word(self) -> str:
         """The token of a write that comes after all others."""
@@ -287,4 +299,6 @@ class Driver:
         """One with a request id; of late, or of long ago."""
         some = self.asked[-50:] if self._random.random() < 0.5 else self.asked
         asked = self._random.choice(some)
-        return asked if asked.answers and asked.named else None
+        if not (asked.answers and asked.named):
+            return None
+        return None if getattr(resource(asked.answers[0]), "account_id", "") in self.poisoned else asked

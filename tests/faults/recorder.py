@@ -23,6 +23,8 @@ class Recorder:
     def __init__(self, caller: Callable[[], Caller]) -> None:
         self.events: list[str] = []
         self.resumed = 0
+        self.complete: dict[int, int] = {}
+        """By how many events there were: the latest time as of which these were said to be all, in microseconds."""
         self._caller = caller
         self._token = ""
 
@@ -33,6 +35,10 @@ class Recorder:
                 async for response in self._watch(self._caller()):
                     self.events += [event.event_id for event in response.events]
                     self._token = response.resume_token
+                    if response.caught_up:
+                        count = len(self.events)
+                        as_of = response.as_of_time.ToMicroseconds()
+                        self.complete[count] = max(as_of, self.complete.get(count, 0))
                 raise Broken("a feed has ended that was not asked to")
             except AioRpcError as error:
                 if understand(error)[0] is Told.REFUSED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -22,7 +23,7 @@ _REFUSALS = {
     StatusCode.ABORTED,
 }
 _DAMAGE = {"LOG_MISMATCH", "AGGREGATE_QUARANTINED"}
-"""No campaign does any."""
+"""No campaign does any to what its clients use."""
 _BROKEN = {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
 """As gRPC itself tells of a connection that broke, without a detail of the bank's."""
 
@@ -51,6 +52,8 @@ class Asked:
     answers: list[Any] = field(default_factory=list)
     refusal: str = ""
     """Why, where it has been refused for good."""
+    done_at: float = 0.0
+    """When its first answer had come, in seconds since 1970."""
 
     @property
     def named(self) -> bool:
@@ -85,6 +88,7 @@ class Asked:
         for earlier in self.answers[:1]:
             if (earlier.event_id, revision(earlier)) != (answer.event_id, revision(answer)):
                 raise Broken(f"{self} was answered differently: {earlier} and then {answer}")
+        self.done_at = self.done_at or time.time()
         self.answers.append(answer)
 
     def __str__(self) -> str:

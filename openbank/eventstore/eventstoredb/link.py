@@ -100,10 +100,10 @@ class Link:
         """How long a read is tried again while the store is away: for jobs and starts."""
         self._discovery = Discovery(self._client)
         self._connection: AsyncESDBConnection | None = None
-        self._is_subscribed = False
-        """Whether the last subscription is on this connection."""
-        self._led_before = 0.0
-        """If not, when the one that it is on was last known to be to the leader."""
+        self._follows = False
+        """Whether the log is followed on this connection."""
+        self._followed_until = 0.0
+        """When nothing up to then can have been missed, as far as was known before this connection."""
         self._reconnecting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -131,11 +131,17 @@ class Link:
 
     @property
     def confirmed_at(self) -> float:
-        """Until when the last subscription was surely to the leader, by the loop's clock.
+        """Until when the subscription that follows the log has missed nothing, by the loop's clock.
 
-        One on a connection that was replaced does not know yet that it has ended, and what it has missed.
+        One on a connection that was replaced does not know yet that it has ended.
         """
-        return self.pulse.led_at if self._is_subscribed else self._led_before
+        return max(self._followed_until, self.pulse.settled_at) if self._follows else self._followed_until
+
+    def follows(self, connection: AsyncESDBConnection, since: float) -> None:
+        """A subscription on this connection follows the log. Once it is caught up, it has all there was at `since`."""
+        self._follows = connection is self._connection
+        if self._follows:
+            self._followed_until = max(self._followed_until, since)
 
     def append_call(self, requests: Any) -> Any:
         """A `BatchAppend` call on esdbclient's connection, with its stubs, metadata and credentials."""
@@ -175,14 +181,12 @@ class Link:
 
     async def subscribe(self, **options: Any) -> Reading:
         """A subscription that the server has confirmed."""
-        connection = self._connection
         # Not wait_for, which makes a task: esdbclient would end that with an error, where it is cancelled.
         async with self.answered(), asyncio.timeout(CONNECT_SECONDS):
             subscription = self._read(subscribe=True, **options)
             self._subscriptions.add(subscription)
             await subscription.check_confirmation()
         self.pulse.heard()
-        self._is_subscribed = connection is self._connection
         self.guard.lost()
         try:
             await self.guard.passed()
@@ -350,8 +354,7 @@ class Link:
     def _use(self, asked_at: float) -> None:
         """The connection is a new one, which has answered as a leader what it was asked at that time."""
         self.guard.lost()
-        if self._is_subscribed:
-            self._is_subscribed, self._led_before = False, self.pulse.led_at
+        self._followed_until, self._follows = self.confirmed_at, False
         self.pulse.led(asked_at)
         if self._watching is not None:
             self._watching.cancel()

@@ -53,6 +53,9 @@ class Pulse:
         self._heard_at = 0.0
         self.led_at = 0.0
         """When the last question was sent that was answered as only a leader does, by the loop's clock."""
+        self.settled_at = 0.0
+        """The same of the question before it. What was appended until then has come on a subscription, too: it had as
+        long to arrive as there is between two questions, while answers did arrive."""
         self._beating: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self._away = ""
@@ -73,7 +76,8 @@ class Pulse:
     def led(self, asked_at: float) -> None:
         """A question of that time was answered by a leader."""
         self.heard()
-        self.led_at = max(self.led_at, asked_at)
+        if asked_at >= self.led_at + PULSE_SECONDS / 2:
+            self.settled_at, self.led_at = self.led_at, asked_at
         if self.silent or self._away:
             _log.info("EventStoreDB answers again")
         self.silent, self._away = False, ""
