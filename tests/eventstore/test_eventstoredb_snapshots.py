@@ -13,7 +13,7 @@ import pytest
 from openbank.aggregates.aggregate import Written
 from openbank.aggregates.history import NEAR
 from openbank.commands import accounts, persons
-from openbank.commands.write_side import WriteSide as Bank
+from openbank.commands.write_side import WriteSide
 from openbank.domain import account
 from openbank.domain.account import Account, Deposit, OpenAccount
 from openbank.domain.person import RegisterPerson
@@ -73,7 +73,7 @@ async def open_store(server: EventStoreDB, revisions: dict[bytes, int] | None = 
 
 async def a_long_account(store: EventStoreDBEventStore) -> dict[bytes, Written[Account]]:
     """Its deposits by request id."""
-    bank = Bank(store, lambda: NOON, kept_max=10)
+    bank = WriteSide(store, lambda: NOON, kept_max=10)
     command = OpenAccount("a-1", "john", "1", usd(0))
     await bank.accounts.execute("a-1", lambda state: (account.open_account(state, command),), Request())
     ids = [uuid4().bytes for _ in range(EVENTS - 1)]
@@ -84,7 +84,7 @@ async def a_long_account(store: EventStoreDBEventStore) -> dict[bytes, Written[A
     return dict(zip(ids, made, strict=True))
 
 
-async def deposit(bank: Bank, request_id: bytes) -> Written[Account]:
+async def deposit(bank: WriteSide, request_id: bytes) -> Written[Account]:
     return await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request(request_id))
 
 
@@ -95,7 +95,7 @@ async def test_another_instance_decides_on_a_long_account_from_its_last_snapshot
     made = await a_long_account(store)
     other = await open_store(server, {one: written.resource.revision for one, written in made.items()})
     reads.clear()
-    written = await deposit(Bank(other, lambda: NOON, kept_max=10), os.urandom(16))
+    written = await deposit(WriteSide(other, lambda: NOON, kept_max=10), os.urandom(16))
     assert (written.resource.revision, written.resource.state.balance) == (EVENTS + 1, usd(EVENTS))
     # The end of the stream and a snapshot.
     assert len(reads) == 2
@@ -107,7 +107,7 @@ async def test_another_instance_decides_on_a_long_account_from_its_last_snapshot
 async def test_a_replay_takes_two_reads_at_any_revision(server: EventStoreDB, reads: list[int]) -> None:
     store = await open_store(server)
     made = await a_long_account(store)
-    bank = Bank(store, lambda: NOON, kept_max=10)
+    bank = WriteSide(store, lambda: NOON, kept_max=10)
     await bank.accounts.load("a-1")
     await deposit(bank, next(iter(made)))
     for request_id, was in made.items():
@@ -159,7 +159,7 @@ async def test_a_person_is_registered_in_four_round_trips_and_an_account_opened_
 ) -> None:
     """Those that read are under way at once, so it takes no longer than three and four."""
     store = await open_store(server)
-    bank = Bank(store, lambda: NOON, kept_max=10)
+    bank = WriteSide(store, lambda: NOON, kept_max=10)
     appends: list[str] = []
     append = EventStoreDBEventStore.append
 
