@@ -29,9 +29,9 @@ class IntegrationEventsServiceStub(object):
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING and
-    INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
-    Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
+    SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
+    the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     def __init__(self, channel):
@@ -51,9 +51,9 @@ class IntegrationEventsServiceServicer(object):
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING and
-    INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
-    Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
+    SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
+    the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     def WatchCloudEvents(self, request, context):
@@ -107,9 +107,9 @@ class IntegrationEventsService(object):
     """What other systems see of the bank: events of persons and accounts in a contract of their own, as CloudEvents 1.0.
     It changes slower than the events of PersonsService and AccountsService, and says less of persons.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING and
-    INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing metadata returns it.
-    Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
+    SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
+    the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
     """
 
     @staticmethod

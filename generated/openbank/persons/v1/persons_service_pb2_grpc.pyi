@@ -108,12 +108,13 @@ _PersonsServiceWatchPersonEventsType = typing_extensions.TypeVar(
 class PersonsServiceStub(typing.Generic[_PersonsServiceRegisterPersonType, _PersonsServiceUpdateAddressType, _PersonsServiceGetPersonType, _PersonsServiceListPersonsType, _PersonsServiceWatchPersonEventsType]):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING,
-    TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
-    of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
-    refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
-    is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing
-    metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
+    SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is
+    checked in this order: fields, replay of its request_id, existence, expected_revision, state, rules. A replay is
+    answered even if its fields would be refused today: rules, currencies and clocks change, an acknowledged answer does
+    not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
+    ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
+    makes its own.
     """
 
     @typing.overload
@@ -244,12 +245,13 @@ PersonsServiceAsyncStub: typing_extensions.TypeAlias = PersonsServiceStub[
 class PersonsServiceServicer(metaclass=abc.ABCMeta):
     """Persons: registering them, changing them, reading them and following what happens to them.
 
-    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH, SERVER_DRAINING,
-    TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is checked in this order: fields, replay
-    of its request_id, existence, expected_revision, state, rules. A replay is answered even if its fields would be
-    refused today: rules, currencies and clocks change, an acknowledged answer does not. A mutation is answered once it
-    is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters; the trailing
-    metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+    Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
+    SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. A mutation is
+    checked in this order: fields, replay of its request_id, existence, expected_revision, state, rules. A replay is
+    answered even if its fields would be refused today: rules, currencies and clocks change, an acknowledged answer does
+    not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
+    ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
+    makes its own.
     """
 
     @abc.abstractmethod
