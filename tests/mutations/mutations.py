@@ -890,6 +890,20 @@ MUTATIONS = (
         "            pass\n",
         "tests/test_pause.py",
     ),
+    Mutation(
+        "a rebuild does not give way to calls",
+        "openbank/views/projector.py",
+        "            if start:\n                await self._give_way()\n",
+        "",
+        "tests/views/test_projector.py",
+    ),
+    Mutation(
+        "background work that gives way does not wait for new calls",
+        "openbank/rpc/calls.py",
+        "        await asyncio.sleep(GIVE_WAY_SECONDS if new else 0)\n",
+        "        await asyncio.sleep(0)\n",
+        "tests/rpc/test_calls.py",
+    ),
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",
