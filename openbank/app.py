@@ -108,7 +108,14 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         take_turn = Turnstile().take
         progress = Progress(views, await store.head())
         reader = Reader(
-            views, store.head, settings.view_wait_seconds, quarantine.check, calls.wait, take_turn, progress.seconds_to
+            views,
+            store.head,
+            settings.view_wait_seconds,
+            quarantine.check,
+            calls.wait,
+            take_turn,
+            progress.seconds_to,
+            lambda at: at.position <= tail.head.position,
         )
         tokens = Tokens(store)
 

@@ -66,6 +66,8 @@ class Reader(NamedTuple):
     """
     seconds_to: Callable[[int], float | None] = _unknown
     """How long views that are catching up take to reach a position, where that can be said."""
+    is_in_log: Callable[[LogPosition], bool] = lambda _: False
+    """Whether the log surely reaches to this position, without asking the store."""
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
@@ -78,7 +80,7 @@ async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awai
     Raises ViewBehind, PositionOutOfRange.
     """
     deadline = asyncio.get_running_loop().time() + reader.wait_seconds
-    if at is not None and reader.views.position.position < at.position:
+    if at is not None and reader.views.position.position < at.position and not reader.is_in_log(at):
         await _check_range(reader, at, deadline)
     found = await _read(reader, at or BEGINNING, deadline, read)
     if found.value:

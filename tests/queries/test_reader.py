@@ -21,7 +21,7 @@ from openbank.queries.accounts import (
 )
 from openbank.queries.paging import Listing, PageRequest
 from openbank.queries.persons import get_person, list_persons
-from openbank.queries.reader import Reader, ViewBehind
+from openbank.queries.reader import SOON_SECONDS, Reader, ViewBehind
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import LOG, History, project_events, project_log
@@ -136,6 +136,23 @@ async def test_a_token_that_the_views_reach_soon_asks_the_store_nothing(scene: S
     await get_account(scene.reader, "1", await scene.store.head())
     assert scene.heads_asked == 0
     await catching_up
+
+
+async def test_a_token_that_is_surely_in_the_log_asks_the_store_nothing_however_long_the_views_take(
+    scene: Scene,
+) -> None:
+    await scene.history.deposit("1")
+    head = await scene.store.head()
+    reader = scene.reader._replace(wait_seconds=10 * SOON_SECONDS, is_in_log=lambda at: at.position <= head.position)
+    reading = asyncio.create_task(get_account(reader, "1", head))
+    await asyncio.sleep(2 * SOON_SECONDS)
+    assert not reading.done()
+    await scene.catch_up()
+    assert (await reading).value.revision == 2
+    assert not scene.heads_asked
+    beyond = LogPosition(head.position + 1_000)
+    with pytest.raises(PositionOutOfRange):
+        await get_account(reader, "1", beyond)
 
 
 async def test_views_that_need_longer_than_the_wait_are_told_at_once_and_when_to_ask_again(scene: Scene) -> None:
