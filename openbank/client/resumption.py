@@ -26,7 +26,7 @@ WatchResponse = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCl
 HEARTBEAT_SECONDS = 15
 """What is asked for where the request has no wish."""
 SILENT_HEARTBEATS = 3
-"""A connection with so many of them missing is taken for dead: a proxy may keep it open for ever."""
+"""A connection with this many of them missing counts as dead: a proxy may keep it open without end."""
 BACKOFF_SECONDS_MIN = 0.2
 BACKOFF_SECONDS_MAX = 20.0
 
@@ -62,7 +62,7 @@ class Interruption(NamedTuple):
 
 
 OnInterruption = Callable[[Interruption], None]
-"""Told of every interruption. To give up, raise: that ends the watch, and reaches whoever iterates over it."""
+"""Called at every interruption. To give up, raise: that ends the watch, and reaches the code that iterates over it."""
 
 
 def log_interruption(interruption: Interruption) -> None:
@@ -111,7 +111,7 @@ class Resumption:
         return self._request.stop_when_caught_up and self._caught_up
 
     def call(self, channel: Any) -> Any:
-        """A call that goes on where the last one was."""
+        """A call that continues where the last one was."""
         request = deepcopy(self._request)
         if isinstance(request, WatchAccountEventsRequest):
             return AccountsServiceStub(channel).WatchAccountEvents(request)
