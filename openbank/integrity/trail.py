@@ -63,7 +63,7 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
     elif category == NUMBER and isinstance(happened, AccountNumberReserved):
         _check_reservation(event.stream, happened)
     else:
-        raise DoesNotFollow(f"its type does not belong in the stream of {_A.get(category, 'anything')}")
+        raise DoesNotFollow(f"its type does not belong in the stream of {_KINDS.get(category, 'anything')}")
     return Trail(event.revision, True), happened
 
 
@@ -114,4 +114,4 @@ def _decode(event: RecordedEvent) -> DomainEvent:
         raise DoesNotFollow("its payload is not one of its type") from None
 
 
-_A = {ACCOUNT: "an account", PERSON: "a person", REQUEST: "a request", NUMBER: "a number"}
+_KINDS = {ACCOUNT: "an account", PERSON: "a person", REQUEST: "a request", NUMBER: "a number"}

@@ -410,6 +410,20 @@ MUTATIONS = (
         "tests/domain",
     ),
     Mutation(
+        "a newer version's claim of a request is taken over",
+        "openbank/commands/claims.py",
+        "    if made is None:\n        return False\n",
+        "    made = made or bank.accounts\n",
+        "tests/commands/test_requests.py",
+    ),
+    Mutation(
+        "an event of a newer type has no balance",
+        "openbank/rpc/convert/accounts.py",
+        "            message.balance.CopyFrom(AccountPayload.FromString(event.data).balance_after)\n",
+        "            pass\n",
+        "tests/test_event_types.py",
+    ),
+    Mutation(
         "a number is reserved whoever has it",
         "openbank/commands/numbers.py",
         "    if await took_its_number(bank, current.state):\n",
