@@ -83,6 +83,8 @@ class Grouped:
     Updates are in rounds, to be written one after the other. A round has one update a person or account.
     """
 
+    __slots__ = ("account_updates", "accounts", "events", "minutes", "person_updates", "persons")
+
     def __init__(self, changes: Iterable[Change]) -> None:
         self.persons: list[PersonInserted] = []
         self.accounts: list[AccountInserted] = []

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import chain
+from typing import TypeVar
 
 from openbank.eventstore.port import LogPosition
 from openbank.views.changes import Change, Grouped
@@ -55,6 +57,8 @@ FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.co
 _INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"
 _SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
 
+_Change = TypeVar("_Change")
+
 
 def in_transaction(connection: sqlite3.Connection, write: Callable[..., None], *arguments: object) -> None:
     connection.execute("BEGIN IMMEDIATE")
@@ -76,28 +80,35 @@ def clear(connection: sqlite3.Connection, log: LogId) -> None:
 def project(connection: sqlite3.Connection, changes: Sequence[Change], through: LogPosition) -> None:
     """What is inserted comes first: an aggregate's first event is before its others, here as in the log."""
     grouped = Grouped(changes)
-    _execute(connection, _INSERT_PERSONS, list(map(person_row, grouped.persons)))
-    _execute(connection, _INSERT_ACCOUNTS, list(map(account_row, grouped.accounts)))
-    _execute(connection, _INSERT_EVENTS, list(map(event_row, grouped.events)))
+    _execute(connection, _INSERT_PERSONS, person_row, grouped.persons)
+    _execute(connection, _INSERT_ACCOUNTS, account_row, grouped.accounts)
+    _execute(connection, _INSERT_EVENTS, event_row, grouped.events)
     for person_updates in grouped.person_updates:
-        _execute(connection, _UPDATE_PERSONS, list(map(person_update_row, person_updates)))
+        _execute(connection, _UPDATE_PERSONS, person_update_row, person_updates)
     for account_updates in grouped.account_updates:
-        _execute(connection, _UPDATE_ACCOUNTS, list(map(account_update_row, account_updates)))
-    _execute(connection, _INSERT_MINUTES, list(map(minute_row, grouped.minutes)))
+        _execute(connection, _UPDATE_ACCOUNTS, account_update_row, account_updates)
+    _execute(connection, _INSERT_MINUTES, minute_row, grouped.minutes)
     connection.execute(_SET_CHECKPOINT, through)
 
 
-def _execute(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
+def _execute(
+    connection: sqlite3.Connection, statement: str, row_of: Callable[[_Change], Row], changes: Sequence[_Change]
+) -> None:
     """In few steps: at each the thread gives the GIL away, and gets it back only when a busy event loop lets go.
 
     Beside such a loop, 64 rows a statement are several times slower than 1,024, and `executemany` slower still.
     """
     start = 0
-    while start < len(rows):
-        some = rows[start : start + _statement_rows(len(rows) - start)]
-        row = f"({', '.join('?' * len(some[0]))})"
-        connection.execute(statement.format(rows=", ".join([row] * len(some))), list(chain.from_iterable(some)))
-        start += len(some)
+    while start < len(changes):
+        rows = list(map(row_of, changes[start : start + _statement_rows(len(changes) - start)]))
+        connection.execute(_with_rows(statement, len(rows), len(rows[0])), list(chain.from_iterable(rows)))
+        start += len(rows)
+
+
+@lru_cache(maxsize=1_024)
+def _with_rows(statement: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return statement.format(rows=", ".join([row] * rows))
 
 
 def _statement_rows(rows: int) -> int:
