@@ -274,7 +274,7 @@ class _Watch:
 
     def _certain_time(self) -> int:
         """Until when this is surely all there is: never earlier than what was sent, or said before."""
-        ago = round(self._feed.store.confirmed_seconds_ago * 1_000_000)
+        ago = round(self._feed.tail.confirmed_seconds_ago * 1_000_000)
         self._as_of = max(self._as_of, self._feed.clock() - ago, self._passed_time or 0)
         return self._as_of
 

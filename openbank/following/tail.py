@@ -82,6 +82,8 @@ class LogTail:
         """Whether the subscription stands."""
         self.current = False
         """Whether it has come to the end of the log since it stands: before that it is catching up."""
+        self._confirmed_at: float | None = None
+        """While events that have arrived are not followed yet: until when, by the loop's clock, none was missing."""
         self._replaced: str | None = None
         self._store = store
         self._quarantine = quarantine
@@ -101,6 +103,13 @@ class LogTail:
         """Why nothing is to be served any more: the store holds another log, or one that no bank wrote."""
         return self._replaced or (self._quarantine.too_many if self._quarantine else None)
 
+    @property
+    def confirmed_seconds_ago(self) -> float:
+        """How long ago, at the least, nothing was in the log that has not been followed by now; while `current`."""
+        if self._confirmed_at is None:
+            return self._store.confirmed_seconds_ago
+        return asyncio.get_running_loop().time() - self._confirmed_at
+
     async def run(self) -> None:
         """Follows the log until cancelled, until the store is closed, or until it holds another log; what it misses
         while the store is away, it catches up with.
@@ -114,7 +123,11 @@ class LogTail:
                     self.head = await self._store.head()
                     self._floor = self.head.position
                 async for page in self._store.subscribe(self.head):
+                    if self._confirmed_at is None:
+                        self._confirmed_at = asyncio.get_running_loop().time() - self._store.confirmed_seconds_ago
                     self._take(page, await _entries(page.events, self._checker))
+                    if page.caught_up:
+                        self._confirmed_at = None
                     backoff.reset()
                 return
             except LogReplaced as error:
@@ -130,6 +143,7 @@ class LogTail:
                 _log.warning("event store unavailable", extra={"values": values})
             finally:
                 self.available = self.current = False
+                self._confirmed_at = None
                 self._announce()
             await asyncio.sleep(retry_seconds)
 

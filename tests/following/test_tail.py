@@ -10,7 +10,7 @@ import pytest
 
 from openbank.eventstore.port import BEGINNING, LogPosition, LogSlice, NewEvent, RecordedEvent
 from openbank.following import tail as tail_module
-from openbank.following.tail import ENTRY_BYTES, LogTail
+from openbank.following.tail import ENTRY_BYTES, Entry, LogTail
 from openbank.integrity import quarantine as quarantine_module
 from openbank.integrity.quarantine import Quarantine
 from tests.eventstore.memory import MemoryStore, new_events
@@ -129,6 +129,29 @@ async def test_while_it_catches_up_with_what_it_missed_it_is_not_current() -> No
         store.go_on.set()
         await until(lambda: tail.current)
         assert tail.head == await store.head()
+
+
+async def test_while_it_checks_what_has_arrived_it_has_nothing_later_to_confirm(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = asyncio.Event()
+
+    async def slowly(events: Sequence[RecordedEvent], _: object) -> list[Entry]:
+        await checked.wait()
+        return [Entry(event) for event in events]
+
+    async with running(store) as tail:
+        await until(lambda: tail.current)
+        assert tail.confirmed_seconds_ago == 0
+        monkeypatch.setattr(tail_module, "_entries", slowly)
+        position = await deposit(store)
+        await asyncio.sleep(0.05)
+        assert tail.head.position < position
+        assert tail.confirmed_seconds_ago > 0.01
+        checked.set()
+        await tail.wait(position - 1)
+        await asyncio.sleep(0)
+        assert tail.confirmed_seconds_ago == 0
 
 
 async def test_the_events_of_others_are_passed(store: MemoryStore) -> None:
