@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 1.0
 """A bank that is ready within it says only that."""
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter's lock from the event loop; Python's default is ten times as much."""
 TRY = "grpcurl -plaintext {address} openbank.persons.v1.PersonsService/ListPersons"
 
 
@@ -116,18 +113,15 @@ class _Told:
 
 
 def _keep_pauses_short() -> None:
-    """Bounds how long the event loop stands still for the interpreter: nobody is served meanwhile.
+    """Bounds the pauses of the garbage collector, in which nobody is served.
 
-    For the garbage collector: what the start has made stays, and is not looked at again. What calls leave behind in
-    cycles is young, since gRPC makes one for each. So the young are looked at in small portions, and all that is kept
-    in memory, which takes up to a tenth of a second, hardly ever.
-
-    For threads: a rebuild of the views writes in one. The loop asks for the interpreter's lock in each of its turns.
+    What the start has made stays, and is not looked at again. What calls leave behind in cycles is young, since gRPC
+    makes one for each. So the young are looked at in small portions, and all that is kept in memory, which takes up to
+    a tenth of a second, hardly ever.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 5, 4_000)
-    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 async def _announce(settings: Settings, server: Server) -> None:
