@@ -33,9 +33,9 @@ from openbank.eventstore.errors import (
     WrongExpectedRevision,
 )
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore, appends, link, pulse
-from openbank.eventstore.eventstoredb import store as store_module
 from openbank.eventstore.eventstoredb import upstream as upstream_of
 from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.eventstoredb.stream_reads import AROUND
 from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, Metadata, NewEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import account_stream
@@ -567,7 +567,7 @@ async def test_a_checkpoint_is_where_to_go_on_from(
             await upstream.catch_up()
             following = asyncio.create_task(upstream.page())
             await write(client, "others", 1_000)
-            await until(lambda at=after: (store._resume(at) or 0) > at.position)  # type: ignore[misc]
+            await until(lambda at=after: (store._log.resume(at) or 0) > at.position)  # type: ignore[misc]
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             assert upstream.through == after
@@ -644,9 +644,9 @@ async def test_a_place_whose_event_was_scavenged_is_still_a_place(store: EventSt
         async with Subscription(store, after) as upstream:
             await upstream.catch_up()
             assert upstream.events == log[1:]
-    store._note_passed(log[2].place, log[2].position + 1)
+    store._log._note_passed(log[2].place, log[2].position + 1)
     head = await store.head()
-    store._note_passed(log[2].place, log[2].position + 1)
+    store._log._note_passed(log[2].place, log[2].position + 1)
     await store.append("account-2", NO_STREAM, some_events())
     assert [event.stream for event in (await store.read_log(head)).events] == ["account-2"]
 
@@ -914,7 +914,7 @@ async def test_a_long_stream_is_read_once_for_all_requests(server: EventStoreDB,
         for number in (0, 1_500, 2_999):
             assert [e.revision for e in await store.find_requests("account-1", [requests[number]])] == [number + 1]
         assert await store.find_requests("account-1", [os.urandom(16), bytes(16)]) == []
-        assert sum(read) <= 3 * store_module.AROUND
+        assert sum(read) <= 3 * AROUND
         # Its own appends it knows; those of others it reads, once.
         async with opened(server.uri) as other:
             new = os.urandom(16)
@@ -936,7 +936,7 @@ async def test_whoever_folds_a_long_stream_has_read_it_for_the_requests_too(
             await store.read_stream("account-1", after)
         read.clear()
         assert [e.revision for e in await store.find_requests("account-1", [requests[7]])] == [8]
-        assert sum(read) <= store_module.AROUND
+        assert sum(read) <= AROUND
 
 
 async def test_a_request_is_found_whatever_is_read_of_the_stream_meanwhile(
@@ -967,7 +967,7 @@ async def test_an_index_spares_the_reading_of_what_it_has_seen(server: EventStor
         for number in (3, 1_994):
             assert [e.revision for e in await store.find_requests("account-1", [requests[number]])] == [number + 1]
         # What lies behind the index, and the event itself with what a replay needs.
-        assert sum(read) <= 10 + 2 * store_module.AROUND
+        assert sum(read) <= 10 + 2 * AROUND
         # What it says is believed only where the stream says the same.
         index.revisions = {requests[3]: 5}
         assert await store.find_requests("account-1", [requests[3]]) == []
@@ -983,7 +983,7 @@ async def test_reading_an_old_stretch_does_not_make_the_rest_be_read(server: Eve
         assert await store.find_requests("account-1", [os.urandom(16)], through=3_000) == []
         found = await store.find_requests("account-1", [requests[90]], through=3_000)
         assert [event.revision for event in found] == [91]
-        assert sum(read) <= store_module.AROUND
+        assert sum(read) <= AROUND
 
 
 async def test_an_index_on_a_server_is_not_asked_forever(server: EventStoreDB) -> None:
@@ -1023,7 +1023,7 @@ async def test_memory_of_requests_is_bounded(server: EventStoreDB, monkeypatch: 
         known = await long_stream_in(store, "account-9", 1_500)
         for number in range(4):
             assert not await store.find_requests(f"account-{number}", [known[0]])
-            assert store._requests._bytes <= 16 * 1_000
+            assert store._streams.requests._bytes <= 16 * 1_000
         assert [e.revision for e in await store.find_requests("account-9", [known[0]])] == [1]
 
 

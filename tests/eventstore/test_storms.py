@@ -58,7 +58,7 @@ def make_slow(monkeypatch: pytest.MonkeyPatch, dice: random.Random) -> None:
 
 def forget_requests(store: EventStoreDBEventStore) -> None:
     """The store's memory of request ids is empty, as it is for streams that others have pushed out."""
-    store._requests._streams.clear()
+    store._streams.requests._streams.clear()
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
@@ -32,6 +33,10 @@ _decode = json.JSONDecoder().decode
 """`json.loads` guesses an encoding first."""
 _is_our_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII).fullmatch
 _is_our_uuid = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+
+
+Convert = Callable[[Stored, int], RecordedEvent]
+"""From an event as it is stored, and how many characters of its stream's name are not the bank's."""
 
 
 def payload(type_name: str, data: bytes) -> tuple[ContentType, bytes]:
