@@ -27,7 +27,7 @@ from esdbclient import AsyncEventStoreDBClient, StreamState
 from esdbclient import NewEvent as Proposed
 
 from openbank.codec import events as codec
-from openbank.domain.account import MoneyDeposited
+from openbank.domain.account_events import MoneyDeposited
 from openbank.domain.money import Currency, Money
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.eventstoredb.events import metadata, payload

@@ -12,8 +12,10 @@ from uuid import UUID
 from benchmarks.messages import account_id, owner_id
 from openbank.aggregates import snapshots
 from openbank.codec import events as codec
-from openbank.domain.account import Account, AccountOpened, Deposit, MoneyDeposited
+from openbank.domain.account import Account
+from openbank.domain.account_events import AccountOpened, MoneyDeposited
 from openbank.domain.money import Currency, Money
+from openbank.domain.movements import Deposit
 from openbank.domain.request import fingerprint
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import SNAPSHOT_EVENTS, Metadata, NewEvent, Snapshot

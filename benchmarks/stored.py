@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from openbank.codec import events as codec
-from openbank.domain.account import MoneyDeposited
+from openbank.domain.account_events import MoneyDeposited
 from openbank.domain.money import Currency, Money
 from openbank.eventstore.sqlite import FILE as EVENTS
 from openbank.views.sqlite import FILE as VIEWS

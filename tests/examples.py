@@ -8,8 +8,9 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from openbank.domain.account import Account, OpenAccount
+from openbank.domain.account import Account
 from openbank.domain.money import Currency, Money
+from openbank.domain.movements import OpenAccount
 from openbank.domain.person import Address, Gender, Person
 from openbank.domain.request import Request
 

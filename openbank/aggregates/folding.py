@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbank.codec import events as codec
-from openbank.domain.money import Money
+from openbank.domain.account_events import Funds
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import NO_STREAM, RecordedEvent
 from openbank.integrity.trail import Trail, follow
@@ -25,7 +25,7 @@ class SnapshotCodec(NamedTuple, Generic[State]):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[State]):
-    """A kind of aggregate: the stream of an id, the fold, the owner and the balance of one (for accounts), and its
+    """A kind of aggregate: the stream of an id, the fold, the owner and the funds of one (for accounts), and its
     snapshots.
 
     Kinds whose streams can grow long have snapshots.
@@ -34,7 +34,7 @@ class Kind(Generic[State]):
     stream: Callable[[str], str]
     apply: Callable[[State | None, Any], State]
     owner: Callable[[State], str] = lambda _: ""
-    balance: Callable[[State], Money | None] = lambda _: None
+    funds: Callable[[State], Funds | None] = lambda _: None
     snapshots: SnapshotCodec[State] | None = None
 
 
@@ -75,4 +75,4 @@ def trail_at(kind: Kind[State], tip: Tip[State]) -> Trail:
     if tip.resource is None:
         return Trail(tip.revision)
     state = tip.resource.state
-    return Trail(tip.revision, True, kind.owner(state), kind.balance(state))
+    return Trail(tip.revision, True, kind.owner(state), kind.funds(state))

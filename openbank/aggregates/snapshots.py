@@ -5,13 +5,16 @@ Snapshots can always be made again, so there are no versions to convert: a snaps
 
 from __future__ import annotations
 
+from datetime import date
+from types import MappingProxyType
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
 from openbank.aggregates.folding import SnapshotCodec
 from openbank.codec import events as codec
-from openbank.domain.account import Account, AccountState
+from openbank.domain.account import Account
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, SpendingLimits, Spent
 from openbank.domain.money import MAX_EXPONENT, Currency, Money
 from openbank.domain.person import Person, PersonRegistered
 from openbank.domain.versioned import Versioned
@@ -19,10 +22,13 @@ from openbank.storage.v1.account_snapshot_pb2 import AccountSnapshot
 from openbank.storage.v1.person_snapshot_pb2 import PersonSnapshot
 
 State = TypeVar("State")
+_DAY_0 = date(1970, 1, 1).toordinal()
 
-ACCOUNT_FOLD = 1
+ACCOUNT_FOLD = 2
 """The version of the fold of accounts: one more whenever `domain.account.apply` changes its meaning, or an account gets
 a field."""
+BEFORE_CONTROLS = 1
+"""A snapshot of that fold is one of now: what it lacks, no account had."""
 PERSON_FOLD = 1
 """The same of `domain.person.apply` and persons."""
 
@@ -39,6 +45,7 @@ def _encode_account(account: Versioned[Account]) -> bytes:
         state=state.state.value,
         revision=account.revision,
     )
+    _fill_controls(message, state.controls)
     message.create_time.FromMicroseconds(account.create_time)
     message.update_time.FromMicroseconds(account.update_time)
     return message.SerializeToString()
@@ -48,13 +55,58 @@ def _decode_account(data: bytes, account_id: str) -> Versioned[Account] | None:
     try:
         message = AccountSnapshot.FromString(data)
         exponent = message.currency_exponent
-        if message.fold != ACCOUNT_FOLD or not 0 <= exponent <= MAX_EXPONENT:
+        if message.fold not in (ACCOUNT_FOLD, BEFORE_CONTROLS) or not 0 <= exponent <= MAX_EXPONENT:
             return None
         balance = Money(Currency.of(message.currency_code, exponent), message.balance_minor)
-        account = Account(account_id, message.owner_id, message.account_number, balance, AccountState(message.state))
+        account = Account(account_id, message.owner_id, message.account_number, balance, _controls_of(message))
         return _versioned(account, message)
     except (DecodeError, ValueError):
         return None
+
+
+def _fill_controls(message: AccountSnapshot, controls: Controls) -> None:
+    if controls is PLAIN:
+        return
+    message.freeze_reason = controls.freeze_reason
+    if controls.close_time is not None:
+        message.close_time.FromMicroseconds(controls.close_time)
+    message.overdraft_limit_minor = controls.overdraft_limit
+    if limits := controls.spending:
+        message.time_zone = limits.time_zone
+        if limits.per_transaction is not None:
+            message.per_transaction_minor = limits.per_transaction
+        if limits.per_day is not None:
+            message.per_day_minor = limits.per_day
+    if spent := controls.spent:
+        message.spending_day = spent.day.toordinal() - _DAY_0
+        message.spent_minor = spent.minor
+    message.holds_placed = controls.holds_placed
+    for hold_id, hold in controls.holds.items():
+        stored = message.holds.add(hold_id=hold_id, remaining_minor=hold.remaining)
+        stored.expire_time.FromMicroseconds(hold.expire_time)
+
+
+def _controls_of(message: AccountSnapshot) -> Controls:
+    limits = spent = None
+    if message.time_zone:
+        one = message.per_transaction_minor if message.HasField("per_transaction_minor") else None
+        day = message.per_day_minor if message.HasField("per_day_minor") else None
+        limits = SpendingLimits(one, day, message.time_zone)
+    if message.HasField("spending_day"):
+        spent = Spent(date.fromordinal(message.spending_day + _DAY_0), message.spent_minor)
+    holds = {hold.hold_id: Hold(hold.remaining_minor, hold.expire_time.ToMicroseconds()) for hold in message.holds}
+    controls = Controls(
+        AccountState(message.state),
+        message.freeze_reason,
+        message.close_time.ToMicroseconds() if message.HasField("close_time") else None,
+        message.overdraft_limit_minor,
+        limits,
+        spent,
+        MappingProxyType(holds),
+        sum(hold.remaining for hold in holds.values()),
+        message.holds_placed,
+    )
+    return PLAIN if controls == PLAIN else controls
 
 
 def _encode_person(person: Versioned[Person]) -> bytes:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from openbank.codec import accounts, canonical_json, internal, persons
 from openbank.codec.event_type import EventType
-from openbank.domain.account import AccountEvent
+from openbank.domain.account_events import AccountEvent
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.person import PersonEvent
 from openbank.eventstore.port import LogPosition, RecordedEvent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from openbank.codec.event_type import EventType
 from openbank.codec.values import check_currency, money_message, money_of
-from openbank.domain.account import OpenAccount
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
+from openbank.domain.movements import OpenAccount
 from openbank.storage.v1 import account_number_pb2, request_pb2
 
 

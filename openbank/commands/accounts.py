@@ -10,28 +10,70 @@ from openbank.aggregates import ids
 from openbank.aggregates.aggregate import Written
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, is_ours, reserve
+from openbank.commands.on_account import change, fingerprinted
 from openbank.commands.together import nothing, together
 from openbank.commands.write_side import WriteSide
-from openbank.domain import account
-from openbank.domain.account import Account, Deposit, OpenAccount, Withdraw
+from openbank.domain import limits, movements, states
+from openbank.domain.account import Account
+from openbank.domain.account_events import AccountClosed, MoneyWithdrawn, OverdraftLimitSet, SpendingLimitsSet
 from openbank.domain.errors import OwnerNotFound, Refused
 from openbank.domain.internal import RequestClaimed
-from openbank.domain.request import Request, fingerprint
+from openbank.domain.limits import SetOverdraftLimit, SetSpendingLimits
+from openbank.domain.movements import Deposit, OpenAccount, Withdraw
+from openbank.domain.request import Request
+from openbank.domain.states import CloseAccount, FreezeAccount, UnfreezeAccount
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 
 
 async def deposit(bank: WriteSide, command: Deposit, request: Request) -> Written[Account]:
-    """Raises RequestIdReused, AccountNotFound, RevisionMismatch, AccountNotActive, InvalidFields,
-    BalanceLimitExceeded.
-    """
-    request = _fingerprinted(request, "Deposit", command)
-    return await bank.accounts.execute(command.account_id, lambda state: (account.deposit(state, command),), request)
+    """Raises what `change` raises, AccountNotFound, AccountNotActive, BalanceLimitExceeded."""
+    return await change(bank, "Deposit", command, request, lambda account, _: movements.deposit(account, command))
 
 
 async def withdraw(bank: WriteSide, command: Withdraw, request: Request) -> Written[Account]:
-    """Raises RequestIdReused, AccountNotFound, RevisionMismatch, AccountNotActive, InvalidFields, InsufficientFunds."""
-    request = _fingerprinted(request, "Withdraw", command)
-    return await bank.accounts.execute(command.account_id, lambda state: (account.withdraw(state, command),), request)
+    """Raises what `change` raises, AccountNotFound, AccountNotActive, SpendingLimitExceeded, InsufficientFunds."""
+
+    def decide(account: Account | None, now: int) -> MoneyWithdrawn:
+        return movements.withdraw(account, command, now)
+
+    return await change(bank, "Withdraw", command, request, decide)
+
+
+async def freeze_account(bank: WriteSide, command: FreezeAccount, request: Request) -> Written[Account]:
+    """Raises what `change` raises, AccountNotFound, AccountNotActive."""
+    return await change(bank, "FreezeAccount", command, request, lambda account, _: states.freeze(account, command))
+
+
+async def unfreeze_account(bank: WriteSide, command: UnfreezeAccount, request: Request) -> Written[Account]:
+    """Raises what `change` raises, AccountNotFound, AccountNotActive, AccountNotFrozen."""
+    return await change(bank, "UnfreezeAccount", command, request, lambda account, _: states.unfreeze(account, command))
+
+
+async def close_account(bank: WriteSide, command: CloseAccount, request: Request) -> Written[Account]:
+    """Raises what `change` raises, AccountNotFound, AccountNotActive, AccountNotEmpty."""
+
+    def close(account: Account | None, now: int) -> AccountClosed:
+        return states.close(account, command, 0, now)
+
+    return await change(bank, "CloseAccount", command, request, close)
+
+
+async def set_overdraft_limit(bank: WriteSide, command: SetOverdraftLimit, request: Request) -> Written[Account]:
+    """Raises what `change` raises, AccountNotFound, AccountNotActive."""
+
+    def decide(account: Account | None, _: int) -> OverdraftLimitSet:
+        return limits.set_overdraft_limit(account, command)
+
+    return await change(bank, "SetOverdraftLimit", command, request, decide)
+
+
+async def set_spending_limits(bank: WriteSide, command: SetSpendingLimits, request: Request) -> Written[Account]:
+    """Raises what `change` raises, AccountNotFound, AccountNotActive."""
+
+    def decide(account: Account | None, _: int) -> SpendingLimitsSet:
+        return limits.set_spending_limits(account, command)
+
+    return await change(bank, "SetSpendingLimits", command, request, decide)
 
 
 async def open_account(bank: WriteSide, command: OpenAccount, request: Request) -> Written[Account]:
@@ -45,7 +87,7 @@ async def open_account(bank: WriteSide, command: OpenAccount, request: Request) 
     Raises RequestIdReused, OwnerNotFound, AccountAlreadyExists, AccountNumberTaken, InvalidFields.
     """
     known = bool(request.id)
-    request = _fingerprinted(request, "OpenAccount", command)
+    request = fingerprinted(request, "OpenAccount", command)
     is_made = not (command.account_id or request.violations)
     account_id = command.account_id or ids.aggregate_id(bank.id, "account", request)
     command = replace(command, account_id=account_id)
@@ -93,7 +135,7 @@ async def _first_look(bank: WriteSide, command: OpenAccount, request: Request) -
     try:
         found, current = owner(), reserved()
         if current is None:
-            account.open_account(None, command)
+            movements.open_account(None, command)
             return _Look(is_new=found is not None)
         if is_ours(current.state, command, request) and request.repeats(current.state.request_hash):
             return _Look(replay=await finish(bank, current.state))
@@ -109,7 +151,7 @@ async def _check_opening(
     """The outcome of an opening that was done, or else where its request may be claimed and its number reserved."""
     claimed, opened, owner, reserved = await together(
         load_claim(bank, request) if known else nothing(),
-        bank.accounts.rehearse(command.account_id, lambda state: (account.open_account(state, command),), request),
+        bank.accounts.rehearse(command.account_id, lambda state: (movements.open_account(state, command),), request),
         bank.persons.load(command.owner_id),
         # An invalid number may be long, and is nobody's: nothing of it is to stay in memory.
         nothing() if request.violations else bank.numbers.load(command.account_number),
@@ -122,17 +164,3 @@ async def _check_opening(
     if owner() is None:
         raise OwnerNotFound(command.owner_id)
     return claimable, await check_number(bank, command, claimable.request, reserved())
-
-
-def _fingerprinted(request: Request, rpc: str, command: Deposit | Withdraw | OpenAccount) -> Request:
-    if not request.id:
-        return request
-    return Request(
-        request.id,
-        request.correlation_id,
-        request.expected_revision,
-        fingerprint(rpc, command),
-        lambda: (fingerprint(rpc, other) for other in account.in_other_decimals(command)),
-        request.violations,
-        request.causation_id,
-    )

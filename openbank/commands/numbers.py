@@ -10,11 +10,12 @@ from contextlib import suppress
 
 from openbank.aggregates.aggregate import Written
 from openbank.commands.write_side import WriteSide
-from openbank.domain import account
-from openbank.domain.account import Account, OpenAccount
+from openbank.domain import movements
+from openbank.domain.account import Account
 from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, RequestIdReused, RevisionMismatch
 from openbank.domain.fields import account_number_key
 from openbank.domain.internal import AccountNumberReserved
+from openbank.domain.movements import OpenAccount
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 
@@ -85,5 +86,5 @@ async def finish(bank: WriteSide, reserved: AccountNumberReserved) -> Written[Ac
     command = reserved.command
     request = Request(reserved.request_id, reserved.correlation_id, hash=reserved.request_hash)
     return await bank.accounts.execute(
-        command.account_id, lambda state: (account.open_account(state, command),), request
+        command.account_id, lambda state: (movements.open_account(state, command),), request
     )

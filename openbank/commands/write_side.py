@@ -34,7 +34,7 @@ class WriteSide:
             account_stream,
             account.apply,
             lambda account: account.owner_id,
-            lambda account: account.balance,
+            lambda account: account.funds,
             snapshots.ACCOUNTS,
         )
         requests: Kind[RequestClaimed] = Kind(request_stream, _latest)

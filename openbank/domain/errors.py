@@ -7,6 +7,7 @@ says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
@@ -49,6 +50,12 @@ class InvalidFields(Refused):
 
 class AccountRefuses:
     """Marks a Refused for which the state of an account is the reason. Its metadata has the `accountId`."""
+
+    reason: ClassVar[str]
+
+
+class HoldRefuses:
+    """Marks a Refused for which the state of a hold is the reason. Its metadata has the `holdId`."""
 
     reason: ClassVar[str]
 
@@ -105,9 +112,117 @@ class AccountNotActive(AccountRefuses, Refused):
 
     def __init__(self, account_id: str, state: str) -> None:
         super().__init__(
-            f"the account {account_id} is {state}, money moves only on an ACTIVE one",
+            f"the account {account_id} is {state}, which does not allow this",
             accountId=account_id,
             state=f"ACCOUNT_STATE_{state}",
+        )
+
+
+class AccountNotFrozen(AccountRefuses, Refused):
+    reason = "ACCOUNT_NOT_FROZEN"
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(f"the account {account_id} is not frozen", accountId=account_id)
+
+
+class AccountNotEmpty(AccountRefuses, Refused):
+    reason = "ACCOUNT_NOT_EMPTY"
+
+    def __init__(self, account_id: str, balance: Money, open_holds: int, transfers_in_transit: int) -> None:
+        super().__init__(
+            f"the account {account_id} has a balance of {balance}, {open_holds} open holds and {transfers_in_transit}"
+            " transfers in transit; all must be zero",
+            accountId=account_id,
+            balance=str(balance),
+            openHolds=str(open_holds),
+            transfersInTransit=str(transfers_in_transit),
+        )
+
+
+class SpendingLimitExceeded(AccountRefuses, Refused):
+    """`reset_time` is when the day ends that the limit is for; None for a limit per transaction."""
+
+    reason = "SPENDING_LIMIT_EXCEEDED"
+
+    def __init__(
+        self, account_id: str, limit: Money, spent: Money, amount: Money, reset_time: datetime | None = None
+    ) -> None:
+        until = f" until {reset_time.isoformat()}" if reset_time else " in one transaction"
+        super().__init__(
+            f"account {account_id} may spend {limit}{until}; {spent} is spent, and {amount} would be more",
+            accountId=account_id,
+            limit=str(limit),
+            spent=str(spent),
+            amount=str(amount),
+            **({"resetTime": reset_time.isoformat()} if reset_time else {}),
+        )
+
+
+class HoldNotFound(Refused):
+    reason = "HOLD_NOT_FOUND"
+
+    def __init__(self, hold_id: str) -> None:
+        super().__init__(f"no hold has the id {hold_id}", holdId=hold_id)
+
+
+class HoldNotOpen(HoldRefuses, Refused):
+    """It was captured, released, or has expired."""
+
+    reason = "HOLD_NOT_OPEN"
+
+    def __init__(self, hold_id: str) -> None:
+        super().__init__(f"the hold {hold_id} is closed", holdId=hold_id)
+
+
+class CaptureExceedsHold(HoldRefuses, Refused):
+    reason = "CAPTURE_EXCEEDS_HOLD"
+
+    def __init__(self, hold_id: str, remaining: Money, amount: Money) -> None:
+        super().__init__(
+            f"{amount} is more than the {remaining} that remains in the hold {hold_id}",
+            holdId=hold_id,
+            remaining=str(remaining),
+            amount=str(amount),
+        )
+
+
+class TooManyHolds(AccountRefuses, Refused):
+    reason = "TOO_MANY_HOLDS"
+
+    def __init__(self, account_id: str, most: int) -> None:
+        super().__init__(
+            f"the account {account_id} has {most} open holds, the most allowed", accountId=account_id, max=str(most)
+        )
+
+
+class DestinationRefuses(Refused):
+    """Nothing was sent. Says the destination's reason, and none of its figures: the payer may not know them."""
+
+    reason = "ACCOUNT_NOT_ACTIVE"
+
+    def __init__(self, account_id: str, reason: str) -> None:
+        super().__init__(f"the account {account_id} does not take this transfer: {reason}", accountId=account_id)
+        self.reason = reason  # type: ignore[misc]
+
+
+class TransferNotFound(Refused):
+    reason = "TRANSFER_NOT_FOUND"
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(f"no transfer has the id {transfer_id}", transferId=transfer_id)
+
+
+class TransferCameBack(Refused):
+    """The money was sent, the destination refused it, and it is back, or on its way back, in the source."""
+
+    reason = "TRANSFER_RETURNED"
+
+    def __init__(self, transfer_id: str, account_id: str, refused_reason: str) -> None:
+        super().__init__(
+            f"the account {account_id} refused the transfer {transfer_id}: {refused_reason}",
+            transferId=transfer_id,
+            accountId=account_id,
+            refusedReason=f"ERROR_REASON_{refused_reason}",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openbank.domain.account import OpenAccount
+from openbank.domain.movements import OpenAccount
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
-from openbank.domain import account, person
-from openbank.domain.account import AccountEvent, AccountOpened
+from openbank.domain import account_events, person
+from openbank.domain.account_events import AccountEvent, AccountOpened, Funds
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
-from openbank.domain.money import MAX_MINOR, Money
+from openbank.domain.money import MAX_MINOR
 from openbank.domain.person import PersonEvent
 from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, RecordedEvent
@@ -26,14 +26,14 @@ UNKNOWN_TYPE = "its type is unknown to this version"
 class Trail(NamedTuple):
     """The end of a stream, as its next event must find it.
 
-    `revision` counts every event there, `begun` whether one of the bank's is among them. `owner_id` and `balance` are
+    `revision` counts every event there, `begun` whether one of the bank's is among them. `owner_id` and `funds` are
     the account's, in an account's stream.
     """
 
     revision: int = NO_STREAM
     begun: bool = False
     owner_id: str = ""
-    balance: Money | None = None
+    funds: Funds | None = None
 
 
 START = Trail()
@@ -76,16 +76,20 @@ def trail_after(event: RecordedEvent) -> Trail | None:
         return None
     happened = _decode(event)
     if isinstance(happened, AccountEvent):
-        return Trail(event.revision, True, event.metadata.owner_id, happened.balance_after)
+        return Trail(event.revision, True, event.metadata.owner_id, _funds(happened))
     return Trail(event.revision, True)
 
 
 def _follow_account(trail: Trail, event: RecordedEvent, happened: AccountEvent) -> Trail:
-    account.check_follows(trail.balance, happened)
+    account_events.check_follows(trail.funds, happened)
     owner_id = happened.owner_id if isinstance(happened, AccountOpened) else trail.owner_id
     if event.metadata.owner_id != owner_id:
         raise DoesNotFollow("it is stored under another owner than the account's")
-    return Trail(event.revision, True, owner_id, happened.balance_after)
+    return Trail(event.revision, True, owner_id, _funds(happened))
+
+
+def _funds(happened: AccountEvent) -> Funds:
+    return Funds(happened.balance_after, happened.available_after)
 
 
 def _check_claim(claimed: RequestClaimed) -> None:

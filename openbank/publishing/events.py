@@ -10,9 +10,28 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from openbank.accounts.v1 import account_pb2
 from openbank.codec import events as codec
+from openbank.common.v1 import errors_pb2
 from openbank.common.v1.money_pb2 import Money as MoneyMessage
-from openbank.domain import account, person
+from openbank.domain import person
+from openbank.domain.account_events import (
+    AccountClosed,
+    AccountEvent,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    HoldCaptured,
+    HoldExpired,
+    HoldPlaced,
+    HoldReleased,
+    MoneyDeposited,
+    MoneyWithdrawn,
+    TransferReceived,
+    TransferReturned,
+    TransferSent,
+)
+from openbank.domain.controls import AccountState
 from openbank.domain.money import Money, to_units
 from openbank.eventstore.port import RecordedEvent, show_uuid
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
@@ -70,7 +89,7 @@ def _address_updated(event: person.PersonAddressUpdated, person_id: str) -> Mess
     return message
 
 
-def _opened(event: account.AccountOpened, account_id: str) -> Message:
+def _opened(event: AccountOpened, account_id: str) -> Message:
     message = account_integration_events_pb2.AccountOpened()
     message.account_id = account_id
     message.owner_id = event.owner_id
@@ -80,7 +99,7 @@ def _opened(event: account.AccountOpened, account_id: str) -> Message:
     return message
 
 
-def _deposited(event: account.MoneyDeposited, account_id: str) -> Message:
+def _deposited(event: MoneyDeposited, account_id: str) -> Message:
     message = account_integration_events_pb2.MoneyDeposited()
     message.account_id = account_id
     _fill_money(message.amount, event.amount)
@@ -88,12 +107,44 @@ def _deposited(event: account.MoneyDeposited, account_id: str) -> Message:
     return message
 
 
-def _withdrawn(event: account.MoneyWithdrawn, account_id: str) -> Message:
+def _withdrawn(event: MoneyWithdrawn, account_id: str) -> Message:
     message = account_integration_events_pb2.MoneyWithdrawn()
     message.account_id = account_id
     _fill_money(message.amount, event.amount)
     _fill_money(message.balance_after, event.balance_after)
     return message
+
+
+def _by_name(message_class: type[Message]) -> Callable[[AccountEvent, str], Message]:
+    """What the message has of the event, field by field, under the same names."""
+    names = [field.name for field in message_class.DESCRIPTOR.fields if field.name not in ("account_id", "timestamp")]
+
+    def make(event: AccountEvent, account_id: str) -> Message:
+        message = message_class()
+        _fill(message, "account_id", account_id)
+        for name in names:
+            _fill(message, name, getattr(event, _ATTRIBUTES.get(name, name)))
+        return message
+
+    return make
+
+
+_ATTRIBUTES = {"state": "state_after", "hold_remaining_after": "remaining_after"}
+"""Of the domain event, where a field of the message has another name."""
+
+
+def _fill(message: Any, name: str, value: Any) -> None:
+    match value:
+        case Money():
+            _fill_money(getattr(message, name), value)
+        case AccountState():
+            setattr(message, name, account_pb2.AccountState.Value(f"ACCOUNT_STATE_{value.value}"))
+        case int():
+            getattr(message, name).FromMicroseconds(value)
+        case str() if name == "reason":
+            message.reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{value}")
+        case _:
+            setattr(message, name, value)
 
 
 def _fill_money(message: MoneyMessage, amount: Money) -> None:
@@ -104,9 +155,19 @@ def _fill_money(message: MoneyMessage, amount: Money) -> None:
 _MESSAGE_OF: dict[type, Callable[[Any, str], Message]] = {
     person.PersonRegistered: _registered,
     person.PersonAddressUpdated: _address_updated,
-    account.AccountOpened: _opened,
-    account.MoneyDeposited: _deposited,
-    account.MoneyWithdrawn: _withdrawn,
+    AccountOpened: _opened,
+    MoneyDeposited: _deposited,
+    MoneyWithdrawn: _withdrawn,
+    AccountFrozen: _by_name(account_integration_events_pb2.AccountFrozen),
+    AccountUnfrozen: _by_name(account_integration_events_pb2.AccountUnfrozen),
+    AccountClosed: _by_name(account_integration_events_pb2.AccountClosed),
+    HoldPlaced: _by_name(account_integration_events_pb2.HoldPlaced),
+    HoldCaptured: _by_name(account_integration_events_pb2.HoldCaptured),
+    HoldReleased: _by_name(account_integration_events_pb2.HoldReleased),
+    HoldExpired: _by_name(account_integration_events_pb2.HoldExpired),
+    TransferSent: _by_name(account_integration_events_pb2.TransferSent),
+    TransferReceived: _by_name(account_integration_events_pb2.TransferReceived),
+    TransferReturned: _by_name(account_integration_events_pb2.TransferReturned),
 }
 """From a domain event and the id of its person or account. The time is filled in afterwards: all messages have one."""
 

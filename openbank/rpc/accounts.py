@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from openbank.accounts.v1 import accounts_service_pb2 as messages
-from openbank.commands.accounts import deposit, open_account, withdraw
+from openbank.commands.accounts import (
+    close_account,
+    deposit,
+    freeze_account,
+    open_account,
+    set_overdraft_limit,
+    set_spending_limits,
+    unfreeze_account,
+    withdraw,
+)
 from openbank.domain.account import Account
 from openbank.domain.fields import Fields
 from openbank.domain.versioned import Versioned
@@ -22,15 +31,17 @@ from openbank.queries.accounts import (
 from openbank.queries.paging import in_slices
 from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
-from openbank.rpc.convert.accounts import (
-    EVENTS,
-    EncodedAccounts,
-    fill_account,
-    fill_account_event,
+from openbank.rpc.convert.account_commands import (
+    read_close_account,
     read_deposit,
+    read_freeze_account,
     read_open_account,
+    read_set_overdraft_limit,
+    read_set_spending_limits,
+    read_unfreeze_account,
     read_withdraw,
 )
+from openbank.rpc.convert.accounts import EVENTS, EncodedAccounts, fill_account, fill_account_event
 from openbank.rpc.convert.values import read_page, read_position
 from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
 from openbank.rpc.handlers import Write
@@ -45,6 +56,11 @@ MUTATIONS = (
     Mutation("OpenAccount", read_open_account, open_account, _fill),
     Mutation("Deposit", read_deposit, deposit, _fill),
     Mutation("Withdraw", read_withdraw, withdraw, _fill),
+    Mutation("FreezeAccount", read_freeze_account, freeze_account, _fill),
+    Mutation("UnfreezeAccount", read_unfreeze_account, unfreeze_account, _fill),
+    Mutation("CloseAccount", read_close_account, close_account, _fill),
+    Mutation("SetOverdraftLimit", read_set_overdraft_limit, set_overdraft_limit, _fill),
+    Mutation("SetSpendingLimits", read_set_spending_limits, set_spending_limits, _fill),
 )
 
 

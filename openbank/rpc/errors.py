@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from openbank.domain.errors import AccountRefuses, InvalidFields, Refused, Violation
+from openbank.domain.errors import AccountRefuses, HoldRefuses, InvalidFields, Refused, Violation
 from openbank.eventstore.errors import LogReplaced, NewerVersionNeeded, OutcomeUnknown, StoreUnavailable
 from openbank.feeds.errors import ServerDraining
 from openbank.integrity.quarantine import TooManyQuarantined
@@ -90,6 +90,8 @@ class Resource(NamedTuple):
 
 ACCOUNT = Resource("openbank.accounts.v1.Account", "accounts")
 PERSON = Resource("openbank.persons.v1.Person", "persons")
+HOLD = Resource("openbank.holds.v1.Hold", "holds")
+TRANSFER = Resource("openbank.transfers.v1.Transfer", "transfers")
 SINK = Resource("openbank.operations.v1.Sink")
 PARKED = Resource("openbank.operations.v1.ParkedAggregate")
 QUARANTINED = Resource("openbank.operations.v1.QuarantinedAggregate")
@@ -143,6 +145,8 @@ TABLE: dict[str, StatusRow] = {
     "SINK_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(SINK, "sink")),
     "AGGREGATE_NOT_PARKED": StatusRow(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
     "AGGREGATE_NOT_WAITING": StatusRow(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
+    "HOLD_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(HOLD, "holdId")),
+    "TRANSFER_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(TRANSFER, "transferId")),
     "AGGREGATE_NOT_QUARANTINED": StatusRow(_Code.NOT_FOUND, _resource(QUARANTINED, "aggregate")),
     "PERSON_ALREADY_EXISTS": StatusRow(_Code.ALREADY_EXISTS, _resource(PERSON, "personId")),
     "ACCOUNT_ALREADY_EXISTS": StatusRow(_Code.ALREADY_EXISTS, _resource(ACCOUNT, "accountId")),
@@ -153,6 +157,11 @@ TABLE: dict[str, StatusRow] = {
     ),
     "AGGREGATE_QUARANTINED": StatusRow(_Code.FAILED_PRECONDITION, _precondition(QUARANTINED, "aggregate")),
     "LOG_MISMATCH": StatusRow(_Code.FAILED_PRECONDITION, _precondition(STORE, "store"), concerns_operator=True),
+    **dict.fromkeys(
+        (refusal.reason for refusal in HoldRefuses.__subclasses__()),
+        StatusRow(_Code.FAILED_PRECONDITION, _precondition(HOLD, "holdId")),
+    ),
+    "TRANSFER_RETURNED": StatusRow(_Code.FAILED_PRECONDITION, _precondition(TRANSFER, "transferId")),
     "REVISION_MISMATCH": StatusRow(_Code.ABORTED),
     "POSITION_OUT_OF_RANGE": StatusRow(_Code.OUT_OF_RANGE),
     "STORE_UNAVAILABLE": StatusRow(_Code.UNAVAILABLE, _retry(1000), concerns_operator=True),

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, assert_never
 
-from openbank.domain.account import Account, AccountState
+from openbank.domain.account import Account
+from openbank.domain.controls import AccountState, SpendingLimits
 from openbank.domain.money import Money
 from openbank.domain.person import Address, Person
 from openbank.domain.versioned import Versioned
@@ -51,7 +52,16 @@ class AccountUpdated(NamedTuple):
     revision: int
     update_time: int
     balance: Money | None = None
+    available: Money | None = None
+    """What may be spent."""
     state: AccountState | None = None
+    freeze_reason: str | None = None
+    """Empty for an account that is not frozen."""
+    close_time: int | None = None
+    """In microseconds since 1970 UTC."""
+    overdraft_limit: Money | None = None
+    spending: SpendingLimits | None = None
+    """NO_LIMITS where there is no limit any more."""
 
 
 class AccountEventRecorded(NamedTuple):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from openbank.domain.account import Account, AccountState
+from openbank.domain.account import Account
+from openbank.domain.controls import AccountState
 from openbank.domain.person import Person
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import NewerVersionNeeded
@@ -47,6 +48,10 @@ def account_state(name: str, account_id: str, revision: int) -> AccountState:
 
 class ViewsUnavailable(Exception):
     """The views cannot be reached, or not be written. What was to be written may have been: project it again."""
+
+
+class ViewsOfAnEarlierFormat(ViewsUnavailable):
+    """An earlier version wrote them. This one rebuilds them when it starts."""
 
 
 class ViewsDamaged(ViewsUnavailable):

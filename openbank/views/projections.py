@@ -5,11 +5,21 @@ Events state what they set, so a projection copies it: an event that sets nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from openbank.codec.events import DomainEvent
 from openbank.domain import account as accounts
-from openbank.domain.account import AccountEvent, AccountOpened
+from openbank.domain.account_events import (
+    AccountClosed,
+    AccountEvent,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    OverdraftLimitSet,
+    SpendingLimitsSet,
+)
+from openbank.domain.controls import NO_LIMITS, AccountState
 from openbank.domain.person import PersonEvent, PersonRegistered
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import RecordedEvent
@@ -48,4 +58,22 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
         account = accounts.apply(None, payload)
         return (AccountInserted(event.position, Versioned(account, event.revision, time, time)), recorded)
     # The result: adding the amount up here would count an event twice that is projected twice.
-    return (AccountUpdated(account_id, event.revision, time, payload.balance_after, payload.state_after), recorded)
+    funds = payload.balance_after, payload.available_after
+    return (AccountUpdated(account_id, event.revision, time, *funds, **_sets(payload)), recorded)
+
+
+def _sets(payload: AccountEvent) -> Mapping[str, Any]:
+    """What an event sets beside the balances, by the names of `AccountUpdated`."""
+    match payload:
+        case AccountFrozen():
+            return {"state": payload.state_after, "freeze_reason": payload.reason}
+        case AccountUnfrozen():
+            return {"state": AccountState.ACTIVE, "freeze_reason": ""}
+        case AccountClosed():
+            return {"state": AccountState.CLOSED, "freeze_reason": "", "close_time": payload.close_time}
+        case OverdraftLimitSet():
+            return {"overdraft_limit": payload.limit}
+        case SpendingLimitsSet():
+            return {"spending": payload.limits or NO_LIMITS}
+        case _:
+            return {}

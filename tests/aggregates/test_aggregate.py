@@ -15,9 +15,11 @@ from openbank.aggregates import deciding
 from openbank.aggregates.aggregate import Written
 from openbank.commands import accounts
 from openbank.commands.write_side import WriteSide
-from openbank.domain import account
-from openbank.domain.account import Account, Deposit, MoneyDeposited, OpenAccount, Withdraw
+from openbank.domain import account, movements
+from openbank.domain.account import Account
+from openbank.domain.account_events import MoneyDeposited
 from openbank.domain.errors import AccountNotFound, InsufficientFunds, RequestIdReused, RevisionMismatch
+from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.request import Request, fingerprint
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
 from openbank.eventstore.port import Metadata, NewEvent
@@ -57,7 +59,7 @@ def clock() -> int:
 
 async def open_account(bank: WriteSide, account_id: str, cents: int) -> None:
     command = OpenAccount(account_id, "john", account_id, usd(cents))
-    await bank.accounts.execute(account_id, lambda state: (account.open_account(state, command),), Request())
+    await bank.accounts.execute(account_id, lambda state: (movements.open_account(state, command),), Request())
 
 
 def deposit(bank: WriteSide, cents: int, request: Request = Request()) -> Coroutine[Any, Any, Written[Account]]:  # noqa: B008
@@ -456,8 +458,8 @@ async def test_a_command_of_several_events_is_replayed_as_a_whole(bank: WriteSid
     request = some_request(hash=b"h" * 16)
 
     def twice(state: Account | None) -> Sequence[MoneyDeposited]:
-        first = account.deposit(state, Deposit("a-1", usd(1), "first"))
-        return (first, account.deposit(account.apply(state, first), Deposit("a-1", usd(2), "second")))
+        first = movements.deposit(state, Deposit("a-1", usd(1), "first"))
+        return (first, movements.deposit(account.apply(state, first), Deposit("a-1", usd(2), "second")))
 
     written = await bank.accounts.execute("a-1", twice, request)
     await deposit(bank, 1)
@@ -545,7 +547,7 @@ async def test_a_command_on_what_is_not_there_must_make_an_event(bank: WriteSide
 def step(bank: WriteSide, request: Request) -> Coroutine[Any, Any, Written[Account]]:
     """A deposit that the bank makes for itself, as a step of something larger."""
     command = Deposit("a-1", usd(7), "")
-    return bank.accounts.execute("a-1", lambda state: (account.deposit(state, command),), request)
+    return bank.accounts.execute("a-1", lambda state: (movements.deposit(state, command),), request)
 
 
 @pytest.mark.parametrize("sole_writer", [True, False])

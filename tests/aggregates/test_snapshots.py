@@ -18,10 +18,12 @@ from openbank.aggregates import history, snapshots
 from openbank.codec import events as codec
 from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
-from openbank.domain import account
-from openbank.domain.account import Account, AccountState, Deposit, OpenAccount
+from openbank.domain import account, movements
+from openbank.domain.account import Account
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, SpendingLimits, Spent
 from openbank.domain.errors import RequestIdReused
 from openbank.domain.money import MAX_EXPONENT, MAX_MINOR, Currency, Money
+from openbank.domain.movements import Deposit, OpenAccount
 from openbank.domain.person import Address, Gender, Person, RegisterPerson, UpdateAddress
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
@@ -60,7 +62,7 @@ async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
 async def fill(store: EventStore, events: int) -> None:
     bank = new_bank(store)
     command = OpenAccount("a-1", "john", "1", usd(100))
-    await bank.accounts.execute("a-1", lambda state: (account.open_account(state, command),), Request())
+    await bank.accounts.execute("a-1", lambda state: (movements.open_account(state, command),), Request())
     await many_deposits(bank, events - 1)
 
 
@@ -261,7 +263,32 @@ money = st.builds(
     st.builds(Currency, st.sampled_from(["USD", "JPY", "BHD"]), st.integers(0, MAX_EXPONENT)),
     st.integers(0, MAX_MINOR),
 )
-states = st.builds(Account, st.just("a-1"), st.text("ab1-"), st.text("1 -"), money, st.sampled_from(AccountState))
+minor = st.integers(1, MAX_MINOR)
+microseconds = st.integers(0, 2**52)
+limits = st.one_of(
+    st.builds(SpendingLimits, minor, st.none() | minor, st.just("UTC")),
+    st.builds(SpendingLimits, st.none(), minor, st.just("Europe/Zurich")),
+)
+
+
+@st.composite
+def governed(draw: st.DrawFn) -> Controls:
+    holds = draw(st.dictionaries(st.text("0123456789abcdef-", min_size=1), st.builds(Hold, minor, microseconds)))
+    return Controls(
+        draw(st.sampled_from(AccountState)),
+        draw(st.text("aé ")),
+        draw(st.none() | microseconds),
+        draw(st.integers(0, MAX_MINOR)),
+        draw(st.none() | limits),
+        draw(st.none() | st.builds(Spent, st.dates(), minor)),
+        holds,
+        sum(hold.remaining for hold in holds.values()),
+        draw(st.integers(0, 2**31)),
+    )
+
+
+controls = st.one_of(st.just(PLAIN), governed())
+states = st.builds(Account, st.just("a-1"), st.text("ab1-"), st.text("1 -"), money, controls)
 
 
 addresses = st.builds(Address, st.text("ab1 "), st.text("ab"), st.text("12"), st.text("U"))
@@ -272,6 +299,13 @@ persons_ = st.builds(Person, st.just("john"), text, text, text, st.sampled_from(
 @given(st.builds(Versioned, states, st.integers(1, 2**40), st.integers(0, 2**52), st.integers(0, 2**52)))
 def test_an_account_is_read_from_its_snapshot_as_it_was(found: Versioned[Account]) -> None:
     assert snapshots.ACCOUNTS.decode(snapshots.ACCOUNTS.encode(found), "a-1") == found
+
+
+def test_a_snapshot_of_before_there_were_controls_is_read() -> None:
+    found = Versioned(Account("a-1", "john", "1", usd(5)), 3, 1, 2)
+    old = AccountSnapshot.FromString(snapshots.ACCOUNTS.encode(found))
+    old.fold = 1
+    assert snapshots.ACCOUNTS.decode(old.SerializeToString(), "a-1") == found
 
 
 @given(st.builds(Versioned, persons_, st.integers(1, 2**40), st.integers(0, 2**52), st.integers(0, 2**52)))
@@ -286,6 +320,11 @@ STATES = {
         Account,
         1,
     ): "account_id owner_id account_number balance.currency.code balance.currency.exponent balance.minor state",
+    (Account, 2): (
+        "account_id owner_id account_number balance.currency.code balance.currency.exponent balance.minor"
+        " controls.state controls.freeze_reason controls.close_time controls.overdraft_limit controls.spending"
+        " controls.spent controls.holds controls.held controls.holds_placed"
+    ),
     (Person, 1): (
         "person_id first_name last_name nationality gender date_of_birth address.street address.city"
         " address.postal_code address.country email"

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from openbank.accounts.v1 import account_events_pb2
 from openbank.codec import events as codec
 from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn, OpenAccount
+from openbank.domain.account_events import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Currency, Money
+from openbank.domain.movements import OpenAccount
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonRegistered
 from tests.examples import usd
 
@@ -110,19 +111,19 @@ def test_a_field_of_a_later_version_is_left_out() -> None:
 
 
 def test_a_type_of_a_later_version_is_unknown() -> None:
-    unknown = "openbank.accounts.v1.AccountFrozen"
+    unknown = "openbank.accounts.v1.AccountPainted"
     for use in (
         lambda: codec.decode(unknown, b"", "x"),
         lambda: codec.to_json(unknown, b""),
         lambda: codec.from_json(unknown, b"{}"),
     ):
-        with pytest.raises(UnknownEventType, match="AccountFrozen"):
+        with pytest.raises(UnknownEventType, match="AccountPainted"):
             use()
 
 
 def test_the_types_of_the_bank_are_told_from_those_of_other_programs() -> None:
     assert all(codec.is_ours(stored_type) for stored_type in codec.TYPES)
-    assert codec.is_ours("openbank.accounts.v1.AccountFrozen")
+    assert codec.is_ours("openbank.accounts.v1.AccountPainted")
     for other in ("$metadata", "OrderPlaced", "Openbank.x", "openbanking.x", "openbank", ""):
         assert not codec.is_ours(other)
 

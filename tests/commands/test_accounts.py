@@ -8,7 +8,7 @@ import pytest
 
 from openbank.commands import accounts
 from openbank.commands.write_side import WriteSide
-from openbank.domain.account import AccountState, Deposit, OpenAccount, Withdraw
+from openbank.domain.controls import AccountState
 from openbank.domain.errors import (
     AccountAlreadyExists,
     AccountNotFound,
@@ -20,6 +20,7 @@ from openbank.domain.errors import (
     RevisionMismatch,
 )
 from openbank.domain.money import MAX_MINOR, Money
+from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.request import Request
 from tests.commands.conftest import Watch
 from tests.eventstore.interposed import InterposedStore

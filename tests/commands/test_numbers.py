@@ -14,9 +14,9 @@ from openbank.aggregates.aggregate import Written
 from openbank.codec import events as codec
 from openbank.commands import accounts
 from openbank.commands.write_side import WriteSide
-from openbank.domain.account import OpenAccount
 from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, Refused
 from openbank.domain.fields import account_number_key
+from openbank.domain.movements import OpenAccount
 from openbank.domain.request import Request
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 from openbank.eventstore.port import RecordedEvent

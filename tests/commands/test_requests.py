@@ -12,7 +12,6 @@ import pytest
 
 from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
-from openbank.domain.account import Deposit, Withdraw
 from openbank.domain.errors import (
     AccountAlreadyExists,
     AccountNotFound,
@@ -25,6 +24,7 @@ from openbank.domain.errors import (
     RequestIdReused,
 )
 from openbank.domain.internal import RequestClaimed
+from openbank.domain.movements import Deposit, Withdraw
 from openbank.domain.person import RegisterPerson, UpdateAddress
 from openbank.domain.request import Request
 from openbank.eventstore.errors import StoreUnavailable

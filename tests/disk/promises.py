@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from openbank.codec import events as codec
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.account_events import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, account_stream, split
 from tests.faults.check import Ledger

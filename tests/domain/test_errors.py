@@ -7,7 +7,7 @@ import re
 import pytest
 
 from openbank.common.v1 import errors_pb2
-from openbank.domain import account, errors
+from openbank.domain import amounts, errors
 from openbank.domain.errors import InvalidFields, Refused, Violation
 from openbank.domain.fields import Fields
 from tests.examples import EUR, TODAY, USD, usd
@@ -38,9 +38,9 @@ def violations() -> list[Violation]:
     fields.past_date("e", TODAY, TODAY)
     return [
         *fields.violations,
-        account.currency_mismatch("f", USD, EUR),
-        account.not_positive("g", usd(-1003)),
-        account.negative("h", usd(-1003)),
+        amounts.currency_mismatch("f", USD, EUR),
+        amounts.not_positive("g", usd(-1003)),
+        amounts.negative("h", usd(-1003)),
         *errors.RequestIdReused().violations,
     ]
 

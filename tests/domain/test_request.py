@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbank.domain.account import Deposit, OpenAccount, Withdraw
 from openbank.domain.money import Currency, Money
+from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.person import Gender, RegisterPerson, UpdateAddress
 from openbank.domain.request import fingerprint
 from tests.examples import HOME, JOHN, OFFICE, USD, opening, usd

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openbank.codec import events as codec
-from openbank.domain.account import MoneyDeposited
+from openbank.domain.account_events import MoneyDeposited
 from openbank.eventstore.errors import AppendTooLarge, StoreUnavailable, WrongExpectedRevision
 from openbank.eventstore.port import (
     APPEND_BYTES_MAX,

@@ -20,9 +20,11 @@ from esdbclient.events import ContentType
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.repository import Repository
 from openbank.codec import events as codec
-from openbank.domain import account
-from openbank.domain.account import Account, AccountOpened, Deposit, MoneyDeposited
+from openbank.domain import account, movements
+from openbank.domain.account import Account
+from openbank.domain.account_events import AccountOpened, MoneyDeposited
 from openbank.domain.clock import system_clock
+from openbank.domain.movements import Deposit
 from openbank.domain.request import Request
 from openbank.eventstore.errors import (
     AppendTooLarge,
@@ -801,7 +803,7 @@ async def write(client: AsyncEventStoreDBClient, stream: str, events: int) -> No
 
 # On top of it: one aggregate, two instances
 
-ACCOUNTS: Kind[Account] = Kind(account_stream, account.apply, lambda state: state.owner_id, lambda state: state.balance)
+ACCOUNTS: Kind[Account] = Kind(account_stream, account.apply, lambda state: state.owner_id, lambda state: state.funds)
 
 
 async def test_another_writer_wins_exactly_the_middle_of_a_chain(
@@ -854,7 +856,7 @@ def accounts_of(store: EventStoreDBEventStore) -> Repository[Account]:
 
 async def deposit(instance: Repository[Account], cents: int, request: Request | None = None) -> tuple[bytes, bool]:
     command = Deposit("1", usd(cents), "")
-    written = await instance.execute("1", lambda state: (account.deposit(state, command),), request or Request())
+    written = await instance.execute("1", lambda state: (movements.deposit(state, command),), request or Request())
     return written.event_id, written.replayed
 
 

@@ -14,8 +14,9 @@ from openbank.aggregates.aggregate import Written
 from openbank.aggregates.history import NEAR
 from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
-from openbank.domain import account
-from openbank.domain.account import Account, Deposit, OpenAccount
+from openbank.domain import movements
+from openbank.domain.account import Account
+from openbank.domain.movements import Deposit, OpenAccount
 from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
@@ -75,7 +76,7 @@ async def a_long_account(store: EventStoreDBEventStore) -> dict[bytes, Written[A
     """Its deposits by request id."""
     bank = WriteSide(store, lambda: NOON, kept_max=10)
     command = OpenAccount("a-1", "john", "1", usd(0))
-    await bank.accounts.execute("a-1", lambda state: (account.open_account(state, command),), Request())
+    await bank.accounts.execute("a-1", lambda state: (movements.open_account(state, command),), Request())
     ids = [uuid4().bytes for _ in range(EVENTS - 1)]
     made = await asyncio.gather(*(deposit(bank, one) for one in ids))
     async with asyncio.timeout(5):

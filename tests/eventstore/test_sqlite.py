@@ -20,7 +20,7 @@ from uuid import uuid4
 import pytest
 
 from openbank.codec import events as codec
-from openbank.domain.account import MoneyDeposited
+from openbank.domain.account_events import MoneyDeposited
 from openbank.eventstore.errors import (
     OutcomeUnknown,
     StoreDamaged,

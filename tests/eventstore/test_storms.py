@@ -14,8 +14,8 @@ import pytest
 from openbank.aggregates import history
 from openbank.commands import accounts
 from openbank.commands.write_side import WriteSide
-from openbank.domain import account
-from openbank.domain.account import Deposit, OpenAccount
+from openbank.domain import movements
+from openbank.domain.movements import Deposit, OpenAccount
 from openbank.domain.request import Request
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore, requests
 from openbank.eventstore.eventstoredb.link import Link
@@ -69,7 +69,7 @@ async def test_no_request_is_done_twice_in_a_storm_of_retries(
     banks = [WriteSide(store, partial(next, count(NOON)), kept_max=10) for store in stores]
     bank = banks[0]
     opening = OpenAccount("a-1", "john", "1", usd(0))
-    await bank.accounts.execute("a-1", lambda state: (account.open_account(state, opening),), Request())
+    await bank.accounts.execute("a-1", lambda state: (movements.open_account(state, opening),), Request())
     done = [some_request() for _ in range(DEPOSITS)]
     await asyncio.gather(*(deposit(bank, request) for request in done))
     make_slow(monkeypatch, dice)

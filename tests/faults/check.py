@@ -14,7 +14,7 @@ from grpc.aio import AioRpcError
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.codec import events as codec
 from openbank.common.v1.money_pb2 import Money
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.account_events import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
 from openbank.persons.v1 import persons_service_pb2 as persons

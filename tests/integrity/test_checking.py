@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from openbank.codec.events import encode
-from openbank.domain.account import AccountEvent, AccountOpened, MoneyDeposited
+from openbank.domain.account_events import AccountEvent, AccountOpened, MoneyDeposited
 from openbank.eventstore.port import BEGINNING, LogPosition, Metadata, NewEvent, RecordedEvent, Snapshot
 from openbank.following.tail import LogTail
 from openbank.integrity.quarantine import Quarantine

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from openbank.accounts.v1 import account_events_pb2 as accounts_pb2
 from openbank.codec.events import DomainEvent, encode
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn, OpenAccount
+from openbank.domain.account_events import AccountOpened, Funds, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved
 from openbank.domain.money import MAX_MINOR, Currency, Money
+from openbank.domain.movements import OpenAccount
 from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import Metadata, RecordedEvent
 from openbank.integrity.trail import START, Trail, follow, trail_after
@@ -44,7 +45,7 @@ def test_a_history_that_the_bank_wrote_follows() -> None:
         recorded(2, MoneyDeposited(usd(5), "", usd(105))),
         recorded(3, MoneyWithdrawn(usd(105), "", usd(0))),
     ]
-    assert after(*events) == Trail(3, True, "john", usd(0))
+    assert after(*events) == Trail(3, True, "john", Funds(usd(0), usd(0)))
 
 
 def test_one_event_says_all_that_the_next_must_follow() -> None:
@@ -55,7 +56,7 @@ def test_one_event_says_all_that_the_next_must_follow() -> None:
 def test_an_event_of_another_program_has_a_place_and_no_meaning() -> None:
     note = recorded(2, OPENED)._replace(type="OrderPlaced", data=b"anything")
     trail, happened = follow(after(recorded(1, OPENED)), note)
-    assert (trail, happened) == (Trail(2, True, "john", usd(100)), None)
+    assert (trail, happened) == (Trail(2, True, "john", Funds(usd(100), usd(100))), None)
     assert follow(trail, recorded(3, MoneyDeposited(usd(1), "", usd(101))))[1] is not None
 
 
@@ -129,7 +130,7 @@ def test_no_changed_figure_ever_becomes_part_of_a_balance(
         kind = MoneyDeposited if minor > 0 else MoneyWithdrawn
         balance = balance.plus(usd(minor))
         events.append(recorded(len(events) + 1, kind(usd(abs(minor)), "", balance)))
-    assert after(*events).balance == balance
+    assert after(*events).funds == Funds(balance, balance)
     where = min(where, len(events) - 1)
     before = after(*events[:where])
     _, happened = follow(before, events[where])
@@ -139,7 +140,7 @@ def test_no_changed_figure_ever_becomes_part_of_a_balance(
     changed = recorded(where + 1, replace(happened, amount=amount, balance_after=stated))
     in_step = balance_by == (amount_by if isinstance(happened, MoneyDeposited) else -amount_by)
     if in_step and amount.minor > 0:
-        assert follow(before, changed)[0].balance == stated
+        assert follow(before, changed)[0].funds == Funds(stated, stated)
     else:
         with pytest.raises(DoesNotFollow):
             follow(before, changed)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from openbank.codec import events as codec
 from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.account_events import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonRegistered
@@ -193,7 +193,7 @@ def test_internal_events_and_those_of_other_programs_are_not_published() -> None
 def test_what_a_newer_version_wrote_is_no_silent_gap() -> None:
     event = some_event("account-a", MoneyDeposited(usd(1), "", usd(1)))
     with pytest.raises(UnknownEventType):
-        cloud_event(event._replace(type="openbank.accounts.v1.AccountFrozen"))
+        cloud_event(event._replace(type="openbank.accounts.v1.AccountPainted"))
     with pytest.raises(UndecodableEvent):
         cloud_event(event._replace(data=b"\xff"))
 

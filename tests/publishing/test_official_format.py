@@ -19,6 +19,16 @@ MESSAGES: dict[str, type[Message]] = {
     "account.opened.v1": account_integration_events_pb2.AccountOpened,
     "money.deposited.v1": account_integration_events_pb2.MoneyDeposited,
     "money.withdrawn.v1": account_integration_events_pb2.MoneyWithdrawn,
+    "account.frozen.v1": account_integration_events_pb2.AccountFrozen,
+    "account.unfrozen.v1": account_integration_events_pb2.AccountUnfrozen,
+    "account.closed.v1": account_integration_events_pb2.AccountClosed,
+    "hold.placed.v1": account_integration_events_pb2.HoldPlaced,
+    "hold.captured.v1": account_integration_events_pb2.HoldCaptured,
+    "hold.released.v1": account_integration_events_pb2.HoldReleased,
+    "hold.expired.v1": account_integration_events_pb2.HoldExpired,
+    "transfer.sent.v1": account_integration_events_pb2.TransferSent,
+    "transfer.received.v1": account_integration_events_pb2.TransferReceived,
+    "transfer.returned.v1": account_integration_events_pb2.TransferReturned,
 }
 STRING, BOOL, INT32, BYTES, MESSAGE = (
     descriptor_pb2.FieldDescriptorProto.TYPE_STRING,

@@ -404,7 +404,7 @@ class TestPoison:
     async def test_an_event_of_a_newer_version_is_parked_until_such_a_version_sends(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await bench.history.note("account-1", "openbank.accounts.v1.AccountFrozen")
+        await bench.history.note("account-1", "openbank.accounts.v1.AccountPainted")
         await bench.history.deposit("2")
         async with bench.sending():
             await until(lambda: bench.caught_up)

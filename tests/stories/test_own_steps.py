@@ -9,9 +9,9 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.commands.write_side import WriteSide
 from openbank.config import Settings, is_embedded
-from openbank.domain import account
-from openbank.domain.account import Deposit
+from openbank.domain import movements
 from openbank.domain.clock import system_clock
+from openbank.domain.movements import Deposit
 from openbank.domain.request import Request
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.sqlite import SqliteEventStore
@@ -29,7 +29,7 @@ async def step(settings: Settings, request: Request) -> bool:
     try:
         bank = WriteSide(store, system_clock, 10)
         command = Deposit("1", money(100), "")
-        written = await bank.accounts.execute("1", lambda state: (account.deposit(state, command),), request)
+        written = await bank.accounts.execute("1", lambda state: (movements.deposit(state, command),), request)
         return written.replayed
     finally:
         await store.close()

@@ -19,7 +19,7 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.codec import events as codec
 from openbank.config import Settings, is_embedded
-from openbank.domain.account import MoneyDeposited
+from openbank.domain.account_events import MoneyDeposited
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import EventStore, Metadata, NewEvent
 from openbank.eventstore.sqlite import SqliteEventStore

@@ -18,7 +18,7 @@ from openbank import sqlite_wal
 from openbank.app import serving
 from openbank.codec import events as codec
 from openbank.config import Settings
-from openbank.domain.account import AccountOpened, MoneyDeposited
+from openbank.domain.account_events import AccountOpened, MoneyDeposited
 from openbank.eventstore.port import Metadata, NewEvent
 from openbank.eventstore.sqlite import LogFile, SqliteEventStore, log_file
 from openbank.upkeep.verify import verify

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openbank.domain.account import AccountState
+from openbank.domain.controls import NO_LIMITS, AccountState, SpendingLimits
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, LogPosition
@@ -36,6 +36,20 @@ from tests.views.histories import (
 OpenViews = Callable[[], Awaitable[Views]]
 
 DOLLAR = Money(USD, 100)
+NOTHING = Money(USD, 0)
+FREEZE = {"state": AccountState.FROZEN, "freeze_reason": "Fraud"}
+LIMITS = SpendingLimits(None, 5, "Europe/Zurich")
+UPDATES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"balance": DOLLAR, "available": DOLLAR}, {}),
+    ({"balance": DOLLAR, "available": NOTHING}, {"held": DOLLAR.minor}),
+    (FREEZE, FREEZE),
+    ({"state": AccountState.CLOSED, "close_time": 9}, {"state": AccountState.CLOSED, "close_time": 9}),
+    ({"overdraft_limit": DOLLAR, "available": DOLLAR}, {"overdraft_limit": DOLLAR.minor}),
+    ({"spending": LIMITS}, {"spending": LIMITS}),
+    ({"spending": NO_LIMITS}, {}),
+]
+"""What an update sets, and what of the controls an account has then that had nothing set."""
 PEOPLE = ("ann", "bob")
 ACCOUNTS = ("1", "2", "3")
 STEPS = st.lists(
@@ -267,11 +281,9 @@ class ViewsConformance:
         assert account
         assert (account.state.state, account.state.balance) == (AccountState.ACTIVE, DOLLAR)
 
-    @pytest.mark.parametrize(
-        "values", [{}, {"balance": DOLLAR}, {"state": AccountState.CLOSED}], ids=["nothing", "balance", "state"]
-    )
+    @pytest.mark.parametrize(("values", "controls"), UPDATES, ids=["-".join(one) or "nothing" for one, _ in UPDATES])
     async def test_a_read_after_an_update_sees_what_it_sets_and_all_else_as_it_was(
-        self, views: Views, history: History, values: dict[str, Any]
+        self, views: Views, history: History, values: dict[str, Any], controls: dict[str, Any]
     ) -> None:
         await history.register("ann")
         await history.open("1", "ann")
@@ -279,7 +291,9 @@ class ViewsConformance:
         before = await views.account("1")
         assert before
         await views.project([AccountUpdated("1", 2, 20, **values)], views.position)
-        after = Versioned(replace(before.state, **values), 2, before.create_time, 20)
+        balance = values.get("balance", before.state.balance)
+        governed = replace(before.state, balance=balance, controls=replace(before.state.controls, **controls))
+        after = Versioned(governed, 2, before.create_time, 20)
         assert await views.account("1") == after
         assert [one.resource for one in await views.accounts_by_owner("ann", 0, 10)] == [after]
 

@@ -11,7 +11,8 @@ from uuid import UUID
 from openbank.codec.events import DomainEvent, decode, encode, is_ours
 from openbank.domain import account as accounts
 from openbank.domain import person as persons
-from openbank.domain.account import Account, AccountEvent, AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.account import Account
+from openbank.domain.account_events import AccountEvent, AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.fields import account_number_key
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.money import Currency, Money

@@ -403,8 +403,8 @@ class TestRefusals:
         self, views: MongoViews, documents: Documents, history: History
     ) -> None:
         await project_log(views, history)
-        documents["openbank_accounts_1"].update_one({"_id": "1"}, {"$set": {"state": "DEBITS_FROZEN"}})
-        with pytest.raises(NewerVersionNeeded, match="account-1 has the state DEBITS_FROZEN"):
+        documents["openbank_accounts_1"].update_one({"_id": "1"}, {"$set": {"state": "PAINTED"}})
+        with pytest.raises(NewerVersionNeeded, match="account-1 has the state PAINTED"):
             await views.account("1")
         assert await views.account("2") is not None
 

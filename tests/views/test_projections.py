@@ -52,10 +52,11 @@ async def test_a_movement_updates_the_balance_and_leaves_the_rest(history: Histo
     await history.withdraw("1", 300)
     _, deposited, withdrawn = await history.events()
     assert changes_of([deposited]) == [
-        AccountUpdated("1", 2, deposited.metadata.record_time, Money(USD, 1500)),
+        AccountUpdated("1", 2, deposited.metadata.record_time, Money(USD, 1500), Money(USD, 1500)),
         AccountEventRecorded("1", deposited),
     ]
-    assert changes_of([withdrawn])[0] == AccountUpdated("1", 3, withdrawn.metadata.record_time, Money(USD, 1200))
+    left = Money(USD, 1200)
+    assert changes_of([withdrawn])[0] == AccountUpdated("1", 3, withdrawn.metadata.record_time, left, left)
 
 
 @pytest.mark.parametrize("stream", ["account-1", "request-1"])

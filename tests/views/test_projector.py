@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from openbank.codec import events as codec
-from openbank.domain.account import MoneyDeposited
+from openbank.domain.account_events import MoneyDeposited
 from openbank.domain.money import Money
 from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StoreRefused
 from openbank.eventstore.port import (

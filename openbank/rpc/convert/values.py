@@ -13,7 +13,7 @@ from openbank.aggregates.aggregate import Written
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain import money
-from openbank.domain.account import too_precise
+from openbank.domain.amounts import too_precise
 from openbank.domain.fields import Fields
 from openbank.domain.money import Currency, Money
 from openbank.domain.request import Request

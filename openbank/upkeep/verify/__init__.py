@@ -20,7 +20,7 @@ from openbank.upkeep.verify.audit import Audit
 from openbank.upkeep.verify.log import VerifiedLog, open_log
 from openbank.upkeep.verify.views import Compared, open_views
 from openbank.views.changes import Change
-from openbank.views.port import LogId, ViewsUnavailable
+from openbank.views.port import LogId, ViewsOfAnEarlierFormat, ViewsUnavailable
 from openbank.views.projector import changes_of
 
 FAULTS_TOLD = 50
@@ -51,6 +51,9 @@ async def verify(settings: Settings) -> Report:
     async with AsyncExitStack() as stack:
         try:
             views = await open_views(stack, settings)
+        except ViewsOfAnEarlierFormat as error:
+            report.lines.append(f"views: not compared: {error}")
+            views = None
         except ViewsUnavailable as error:
             if not is_embedded(settings.views):
                 raise

@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from openbank.codec.events import decode, is_ours
-from openbank.domain.account import AccountEvent, AccountOpened
+from openbank.domain.account_events import (
+    AccountEvent,
+    AccountOpened,
+    TransferReceived,
+    TransferRefused,
+    TransferReturned,
+    TransferSent,
+)
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.fields import account_number_key, account_number_with_hyphens
 from openbank.domain.money import Currency, Money
@@ -20,6 +28,22 @@ from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.streams import NUMBER, PERSON, person_stream, split
 from openbank.integrity.checking import Checked
 from openbank.integrity.trail import START, UNKNOWN_TYPE, Trail, follow
+
+TransferEvent = TransferSent | TransferReceived | TransferRefused | TransferReturned
+
+
+class _InTransit(NamedTuple):
+    source_account_id: str
+    sent: TransferSent
+    refused: bool = False
+
+    def fits(self, account_id: str, settled: TransferReceived | TransferRefused | TransferReturned) -> bool:
+        """Whether `settled`, an event of this account, can be what becomes of the transfer."""
+        if settled.amount != self.sent.amount:
+            return False
+        if isinstance(settled, TransferReturned):
+            return self.refused and account_id == self.source_account_id
+        return not self.refused and account_id == self.sent.destination_account_id
 
 
 class Audit:
@@ -46,6 +70,8 @@ class Audit:
         self.paid_in: Counter[Currency] = Counter()
         """In minor units, by currency."""
         self.paid_out: Counter[Currency] = Counter()
+        self._in_transit: dict[str, _InTransit] = {}
+        """By id: transfers that have left one account and are neither in another nor back."""
         self._fault = fault
         self._skipped = skipped
         self._gapless = gapless
@@ -67,16 +93,24 @@ class Audit:
 
     @property
     def accounts(self) -> int:
-        return sum(trail.balance is not None for trail in self._trails.values())
+        return sum(trail.funds is not None for trail in self._trails.values())
 
     @property
     def on_accounts(self) -> Counter[Currency]:
         """In minor units, by currency."""
         balances: Counter[Currency] = Counter()
         for trail in self._trails.values():
-            if trail.balance is not None:
-                balances[trail.balance.currency] += trail.balance.minor
+            if trail.funds is not None:
+                balances[trail.funds.balance.currency] += trail.funds.balance.minor
         return balances
+
+    @property
+    def in_transit(self) -> Counter[Currency]:
+        """In minor units, by currency: what has left one account and is neither in another nor back."""
+        amounts: Counter[Currency] = Counter()
+        for one in self._in_transit.values():
+            amounts[one.sent.amount.currency] += one.sent.amount.minor
+        return amounts
 
     def take(self, event: RecordedEvent) -> Checked:
         self.events += 1
@@ -102,10 +136,12 @@ class Audit:
         """The log has no more."""
         if self._append[1]:
             self._fault(f"the log ends within an append to {self._append[0]}")
-        for currency, minor in self.on_accounts.items():
+        on_accounts, in_transit = self.on_accounts, self.in_transit
+        for currency, minor in on_accounts.items():
+            there = minor + in_transit[currency]
             moved = self.paid_in[currency] - self.paid_out[currency]
-            if minor != moved:
-                held, should = Money(currency, minor), Money(currency, moved)
+            if there != moved:
+                held, should = Money(currency, there), Money(currency, moved)
                 self._fault(f"accounts hold {held}, and {should} was paid in and not paid out")
 
     def _check_part(self, event: RecordedEvent) -> None:
@@ -134,7 +170,10 @@ class Audit:
         if isinstance(happened, AccountOpened):
             self._check_opening(event, happened)
         if isinstance(happened, AccountEvent):
-            self._count(happened)
+            if isinstance(happened, TransferEvent):
+                self._check_transfer(event, happened)
+            else:
+                self._count(happened)
         return Checked(event, happened)
 
     def _set_aside(self, event: RecordedEvent, reason: str) -> Checked:
@@ -148,6 +187,22 @@ class Audit:
             self.paid_out[currency] -= moved
         else:
             self.paid_in[currency] += moved
+
+    def _check_transfer(self, event: RecordedEvent, happened: TransferEvent) -> None:
+        """What was sent arrives once, or is refused by its destination and then comes back once."""
+        account_id = split(event.stream)[1]
+        if isinstance(happened, TransferSent):
+            if happened.transfer_id in self._in_transit:
+                self._fault(f"{_named(event)} sends a transfer that is on its way")
+            self._in_transit[happened.transfer_id] = _InTransit(account_id, happened)
+            return
+        found = self._in_transit.get(happened.transfer_id)
+        if found is None or not found.fits(account_id, happened):
+            self._fault(f"{_named(event)} settles a transfer that is not on its way, or another amount")
+        elif isinstance(happened, TransferRefused):
+            self._in_transit[happened.transfer_id] = found._replace(refused=True)
+        else:
+            del self._in_transit[happened.transfer_id]
 
     def _check_opening(self, event: RecordedEvent, opened: AccountOpened) -> None:
         if person_stream(opened.owner_id) not in self._trails:

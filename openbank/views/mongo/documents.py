@@ -25,6 +25,7 @@ from openbank.views.changes import (
     PersonInserted,
     PersonUpdated,
 )
+from openbank.views.governed import limits_of, limits_text, seen_controls
 from openbank.views.mongo.link import Document
 from openbank.views.port import Listed, account_state
 
@@ -82,7 +83,12 @@ def insert_account(change: AccountInserted) -> UpdateOne:
             "currency": account.currency.code,
             "exponent": account.currency.exponent,
             "balance": Int64(account.balance.minor),
+            "available": Int64(account.available.minor),
             "state": account.state.value,
+            "freeze_reason": account.controls.freeze_reason,
+            "close_time": _time(account.controls.close_time),
+            "overdraft_limit": Int64(account.controls.overdraft_limit),
+            "spending": limits_text(account.controls.spending),
             "revision": Int64(revision),
             "create_time": Int64(create_time),
             "update_time": Int64(update_time),
@@ -94,17 +100,37 @@ def update_account(change: AccountUpdated) -> UpdateOne:
     values: Document = {"update_time": Int64(change.update_time)}
     if change.balance is not None:
         values["balance"] = Int64(change.balance.minor)
+    if change.available is not None:
+        values["available"] = Int64(change.available.minor)
     if change.state is not None:
         values["state"] = change.state.value
+    if change.freeze_reason is not None:
+        values["freeze_reason"] = change.freeze_reason
+    if change.close_time is not None:
+        values["close_time"] = _time(change.close_time)
+    if change.overdraft_limit is not None:
+        values["overdraft_limit"] = Int64(change.overdraft_limit.minor)
+    if change.spending is not None:
+        values["spending"] = limits_text(change.spending)
     return _set(change.account_id, change.revision, values)
 
 
 def account(document: Document) -> Listed[Account]:
     balance = Money(Currency.of(document["currency"], document["exponent"]), int(document["balance"]))
     version = _version(document)
-    state = account_state(document["state"], document["_id"], version[0])
-    held = Account(document["_id"], document["owner_id"], document["account_number"], balance, state)
-    return Listed(int(document["position"]), Versioned(held, *version))
+    # What earlier versions wrote lacks what no account had then.
+    close_time = document.get("close_time")
+    controls = seen_controls(
+        balance.minor,
+        int(document.get("available", balance.minor)),
+        account_state(document["state"], document["_id"], version[0]),
+        document.get("freeze_reason", ""),
+        None if close_time is None else int(close_time),
+        int(document.get("overdraft_limit", 0)),
+        limits_of(document.get("spending", "")),
+    )
+    state = Account(document["_id"], document["owner_id"], document["account_number"], balance, controls)
+    return Listed(int(document["position"]), Versioned(state, *version))
 
 
 def insert_event(change: AccountEventRecorded) -> UpdateOne:
@@ -185,6 +211,10 @@ def _address(address: Address) -> Document:
         "postal_code": address.postal_code,
         "country": address.country,
     }
+
+
+def _time(time: int | None) -> Int64 | None:
+    return None if time is None else Int64(time)
 
 
 def _version(document: Document) -> tuple[int, int, int]:

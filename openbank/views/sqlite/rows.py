@@ -21,6 +21,7 @@ from openbank.views.changes import (
     PersonInserted,
     PersonUpdated,
 )
+from openbank.views.governed import limits_of, limits_text, seen_controls
 from openbank.views.port import account_state
 
 Row = Sequence[Any]
@@ -66,7 +67,12 @@ def account_row(change: AccountInserted) -> Row:
         account.currency.code,
         account.currency.exponent,
         account.balance.minor,
+        account.available.minor,
         account.state.value,
+        account.controls.freeze_reason,
+        account.controls.close_time,
+        account.controls.overdraft_limit,
+        limits_text(account.controls.spending),
         revision,
         create_time,
         update_time,
@@ -74,10 +80,12 @@ def account_row(change: AccountInserted) -> Row:
 
 
 def account_of(row: Row) -> Versioned[Account]:
-    _, account_id, owner_id, number, _, currency, exponent, balance, state, *version = row
-    money = Money(Currency.of(currency, exponent), balance)
+    _, account_id, owner_id, number, _, currency, exponent, balance, available, *rest = row
+    state, freeze_reason, close_time, overdraft, spending, *version = rest
     known = account_state(state, account_id, version[0])
-    return Versioned(Account(account_id, owner_id, number, money, known), *version)
+    controls = seen_controls(balance, available, known, freeze_reason, close_time, overdraft, limits_of(spending))
+    money = Money(Currency.of(currency, exponent), balance)
+    return Versioned(Account(account_id, owner_id, number, money, controls), *version)
 
 
 def event_row(change: AccountEventRecorded) -> Row:
@@ -117,9 +125,22 @@ def person_update_row(change: PersonUpdated) -> Row:
 
 def account_update_row(change: AccountUpdated) -> Row:
     """NULL for what the change leaves as it is."""
-    account_id, revision, update_time, balance, state = change
-    minor = None if balance is None else balance.minor
-    return (account_id, revision, update_time, minor, None if state is None else state.value)
+    return (
+        change.account_id,
+        change.revision,
+        change.update_time,
+        _minor(change.balance),
+        _minor(change.available),
+        None if change.state is None else change.state.value,
+        change.freeze_reason,
+        change.close_time,
+        _minor(change.overdraft_limit),
+        None if change.spending is None else limits_text(change.spending),
+    )
+
+
+def _minor(money: Money | None) -> int | None:
+    return None if money is None else money.minor
 
 
 def minute_row(change: MinuteReached) -> Row:

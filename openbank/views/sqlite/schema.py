@@ -15,7 +15,7 @@ from openbank.views.port import LogId
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 3
+FORMAT = 4
 """Of tables and projections together: views of another format, older or newer, are rebuilt."""
 CACHE_KIB = 16 * 1024
 
@@ -54,7 +54,12 @@ CREATE TABLE accounts (
     currency TEXT NOT NULL,
     exponent INTEGER NOT NULL,
     balance INTEGER NOT NULL,
+    available INTEGER NOT NULL,
     state TEXT NOT NULL,
+    freeze_reason TEXT NOT NULL,
+    close_time INTEGER,
+    overdraft_limit INTEGER NOT NULL,
+    spending TEXT NOT NULL,
     revision INTEGER NOT NULL,
     create_time INTEGER NOT NULL,
     update_time INTEGER NOT NULL
@@ -121,14 +126,27 @@ def strange_in(connection: sqlite3.Connection) -> str | None:
     """Why this file cannot be gone on with; None for views of this format, and for a new file."""
     if _is_empty(connection):
         return None
-    header = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-    application, version = header
+    application, version = _header(connection)
     if application != APPLICATION_ID:
         return "it is another program's"
     if version != FORMAT:
         return f"it has format {version}, this version writes format {FORMAT}"
     checkpoint(connection)
     return None
+
+
+def is_of_earlier_format(connection: sqlite3.Connection) -> bool:
+    """Whether these are views of an earlier format."""
+    application, version = _header(connection)
+    return application == APPLICATION_ID and 0 < version < FORMAT
+
+
+def _header(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The application's id and the format."""
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    return application, version
 
 
 def _examine(path: Path) -> str | None:

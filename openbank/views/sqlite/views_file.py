@@ -10,9 +10,9 @@ from pathlib import Path
 from openbank.eventstore.port import LogPosition
 from openbank.sqlite_file import attach_read_only, read_only
 from openbank.views.changes import Change
-from openbank.views.port import LogId, ViewsUnavailable
+from openbank.views.port import LogId, ViewsOfAnEarlierFormat, ViewsUnavailable
 from openbank.views.sqlite.made import open_made
-from openbank.views.sqlite.schema import FILE, checkpoint, strange_in
+from openbank.views.sqlite.schema import FILE, checkpoint, is_of_earlier_format, strange_in
 from openbank.views.sqlite.writer import in_transaction, project
 
 _CHANGING = ("persons", "accounts")
@@ -26,10 +26,14 @@ class SqliteViewsFile:
     """The views that another process may be changing, beside views made anew (`made`); nothing of them is written."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises ViewsUnavailable for a file that is none of this format's, or cannot be read."""
+        """Raises ViewsOfAnEarlierFormat, and ViewsUnavailable for a file that cannot be read or is not the bank's."""
         self._path = (directory / FILE).resolve()
         try:
             with closing(read_only(self._path)) as connection:
+                if is_of_earlier_format(connection):
+                    raise ViewsOfAnEarlierFormat(
+                        f"an earlier version of the bank wrote {self._path}, a start rebuilds it"
+                    )
                 strange = strange_in(connection)
                 checkpoint(connection)
         except (sqlite3.Error, OSError) as error:

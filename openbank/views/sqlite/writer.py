@@ -51,7 +51,11 @@ FROM (VALUES {rows}) AS new WHERE person_id = new.column1 AND revision < new.col
 """
 _UPDATE_ACCOUNTS = """
 UPDATE accounts SET revision = new.column2, update_time = new.column3,
-                    balance = coalesce(new.column4, balance), state = coalesce(new.column5, state)
+                    balance = coalesce(new.column4, balance), available = coalesce(new.column5, available),
+                    state = coalesce(new.column6, state), freeze_reason = coalesce(new.column7, freeze_reason),
+                    close_time = coalesce(new.column8, close_time),
+                    overdraft_limit = coalesce(new.column9, overdraft_limit),
+                    spending = coalesce(new.column10, spending)
 FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2
 """
 _INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"

@@ -12,12 +12,31 @@ import base64
 import json
 import shutil
 import tempfile
+from datetime import date
 from pathlib import Path
 from uuid import UUID
 
 from openbank.codec import events as codec
 from openbank.codec.events import DomainEvent
-from openbank.domain.account import AccountOpened, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.account_events import (
+    AccountClosed,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    HoldCaptured,
+    HoldExpired,
+    HoldPlaced,
+    HoldReleased,
+    MoneyDeposited,
+    MoneyWithdrawn,
+    OverdraftLimitSet,
+    SpendingLimitsSet,
+    TransferReceived,
+    TransferRefused,
+    TransferReturned,
+    TransferSent,
+)
+from openbank.domain.controls import AccountState, SpendingLimits, Spent
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import Gender, PersonAddressUpdated, PersonRegistered
@@ -26,6 +45,10 @@ from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from openbank.eventstore.streams import split
 from tests.eventstore.corpus import EVENTS, STORE, STORE_LOG, lines, said_by
 from tests.examples import CLF, HOME, JPY, KWD, NOON, OFFICE, john, opening, usd
+
+HOLD = "6cb9ae3b-9a45-8a6e-b5d0-3b6f00000000"
+TRANSFER = "0a54a1fb-58ab-8f0e-9d9c-33a5a3be7e0f"
+DAY = date(2026, 11, 27)
 
 EXAMPLES: list[tuple[str, str, DomainEvent]] = [
     ("a person", "person-john", PersonRegistered(john())),
@@ -57,6 +80,46 @@ EXAMPLES: list[tuple[str, str, DomainEvent]] = [
     ("a deposit of four decimals", "account-a-5", MoneyDeposited(Money(CLF, 12_345), "UF", Money(CLF, 12_345))),
     ("a withdrawal", "account-a-1", MoneyWithdrawn(usd(12_345), "Rent", usd(137_656))),
     ("a withdrawal of all there is", "account-a-3", MoneyWithdrawn(Money(JPY, 7), "ラーメン", Money(JPY, 0))),
+    ("a freeze", "account-a-1", AccountFrozen(usd(5), usd(5), AccountState.DEBITS_FROZEN, "Fraud")),
+    ("an unfreeze", "account-a-1", AccountUnfrozen(usd(5), usd(5))),
+    ("a closing", "account-a-2", AccountClosed(usd(0), usd(0), "Moved away", NOON)),
+    ("an overdraft", "account-a-1", OverdraftLimitSet(usd(100), usd(0), usd(5), usd(105))),
+    (
+        "limits",
+        "account-a-1",
+        SpendingLimitsSet(usd(5), usd(105), SpendingLimits(1_000, 5_000, "Europe/Zurich")),
+    ),
+    ("one limit", "account-a-1", SpendingLimitsSet(usd(5), usd(105), SpendingLimits(None, 5_000, "UTC"))),
+    ("no limits", "account-a-1", SpendingLimitsSet(usd(5), usd(105), None)),
+    (
+        "a withdrawal under a limit, into the overdraft",
+        "account-a-1",
+        MoneyWithdrawn(usd(15), "", usd(-10), usd(90), Spent(DAY, 15)),
+    ),
+    ("a deposit beside a hold", "account-a-1", MoneyDeposited(usd(1), "", usd(6), usd(2))),
+    (
+        "a hold",
+        "account-a-1",
+        HoldPlaced(HOLD, usd(4), NOON + 1, "Hotel", usd(6), usd(2), Spent(DAY, 19)),
+    ),
+    ("a hold without a limit", "account-a-1", HoldPlaced(HOLD, usd(4), NOON + 1, "", usd(6), usd(2))),
+    ("a capture", "account-a-1", HoldCaptured(HOLD, usd(1), usd(0), usd(3), "Bar", usd(5), usd(2))),
+    ("a last capture", "account-a-1", HoldCaptured(HOLD, usd(1), usd(2), usd(0), "", usd(4), usd(4))),
+    ("a release", "account-a-1", HoldReleased(HOLD, usd(3), usd(5), usd(5), "Cancelled")),
+    ("an expiry", "account-a-1", HoldExpired(HOLD, usd(3), usd(5), usd(5))),
+    ("money sent", "account-a-1", TransferSent(TRANSFER, "a-2", usd(5), "Rent", usd(0), usd(0), spent=Spent(DAY, 5))),
+    (
+        "money sent out of a hold",
+        "account-a-1",
+        TransferSent(TRANSFER, "a-2", usd(1), "", usd(4), usd(2), HOLD, usd(2)),
+    ),
+    ("money received", "account-a-2", TransferReceived(usd(5), usd(5), usd(5), TRANSFER, "a-1", "Rent")),
+    (
+        "money refused",
+        "account-a-3",
+        TransferRefused(Money(JPY, 7), Money(JPY, 7), TRANSFER, "a-1", usd(5), "CURRENCY_MISMATCH"),
+    ),
+    ("money returned", "account-a-1", TransferReturned(usd(5), usd(5), usd(5), TRANSFER, "a-2", "ACCOUNT_NOT_ACTIVE")),
     (
         "a request to register somebody",
         "request-00000000-0000-0000-0000-000000000001",

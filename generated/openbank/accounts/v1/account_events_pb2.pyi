@@ -8,6 +8,9 @@ import google.protobuf.descriptor
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import openbank.accounts.v1.account_pb2
+import openbank.common.v1.date_pb2
+import openbank.common.v1.errors_pb2
 import openbank.common.v1.money_pb2
 import sys
 import typing
@@ -33,6 +36,32 @@ class _AccountEventTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     """Money came in: payload money_deposited."""
     ACCOUNT_EVENT_TYPE_MONEY_WITHDRAWN: _AccountEventType.ValueType  # 3
     """Money went out: payload money_withdrawn."""
+    ACCOUNT_EVENT_TYPE_ACCOUNT_FROZEN: _AccountEventType.ValueType  # 4
+    """Money stopped moving, one way or both: payload account_frozen."""
+    ACCOUNT_EVENT_TYPE_ACCOUNT_UNFROZEN: _AccountEventType.ValueType  # 5
+    """Money moves again: payload account_unfrozen."""
+    ACCOUNT_EVENT_TYPE_ACCOUNT_CLOSED: _AccountEventType.ValueType  # 6
+    """The account was closed, permanently: payload account_closed."""
+    ACCOUNT_EVENT_TYPE_OVERDRAFT_LIMIT_SET: _AccountEventType.ValueType  # 7
+    """How far the balance may go below zero was set: payload overdraft_limit_set."""
+    ACCOUNT_EVENT_TYPE_SPENDING_LIMITS_SET: _AccountEventType.ValueType  # 8
+    """The most that may be spent was set: payload spending_limits_set."""
+    ACCOUNT_EVENT_TYPE_HOLD_PLACED: _AccountEventType.ValueType  # 9
+    """A part of the available balance was put on hold: payload hold_placed."""
+    ACCOUNT_EVENT_TYPE_HOLD_CAPTURED: _AccountEventType.ValueType  # 10
+    """Money went out of a hold: payload hold_captured."""
+    ACCOUNT_EVENT_TYPE_HOLD_RELEASED: _AccountEventType.ValueType  # 11
+    """A hold was released: payload hold_released."""
+    ACCOUNT_EVENT_TYPE_HOLD_EXPIRED: _AccountEventType.ValueType  # 12
+    """A hold came to its end in time: payload hold_expired."""
+    ACCOUNT_EVENT_TYPE_TRANSFER_SENT: _AccountEventType.ValueType  # 13
+    """Money went out to another account of the bank, and is in transit: payload transfer_sent."""
+    ACCOUNT_EVENT_TYPE_TRANSFER_RECEIVED: _AccountEventType.ValueType  # 14
+    """Money came in from another account of the bank: payload transfer_received."""
+    ACCOUNT_EVENT_TYPE_TRANSFER_REFUSED: _AccountEventType.ValueType  # 15
+    """The account did not take money that another account had sent; its balance did not move: payload transfer_refused."""
+    ACCOUNT_EVENT_TYPE_TRANSFER_RETURNED: _AccountEventType.ValueType  # 16
+    """Money that this account had sent came back, because the other account refused it: payload transfer_returned."""
 
 class AccountEventType(_AccountEventType, metaclass=_AccountEventTypeEnumTypeWrapper):
     """What happened to an account. Types and payloads will be added: one that you do not know is no error, and what you
@@ -47,6 +76,32 @@ ACCOUNT_EVENT_TYPE_MONEY_DEPOSITED: AccountEventType.ValueType  # 2
 """Money came in: payload money_deposited."""
 ACCOUNT_EVENT_TYPE_MONEY_WITHDRAWN: AccountEventType.ValueType  # 3
 """Money went out: payload money_withdrawn."""
+ACCOUNT_EVENT_TYPE_ACCOUNT_FROZEN: AccountEventType.ValueType  # 4
+"""Money stopped moving, one way or both: payload account_frozen."""
+ACCOUNT_EVENT_TYPE_ACCOUNT_UNFROZEN: AccountEventType.ValueType  # 5
+"""Money moves again: payload account_unfrozen."""
+ACCOUNT_EVENT_TYPE_ACCOUNT_CLOSED: AccountEventType.ValueType  # 6
+"""The account was closed, permanently: payload account_closed."""
+ACCOUNT_EVENT_TYPE_OVERDRAFT_LIMIT_SET: AccountEventType.ValueType  # 7
+"""How far the balance may go below zero was set: payload overdraft_limit_set."""
+ACCOUNT_EVENT_TYPE_SPENDING_LIMITS_SET: AccountEventType.ValueType  # 8
+"""The most that may be spent was set: payload spending_limits_set."""
+ACCOUNT_EVENT_TYPE_HOLD_PLACED: AccountEventType.ValueType  # 9
+"""A part of the available balance was put on hold: payload hold_placed."""
+ACCOUNT_EVENT_TYPE_HOLD_CAPTURED: AccountEventType.ValueType  # 10
+"""Money went out of a hold: payload hold_captured."""
+ACCOUNT_EVENT_TYPE_HOLD_RELEASED: AccountEventType.ValueType  # 11
+"""A hold was released: payload hold_released."""
+ACCOUNT_EVENT_TYPE_HOLD_EXPIRED: AccountEventType.ValueType  # 12
+"""A hold came to its end in time: payload hold_expired."""
+ACCOUNT_EVENT_TYPE_TRANSFER_SENT: AccountEventType.ValueType  # 13
+"""Money went out to another account of the bank, and is in transit: payload transfer_sent."""
+ACCOUNT_EVENT_TYPE_TRANSFER_RECEIVED: AccountEventType.ValueType  # 14
+"""Money came in from another account of the bank: payload transfer_received."""
+ACCOUNT_EVENT_TYPE_TRANSFER_REFUSED: AccountEventType.ValueType  # 15
+"""The account did not take money that another account had sent; its balance did not move: payload transfer_refused."""
+ACCOUNT_EVENT_TYPE_TRANSFER_RETURNED: AccountEventType.ValueType  # 16
+"""Money that this account had sent came back, because the other account refused it: payload transfer_returned."""
 Global___AccountEventType: typing_extensions.TypeAlias = AccountEventType
 
 @typing.final
@@ -67,9 +122,23 @@ class AccountEvent(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     CORRELATION_ID_FIELD_NUMBER: builtins.int
     CAUSATION_ID_FIELD_NUMBER: builtins.int
+    AVAILABLE_BALANCE_FIELD_NUMBER: builtins.int
     ACCOUNT_OPENED_FIELD_NUMBER: builtins.int
     MONEY_DEPOSITED_FIELD_NUMBER: builtins.int
     MONEY_WITHDRAWN_FIELD_NUMBER: builtins.int
+    ACCOUNT_FROZEN_FIELD_NUMBER: builtins.int
+    ACCOUNT_UNFROZEN_FIELD_NUMBER: builtins.int
+    ACCOUNT_CLOSED_FIELD_NUMBER: builtins.int
+    OVERDRAFT_LIMIT_SET_FIELD_NUMBER: builtins.int
+    SPENDING_LIMITS_SET_FIELD_NUMBER: builtins.int
+    HOLD_PLACED_FIELD_NUMBER: builtins.int
+    HOLD_CAPTURED_FIELD_NUMBER: builtins.int
+    HOLD_RELEASED_FIELD_NUMBER: builtins.int
+    HOLD_EXPIRED_FIELD_NUMBER: builtins.int
+    TRANSFER_SENT_FIELD_NUMBER: builtins.int
+    TRANSFER_RECEIVED_FIELD_NUMBER: builtins.int
+    TRANSFER_REFUSED_FIELD_NUMBER: builtins.int
+    TRANSFER_RETURNED_FIELD_NUMBER: builtins.int
     event_id: builtins.str
     """UUID of the event, in lower case."""
     account_id: builtins.str
@@ -99,6 +168,12 @@ class AccountEvent(google.protobuf.message.Message):
         """Posted balance after the event. On every event, also of a type you do not know."""
 
     @property
+    def available_balance(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event: balance and overdraft limit, less what is held. On every event of a type that
+        this server knows.
+        """
+
+    @property
     def account_opened(self) -> Global___AccountOpened:
         """Of ACCOUNT_EVENT_TYPE_ACCOUNT_OPENED."""
 
@@ -109,6 +184,58 @@ class AccountEvent(google.protobuf.message.Message):
     @property
     def money_withdrawn(self) -> Global___MoneyWithdrawn:
         """Of ACCOUNT_EVENT_TYPE_MONEY_WITHDRAWN."""
+
+    @property
+    def account_frozen(self) -> Global___AccountFrozen:
+        """Of ACCOUNT_EVENT_TYPE_ACCOUNT_FROZEN."""
+
+    @property
+    def account_unfrozen(self) -> Global___AccountUnfrozen:
+        """Of ACCOUNT_EVENT_TYPE_ACCOUNT_UNFROZEN."""
+
+    @property
+    def account_closed(self) -> Global___AccountClosed:
+        """Of ACCOUNT_EVENT_TYPE_ACCOUNT_CLOSED."""
+
+    @property
+    def overdraft_limit_set(self) -> Global___OverdraftLimitSet:
+        """Of ACCOUNT_EVENT_TYPE_OVERDRAFT_LIMIT_SET."""
+
+    @property
+    def spending_limits_set(self) -> Global___SpendingLimitsSet:
+        """Of ACCOUNT_EVENT_TYPE_SPENDING_LIMITS_SET."""
+
+    @property
+    def hold_placed(self) -> Global___HoldPlaced:
+        """Of ACCOUNT_EVENT_TYPE_HOLD_PLACED."""
+
+    @property
+    def hold_captured(self) -> Global___HoldCaptured:
+        """Of ACCOUNT_EVENT_TYPE_HOLD_CAPTURED."""
+
+    @property
+    def hold_released(self) -> Global___HoldReleased:
+        """Of ACCOUNT_EVENT_TYPE_HOLD_RELEASED."""
+
+    @property
+    def hold_expired(self) -> Global___HoldExpired:
+        """Of ACCOUNT_EVENT_TYPE_HOLD_EXPIRED."""
+
+    @property
+    def transfer_sent(self) -> Global___TransferSent:
+        """Of ACCOUNT_EVENT_TYPE_TRANSFER_SENT."""
+
+    @property
+    def transfer_received(self) -> Global___TransferReceived:
+        """Of ACCOUNT_EVENT_TYPE_TRANSFER_RECEIVED."""
+
+    @property
+    def transfer_refused(self) -> Global___TransferRefused:
+        """Of ACCOUNT_EVENT_TYPE_TRANSFER_REFUSED."""
+
+    @property
+    def transfer_returned(self) -> Global___TransferReturned:
+        """Of ACCOUNT_EVENT_TYPE_TRANSFER_RETURNED."""
 
     def __init__(
         self,
@@ -123,13 +250,27 @@ class AccountEvent(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         correlation_id: builtins.str = ...,
         causation_id: builtins.str = ...,
+        available_balance: openbank.common.v1.money_pb2.Money | None = ...,
         account_opened: Global___AccountOpened | None = ...,
         money_deposited: Global___MoneyDeposited | None = ...,
         money_withdrawn: Global___MoneyWithdrawn | None = ...,
+        account_frozen: Global___AccountFrozen | None = ...,
+        account_unfrozen: Global___AccountUnfrozen | None = ...,
+        account_closed: Global___AccountClosed | None = ...,
+        overdraft_limit_set: Global___OverdraftLimitSet | None = ...,
+        spending_limits_set: Global___SpendingLimitsSet | None = ...,
+        hold_placed: Global___HoldPlaced | None = ...,
+        hold_captured: Global___HoldCaptured | None = ...,
+        hold_released: Global___HoldReleased | None = ...,
+        hold_expired: Global___HoldExpired | None = ...,
+        transfer_sent: Global___TransferSent | None = ...,
+        transfer_received: Global___TransferReceived | None = ...,
+        transfer_refused: Global___TransferRefused | None = ...,
+        transfer_returned: Global___TransferReturned | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["account_opened", b"account_opened", "balance", b"balance", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "payload", b"payload", "record_time", b"record_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "account_opened", b"account_opened", "balance", b"balance", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "event_id", b"event_id", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "owner_id", b"owner_id", "payload", b"payload", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "type", b"type"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["payload", b"payload"]) -> typing.Literal["account_opened", "money_deposited", "money_withdrawn"] | None: ...
+    def HasField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "payload", b"payload", "record_time", b"record_time", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_id", b"account_id", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "event_id", b"event_id", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "owner_id", b"owner_id", "payload", b"payload", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent", "type", b"type"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["payload", b"payload"]) -> typing.Literal["account_opened", "money_deposited", "money_withdrawn", "account_frozen", "account_unfrozen", "account_closed", "overdraft_limit_set", "spending_limits_set", "hold_placed", "hold_captured", "hold_released", "hold_expired", "transfer_sent", "transfer_received", "transfer_refused", "transfer_returned"] | None: ...
 
 Global___AccountEvent: typing_extensions.TypeAlias = AccountEvent
 
@@ -188,6 +329,7 @@ class MoneyDeposited(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     BALANCE_AFTER_FIELD_NUMBER: builtins.int
     CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
     description: builtins.str
     """The caller's text, at most 500 code points; empty when none was given."""
     currency_exponent: builtins.int
@@ -200,6 +342,10 @@ class MoneyDeposited(google.protobuf.message.Message):
     def balance_after(self) -> openbank.common.v1.money_pb2.Money:
         """Posted balance after the event."""
 
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event. Unset where it is balance_after, as it is without holds and an overdraft limit."""
+
     def __init__(
         self,
         *,
@@ -207,9 +353,10 @@ class MoneyDeposited(google.protobuf.message.Message):
         description: builtins.str = ...,
         balance_after: openbank.common.v1.money_pb2.Money | None = ...,
         currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description"]) -> None: ...
 
 Global___MoneyDeposited: typing_extensions.TypeAlias = MoneyDeposited
 
@@ -223,6 +370,9 @@ class MoneyWithdrawn(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     BALANCE_AFTER_FIELD_NUMBER: builtins.int
     CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    SPENDING_DAY_FIELD_NUMBER: builtins.int
+    SPENT_AFTER_FIELD_NUMBER: builtins.int
     description: builtins.str
     """The caller's text, at most 500 code points; empty when none was given."""
     currency_exponent: builtins.int
@@ -235,6 +385,18 @@ class MoneyWithdrawn(google.protobuf.message.Message):
     def balance_after(self) -> openbank.common.v1.money_pb2.Money:
         """Posted balance after the event."""
 
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event. Unset where it is balance_after, as it is without holds and an overdraft limit."""
+
+    @property
+    def spending_day(self) -> openbank.common.v1.date_pb2.Date:
+        """The day that this counts for, in the time zone of the limit per day. Unset where there is no such limit."""
+
+    @property
+    def spent_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What was spent on spending_day, this included."""
+
     def __init__(
         self,
         *,
@@ -242,8 +404,634 @@ class MoneyWithdrawn(google.protobuf.message.Message):
         description: builtins.str = ...,
         balance_after: openbank.common.v1.money_pb2.Money | None = ...,
         currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        spending_day: openbank.common.v1.date_pb2.Date | None = ...,
+        spent_after: openbank.common.v1.money_pb2.Money | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> None: ...
 
 Global___MoneyWithdrawn: typing_extensions.TypeAlias = MoneyWithdrawn
+
+@typing.final
+class AccountFrozen(google.protobuf.message.Message):
+    """Money stopped moving, one way or both. An earlier freeze is replaced."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATE_AFTER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    state_after: openbank.accounts.v1.account_pb2.AccountState.ValueType
+    """ACCOUNT_STATE_FROZEN, _DEBITS_FROZEN or _CREDITS_FROZEN."""
+    reason: builtins.str
+    """Why, in the caller's words, at most 500 code points."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    def __init__(
+        self,
+        *,
+        state_after: openbank.accounts.v1.account_pb2.AccountState.ValueType = ...,
+        reason: builtins.str = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "reason", b"reason", "state_after", b"state_after"]) -> None: ...
+
+Global___AccountFrozen: typing_extensions.TypeAlias = AccountFrozen
+
+@typing.final
+class AccountUnfrozen(google.protobuf.message.Message):
+    """Money moves both ways again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    def __init__(
+        self,
+        *,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent"]) -> None: ...
+
+Global___AccountUnfrozen: typing_extensions.TypeAlias = AccountUnfrozen
+
+@typing.final
+class AccountClosed(google.protobuf.message.Message):
+    """The account was closed, permanently. Only refusals of transfers follow."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    CLOSE_TIME_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """Why, in the caller's words, at most 500 code points; empty when none was given."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    @property
+    def close_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When, by the bank's clock, to the microsecond."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        close_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "close_time", b"close_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "close_time", b"close_time", "currency_exponent", b"currency_exponent", "reason", b"reason"]) -> None: ...
+
+Global___AccountClosed: typing_extensions.TypeAlias = AccountClosed
+
+@typing.final
+class OverdraftLimitSet(google.protobuf.message.Message):
+    """How far the balance may go below zero was set."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: builtins.int
+    OLD_LIMIT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    @property
+    def limit(self) -> openbank.common.v1.money_pb2.Money:
+        """The limit from now on, not negative."""
+
+    @property
+    def old_limit(self) -> openbank.common.v1.money_pb2.Money:
+        """The limit before."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    def __init__(
+        self,
+        *,
+        limit: openbank.common.v1.money_pb2.Money | None = ...,
+        old_limit: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "limit", b"limit", "old_limit", b"old_limit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "limit", b"limit", "old_limit", b"old_limit"]) -> None: ...
+
+Global___OverdraftLimitSet: typing_extensions.TypeAlias = OverdraftLimitSet
+
+@typing.final
+class SpendingLimitsSet(google.protobuf.message.Message):
+    """The most that may be spent was set."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    @property
+    def limits(self) -> openbank.accounts.v1.account_pb2.SpendingLimits:
+        """The limits from now on. Unset for no limit."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    def __init__(
+        self,
+        *,
+        limits: openbank.accounts.v1.account_pb2.SpendingLimits | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "limits", b"limits"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "limits", b"limits"]) -> None: ...
+
+Global___SpendingLimitsSet: typing_extensions.TypeAlias = SpendingLimitsSet
+
+@typing.final
+class HoldPlaced(google.protobuf.message.Message):
+    """A part of the available balance was put on hold. An account has at most 1,000 open holds, TOO_MANY_HOLDS."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    SPENDING_DAY_FIELD_NUMBER: builtins.int
+    SPENT_AFTER_FIELD_NUMBER: builtins.int
+    hold_id: builtins.str
+    """Which hold."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    description: builtins.str
+    """The caller's text, at most 500 code points; empty when none was given."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the hold ends if nothing ends it earlier."""
+
+    @property
+    def spending_day(self) -> openbank.common.v1.date_pb2.Date:
+        """The day that this counts for, in the time zone of the limit per day. Unset where there is no such limit."""
+
+    @property
+    def spent_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What was spent on spending_day, this included."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        description: builtins.str = ...,
+        spending_day: openbank.common.v1.date_pb2.Date | None = ...,
+        spent_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "expire_time", b"expire_time", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "expire_time", b"expire_time", "hold_id", b"hold_id", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> None: ...
+
+Global___HoldPlaced: typing_extensions.TypeAlias = HoldPlaced
+
+@typing.final
+class HoldCaptured(google.protobuf.message.Message):
+    """Money went out of a hold, which was open (else HOLD_NOT_FOUND or HOLD_NOT_OPEN) and held as much
+    (CAPTURE_EXCEEDS_HOLD).
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    RELEASED_AMOUNT_FIELD_NUMBER: builtins.int
+    HOLD_REMAINING_AFTER_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    hold_id: builtins.str
+    """Which hold."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    description: builtins.str
+    """The caller's text, at most 500 code points; empty when none was given."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def released_amount(self) -> openbank.common.v1.money_pb2.Money:
+        """What was given back to the available balance."""
+
+    @property
+    def hold_remaining_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What remains on hold; zero closes the hold."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        released_amount: openbank.common.v1.money_pb2.Money | None = ...,
+        hold_remaining_after: openbank.common.v1.money_pb2.Money | None = ...,
+        description: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "hold_remaining_after", b"hold_remaining_after", "released_amount", b"released_amount"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "released_amount", b"released_amount"]) -> None: ...
+
+Global___HoldCaptured: typing_extensions.TypeAlias = HoldCaptured
+
+@typing.final
+class HoldReleased(google.protobuf.message.Message):
+    """A hold was released, with all that remained of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    hold_id: builtins.str
+    """Which hold."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    description: builtins.str
+    """The caller's text, at most 500 code points; empty when none was given."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """What was given back to the available balance."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        description: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "hold_id", b"hold_id"]) -> None: ...
+
+Global___HoldReleased: typing_extensions.TypeAlias = HoldReleased
+
+@typing.final
+class HoldExpired(google.protobuf.message.Message):
+    """A hold came to its end in time, with all that remained of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    hold_id: builtins.str
+    """Which hold."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """What was given back to the available balance."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "hold_id", b"hold_id"]) -> None: ...
+
+Global___HoldExpired: typing_extensions.TypeAlias = HoldExpired
+
+@typing.final
+class TransferSent(google.protobuf.message.Message):
+    """Money went out to another account of the bank. It is in transit until that account has received or refused it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    DESTINATION_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    HOLD_REMAINING_AFTER_FIELD_NUMBER: builtins.int
+    SPENDING_DAY_FIELD_NUMBER: builtins.int
+    SPENT_AFTER_FIELD_NUMBER: builtins.int
+    transfer_id: builtins.str
+    """Which transfer: an id made by the bank. TRANSFER_NOT_FOUND for any other."""
+    destination_account_id: builtins.str
+    """The account that it was sent to."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    description: builtins.str
+    """The caller's text, at most 500 code points; empty when none was given."""
+    hold_id: builtins.str
+    """The hold that it was taken out of; empty for none."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def hold_remaining_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What remains on that hold; zero closes it. Unset without a hold."""
+
+    @property
+    def spending_day(self) -> openbank.common.v1.date_pb2.Date:
+        """The day that this counts for, in the time zone of the limit per day. Unset where there is no such limit."""
+
+    @property
+    def spent_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What was spent on spending_day, this included."""
+
+    def __init__(
+        self,
+        *,
+        transfer_id: builtins.str = ...,
+        destination_account_id: builtins.str = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        description: builtins.str = ...,
+        hold_id: builtins.str = ...,
+        hold_remaining_after: openbank.common.v1.money_pb2.Money | None = ...,
+        spending_day: openbank.common.v1.date_pb2.Date | None = ...,
+        spent_after: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "hold_remaining_after", b"hold_remaining_after", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "destination_account_id", b"destination_account_id", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "spending_day", b"spending_day", "spent_after", b"spent_after", "transfer_id", b"transfer_id"]) -> None: ...
+
+Global___TransferSent: typing_extensions.TypeAlias = TransferSent
+
+@typing.final
+class TransferReceived(google.protobuf.message.Message):
+    """Money came in from another account of the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    SOURCE_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    transfer_id: builtins.str
+    """Which transfer."""
+    source_account_id: builtins.str
+    """The account that sent it."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    description: builtins.str
+    """The sender's text, at most 500 code points; empty when none was given."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    def __init__(
+        self,
+        *,
+        transfer_id: builtins.str = ...,
+        source_account_id: builtins.str = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        description: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "source_account_id", b"source_account_id", "transfer_id", b"transfer_id"]) -> None: ...
+
+Global___TransferReceived: typing_extensions.TypeAlias = TransferReceived
+
+@typing.final
+class TransferRefused(google.protobuf.message.Message):
+    """Money that another account had sent was not taken. It goes back; the balance of this account did not move."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    SOURCE_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    AMOUNT_EXPONENT_FIELD_NUMBER: builtins.int
+    transfer_id: builtins.str
+    """Which transfer."""
+    source_account_id: builtins.str
+    """The account that sent it."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    reason: openbank.common.v1.errors_pb2.ErrorReason.ValueType
+    """Why."""
+    amount_exponent: builtins.int
+    """Decimal digits of the smallest unit of the amount's currency."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the currency of the sender."""
+
+    def __init__(
+        self,
+        *,
+        transfer_id: builtins.str = ...,
+        source_account_id: builtins.str = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        reason: openbank.common.v1.errors_pb2.ErrorReason.ValueType = ...,
+        amount_exponent: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "amount_exponent", b"amount_exponent", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "reason", b"reason", "source_account_id", b"source_account_id", "transfer_id", b"transfer_id"]) -> None: ...
+
+Global___TransferRefused: typing_extensions.TypeAlias = TransferRefused
+
+@typing.final
+class TransferReturned(google.protobuf.message.Message):
+    """Money that this account had sent came back, because the other account refused it. The transfer ended as
+    TRANSFER_RETURNED.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    DESTINATION_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    transfer_id: builtins.str
+    """Which transfer."""
+    destination_account_id: builtins.str
+    """The account that it was sent to."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    reason: openbank.common.v1.errors_pb2.ErrorReason.ValueType
+    """Why it was refused."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    def __init__(
+        self,
+        *,
+        transfer_id: builtins.str = ...,
+        destination_account_id: builtins.str = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        reason: openbank.common.v1.errors_pb2.ErrorReason.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "destination_account_id", b"destination_account_id", "reason", b"reason", "transfer_id", b"transfer_id"]) -> None: ...
+
+Global___TransferReturned: typing_extensions.TypeAlias = TransferReturned

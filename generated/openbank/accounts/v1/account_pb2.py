@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"openbank/accounts/v1/account.proto\x12\x14openbank.accounts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenbank/common/v1/money.proto\"\xd0\x02\n\x07\x41\x63\x63ount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12*\n\x07\x62\x61lance\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x34\n\x11\x61vailable_balance\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x31\n\x05state\x18\x06 \x01(\x0e\x32\".openbank.accounts.v1.AccountState\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\t \x01(\x03*{\n\x0c\x41\x63\x63ountState\x12\x1d\n\x19\x41\x43\x43OUNT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43\x43OUNT_STATE_ACTIVE\x10\x01\x12\x18\n\x14\x41\x43\x43OUNT_STATE_FROZEN\x10\x02\x12\x18\n\x14\x41\x43\x43OUNT_STATE_CLOSED\x10\x03\x42w\n\x17io.openbank.accounts.v1P\x01ZCgithub.com/openbank/openbank/gen/go/openbank/accounts/v1;accountsv1\xaa\x02\x14OpenBank.Accounts.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"openbank/accounts/v1/account.proto\x12\x14openbank.accounts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenbank/common/v1/money.proto\"\xbb\x04\n\x07\x41\x63\x63ount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12*\n\x07\x62\x61lance\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x34\n\x11\x61vailable_balance\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x31\n\x05state\x18\x06 \x01(\x0e\x32\".openbank.accounts.v1.AccountState\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\t \x01(\x03\x12/\n\x0cheld_balance\x18\n \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x32\n\x0foverdraft_limit\x18\x0b \x01(\x0b\x32\x19.openbank.common.v1.Money\x12=\n\x0fspending_limits\x18\x0c \x01(\x0b\x32$.openbank.accounts.v1.SpendingLimits\x12\x15\n\rfreeze_reason\x18\r \x01(\t\x12.\n\nclose_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\x0eSpendingLimits\x12\x32\n\x0fper_transaction\x18\x01 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12*\n\x07per_day\x18\x02 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x11\n\ttime_zone\x18\x03 \x01(\t*\xbe\x01\n\x0c\x41\x63\x63ountState\x12\x1d\n\x19\x41\x43\x43OUNT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43\x43OUNT_STATE_ACTIVE\x10\x01\x12\x18\n\x14\x41\x43\x43OUNT_STATE_FROZEN\x10\x02\x12\x18\n\x14\x41\x43\x43OUNT_STATE_CLOSED\x10\x03\x12\x1f\n\x1b\x41\x43\x43OUNT_STATE_DEBITS_FROZEN\x10\x04\x12 \n\x1c\x41\x43\x43OUNT_STATE_CREDITS_FROZEN\x10\x05\x42w\n\x17io.openbank.accounts.v1P\x01ZCgithub.com/openbank/openbank/gen/go/openbank/accounts/v1;accountsv1\xaa\x02\x14OpenBank.Accounts.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.accounts.v1.accoun
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027io.openbank.accounts.v1P\001ZCgithub.com/openbank/openbank/gen/go/openbank/accounts/v1;accountsv1\252\002\024OpenBank.Accounts.V1'
-  _globals['_ACCOUNTSTATE']._serialized_start=464
-  _globals['_ACCOUNTSTATE']._serialized_end=587
+  _globals['_ACCOUNTSTATE']._serialized_start=834
+  _globals['_ACCOUNTSTATE']._serialized_end=1024
   _globals['_ACCOUNT']._serialized_start=126
-  _globals['_ACCOUNT']._serialized_end=462
+  _globals['_ACCOUNT']._serialized_end=697
+  _globals['_SPENDINGLIMITS']._serialized_start=700
+  _globals['_SPENDINGLIMITS']._serialized_end=831
 # @@protoc_insertion_point(module_scope)

@@ -28,11 +28,15 @@ class _AccountStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     ACCOUNT_STATE_UNSPECIFIED: _AccountState.ValueType  # 0
     """Never sent."""
     ACCOUNT_STATE_ACTIVE: _AccountState.ValueType  # 1
-    """Money moves."""
+    """Money moves both ways."""
     ACCOUNT_STATE_FROZEN: _AccountState.ValueType  # 2
-    """Nothing moves for now: ACCOUNT_NOT_ACTIVE."""
+    """Nothing moves for now, but what this account has sent and is refused comes back: ACCOUNT_NOT_ACTIVE."""
     ACCOUNT_STATE_CLOSED: _AccountState.ValueType  # 3
-    """Nothing moves any more: ACCOUNT_NOT_ACTIVE."""
+    """Nothing moves any more, permanently: ACCOUNT_NOT_ACTIVE."""
+    ACCOUNT_STATE_DEBITS_FROZEN: _AccountState.ValueType  # 4
+    """Money comes in and does not go out: no withdrawals, transfers, new holds and captures."""
+    ACCOUNT_STATE_CREDITS_FROZEN: _AccountState.ValueType  # 5
+    """Money goes out and does not come in: no deposits and no incoming transfers."""
 
 class AccountState(_AccountState, metaclass=_AccountStateEnumTypeWrapper):
     """State of an account. An open enum: treat a value you do not know as not active."""
@@ -40,11 +44,15 @@ class AccountState(_AccountState, metaclass=_AccountStateEnumTypeWrapper):
 ACCOUNT_STATE_UNSPECIFIED: AccountState.ValueType  # 0
 """Never sent."""
 ACCOUNT_STATE_ACTIVE: AccountState.ValueType  # 1
-"""Money moves."""
+"""Money moves both ways."""
 ACCOUNT_STATE_FROZEN: AccountState.ValueType  # 2
-"""Nothing moves for now: ACCOUNT_NOT_ACTIVE."""
+"""Nothing moves for now, but what this account has sent and is refused comes back: ACCOUNT_NOT_ACTIVE."""
 ACCOUNT_STATE_CLOSED: AccountState.ValueType  # 3
-"""Nothing moves any more: ACCOUNT_NOT_ACTIVE."""
+"""Nothing moves any more, permanently: ACCOUNT_NOT_ACTIVE."""
+ACCOUNT_STATE_DEBITS_FROZEN: AccountState.ValueType  # 4
+"""Money comes in and does not go out: no withdrawals, transfers, new holds and captures."""
+ACCOUNT_STATE_CREDITS_FROZEN: AccountState.ValueType  # 5
+"""Money goes out and does not come in: no deposits and no incoming transfers."""
 Global___AccountState: typing_extensions.TypeAlias = AccountState
 
 @typing.final
@@ -62,6 +70,11 @@ class Account(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    HELD_BALANCE_FIELD_NUMBER: builtins.int
+    OVERDRAFT_LIMIT_FIELD_NUMBER: builtins.int
+    SPENDING_LIMITS_FIELD_NUMBER: builtins.int
+    FREEZE_REASON_FIELD_NUMBER: builtins.int
+    CLOSE_TIME_FIELD_NUMBER: builtins.int
     account_id: builtins.str
     """Opaque id, 1 to 64 characters of [A-Za-z0-9_-]."""
     owner_id: builtins.str
@@ -71,18 +84,22 @@ class Account(google.protobuf.message.Message):
     between them, 136 characters in all. Unique in the bank, compared without spaces, hyphens and case.
     """
     state: Global___AccountState.ValueType
-    """Whether money can move."""
+    """Which way money can move."""
     revision: builtins.int
     """Number of the account's last event: 1 after the opening, one more with every event. Send it back as
     expected_revision.
     """
+    freeze_reason: builtins.str
+    """Why the account is frozen, as the caller of FreezeAccount said it; empty while it is not."""
     @property
     def balance(self) -> openbank.common.v1.money_pb2.Money:
         """Posted balance: the sum of all that was moved. At most 2^53-1 smallest units of its currency."""
 
     @property
     def available_balance(self) -> openbank.common.v1.money_pb2.Money:
-        """What can be withdrawn now. The same as balance, until there are holds."""
+        """What can be spent now: balance and overdraft_limit, less held_balance. Below zero after the overdraft limit was
+        lowered. Where rules forbid to call an overdraft available funds, show balance less held_balance.
+        """
 
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -91,6 +108,22 @@ class Account(google.protobuf.message.Message):
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the account last changed, by the bank's clock, to the microsecond."""
+
+    @property
+    def held_balance(self) -> openbank.common.v1.money_pb2.Money:
+        """What open holds keep from being spent. Unset where nothing is held."""
+
+    @property
+    def overdraft_limit(self) -> openbank.common.v1.money_pb2.Money:
+        """How far the balance may go below zero. Unset where it may not."""
+
+    @property
+    def spending_limits(self) -> Global___SpendingLimits:
+        """The most that may be spent. Unset where there is no limit."""
+
+    @property
+    def close_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the account was closed, by the bank's clock, to the microsecond. Unset while it is not."""
 
     def __init__(
         self,
@@ -104,8 +137,50 @@ class Account(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         revision: builtins.int = ...,
+        held_balance: openbank.common.v1.money_pb2.Money | None = ...,
+        overdraft_limit: openbank.common.v1.money_pb2.Money | None = ...,
+        spending_limits: Global___SpendingLimits | None = ...,
+        freeze_reason: builtins.str = ...,
+        close_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["available_balance", b"available_balance", "balance", b"balance", "create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "account_number", b"account_number", "available_balance", b"available_balance", "balance", b"balance", "create_time", b"create_time", "owner_id", b"owner_id", "revision", b"revision", "state", b"state", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["available_balance", b"available_balance", "balance", b"balance", "close_time", b"close_time", "create_time", b"create_time", "held_balance", b"held_balance", "overdraft_limit", b"overdraft_limit", "spending_limits", b"spending_limits", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "account_number", b"account_number", "available_balance", b"available_balance", "balance", b"balance", "close_time", b"close_time", "create_time", b"create_time", "freeze_reason", b"freeze_reason", "held_balance", b"held_balance", "overdraft_limit", b"overdraft_limit", "owner_id", b"owner_id", "revision", b"revision", "spending_limits", b"spending_limits", "state", b"state", "update_time", b"update_time"]) -> None: ...
 
 Global___Account: typing_extensions.TypeAlias = Account
+
+@typing.final
+class SpendingLimits(google.protobuf.message.Message):
+    """The most that may be spent by withdrawals, transfers that are sent, and holds when they are placed. What a hold
+    captures is not counted again, and nothing that comes back is given back to the limit.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PER_TRANSACTION_FIELD_NUMBER: builtins.int
+    PER_DAY_FIELD_NUMBER: builtins.int
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    time_zone: builtins.str
+    """Where a day begins at midnight: a name of the IANA time zone database, such as "Europe/Zurich". "UTC" if it was not
+    given.
+    """
+    @property
+    def per_transaction(self) -> openbank.common.v1.money_pb2.Money:
+        """The most that one of them may move, more than zero. Unset where there is no limit."""
+
+    @property
+    def per_day(self) -> openbank.common.v1.money_pb2.Money:
+        """The most that they may move together in a day, more than zero. Unset where there is no limit. Counting begins when
+        the limit is first set.
+        """
+
+    def __init__(
+        self,
+        *,
+        per_transaction: openbank.common.v1.money_pb2.Money | None = ...,
+        per_day: openbank.common.v1.money_pb2.Money | None = ...,
+        time_zone: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["per_day", b"per_day", "per_transaction", b"per_transaction"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["per_day", b"per_day", "per_transaction", b"per_transaction", "time_zone", b"time_zone"]) -> None: ...
+
+Global___SpendingLimits: typing_extensions.TypeAlias = SpendingLimits

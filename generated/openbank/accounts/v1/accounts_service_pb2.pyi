@@ -302,6 +302,430 @@ class WithdrawResponse(google.protobuf.message.Message):
 Global___WithdrawResponse: typing_extensions.TypeAlias = WithdrawResponse
 
 @typing.final
+class FreezeAccountRequest(google.protobuf.message.Message):
+    """Request of FreezeAccount."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
+    answer, with replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """
+    expected_revision: builtins.int
+    """The revision the account must be at, from 1. Optional: unset, the freeze applies at any revision. It is not part
+    of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    state: openbank.accounts.v1.account_pb2.AccountState.ValueType
+    """Which way money is not to move: ACCOUNT_STATE_FROZEN, _DEBITS_FROZEN or _CREDITS_FROZEN. Required on input: FIELD_REQUIRED,
+    UNKNOWN_ENUM_VALUE.
+    """
+    reason: builtins.str
+    """Why, in your words: shown as freeze_reason, and in the account's events. Trimmed, at most 500 code points, valid
+    Unicode. Line breaks and tabs are kept; other control characters are refused, and so is a text without a visible
+    character. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG,
+    INVALID_TEXT.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        account_id: builtins.str = ...,
+        state: openbank.accounts.v1.account_pb2.AccountState.ValueType = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "state", b"state"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___FreezeAccountRequest: typing_extensions.TypeAlias = FreezeAccountRequest
+
+@typing.final
+class FreezeAccountResponse(google.protobuf.message.Message):
+    """Response of FreezeAccount."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    consistency_token: builtins.str
+    """Opaque: the log up to here. A query with it sees this freeze; a watch with it starts after it."""
+    replayed: builtins.bool
+    """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
+    event_id: builtins.str
+    """UUID of the event that the request recorded, in lower case; as in the feed."""
+    @property
+    def account(self) -> openbank.accounts.v1.account_pb2.Account:
+        """The account right after this request's event; for a replay, as it was then."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond."""
+
+    def __init__(
+        self,
+        *,
+        account: openbank.accounts.v1.account_pb2.Account | None = ...,
+        consistency_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["account", b"account", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "consistency_token", b"consistency_token", "event_id", b"event_id", "record_time", b"record_time", "replayed", b"replayed"]) -> None: ...
+
+Global___FreezeAccountResponse: typing_extensions.TypeAlias = FreezeAccountResponse
+
+@typing.final
+class UnfreezeAccountRequest(google.protobuf.message.Message):
+    """Request of UnfreezeAccount."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
+    answer, with replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """
+    expected_revision: builtins.int
+    """The revision the account must be at, from 1. Optional: unset, the end of the freeze applies at any revision. It is not part
+    of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        account_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___UnfreezeAccountRequest: typing_extensions.TypeAlias = UnfreezeAccountRequest
+
+@typing.final
+class UnfreezeAccountResponse(google.protobuf.message.Message):
+    """Response of UnfreezeAccount."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    consistency_token: builtins.str
+    """Opaque: the log up to here. A query with it sees this change; a watch with it starts after it."""
+    replayed: builtins.bool
+    """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
+    event_id: builtins.str
+    """UUID of the event that the request recorded, in lower case; as in the feed."""
+    @property
+    def account(self) -> openbank.accounts.v1.account_pb2.Account:
+        """The account right after this request's event; for a replay, as it was then."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond."""
+
+    def __init__(
+        self,
+        *,
+        account: openbank.accounts.v1.account_pb2.Account | None = ...,
+        consistency_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["account", b"account", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "consistency_token", b"consistency_token", "event_id", b"event_id", "record_time", b"record_time", "replayed", b"replayed"]) -> None: ...
+
+Global___UnfreezeAccountResponse: typing_extensions.TypeAlias = UnfreezeAccountResponse
+
+@typing.final
+class CloseAccountRequest(google.protobuf.message.Message):
+    """Request of CloseAccount."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
+    answer, with replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """
+    expected_revision: builtins.int
+    """The revision the account must be at, from 1. Optional: unset, the closing applies at any revision. It is not part
+    of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    reason: builtins.str
+    """Why, in your words: in the account's events. Trimmed, at most 500 code points, valid
+    Unicode. Line breaks and tabs are kept; other control characters are refused, and so is a text without a visible
+    character. Optional: FIELD_TOO_LONG, INVALID_TEXT.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        account_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___CloseAccountRequest: typing_extensions.TypeAlias = CloseAccountRequest
+
+@typing.final
+class CloseAccountResponse(google.protobuf.message.Message):
+    """Response of CloseAccount."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    consistency_token: builtins.str
+    """Opaque: the log up to here. A query with it sees this closing; a watch with it starts after it."""
+    replayed: builtins.bool
+    """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
+    event_id: builtins.str
+    """UUID of the event that the request recorded, in lower case; as in the feed."""
+    @property
+    def account(self) -> openbank.accounts.v1.account_pb2.Account:
+        """The account right after this request's event; for a replay, as it was then."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond."""
+
+    def __init__(
+        self,
+        *,
+        account: openbank.accounts.v1.account_pb2.Account | None = ...,
+        consistency_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["account", b"account", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "consistency_token", b"consistency_token", "event_id", b"event_id", "record_time", b"record_time", "replayed", b"replayed"]) -> None: ...
+
+Global___CloseAccountResponse: typing_extensions.TypeAlias = CloseAccountResponse
+
+@typing.final
+class SetOverdraftLimitRequest(google.protobuf.message.Message):
+    """Request of SetOverdraftLimit."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
+    answer, with replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """
+    expected_revision: builtins.int
+    """The revision the account must be at, from 1. Optional: unset, the limit applies at any revision. It is not part
+    of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    @property
+    def limit(self) -> openbank.common.v1.money_pb2.Money:
+        """How far the balance may go below zero, in the account's currency, not negative. Zero takes the overdraft away.
+        Required on input: FIELD_REQUIRED, UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NEGATIVE, AMOUNT_TOO_PRECISE,
+        AMOUNT_SIGNS_DIFFER, AMOUNT_OUT_OF_RANGE.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        account_id: builtins.str = ...,
+        limit: openbank.common.v1.money_pb2.Money | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "limit", b"limit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "limit", b"limit", "request_id", b"request_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___SetOverdraftLimitRequest: typing_extensions.TypeAlias = SetOverdraftLimitRequest
+
+@typing.final
+class SetOverdraftLimitResponse(google.protobuf.message.Message):
+    """Response of SetOverdraftLimit."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    consistency_token: builtins.str
+    """Opaque: the log up to here. A query with it sees this limit; a watch with it starts after it."""
+    replayed: builtins.bool
+    """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
+    event_id: builtins.str
+    """UUID of the event that the request recorded, in lower case; as in the feed."""
+    @property
+    def account(self) -> openbank.accounts.v1.account_pb2.Account:
+        """The account right after this request's event; for a replay, as it was then."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond."""
+
+    def __init__(
+        self,
+        *,
+        account: openbank.accounts.v1.account_pb2.Account | None = ...,
+        consistency_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["account", b"account", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "consistency_token", b"consistency_token", "event_id", b"event_id", "record_time", b"record_time", "replayed", b"replayed"]) -> None: ...
+
+Global___SetOverdraftLimitResponse: typing_extensions.TypeAlias = SetOverdraftLimitResponse
+
+@typing.final
+class SetSpendingLimitsRequest(google.protobuf.message.Message):
+    """Request of SetSpendingLimits."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    PER_TRANSACTION_FIELD_NUMBER: builtins.int
+    PER_DAY_FIELD_NUMBER: builtins.int
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
+    answer, with replayed set. It is remembered as long as the account's events. INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """
+    expected_revision: builtins.int
+    """The revision the account must be at, from 1. Optional: unset, the change applies at any revision. It is not part
+    of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    time_zone: builtins.str
+    """Where a day begins at midnight: a name of the IANA time zone database, such as "Europe/Zurich". Optional: empty is
+    "UTC". UNKNOWN_TIME_ZONE.
+    """
+    @property
+    def per_transaction(self) -> openbank.common.v1.money_pb2.Money:
+        """The most that one withdrawal, transfer or hold may move, in the account's currency, more than zero. Optional: unset is
+        no limit. UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER,
+        AMOUNT_OUT_OF_RANGE.
+        """
+
+    @property
+    def per_day(self) -> openbank.common.v1.money_pb2.Money:
+        """The most that they may move together in a day, in the account's currency, more than zero. Optional: unset is no
+        limit. UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER,
+        AMOUNT_OUT_OF_RANGE.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        account_id: builtins.str = ...,
+        per_transaction: openbank.common.v1.money_pb2.Money | None = ...,
+        per_day: openbank.common.v1.money_pb2.Money | None = ...,
+        time_zone: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "per_day", b"per_day", "per_transaction", b"per_transaction"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "per_day", b"per_day", "per_transaction", b"per_transaction", "request_id", b"request_id", "time_zone", b"time_zone"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___SetSpendingLimitsRequest: typing_extensions.TypeAlias = SetSpendingLimitsRequest
+
+@typing.final
+class SetSpendingLimitsResponse(google.protobuf.message.Message):
+    """Response of SetSpendingLimits."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    consistency_token: builtins.str
+    """Opaque: the log up to here. A query with it sees this change; a watch with it starts after it."""
+    replayed: builtins.bool
+    """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
+    event_id: builtins.str
+    """UUID of the event that the request recorded, in lower case; as in the feed."""
+    @property
+    def account(self) -> openbank.accounts.v1.account_pb2.Account:
+        """The account right after this request's event; for a replay, as it was then."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond."""
+
+    def __init__(
+        self,
+        *,
+        account: openbank.accounts.v1.account_pb2.Account | None = ...,
+        consistency_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["account", b"account", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "consistency_token", b"consistency_token", "event_id", b"event_id", "record_time", b"record_time", "replayed", b"replayed"]) -> None: ...
+
+Global___SetSpendingLimitsResponse: typing_extensions.TypeAlias = SetSpendingLimitsResponse
+
+@typing.final
 class GetAccountRequest(google.protobuf.message.Message):
     """Request of GetAccount."""
 

@@ -58,6 +58,31 @@ class AccountsServiceStub(object):
                 request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawRequest.SerializeToString,
                 response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawResponse.FromString,
                 _registered_method=True)
+        self.FreezeAccount = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/FreezeAccount',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountResponse.FromString,
+                _registered_method=True)
+        self.UnfreezeAccount = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/UnfreezeAccount',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.UnfreezeAccountRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.UnfreezeAccountResponse.FromString,
+                _registered_method=True)
+        self.CloseAccount = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/CloseAccount',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.CloseAccountRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.CloseAccountResponse.FromString,
+                _registered_method=True)
+        self.SetOverdraftLimit = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/SetOverdraftLimit',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetOverdraftLimitRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetOverdraftLimitResponse.FromString,
+                _registered_method=True)
+        self.SetSpendingLimits = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/SetSpendingLimits',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetSpendingLimitsRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetSpendingLimitsResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/openbank.accounts.v1.AccountsService/GetAccount',
                 request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountRequest.SerializeToString,
@@ -121,6 +146,57 @@ class AccountsServiceServicer(object):
         """Pays money out of an account, up to its available balance.
 
         ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE, CURRENCY_MISMATCH, INSUFFICIENT_FUNDS,
+        SPENDING_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FreezeAccount(self, request, context):
+        """Stops money on an account, one way or both, until UnfreezeAccount. An earlier freeze is replaced whole.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnfreezeAccount(self, request, context):
+        """Lets money move both ways again.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), ACCOUNT_NOT_FROZEN,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseAccount(self, request, context):
+        """Closes an account permanently. Its balance must be zero, no hold open, and nothing that it sent in transit. A frozen
+        account can be closed. While the views are unavailable, this is STORE_UNAVAILABLE.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), ACCOUNT_NOT_EMPTY,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetOverdraftLimit(self, request, context):
+        """Sets how far the balance may go below zero. A limit below what is used is allowed: nothing can be spent then, and
+        credits are taken.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), CURRENCY_MISMATCH,
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSpendingLimits(self, request, context):
+        """Sets the most that may be spent, in one transaction and in a day. Replaces both limits.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), CURRENCY_MISMATCH,
         REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -214,6 +290,31 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     servicer.Withdraw,
                     request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawRequest.FromString,
                     response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawResponse.SerializeToString,
+            ),
+            'FreezeAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreezeAccount,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountResponse.SerializeToString,
+            ),
+            'UnfreezeAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnfreezeAccount,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.UnfreezeAccountRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.UnfreezeAccountResponse.SerializeToString,
+            ),
+            'CloseAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseAccount,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.CloseAccountRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.CloseAccountResponse.SerializeToString,
+            ),
+            'SetOverdraftLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOverdraftLimit,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetOverdraftLimitRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetOverdraftLimitResponse.SerializeToString,
+            ),
+            'SetSpendingLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSpendingLimits,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetSpendingLimitsRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetSpendingLimitsResponse.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -331,6 +432,141 @@ class AccountsService(object):
             '/openbank.accounts.v1.AccountsService/Withdraw',
             openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawRequest.SerializeToString,
             openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FreezeAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/FreezeAccount',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnfreezeAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/UnfreezeAccount',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.UnfreezeAccountRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.UnfreezeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/CloseAccount',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.CloseAccountRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.CloseAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOverdraftLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/SetOverdraftLimit',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetOverdraftLimitRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetOverdraftLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSpendingLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/SetSpendingLimits',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetSpendingLimitsRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.SetSpendingLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,86 @@ _AccountsServiceWithdrawType = typing_extensions.TypeVar(
     ],
 )
 
+_AccountsServiceFreezeAccountType = typing_extensions.TypeVar(
+    '_AccountsServiceFreezeAccountType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse,
+    ],
+)
+
+_AccountsServiceUnfreezeAccountType = typing_extensions.TypeVar(
+    '_AccountsServiceUnfreezeAccountType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse,
+    ],
+)
+
+_AccountsServiceCloseAccountType = typing_extensions.TypeVar(
+    '_AccountsServiceCloseAccountType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse,
+    ],
+)
+
+_AccountsServiceSetOverdraftLimitType = typing_extensions.TypeVar(
+    '_AccountsServiceSetOverdraftLimitType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse,
+    ],
+)
+
+_AccountsServiceSetSpendingLimitsType = typing_extensions.TypeVar(
+    '_AccountsServiceSetSpendingLimitsType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse,
+    ],
+)
+
 _AccountsServiceGetAccountType = typing_extensions.TypeVar(
     '_AccountsServiceGetAccountType',
     grpc.UnaryUnaryMultiCallable[
@@ -153,7 +233,7 @@ _AccountsServiceWatchAccountEventsType = typing_extensions.TypeVar(
     ],
 )
 
-class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _AccountsServiceDepositType, _AccountsServiceWithdrawType, _AccountsServiceGetAccountType, _AccountsServiceGetAccountByNumberType, _AccountsServiceListAccountsByOwnerType, _AccountsServiceListAccountEventsType, _AccountsServiceWatchAccountEventsType]):
+class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _AccountsServiceDepositType, _AccountsServiceWithdrawType, _AccountsServiceFreezeAccountType, _AccountsServiceUnfreezeAccountType, _AccountsServiceCloseAccountType, _AccountsServiceSetOverdraftLimitType, _AccountsServiceSetSpendingLimitsType, _AccountsServiceGetAccountType, _AccountsServiceGetAccountByNumberType, _AccountsServiceListAccountsByOwnerType, _AccountsServiceListAccountEventsType, _AccountsServiceWatchAccountEventsType]):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
@@ -178,6 +258,26 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
         grpc.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.WithdrawRequest,
             openbank.accounts.v1.accounts_service_pb2.WithdrawResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
+            openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountRequest,
+            openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.CloseAccountRequest,
+            openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitRequest,
+            openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsRequest,
+            openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.GetAccountRequest,
@@ -214,6 +314,26 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.WithdrawRequest,
             openbank.accounts.v1.accounts_service_pb2.WithdrawResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
+            openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountRequest,
+            openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.CloseAccountRequest,
+            openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitRequest,
+            openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsRequest,
+            openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.GetAccountRequest,
@@ -255,6 +375,42 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
     """Pays money out of an account, up to its available balance.
 
     ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE, CURRENCY_MISMATCH, INSUFFICIENT_FUNDS,
+    SPENDING_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
+    """
+
+    FreezeAccount: _AccountsServiceFreezeAccountType
+    """Stops money on an account, one way or both, until UnfreezeAccount. An earlier freeze is replaced whole.
+
+    ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), REQUEST_ID_REUSED.
+    """
+
+    UnfreezeAccount: _AccountsServiceUnfreezeAccountType
+    """Lets money move both ways again.
+
+    ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), ACCOUNT_NOT_FROZEN,
+    REQUEST_ID_REUSED.
+    """
+
+    CloseAccount: _AccountsServiceCloseAccountType
+    """Closes an account permanently. Its balance must be zero, no hold open, and nothing that it sent in transit. A frozen
+    account can be closed. While the views are unavailable, this is STORE_UNAVAILABLE.
+
+    ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), ACCOUNT_NOT_EMPTY,
+    REQUEST_ID_REUSED.
+    """
+
+    SetOverdraftLimit: _AccountsServiceSetOverdraftLimitType
+    """Sets how far the balance may go below zero. A limit below what is used is allowed: nothing can be spent then, and
+    credits are taken.
+
+    ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), CURRENCY_MISMATCH,
+    REQUEST_ID_REUSED.
+    """
+
+    SetSpendingLimits: _AccountsServiceSetSpendingLimitsType
+    """Sets the most that may be spent, in one transaction and in a day. Replaces both limits.
+
+    ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), CURRENCY_MISMATCH,
     REQUEST_ID_REUSED.
     """
 
@@ -327,6 +483,26 @@ AccountsServiceAsyncStub: typing_extensions.TypeAlias = AccountsServiceStub[
         openbank.accounts.v1.accounts_service_pb2.WithdrawResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountRequest,
+        openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsRequest,
+        openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         openbank.accounts.v1.accounts_service_pb2.GetAccountRequest,
         openbank.accounts.v1.accounts_service_pb2.GetAccountResponse,
     ],
@@ -393,6 +569,67 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
         """Pays money out of an account, up to its available balance.
 
         ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE, CURRENCY_MISMATCH, INSUFFICIENT_FUNDS,
+        SPENDING_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
+        """
+
+    @abc.abstractmethod
+    def FreezeAccount(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse]]:
+        """Stops money on an account, one way or both, until UnfreezeAccount. An earlier freeze is replaced whole.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), REQUEST_ID_REUSED.
+        """
+
+    @abc.abstractmethod
+    def UnfreezeAccount(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.UnfreezeAccountResponse]]:
+        """Lets money move both ways again.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), ACCOUNT_NOT_FROZEN,
+        REQUEST_ID_REUSED.
+        """
+
+    @abc.abstractmethod
+    def CloseAccount(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.CloseAccountRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.CloseAccountResponse]]:
+        """Closes an account permanently. Its balance must be zero, no hold open, and nothing that it sent in transit. A frozen
+        account can be closed. While the views are unavailable, this is STORE_UNAVAILABLE.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), ACCOUNT_NOT_EMPTY,
+        REQUEST_ID_REUSED.
+        """
+
+    @abc.abstractmethod
+    def SetOverdraftLimit(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.SetOverdraftLimitResponse]]:
+        """Sets how far the balance may go below zero. A limit below what is used is allowed: nothing can be spent then, and
+        credits are taken.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), CURRENCY_MISMATCH,
+        REQUEST_ID_REUSED.
+        """
+
+    @abc.abstractmethod
+    def SetSpendingLimits(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.SetSpendingLimitsResponse]]:
+        """Sets the most that may be spent, in one transaction and in a day. Replaces both limits.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE (of a closed account), CURRENCY_MISMATCH,
         REQUEST_ID_REUSED.
         """
 

@@ -111,6 +111,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Violation. A filter names a type of integration event that this server does not know. The
     description lists those it does.
     """
+    ERROR_REASON_UNKNOWN_TIME_ZONE: _ErrorReason.ValueType  # 36
+    """Violation. A time zone is no name of the IANA time zone database."""
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
     """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
     than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").
@@ -137,6 +139,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_AGGREGATE_NOT_QUARANTINED: _ErrorReason.ValueType  # 46
     """NOT_FOUND, with google.rpc.ResourceInfo. The aggregate is not quarantined. Metadata: aggregate."""
+    ERROR_REASON_TRANSFER_NOT_FOUND: _ErrorReason.ValueType  # 47
+    """NOT_FOUND, with google.rpc.ResourceInfo. No transfer has this id. Metadata: transferId."""
+    ERROR_REASON_HOLD_NOT_FOUND: _ErrorReason.ValueType  # 48
+    """NOT_FOUND, with google.rpc.ResourceInfo. No hold of the account, or of any account, has this id. Metadata: holdId."""
     ERROR_REASON_PERSON_ALREADY_EXISTS: _ErrorReason.ValueType  # 50
     """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
     Metadata: personId.
@@ -150,16 +156,18 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     case. Which one is not reported. Metadata: accountNumber, as it was sent.
     """
     ERROR_REASON_INSUFFICIENT_FUNDS: _ErrorReason.ValueType  # 60
-    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. A withdrawal of more than the available balance.
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. More than the available balance was to be spent.
     Metadata: accountId, balance, availableBalance, amount.
     """
     ERROR_REASON_ACCOUNT_NOT_ACTIVE: _ErrorReason.ValueType  # 61
-    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. Money moves only on an active account. Metadata:
-    accountId, state (the enum value's name, "ACCOUNT_STATE_FROZEN").
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The state of the account does not allow this.
+    Metadata: accountId, and state (the enum value's name, "ACCOUNT_STATE_FROZEN"), which is left out of the destination of a
+    transfer.
     """
     ERROR_REASON_BALANCE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 62
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
-    units of its currency. Metadata: accountId, balance, amount, maxBalance.
+    units of its currency. Metadata: accountId, balance, amount, maxBalance; of the destination of a transfer accountId
+    alone.
     """
     ERROR_REASON_AGGREGATE_QUARANTINED: _ErrorReason.ValueType  # 63
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The stored events of this person or account do not follow
@@ -174,6 +182,33 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     earlier call with the same request_id did is unknown: keep the request, do not retry it by yourself, and send it
     again with its request_id when the operator says so. Metadata: store ("events").
     """
+    ERROR_REASON_TRANSFER_RETURNED: _ErrorReason.ValueType  # 65
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The destination refused what was sent, and it is back in
+    the source, or on its way back. The same answer comes for the same request_id. Metadata: transferId, accountId (of the
+    destination), refusedReason (an ErrorReason).
+    """
+    ERROR_REASON_HOLD_NOT_OPEN: _ErrorReason.ValueType  # 66
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The hold was captured, released, or has expired. Metadata:
+    holdId.
+    """
+    ERROR_REASON_CAPTURE_EXCEEDS_HOLD: _ErrorReason.ValueType  # 67
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. More was to be captured than remains in the hold. Metadata:
+    holdId, remaining, amount.
+    """
+    ERROR_REASON_ACCOUNT_NOT_EMPTY: _ErrorReason.ValueType  # 68
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. An account is closed only when its balance is zero, no hold
+    is open, and nothing that it sent can come back. Metadata: accountId, balance, openHolds, transfersInTransit.
+    """
+    ERROR_REASON_ACCOUNT_NOT_FROZEN: _ErrorReason.ValueType  # 69
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The account that was to be unfrozen is not frozen.
+    Metadata: accountId.
+    """
+    ERROR_REASON_SPENDING_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 71
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. More was to be spent than the account's spending limits
+    allow. Metadata: accountId, limit, spent, amount, and resetTime (RFC 3339), when the day ends, for a limit per day.
+    """
+    ERROR_REASON_TOO_MANY_HOLDS: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The account has 1,000 open holds. Metadata: accountId, max."""
     ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 70
     """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
     accountId or aggregateId, expectedRevision, actualRevision.
@@ -342,6 +377,8 @@ ERROR_REASON_UNKNOWN_EVENT_TYPE: ErrorReason.ValueType  # 33
 """Violation. A filter names a type of integration event that this server does not know. The
 description lists those it does.
 """
+ERROR_REASON_UNKNOWN_TIME_ZONE: ErrorReason.ValueType  # 36
+"""Violation. A time zone is no name of the IANA time zone database."""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31
 """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
 than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").
@@ -368,6 +405,10 @@ Metadata: sink, aggregate.
 """
 ERROR_REASON_AGGREGATE_NOT_QUARANTINED: ErrorReason.ValueType  # 46
 """NOT_FOUND, with google.rpc.ResourceInfo. The aggregate is not quarantined. Metadata: aggregate."""
+ERROR_REASON_TRANSFER_NOT_FOUND: ErrorReason.ValueType  # 47
+"""NOT_FOUND, with google.rpc.ResourceInfo. No transfer has this id. Metadata: transferId."""
+ERROR_REASON_HOLD_NOT_FOUND: ErrorReason.ValueType  # 48
+"""NOT_FOUND, with google.rpc.ResourceInfo. No hold of the account, or of any account, has this id. Metadata: holdId."""
 ERROR_REASON_PERSON_ALREADY_EXISTS: ErrorReason.ValueType  # 50
 """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
 Metadata: personId.
@@ -381,16 +422,18 @@ ERROR_REASON_ACCOUNT_NUMBER_TAKEN: ErrorReason.ValueType  # 52
 case. Which one is not reported. Metadata: accountNumber, as it was sent.
 """
 ERROR_REASON_INSUFFICIENT_FUNDS: ErrorReason.ValueType  # 60
-"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. A withdrawal of more than the available balance.
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. More than the available balance was to be spent.
 Metadata: accountId, balance, availableBalance, amount.
 """
 ERROR_REASON_ACCOUNT_NOT_ACTIVE: ErrorReason.ValueType  # 61
-"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. Money moves only on an active account. Metadata:
-accountId, state (the enum value's name, "ACCOUNT_STATE_FROZEN").
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The state of the account does not allow this.
+Metadata: accountId, and state (the enum value's name, "ACCOUNT_STATE_FROZEN"), which is left out of the destination of a
+transfer.
 """
 ERROR_REASON_BALANCE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 62
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
-units of its currency. Metadata: accountId, balance, amount, maxBalance.
+units of its currency. Metadata: accountId, balance, amount, maxBalance; of the destination of a transfer accountId
+alone.
 """
 ERROR_REASON_AGGREGATE_QUARANTINED: ErrorReason.ValueType  # 63
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The stored events of this person or account do not follow
@@ -405,6 +448,33 @@ call is refused until an operator has acted and has started the server again. Th
 earlier call with the same request_id did is unknown: keep the request, do not retry it by yourself, and send it
 again with its request_id when the operator says so. Metadata: store ("events").
 """
+ERROR_REASON_TRANSFER_RETURNED: ErrorReason.ValueType  # 65
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The destination refused what was sent, and it is back in
+the source, or on its way back. The same answer comes for the same request_id. Metadata: transferId, accountId (of the
+destination), refusedReason (an ErrorReason).
+"""
+ERROR_REASON_HOLD_NOT_OPEN: ErrorReason.ValueType  # 66
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The hold was captured, released, or has expired. Metadata:
+holdId.
+"""
+ERROR_REASON_CAPTURE_EXCEEDS_HOLD: ErrorReason.ValueType  # 67
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. More was to be captured than remains in the hold. Metadata:
+holdId, remaining, amount.
+"""
+ERROR_REASON_ACCOUNT_NOT_EMPTY: ErrorReason.ValueType  # 68
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. An account is closed only when its balance is zero, no hold
+is open, and nothing that it sent can come back. Metadata: accountId, balance, openHolds, transfersInTransit.
+"""
+ERROR_REASON_ACCOUNT_NOT_FROZEN: ErrorReason.ValueType  # 69
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The account that was to be unfrozen is not frozen.
+Metadata: accountId.
+"""
+ERROR_REASON_SPENDING_LIMIT_EXCEEDED: ErrorReason.ValueType  # 71
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. More was to be spent than the account's spending limits
+allow. Metadata: accountId, limit, spent, amount, and resetTime (RFC 3339), when the day ends, for a limit per day.
+"""
+ERROR_REASON_TOO_MANY_HOLDS: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The account has 1,000 open holds. Metadata: accountId, max."""
 ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 70
 """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
 accountId or aggregateId, expectedRevision, actualRevision.

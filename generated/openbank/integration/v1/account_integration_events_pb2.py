@@ -23,10 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from openbank.accounts.v1 import account_pb2 as openbank_dot_accounts_dot_v1_dot_account__pb2
+from openbank.common.v1 import errors_pb2 as openbank_dot_common_dot_v1_dot_errors__pb2
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n8openbank/integration/v1/account_integration_events.proto\x12\x17openbank.integration.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenbank/common/v1/money.proto\"\xc5\x01\n\rAccountOpened\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x30\n\rbalance_after\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb0\x01\n\x0eMoneyDeposited\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12)\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x30\n\rbalance_after\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb0\x01\n\x0eMoneyWithdrawn\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12)\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x30\n\rbalance_after\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x83\x01\n\x1aio.openbank.integration.v1P\x01ZIgithub.com/openbank/openbank/gen/go/openbank/integration/v1;integrationv1\xaa\x02\x17OpenBank.Integration.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n8openbank/integration/v1/account_integration_events.proto\x12\x17openbank.integration.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1fopenbank/common/v1/errors.proto\x1a\x1eopenbank/common/v1/money.proto\"\xc5\x01\n\rAccountOpened\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x30\n\rbalance_after\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb0\x01\n\x0eMoneyDeposited\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12)\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x30\n\rbalance_after\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb0\x01\n\x0eMoneyWithdrawn\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12)\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x30\n\rbalance_after\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\rAccountFrozen\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".openbank.accounts.v1.AccountState\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0f\x41\x63\x63ountUnfrozen\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\rAccountClosed\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\nHoldPlaced\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12)\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0f\x61vailable_after\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf8\x01\n\x0cHoldCaptured\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12)\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x37\n\x14hold_remaining_after\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x30\n\rbalance_after\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x01\n\x0cHoldReleased\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12)\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x32\n\x0f\x61vailable_after\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x01\n\x0bHoldExpired\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12)\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x32\n\x0f\x61vailable_after\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x01\n\x0cTransferSent\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x13\n\x0btransfer_id\x18\x02 \x01(\t\x12\x1e\n\x16\x64\x65stination_account_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x30\n\rbalance_after\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe2\x01\n\x10TransferReceived\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x13\n\x0btransfer_id\x18\x02 \x01(\t\x12\x19\n\x11source_account_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x30\n\rbalance_after\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x02\n\x10TransferReturned\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x13\n\x0btransfer_id\x18\x02 \x01(\t\x12\x1e\n\x16\x64\x65stination_account_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.openbank.common.v1.ErrorReason\x12\x30\n\rbalance_after\x18\x06 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x83\x01\n\x1aio.openbank.integration.v1P\x01ZIgithub.com/openbank/openbank/gen/go/openbank/integration/v1;integrationv1\xaa\x02\x17OpenBank.Integration.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +36,30 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.integration.v1.acc
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\032io.openbank.integration.v1P\001ZIgithub.com/openbank/openbank/gen/go/openbank/integration/v1;integrationv1\252\002\027OpenBank.Integration.V1'
-  _globals['_ACCOUNTOPENED']._serialized_start=151
-  _globals['_ACCOUNTOPENED']._serialized_end=348
-  _globals['_MONEYDEPOSITED']._serialized_start=351
-  _globals['_MONEYDEPOSITED']._serialized_end=527
-  _globals['_MONEYWITHDRAWN']._serialized_start=530
-  _globals['_MONEYWITHDRAWN']._serialized_end=706
+  _globals['_ACCOUNTOPENED']._serialized_start=220
+  _globals['_ACCOUNTOPENED']._serialized_end=417
+  _globals['_MONEYDEPOSITED']._serialized_start=420
+  _globals['_MONEYDEPOSITED']._serialized_end=596
+  _globals['_MONEYWITHDRAWN']._serialized_start=599
+  _globals['_MONEYWITHDRAWN']._serialized_end=775
+  _globals['_ACCOUNTFROZEN']._serialized_start=778
+  _globals['_ACCOUNTFROZEN']._serialized_end=911
+  _globals['_ACCOUNTUNFROZEN']._serialized_start=913
+  _globals['_ACCOUNTUNFROZEN']._serialized_end=997
+  _globals['_ACCOUNTCLOSED']._serialized_start=999
+  _globals['_ACCOUNTCLOSED']._serialized_end=1081
+  _globals['_HOLDPLACED']._serialized_start=1084
+  _globals['_HOLDPLACED']._serialized_end=1324
+  _globals['_HOLDCAPTURED']._serialized_start=1327
+  _globals['_HOLDCAPTURED']._serialized_end=1575
+  _globals['_HOLDRELEASED']._serialized_start=1578
+  _globals['_HOLDRELEASED']._serialized_end=1771
+  _globals['_HOLDEXPIRED']._serialized_start=1774
+  _globals['_HOLDEXPIRED']._serialized_end=1966
+  _globals['_TRANSFERSENT']._serialized_start=1969
+  _globals['_TRANSFERSENT']._serialized_end=2196
+  _globals['_TRANSFERRECEIVED']._serialized_start=2199
+  _globals['_TRANSFERRECEIVED']._serialized_end=2425
+  _globals['_TRANSFERRETURNED']._serialized_start=2428
+  _globals['_TRANSFERRETURNED']._serialized_end=2708
 # @@protoc_insertion_point(module_scope)

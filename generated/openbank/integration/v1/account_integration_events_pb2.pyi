@@ -7,6 +7,8 @@ import builtins
 import google.protobuf.descriptor
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import openbank.accounts.v1.account_pb2
+import openbank.common.v1.errors_pb2
 import openbank.common.v1.money_pb2
 import sys
 import typing
@@ -140,3 +142,401 @@ class MoneyWithdrawn(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "timestamp", b"timestamp"]) -> None: ...
 
 Global___MoneyWithdrawn: typing_extensions.TypeAlias = MoneyWithdrawn
+
+@typing.final
+class AccountFrozen(google.protobuf.message.Message):
+    """Data of account.frozen.v1: money stopped moving on an account, one way or both. Why stays in the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    state: openbank.accounts.v1.account_pb2.AccountState.ValueType
+    """ACCOUNT_STATE_FROZEN, _DEBITS_FROZEN or _CREDITS_FROZEN. An open enum."""
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        state: openbank.accounts.v1.account_pb2.AccountState.ValueType = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "state", b"state", "timestamp", b"timestamp"]) -> None: ...
+
+Global___AccountFrozen: typing_extensions.TypeAlias = AccountFrozen
+
+@typing.final
+class AccountUnfrozen(google.protobuf.message.Message):
+    """Data of account.unfrozen.v1: money moves again on an account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "timestamp", b"timestamp"]) -> None: ...
+
+Global___AccountUnfrozen: typing_extensions.TypeAlias = AccountUnfrozen
+
+@typing.final
+class AccountClosed(google.protobuf.message.Message):
+    """Data of account.closed.v1: an account was closed, permanently. Why stays in the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "timestamp", b"timestamp"]) -> None: ...
+
+Global___AccountClosed: typing_extensions.TypeAlias = AccountClosed
+
+@typing.final
+class HoldPlaced(google.protobuf.message.Message):
+    """Data of hold.placed.v1: a part of the available balance was put on hold. The caller's description stays in the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    hold_id: builtins.str
+    """Id of the hold."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the hold ends if nothing ends it earlier."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "expire_time", b"expire_time", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "available_after", b"available_after", "expire_time", b"expire_time", "hold_id", b"hold_id", "timestamp", b"timestamp"]) -> None: ...
+
+Global___HoldPlaced: typing_extensions.TypeAlias = HoldPlaced
+
+@typing.final
+class HoldCaptured(google.protobuf.message.Message):
+    """Data of hold.captured.v1: money went out of a hold. The caller's description stays in the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    HOLD_REMAINING_AFTER_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    hold_id: builtins.str
+    """Id of the hold."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def hold_remaining_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What remains on hold; zero closes it."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event. Take it as it is, instead of adding up."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        hold_remaining_after: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "hold_remaining_after", b"hold_remaining_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "timestamp", b"timestamp"]) -> None: ...
+
+Global___HoldCaptured: typing_extensions.TypeAlias = HoldCaptured
+
+@typing.final
+class HoldReleased(google.protobuf.message.Message):
+    """Data of hold.released.v1: a hold was released. The caller's description stays in the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    hold_id: builtins.str
+    """Id of the hold."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """What was given back to the available balance."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "available_after", b"available_after", "hold_id", b"hold_id", "timestamp", b"timestamp"]) -> None: ...
+
+Global___HoldReleased: typing_extensions.TypeAlias = HoldReleased
+
+@typing.final
+class HoldExpired(google.protobuf.message.Message):
+    """Data of hold.expired.v1: a hold came to its end in time."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    hold_id: builtins.str
+    """Id of the hold."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """What was given back to the available balance."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        hold_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "available_after", b"available_after", "hold_id", b"hold_id", "timestamp", b"timestamp"]) -> None: ...
+
+Global___HoldExpired: typing_extensions.TypeAlias = HoldExpired
+
+@typing.final
+class TransferSent(google.protobuf.message.Message):
+    """Data of transfer.sent.v1: money went out to another account of the bank, and is in transit. The caller's description
+    stays in the bank.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    DESTINATION_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    transfer_id: builtins.str
+    """Id of the transfer."""
+    destination_account_id: builtins.str
+    """The account that it was sent to."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event. Take it as it is, instead of adding up."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        transfer_id: builtins.str = ...,
+        destination_account_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "destination_account_id", b"destination_account_id", "timestamp", b"timestamp", "transfer_id", b"transfer_id"]) -> None: ...
+
+Global___TransferSent: typing_extensions.TypeAlias = TransferSent
+
+@typing.final
+class TransferReceived(google.protobuf.message.Message):
+    """Data of transfer.received.v1: money came in from another account of the bank. The sender's description stays in the
+    bank.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    SOURCE_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    transfer_id: builtins.str
+    """Id of the transfer."""
+    source_account_id: builtins.str
+    """The account that sent it."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event. Take it as it is, instead of adding up."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        transfer_id: builtins.str = ...,
+        source_account_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "source_account_id", b"source_account_id", "timestamp", b"timestamp", "transfer_id", b"transfer_id"]) -> None: ...
+
+Global___TransferReceived: typing_extensions.TypeAlias = TransferReceived
+
+@typing.final
+class TransferReturned(google.protobuf.message.Message):
+    """Data of transfer.returned.v1: money that this account had sent came back, because the other account refused it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    DESTINATION_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    transfer_id: builtins.str
+    """Id of the transfer."""
+    destination_account_id: builtins.str
+    """The account that it was sent to."""
+    reason: openbank.common.v1.errors_pb2.ErrorReason.ValueType
+    """Why it was refused."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency, more than zero."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event. Take it as it is, instead of adding up."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        transfer_id: builtins.str = ...,
+        destination_account_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        reason: openbank.common.v1.errors_pb2.ErrorReason.ValueType = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "destination_account_id", b"destination_account_id", "reason", b"reason", "timestamp", b"timestamp", "transfer_id", b"transfer_id"]) -> None: ...
+
+Global___TransferReturned: typing_extensions.TypeAlias = TransferReturned

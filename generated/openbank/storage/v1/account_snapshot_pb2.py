@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openbank/storage/v1/account_snapshot.proto\x12\x13openbank.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x02\n\x0f\x41\x63\x63ountSnapshot\x12\x0c\n\x04\x66old\x18\x01 \x01(\x05\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x19\n\x11\x63urrency_exponent\x18\x05 \x01(\x05\x12\x15\n\rbalance_minor\x18\x06 \x01(\x03\x12\r\n\x05state\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampBs\n\x16io.openbank.storage.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\xaa\x02\x13OpenBank.Storage.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openbank/storage/v1/account_snapshot.proto\x12\x13openbank.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x04\n\x0f\x41\x63\x63ountSnapshot\x12\x0c\n\x04\x66old\x18\x01 \x01(\x05\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x19\n\x11\x63urrency_exponent\x18\x05 \x01(\x05\x12\x15\n\rbalance_minor\x18\x06 \x01(\x03\x12\r\n\x05state\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfreeze_reason\x18\x0b \x01(\t\x12.\n\nclose_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15overdraft_limit_minor\x18\r \x01(\x03\x12\"\n\x15per_transaction_minor\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rper_day_minor\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x11\n\ttime_zone\x18\x10 \x01(\t\x12\x19\n\x0cspending_day\x18\x11 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x0bspent_minor\x18\x12 \x01(\x03\x12,\n\x05holds\x18\x13 \x03(\x0b\x32\x1d.openbank.storage.v1.OpenHold\x12\x14\n\x0cholds_placed\x18\x14 \x01(\x03\x42\x18\n\x16_per_transaction_minorB\x10\n\x0e_per_day_minorB\x0f\n\r_spending_day\"e\n\x08OpenHold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x17\n\x0fremaining_minor\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampBs\n\x16io.openbank.storage.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\xaa\x02\x13OpenBank.Storage.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026io.openbank.storage.v1P\001ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\252\002\023OpenBank.Storage.V1'
   _globals['_ACCOUNTSNAPSHOT']._serialized_start=101
-  _globals['_ACCOUNTSNAPSHOT']._serialized_end=378
+  _globals['_ACCOUNTSNAPSHOT']._serialized_end=740
+  _globals['_OPENHOLD']._serialized_start=742
+  _globals['_OPENHOLD']._serialized_end=843
 # @@protoc_insertion_point(module_scope)

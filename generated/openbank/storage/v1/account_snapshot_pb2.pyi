@@ -6,7 +6,9 @@ breaking changes like the rest of it, because stored bytes must stay readable.
 """
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import sys
@@ -37,6 +39,16 @@ class AccountSnapshot(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    FREEZE_REASON_FIELD_NUMBER: builtins.int
+    CLOSE_TIME_FIELD_NUMBER: builtins.int
+    OVERDRAFT_LIMIT_MINOR_FIELD_NUMBER: builtins.int
+    PER_TRANSACTION_MINOR_FIELD_NUMBER: builtins.int
+    PER_DAY_MINOR_FIELD_NUMBER: builtins.int
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    SPENDING_DAY_FIELD_NUMBER: builtins.int
+    SPENT_MINOR_FIELD_NUMBER: builtins.int
+    HOLDS_FIELD_NUMBER: builtins.int
+    HOLDS_PLACED_FIELD_NUMBER: builtins.int
     fold: builtins.int
     """Which way of folding events made it. A snapshot of another one is thrown away."""
     owner_id: builtins.str
@@ -53,6 +65,22 @@ class AccountSnapshot(google.protobuf.message.Message):
     """The name of the account's state: "ACTIVE"."""
     revision: builtins.int
     """How many events there were, all of them the bank's own."""
+    freeze_reason: builtins.str
+    """As it was given when the account was frozen."""
+    overdraft_limit_minor: builtins.int
+    """In minor units."""
+    per_transaction_minor: builtins.int
+    """In minor units; unset for no limit."""
+    per_day_minor: builtins.int
+    """In minor units; unset for no limit."""
+    time_zone: builtins.str
+    """Of the limits; empty where there are none."""
+    spending_day: builtins.int
+    """The last day on which something was spent under a limit per day, as days since 1970-01-01; unset for none."""
+    spent_minor: builtins.int
+    """What was spent on it, in minor units."""
+    holds_placed: builtins.int
+    """How many holds there have ever been."""
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the account was opened."""
@@ -60,6 +88,14 @@ class AccountSnapshot(google.protobuf.message.Message):
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The record time of the last event."""
+
+    @property
+    def close_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the account was closed."""
+
+    @property
+    def holds(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OpenHold]:
+        """The open holds."""
 
     def __init__(
         self,
@@ -74,8 +110,53 @@ class AccountSnapshot(google.protobuf.message.Message):
         revision: builtins.int = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        freeze_reason: builtins.str = ...,
+        close_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        overdraft_limit_minor: builtins.int = ...,
+        per_transaction_minor: builtins.int | None = ...,
+        per_day_minor: builtins.int | None = ...,
+        time_zone: builtins.str = ...,
+        spending_day: builtins.int | None = ...,
+        spent_minor: builtins.int = ...,
+        holds: collections.abc.Iterable[Global___OpenHold] | None = ...,
+        holds_placed: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_number", b"account_number", "balance_minor", b"balance_minor", "create_time", b"create_time", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "fold", b"fold", "owner_id", b"owner_id", "revision", b"revision", "state", b"state", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "close_time", b"close_time", "create_time", b"create_time", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "spending_day", b"spending_day", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "account_number", b"account_number", "balance_minor", b"balance_minor", "close_time", b"close_time", "create_time", b"create_time", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "fold", b"fold", "freeze_reason", b"freeze_reason", "holds", b"holds", "holds_placed", b"holds_placed", "overdraft_limit_minor", b"overdraft_limit_minor", "owner_id", b"owner_id", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "revision", b"revision", "spending_day", b"spending_day", "spent_minor", b"spent_minor", "state", b"state", "time_zone", b"time_zone", "update_time", b"update_time"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_per_day_minor", b"_per_day_minor"]) -> typing.Literal["per_day_minor"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_per_transaction_minor", b"_per_transaction_minor"]) -> typing.Literal["per_transaction_minor"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_spending_day", b"_spending_day"]) -> typing.Literal["spending_day"] | None: ...
 
 Global___AccountSnapshot: typing_extensions.TypeAlias = AccountSnapshot
+
+@typing.final
+class OpenHold(google.protobuf.message.Message):
+    """Internal. A hold that is open."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    REMAINING_MINOR_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    hold_id: builtins.str
+    """Its id."""
+    remaining_minor: builtins.int
+    """What it still holds, in minor units."""
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it ends if nothing ends it earlier."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: builtins.str = ...,
+        remaining_minor: builtins.int = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "hold_id", b"hold_id", "remaining_minor", b"remaining_minor"]) -> None: ...
+
+Global___OpenHold: typing_extensions.TypeAlias = OpenHold

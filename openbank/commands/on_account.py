@@ -1,0 +1,62 @@
+"""What all commands on one account have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from openbank.aggregates.aggregate import Written
+from openbank.aggregates.deciding import Decide
+from openbank.commands.write_side import WriteSide
+from openbank.domain import holds
+from openbank.domain.account import Account, apply
+from openbank.domain.account_events import AccountEvent
+from openbank.domain.amounts import in_other_decimals
+from openbank.domain.clock import Clock
+from openbank.domain.request import Request, fingerprint
+
+DecideOne = Callable[[Account | None, int], AccountEvent]
+"""From the account (None before its opening) and the time, in microseconds since 1970 UTC, to the command's event."""
+
+
+async def change(bank: WriteSide, rpc: str, command: Any, request: Request, decide: DecideOne) -> Written[Account]:
+    """Carries out `command`, which the RPC `rpc` asks for, on the account that it names.
+
+    Raises what `decide` raises, RequestIdReused, RevisionMismatch, and InvalidFields for the request's violations.
+    """
+    request = fingerprinted(request, rpc, command)
+    return await bank.accounts.execute(command.account_id, with_expiry(bank.clock, decide), request)
+
+
+def with_expiry(clock: Clock, decide: DecideOne) -> Decide[Account]:
+    """Ends the holds whose time has come, in the same append, and gives `decide` the account as it is then.
+
+    The log's order decides between a capture and an expiry, so instances whose clocks differ cannot disagree
+    afterwards; a hold may end early or late by the difference.
+    """
+
+    def decided(account: Account | None) -> Sequence[AccountEvent]:
+        now = clock()
+        if account is None or not account.controls.holds:
+            return (decide(account, now),)
+        expired = tuple(holds.due(account, now))
+        for event in expired:
+            account = apply(account, event)
+        return (*expired, decide(account, now))
+
+    return decided
+
+
+def fingerprinted(request: Request, rpc: str, command: Any) -> Request:
+    """With the fingerprint by which the same request is known again, whatever decimals a currency table has then."""
+    if not request.id:
+        return request
+    return Request(
+        request.id,
+        request.correlation_id,
+        request.expected_revision,
+        fingerprint(rpc, command),
+        lambda: (fingerprint(rpc, other) for other in in_other_decimals(command)),
+        request.violations,
+        request.causation_id,
+    )

@@ -1,0 +1,89 @@
+"""What governs an account beside its balance: state, overdraft, spending limits, holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from types import MappingProxyType
+
+
+class AccountState(Enum):
+    """Which way money moves. A state that this version does not know is one in which nothing moves."""
+
+    ACTIVE = "ACTIVE"
+    DEBITS_FROZEN = "DEBITS_FROZEN"
+    CREDITS_FROZEN = "CREDITS_FROZEN"
+    FROZEN = "FROZEN"
+    CLOSED = "CLOSED"
+
+    @property
+    def takes_credits(self) -> bool:
+        return self in (AccountState.ACTIVE, AccountState.DEBITS_FROZEN)
+
+    @property
+    def takes_debits(self) -> bool:
+        return self in (AccountState.ACTIVE, AccountState.CREDITS_FROZEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An open hold: `remaining` minor units of the account's currency, until `expire_time`, in microseconds since 1970
+    UTC."""
+
+    remaining: int
+    expire_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingLimits:
+    """The most that may be spent, in minor units of the account's currency; None for no limit.
+
+    A day begins at midnight in `time_zone`, a name of the IANA database.
+    """
+
+    per_transaction: int | None
+    per_day: int | None
+    time_zone: str
+
+
+NO_LIMITS = SpendingLimits(None, None, "")
+"""For readers that need a value for an account without limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was spent on a day, in minor units of the account's currency."""
+
+    day: date
+    minor: int
+
+
+NO_HOLDS: Mapping[str, Hold] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """One immutable value, which a plain movement passes on untouched."""
+
+    state: AccountState = AccountState.ACTIVE
+    freeze_reason: str = ""
+    """Of the last freeze; empty while the account is not frozen."""
+    close_time: int | None = None
+    """When the account was closed, in microseconds since 1970 UTC."""
+    overdraft_limit: int = 0
+    """How far the balance may go below zero, in minor units."""
+    spending: SpendingLimits | None = None
+    spent: Spent | None = None
+    """On the last day on which something was spent under a limit per day."""
+    holds: Mapping[str, Hold] = field(default_factory=lambda: NO_HOLDS, hash=False)
+    """The open ones, by id."""
+    held: int = 0
+    """What they hold together, in minor units."""
+    holds_placed: int = 0
+    """How many holds there have ever been."""
+
+
+PLAIN = Controls()
+"""Of an account that was just opened."""

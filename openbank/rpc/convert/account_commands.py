@@ -1,0 +1,218 @@
+"""Requests to commands on accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+from zoneinfo import available_timezones
+
+from openbank.accounts.v1.accounts_service_pb2 import (
+    CloseAccountRequest,
+    DepositRequest,
+    FreezeAccountRequest,
+    OpenAccountRequest,
+    SetOverdraftLimitRequest,
+    SetSpendingLimitsRequest,
+    UnfreezeAccountRequest,
+    WithdrawRequest,
+)
+from openbank.domain import fields as limits
+from openbank.domain.account import Account
+from openbank.domain.amounts import currency_mismatch, finer_than, negative, not_positive
+from openbank.domain.controls import AccountState
+from openbank.domain.errors import Violation
+from openbank.domain.fields import Fields
+from openbank.domain.limits import SetOverdraftLimit, SetSpendingLimits
+from openbank.domain.money import Currency, Money
+from openbank.domain.movements import Deposit, OpenAccount, Withdraw
+from openbank.domain.request import Request
+from openbank.domain.states import CloseAccount, FreezeAccount, UnfreezeAccount
+from openbank.rpc.call import Call
+from openbank.rpc.convert.accounts import STATES
+from openbank.rpc.convert.values import (
+    CURRENCIES,
+    read_currency,
+    read_money,
+    read_request,
+    read_request_at_revision,
+)
+
+DEFAULT_CURRENCY = "USD"
+
+_BY_TABLE = frozenset({"UNKNOWN_CURRENCY", "AMOUNT_TOO_PRECISE"})
+
+Movement = TypeVar("Movement", Deposit, Withdraw)
+
+
+def read_open_account(message: OpenAccountRequest, call: Call) -> tuple[OpenAccount, Request]:
+    fields = Fields()
+    request = read_request(fields, message, call)
+    command = OpenAccount(
+        fields.identifier("account_id", message.account_id, required=False),
+        fields.identifier("owner_id", message.owner_id),
+        fields.account_number("account_number", message.account_number),
+        _read_initial_deposit(fields, message),
+    )
+    return command, fields.settle(request)
+
+
+def _read_initial_deposit(fields: Fields, message: OpenAccountRequest) -> Money:
+    """The account's currency is currency_code, else the initial deposit's, else USD; unset, the deposit is zero."""
+    sent = message.initial_deposit
+    if not (sent.currency_code or sent.units or sent.nanos):
+        return Money(read_currency(fields, "currency_code", message.currency_code or DEFAULT_CURRENCY), 0)
+    chosen = read_currency(fields, "currency_code", message.currency_code) if message.currency_code else None
+    deposit = read_money(fields, "initial_deposit", sent)
+    if deposit.minor < 0 and _has_decimals_of_table(deposit):
+        _refuse_sign(fields, negative("initial_deposit", deposit), deposit)
+    if chosen and chosen.code != deposit.currency.code:
+        # The command has one currency, so it can't say all that was sent.
+        fields.readable = False
+        if chosen.code in CURRENCIES and deposit.currency.code in CURRENCIES:
+            fields.violations.append(currency_mismatch("initial_deposit.currency_code", chosen, deposit.currency))
+    return deposit
+
+
+def read_deposit(message: DepositRequest, call: Call) -> tuple[Deposit, Request]:
+    return _read_movement(Deposit, message, call)
+
+
+def read_withdraw(message: WithdrawRequest, call: Call) -> tuple[Withdraw, Request]:
+    return _read_movement(Withdraw, message, call)
+
+
+def _read_movement(
+    movement: type[Movement], message: DepositRequest | WithdrawRequest, call: Call
+) -> tuple[Movement, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    command = movement(
+        fields.identifier("account_id", message.account_id),
+        _read_amount(fields, message),
+        fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
+    )
+    if fields.violations:
+        request = _settle_amount(fields, request, command.amount)
+    return command, request
+
+
+def _settle_amount(fields: Fields, request: Request, amount: Money, field: str = "amount") -> Request:
+    """As `Fields.settle`; and what the currency table alone has against an amount is nothing to an account that is in
+    this currency: its own decimals count.
+    """
+    by_rule = [violation for violation in fields.violations if violation.reason not in _BY_TABLE]
+    if not fields.readable or (by_rule and not request.id):
+        fields.check()
+
+    def violations(account: Account | None) -> Sequence[Violation]:
+        if account is None or account.currency.code != amount.currency.code:
+            return fields.violations
+        return [*finer_than(account.currency, amount, field), *by_rule]
+
+    return request._replace(violations=violations)
+
+
+def read_freeze_account(message: FreezeAccountRequest, call: Call) -> tuple[FreezeAccount, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    command = FreezeAccount(
+        fields.identifier("account_id", message.account_id),
+        _read_freeze(fields, message.state),
+        fields.text("reason", message.reason, limits.DESCRIPTION_LENGTH_MAX, required=True, lines=True),
+    )
+    return command, fields.settle(request)
+
+
+def _read_freeze(fields: Fields, number: int) -> AccountState:
+    for state in (AccountState.FROZEN, AccountState.DEBITS_FROZEN, AccountState.CREDITS_FROZEN):
+        if number == STATES[state]:
+            return state
+    if number:
+        fields.unreadable("state", "UNKNOWN_ENUM_VALUE", "must be FROZEN, DEBITS_FROZEN or CREDITS_FROZEN")
+    else:
+        fields.unreadable("state", "FIELD_REQUIRED", "is required: FROZEN, DEBITS_FROZEN or CREDITS_FROZEN")
+    return AccountState.FROZEN
+
+
+def read_unfreeze_account(message: UnfreezeAccountRequest, call: Call) -> tuple[UnfreezeAccount, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    return UnfreezeAccount(fields.identifier("account_id", message.account_id)), fields.settle(request)
+
+
+def read_close_account(message: CloseAccountRequest, call: Call) -> tuple[CloseAccount, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    command = CloseAccount(
+        fields.identifier("account_id", message.account_id),
+        fields.text("reason", message.reason, limits.DESCRIPTION_LENGTH_MAX, lines=True),
+    )
+    return command, fields.settle(request)
+
+
+def read_set_overdraft_limit(message: SetOverdraftLimitRequest, call: Call) -> tuple[SetOverdraftLimit, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    account_id = fields.identifier("account_id", message.account_id)
+    if not message.HasField("limit"):
+        fields.unreadable("limit", "FIELD_REQUIRED", "is required")
+        return SetOverdraftLimit(account_id, Money(Currency("", 0), 0)), fields.settle(request)
+    limit = read_money(fields, "limit", message.limit)
+    if limit.minor < 0 and _has_decimals_of_table(limit):
+        _refuse_sign(fields, negative("limit", limit), limit)
+    if fields.violations:
+        request = _settle_amount(fields, request, limit, "limit")
+    return SetOverdraftLimit(account_id, limit), request
+
+
+def read_set_spending_limits(message: SetSpendingLimitsRequest, call: Call) -> tuple[SetSpendingLimits, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    command = SetSpendingLimits(
+        fields.identifier("account_id", message.account_id),
+        _read_limit(fields, message, "per_transaction"),
+        _read_limit(fields, message, "per_day"),
+        _read_time_zone(fields, message.time_zone),
+    )
+    return command, fields.settle(request)
+
+
+def _read_limit(
+    fields: Fields, message: SetSpendingLimitsRequest, name: Literal["per_transaction", "per_day"]
+) -> Money | None:
+    if not message.HasField(name):
+        return None
+    limit = read_money(fields, name, getattr(message, name))
+    if limit.minor <= 0 and _has_decimals_of_table(limit):
+        _refuse_sign(fields, not_positive(name, limit), limit)
+    return limit
+
+
+def _read_time_zone(fields: Fields, name: str) -> str:
+    """Only exact names: the database of some systems finds others, by files or without case."""
+    if name and name not in available_timezones():
+        fields.refuse("time_zone", "UNKNOWN_TIME_ZONE", "must be a name of the IANA database, such as Europe/Zurich")
+    return name
+
+
+def _read_amount(fields: Fields, message: DepositRequest | WithdrawRequest) -> Money:
+    if not message.HasField("amount"):
+        fields.unreadable("amount", "FIELD_REQUIRED", "is required")
+        return Money(Currency("", 0), 1)
+    amount = read_money(fields, "amount", message.amount)
+    if amount.minor <= 0 and _has_decimals_of_table(amount):
+        _refuse_sign(fields, not_positive("amount", amount), amount)
+    return amount
+
+
+def _has_decimals_of_table(amount: Money) -> bool:
+    """One that is too precise is refused for that alone."""
+    return amount.currency == CURRENCIES.get(amount.currency.code, amount.currency)
+
+
+def _refuse_sign(fields: Fields, violation: Violation, amount: Money) -> None:
+    """Without its figures where the amount names no currency to show them in."""
+    if amount.currency.code not in CURRENCIES:
+        fields.refuse(violation.field, violation.reason, "is too little in any currency")
+    else:
+        fields.violations.append(violation)
