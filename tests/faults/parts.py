@@ -33,7 +33,6 @@ NODES = 3
 POISON = (
     ("openbank.accounts.v1.MoneyDeposited", b"{}"),
     ("openbank.accounts.v1.MoneyDeposited", b"no JSON"),
-    ("openbank.accounts.v9.Gift", b"{}"),
     ("openbank.persons.v1.PersonAddressUpdated", b"{}"),
 )
 READY_SECONDS_MAX = 60.0
