@@ -14,10 +14,9 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from openbank.eventstore.errors import StoreRefused
+from openbank.mongodb.link import Documents, MongoLink, MongoUnavailable
 from openbank.sinks.documents import RecordDocument, from_document, to_document
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecord, StoredRecord
-from openbank.views.mongo.link import Documents, Link
-from openbank.views.port import ViewsUnavailable
 
 COLLECTION = "openbank_sinks"
 FORMAT = 1
@@ -28,7 +27,7 @@ Answer = TypeVar("Answer")
 class MongoSinkRecords:
     """`SinkRecords` in the database of the views, by their connection."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: MongoLink) -> None:
         self._link = link
         # What a change of primaries could take back must not be gone on from.
         self._documents: Documents = link.documents(COLLECTION).with_options(read_concern=ReadConcern("majority"))
@@ -65,7 +64,7 @@ class MongoSinkRecords:
     async def _call(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
             return await self._link.call(call)
-        except ViewsUnavailable as error:
+        except MongoUnavailable as error:
             raise RecordsUnavailable(str(error)) from error
 
 

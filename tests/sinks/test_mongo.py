@@ -10,10 +10,11 @@ from bson import Int64
 from pymongo import MongoClient
 
 from openbank.eventstore.errors import StoreRefused
+from openbank.mongodb.link import MongoLink
 from openbank.sinks.mongo import COLLECTION, MongoSinkRecords
 from openbank.sinks.port import NEW, RecordsUnavailable, SinkRecords, StoredRecord
 from openbank.views.mongo import MongoViews
-from openbank.views.mongo.link import Link
+from openbank.views.mongo.link import ViewsLink
 from openbank.views.port import LogId
 from tests.sinks.conformance import FULL, RECORD, OpenRecords, SinkRecordsConformance
 from tests.stand_ins.process import FerretDBProcess
@@ -27,10 +28,10 @@ def mongodb(every_mongodb: str) -> str:
 class TestMongoSinkRecords(SinkRecordsConformance):
     @pytest.fixture
     async def open_records(self, database: str) -> AsyncIterator[OpenRecords]:
-        links: list[Link] = []
+        links: list[MongoLink] = []
 
         async def open_records() -> SinkRecords:
-            links.append(Link(database))
+            links.append(ViewsLink(database))
             return MongoSinkRecords(links[-1])
 
         yield open_records
@@ -75,7 +76,7 @@ async def test_a_record_of_a_newer_version_is_refused(views: MongoViews, documen
 
 
 async def test_a_database_that_is_away_makes_them_unavailable(ferretdb: FerretDBProcess) -> None:
-    link = Link(f"{ferretdb.uri}/bank")
+    link = ViewsLink(f"{ferretdb.uri}/bank")
     records = MongoSinkRecords(link)
     assert await records.save("crm", RECORD, NEW) == 1
     ferretdb.kill()

@@ -26,8 +26,9 @@ from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import account_stream
 from openbank.following.tail import LogTail
+from openbank.mongodb import link
 from openbank.views import projector as projecting
-from openbank.views.mongo import MongoViews, checkpoint, link
+from openbank.views.mongo import MongoViews, checkpoint
 from openbank.views.mongo.views import ACCOUNTS, BULK_WRITES_MAX, EVENTS, INDEXES, PERSONS
 from openbank.views.port import LogId, Views, ViewsUnavailable
 from openbank.views.projector import Projector, match_log

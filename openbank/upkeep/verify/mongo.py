@@ -14,11 +14,12 @@ from bson import Int64
 
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.streams import account_stream, person_stream, split
+from openbank.mongodb.link import Document
 from openbank.upkeep.verify.views import CatchUp
 from openbank.views.changes import Change
 from openbank.views.mongo import documents
 from openbank.views.mongo.checkpoint import Checkpoint
-from openbank.views.mongo.link import Document, Link
+from openbank.views.mongo.link import ViewsLink
 from openbank.views.mongo.views import ACCOUNTS, EVENTS, PERSONS
 from openbank.views.port import Listed, LogId
 from openbank.views.sqlite import MadeViews
@@ -37,7 +38,7 @@ _COLLECTIONS = {"persons": PERSONS, "accounts": ACCOUNTS, "account_events": EVEN
 class MongoViewsCompared:
     def __init__(self, uri: str, made: MadeViews) -> None:
         """Raises ViewsUnavailable."""
-        self._link = Link(uri)
+        self._link = ViewsLink(uri)
         self._checkpoint = Checkpoint(self._link)
         self._made = made
 

@@ -23,13 +23,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from bson import Int64
-from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.mongodb.link import Document, Documents, MongoLink, insert_if_missing
 from openbank.pause import Pause
-from openbank.views.mongo.link import Document, Documents, Link
 from openbank.views.port import LogId, ViewsUnavailable
 
 COLLECTION = "openbank_views"
@@ -60,7 +59,7 @@ class ViewsLost(ViewsUnavailable):
 
 
 class Checkpoint:
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: MongoLink) -> None:
         self.generation = NONE
         self.log: LogId | None = None
         self.position = BEGINNING
@@ -234,11 +233,6 @@ class Checkpoint:
         # A new event each time: who waits for the next change must not see this one.
         self._change.set()
         self._change = asyncio.Event()
-
-
-async def insert_if_missing(documents: Documents, document: Document) -> None:
-    with suppress(DuplicateKeyError):
-        await documents.insert_one(document)
 
 
 def _parse(document: Document | None, where: str) -> _Stored:

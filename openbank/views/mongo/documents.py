@@ -17,6 +17,7 @@ from openbank.domain.person import Address, Gender, Person
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, Metadata, RecordedEvent
 from openbank.eventstore.streams import account_stream
+from openbank.mongodb.link import Document
 from openbank.views.changes import (
     AccountEventRecorded,
     AccountInserted,
@@ -26,7 +27,6 @@ from openbank.views.changes import (
     PersonUpdated,
 )
 from openbank.views.governed import limits_of, limits_text, seen_controls
-from openbank.views.mongo.link import Document
 from openbank.views.port import Listed, account_state
 
 

@@ -24,11 +24,12 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import ACCOUNT, split
+from openbank.mongodb.lease import MongoLease
+from openbank.mongodb.link import Document, Documents, MongoLink
 from openbank.views.changes import Change, Grouped
 from openbank.views.mongo import documents
 from openbank.views.mongo.checkpoint import NONE, Checkpoint
-from openbank.views.mongo.lease import MongoLease
-from openbank.views.mongo.link import Document, Documents, Link
+from openbank.views.mongo.link import ViewsLink
 from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsUnavailable
 
 PERSONS = "openbank_persons"
@@ -63,7 +64,7 @@ class MongoViews:
 
     shared = True
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: MongoLink) -> None:
         """See `open`."""
         self._link = link
         self._checkpoint = Checkpoint(link)
@@ -77,7 +78,7 @@ class MongoViews:
 
         Tries for `wait_seconds` to reach it. Raises ViewsUnavailable; StoreRefused for what a newer version wrote.
         """
-        views = cls(Link(uri))
+        views = cls(ViewsLink(uri))
         try:
             await views._begin(wait_seconds)
         except BaseException:
@@ -100,7 +101,7 @@ class MongoViews:
         return self._link.trouble is None
 
     @property
-    def link(self) -> Link:
+    def link(self) -> MongoLink:
         """For what else is kept beside the views."""
         return self._link
 

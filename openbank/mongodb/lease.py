@@ -8,9 +8,7 @@ from typing import TypeVar
 from bson import Int64
 
 from openbank.following.lease import FREE, LeaseUnavailable, Term
-from openbank.views.mongo.checkpoint import insert_if_missing
-from openbank.views.mongo.link import Documents, Link
-from openbank.views.port import ViewsUnavailable
+from openbank.mongodb.link import Documents, MongoLink, MongoUnavailable, insert_if_missing
 
 Answer = TypeVar("Answer")
 COLLECTION = "openbank_leases"
@@ -19,7 +17,7 @@ COLLECTION = "openbank_leases"
 class MongoLease:
     """`LeaseRecord` on MongoDB."""
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(self, link: MongoLink, name: str) -> None:
         self._link = link
         self._one = {"_id": name}
         self._documents: Documents = link.documents(COLLECTION)
@@ -46,7 +44,7 @@ class MongoLease:
     async def _call(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
             return await self._link.call(call)
-        except ViewsUnavailable as error:
+        except MongoUnavailable as error:
             raise LeaseUnavailable(str(error)) from None
 
 

@@ -1,0 +1,1 @@
+"""What every user of MongoDB shares: the connection, and leases."""
