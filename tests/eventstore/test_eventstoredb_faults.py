@@ -34,7 +34,7 @@ from openbank.eventstore.errors import (
     StoreUnavailable,
     WrongExpectedRevision,
 )
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore, appends, link, pulse
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore, append_call, appends, link, pulse
 from openbank.eventstore.eventstoredb import upstream as upstream_of
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.eventstoredb.stream_reads import AROUND
@@ -66,7 +66,8 @@ AWAY = "esdb://127.0.0.1:1?Tls=false"
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appends, "ANSWER_SECONDS", 0.3)
+    for module in (append_call, appends):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(appends, "PROBE_PAUSE_SECONDS", 0.0)
 
 
@@ -433,7 +434,7 @@ async def test_a_read_that_is_cut_short_is_never_taken_for_the_whole(store: Even
         reading = asyncio.create_task(store.read_stream("account-1", limit=2_000))
         for _ in range(turns):
             await asyncio.sleep(0)
-        await store._link.connection._grpc_streamers.close()
+        await store._link.leader.connection._grpc_streamers.close()
         with suppress(StoreUnavailable):
             assert len(await reading) == 1_500
 

@@ -530,7 +530,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an append to EventStoreDB takes whatever is there",
-        f"{_ESDB}/appends.py",
+        f"{_ESDB}/append_messages.py",
         "        options.stream_position = expected - 1\n",
         "        options.any.SetInParent()\n",
         "tests/eventstore/test_eventstoredb.py",
@@ -544,14 +544,14 @@ MUTATIONS = (
     ),
     Mutation(
         "another instance's events are taken for those of an append to EventStoreDB",
-        f"{_ESDB}/appends.py",
+        f"{_ESDB}/append_messages.py",
         "        if position is None:\n            raise WrongExpectedRevision",
         "        position = position or 1\n        if position is None:\n            raise WrongExpectedRevision",
         "tests/eventstore/test_eventstoredb.py",
     ),
     Mutation(
         "a refusal of EventStoreDB is believed before its cause can be read",
-        f"{_ESDB}/appends.py",
+        f"{_ESDB}/append_messages.py",
         "    while len(stored := await find()) < there:\n",
         "    while len(stored := await find()) < 0:\n",
         "tests/eventstore/test_eventstoredb_faults.py",
@@ -614,8 +614,8 @@ MUTATIONS = (
     ),
     Mutation(
         "what is known and cannot be read yet is taken for damage",
-        f"{_ESDB}/appends.py",
-        "        raise _AnswerLost\n    return position\n",
+        f"{_ESDB}/append_messages.py",
+        "        raise AnswerLost\n    return position\n",
         '        raise StreamDamaged("")\n    return position\n',
         "tests/eventstore/test_eventstoredb_faults.py",
     ),
@@ -1147,9 +1147,9 @@ MUTATIONS = (
     # Refusals
     Mutation(
         "an append that was refused for its credentials may have been made",
-        "openbank/eventstore/eventstoredb/appends.py",
-        "        return _AnswerLost() if self._refused is None else",
-        "        return _AnswerLost() if True else",
+        f"{_ESDB}/append_call.py",
+        "        return AnswerLost() if self._refused is None else",
+        "        return AnswerLost() if True else",
         "tests/eventstore/test_eventstoredb_refusals.py",
     ),
     Mutation(

@@ -76,14 +76,14 @@ class LogReads:
 
     async def subscribe(self, after: LogPosition) -> AsyncGenerator[LogSlice]:
         start = await self._start(after)
-        connection, since = self._link.connection, asyncio.get_running_loop().time()
+        connection, since = self._link.leader.connection, asyncio.get_running_loop().time()
         subscription = await self._link.subscribe(
             commit_position=start,
             window_size=CHECKPOINT_EVENTS,
             checkpoint_interval_multiplier=CHECKPOINT_MULTIPLIER,
             **self._filter,
         )
-        self._link.follows(connection, since)
+        self._link.leader.follows(connection, since)
         upstream = Upstream(self._link, subscription, after, self._recorded, self._note_passed, self._locate)
         try:
             while True:

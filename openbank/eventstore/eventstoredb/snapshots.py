@@ -16,7 +16,8 @@ from typing import NamedTuple
 from esdbclient.exceptions import NotFound
 
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
-from openbank.eventstore.eventstoredb.appends import Appends, nowhere
+from openbank.eventstore.eventstoredb.append_messages import nowhere
+from openbank.eventstore.eventstoredb.appends import Appends
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.port import SNAPSHOT_EVENTS, Metadata, NewEvent, Snapshot

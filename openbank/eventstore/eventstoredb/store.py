@@ -117,7 +117,7 @@ class EventStoreDBEventStore:
 
     @property
     def confirmed_seconds_ago(self) -> float:
-        return asyncio.get_running_loop().time() - self._link.confirmed_at
+        return asyncio.get_running_loop().time() - self._link.leader.confirmed_at
 
     def be_patient(self, seconds: float) -> None:
         """Reads are tried again for so long while the store is away: for jobs and starts. 0 ends that."""
@@ -251,7 +251,7 @@ class EventStoreDBEventStore:
         said = False
         while True:
             try:
-                await self._link.connect()
+                await self._link.leader.connect()
                 return await self._identify(wanted)
             except AccessRefused as error:
                 raise StoreRefused(f"EventStoreDB at {self._link.targets}: {error}") from error
