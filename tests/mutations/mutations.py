@@ -369,14 +369,14 @@ MUTATIONS = (
     ),
     Mutation(
         "money moves by today's currency table",
-        "openbank/rpc/convert/account_commands.py",
+        "openbank/rpc/convert/amounts.py",
         "        return [*finer_than(account.currency, amount, field), *by_rule]\n",
         "        return fields.violations\n",
         "tests/stories/test_replays.py",
     ),
     Mutation(
         "an account's own decimals are looked at after the request id",
-        "openbank/rpc/convert/account_commands.py",
+        "openbank/rpc/convert/amounts.py",
         "        return [*finer_than(account.currency, amount, field), *by_rule]\n",
         "        return by_rule\n",
         "tests/rpc/test_fields.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, TypeVar
 from zoneinfo import available_timezones
 
@@ -17,10 +16,8 @@ from openbank.accounts.v1.accounts_service_pb2 import (
     WithdrawRequest,
 )
 from openbank.domain import fields as limits
-from openbank.domain.account import Account
-from openbank.domain.amounts import currency_mismatch, finer_than, negative, not_positive
+from openbank.domain.amounts import currency_mismatch, negative, not_positive
 from openbank.domain.controls import AccountState
-from openbank.domain.errors import Violation
 from openbank.domain.fields import Fields
 from openbank.domain.limits import SetOverdraftLimit, SetSpendingLimits
 from openbank.domain.money import Currency, Money
@@ -29,17 +26,10 @@ from openbank.domain.request import Request
 from openbank.domain.states import CloseAccount, FreezeAccount, UnfreezeAccount
 from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import STATES
-from openbank.rpc.convert.values import (
-    CURRENCIES,
-    read_currency,
-    read_money,
-    read_request,
-    read_request_at_revision,
-)
+from openbank.rpc.convert.amounts import has_decimals_of_table, read_amount, refuse_sign, settle_amount
+from openbank.rpc.convert.values import CURRENCIES, read_currency, read_money, read_request, read_request_at_revision
 
 DEFAULT_CURRENCY = "USD"
-
-_BY_TABLE = frozenset({"UNKNOWN_CURRENCY", "AMOUNT_TOO_PRECISE"})
 
 Movement = TypeVar("Movement", Deposit, Withdraw)
 
@@ -63,8 +53,8 @@ def _read_initial_deposit(fields: Fields, message: OpenAccountRequest) -> Money:
         return Money(read_currency(fields, "currency_code", message.currency_code or DEFAULT_CURRENCY), 0)
     chosen = read_currency(fields, "currency_code", message.currency_code) if message.currency_code else None
     deposit = read_money(fields, "initial_deposit", sent)
-    if deposit.minor < 0 and _has_decimals_of_table(deposit):
-        _refuse_sign(fields, negative("initial_deposit", deposit), deposit)
+    if deposit.minor < 0 and has_decimals_of_table(deposit):
+        refuse_sign(fields, negative("initial_deposit", deposit), deposit)
     if chosen and chosen.code != deposit.currency.code:
         # The command has one currency, so it can't say all that was sent.
         fields.readable = False
@@ -88,28 +78,12 @@ def _read_movement(
     request = read_request_at_revision(fields, message, call)
     command = movement(
         fields.identifier("account_id", message.account_id),
-        _read_amount(fields, message),
+        read_amount(fields, message),
         fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
     )
     if fields.violations:
-        request = _settle_amount(fields, request, command.amount)
+        request = settle_amount(fields, request, command.amount)
     return command, request
-
-
-def _settle_amount(fields: Fields, request: Request, amount: Money, field: str = "amount") -> Request:
-    """As `Fields.settle`; and what the currency table alone has against an amount is nothing to an account that is in
-    this currency: its own decimals count.
-    """
-    by_rule = [violation for violation in fields.violations if violation.reason not in _BY_TABLE]
-    if not fields.readable or (by_rule and not request.id):
-        fields.check()
-
-    def violations(account: Account | None) -> Sequence[Violation]:
-        if account is None or account.currency.code != amount.currency.code:
-            return fields.violations
-        return [*finer_than(account.currency, amount, field), *by_rule]
-
-    return request._replace(violations=violations)
 
 
 def read_freeze_account(message: FreezeAccountRequest, call: Call) -> tuple[FreezeAccount, Request]:
@@ -158,10 +132,10 @@ def read_set_overdraft_limit(message: SetOverdraftLimitRequest, call: Call) -> t
         fields.unreadable("limit", "FIELD_REQUIRED", "is required")
         return SetOverdraftLimit(account_id, Money(Currency("", 0), 0)), fields.settle(request)
     limit = read_money(fields, "limit", message.limit)
-    if limit.minor < 0 and _has_decimals_of_table(limit):
-        _refuse_sign(fields, negative("limit", limit), limit)
+    if limit.minor < 0 and has_decimals_of_table(limit):
+        refuse_sign(fields, negative("limit", limit), limit)
     if fields.violations:
-        request = _settle_amount(fields, request, limit, "limit")
+        request = settle_amount(fields, request, limit, "limit")
     return SetOverdraftLimit(account_id, limit), request
 
 
@@ -183,8 +157,8 @@ def _read_limit(
     if not message.HasField(name):
         return None
     limit = read_money(fields, name, getattr(message, name))
-    if limit.minor <= 0 and _has_decimals_of_table(limit):
-        _refuse_sign(fields, not_positive(name, limit), limit)
+    if limit.minor <= 0 and has_decimals_of_table(limit):
+        refuse_sign(fields, not_positive(name, limit), limit)
     return limit
 
 
@@ -193,26 +167,3 @@ def _read_time_zone(fields: Fields, name: str) -> str:
     if name and name not in available_timezones():
         fields.refuse("time_zone", "UNKNOWN_TIME_ZONE", "must be a name of the IANA database, such as Europe/Zurich")
     return name
-
-
-def _read_amount(fields: Fields, message: DepositRequest | WithdrawRequest) -> Money:
-    if not message.HasField("amount"):
-        fields.unreadable("amount", "FIELD_REQUIRED", "is required")
-        return Money(Currency("", 0), 1)
-    amount = read_money(fields, "amount", message.amount)
-    if amount.minor <= 0 and _has_decimals_of_table(amount):
-        _refuse_sign(fields, not_positive("amount", amount), amount)
-    return amount
-
-
-def _has_decimals_of_table(amount: Money) -> bool:
-    """One that is too precise is refused for that alone."""
-    return amount.currency == CURRENCIES.get(amount.currency.code, amount.currency)
-
-
-def _refuse_sign(fields: Fields, violation: Violation, amount: Money) -> None:
-    """Without its figures where the amount names no currency to show them in."""
-    if amount.currency.code not in CURRENCIES:
-        fields.refuse(violation.field, violation.reason, "is too little in any currency")
-    else:
-        fields.violations.append(violation)
