@@ -89,8 +89,19 @@ def apply(account: Account | None, event: AccountEvent) -> Account:
         return Account(event.account_id, event.owner_id, event.account_number, event.initial_deposit)
     if account is None:
         raise DoesNotFollow("it comes before the account was opened")
+    if account.state is not AccountState.ACTIVE and not _allows(account.state, event):
+        raise DoesNotFollow(f"the account is {account.state.value}")
     controls = _controls_after(account.controls, event)
     return Account(account.account_id, account.owner_id, account.account_number, event.balance_after, controls)
+
+
+def _allows(state: AccountState, event: AccountEvent) -> bool:
+    """Whether the bank can have written `event` in this state."""
+    if state is AccountState.CLOSED:
+        return isinstance(event, TransferRefused)
+    if event.moved > 0 and not isinstance(event, TransferReturned):
+        return state.takes_credits
+    return state.takes_debits or not (event.spends or event.moved < 0)
 
 
 def _controls_after(controls: Controls, event: AccountEvent) -> Controls:
@@ -102,41 +113,49 @@ def _controls_after(controls: Controls, event: AccountEvent) -> Controls:
         case AccountFrozen():
             return replace(controls, state=event.state_after, freeze_reason=event.reason)
         case AccountUnfrozen():
+            if controls.state is AccountState.ACTIVE:
+                raise DoesNotFollow("it unfreezes an account that is not frozen")
             return replace(controls, state=AccountState.ACTIVE, freeze_reason="")
         case AccountClosed():
+            if controls.holds:
+                raise DoesNotFollow("it closes an account with open holds")
             return replace(controls, state=AccountState.CLOSED, freeze_reason="", close_time=event.close_time)
         case OverdraftLimitSet():
+            if event.old_limit.minor != controls.overdraft_limit:
+                raise DoesNotFollow("it replaces another overdraft limit than the account's")
             return replace(controls, overdraft_limit=event.limit.minor)
         case SpendingLimitsSet():
             return replace(controls, spending=event.limits)
         case HoldPlaced():
+            if event.hold_id in controls.holds:
+                raise DoesNotFollow("it places a hold that is open")
             spent = event.spent or controls.spent
             placed = replace(controls, spent=spent, holds_placed=controls.holds_placed + 1)
             return _with_hold(placed, event.hold_id, Hold(event.amount.minor, event.expire_time))
         case HoldCaptured():
-            hold = open_hold(controls, event.hold_id)
-            return _with_hold(controls, event.hold_id, replace(hold, remaining=event.remaining_after.minor))
+            taken = event.amount.minor + event.released.minor
+            return _taken_out(controls, event.hold_id, taken, event.remaining_after.minor)
         case HoldReleased() | HoldExpired():
-            hold = open_hold(controls, event.hold_id)
-            return _with_hold(controls, event.hold_id, replace(hold, remaining=0))
+            return _taken_out(controls, event.hold_id, event.amount.minor, 0)
         case TransferSent():
             controls = replace(controls, spent=event.spent) if event.spent else controls
             if event.hold_remaining_after is None:
                 return controls
-            hold = open_hold(controls, event.hold_id)
-            return _with_hold(controls, event.hold_id, replace(hold, remaining=event.hold_remaining_after.minor))
+            return _taken_out(controls, event.hold_id, event.amount.minor, event.hold_remaining_after.minor)
         case AccountOpened():
             raise DoesNotFollow("it opens an account that is open")
         case _:
             assert_never(event)
 
 
-def open_hold(controls: Controls, hold_id: str) -> Hold:
-    """Raises DoesNotFollow: an event of a hold that is not open was not written by the bank."""
-    try:
-        return controls.holds[hold_id]
-    except KeyError:
-        raise DoesNotFollow("it is about a hold that is not open") from None
+def _taken_out(controls: Controls, hold_id: str, minor: int, remaining: int) -> Controls:
+    """With `minor` taken out of an open hold. Raises DoesNotFollow where `remaining` is not what is left in it then."""
+    hold = controls.holds.get(hold_id)
+    if hold is None:
+        raise DoesNotFollow("it is about a hold that is not open")
+    if hold.remaining != minor + remaining:
+        raise DoesNotFollow("it takes more out of a hold, or less, than it states")
+    return _with_hold(controls, hold_id, replace(hold, remaining=remaining))
 
 
 def _with_hold(controls: Controls, hold_id: str, hold: Hold) -> Controls:

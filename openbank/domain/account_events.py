@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from openbank.domain.controls import AccountState, SpendingLimits, Spent
-from openbank.domain.errors import DoesNotFollow
-from openbank.domain.money import MAX_MINOR, Money
+from openbank.domain.money import Money
 
 
 class Funds(NamedTuple):
@@ -301,41 +300,3 @@ AccountEvent = (
     | TransferRefused
     | TransferReturned
 )
-
-
-def check_follows(before: Funds | None, event: AccountEvent) -> None:
-    """Whether `event` can come right after an event that left `before`, or be an account's first (None).
-
-    The bank writes no other events, so one that does not follow was not written by it, or is not what it wrote. Raises
-    DoesNotFollow. What a single event cannot show, such as whether a hold was open, the fold checks.
-    """
-    if isinstance(event, AccountOpened):
-        if before is not None:
-            raise DoesNotFollow("it opens an account that is open")
-        if not (event.owner_id and event.account_number and event.initial_deposit.currency.code):
-            raise DoesNotFollow("it opens an account without an owner, a number or a currency")
-    else:
-        _check_funds(before, event)
-        amount = getattr(event, "amount", None)
-        # One that is refused may be in any currency.
-        foreign = isinstance(event, TransferRefused)
-        if amount is not None and not foreign and amount.currency != event.balance_after.currency:
-            raise DoesNotFollow("it is in another currency than the account")
-        if amount is not None and amount.minor <= 0:
-            raise DoesNotFollow("it moves nothing, or less")
-    if not -MAX_MINOR <= event.balance_after.minor <= MAX_MINOR:
-        raise DoesNotFollow("the balance that it states is one that no account can have")
-    if event.spends and event.available_after.minor < 0:
-        raise DoesNotFollow("it spends more than there was")
-
-
-def _check_funds(before: Funds | None, event: AccountEvent) -> None:
-    """Whether the balances that an event states are those before it and what it changes."""
-    if before is None:
-        raise DoesNotFollow("it comes before the account was opened")
-    if not event.balance_after.currency == event.available_after.currency == before.balance.currency:
-        raise DoesNotFollow("it is in another currency than the account")
-    if event.balance_after.minor != before.balance.minor + event.moved:
-        raise DoesNotFollow("the balance that it states is not the balance before it and its amount")
-    if event.available_after.minor != before.available.minor + event.freed:
-        raise DoesNotFollow("the available balance that it states is not the one before it and its amount")

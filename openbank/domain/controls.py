@@ -27,6 +27,9 @@ class AccountState(Enum):
         return self in (AccountState.ACTIVE, AccountState.CREDITS_FROZEN)
 
 
+FREEZES = (AccountState.FROZEN, AccountState.DEBITS_FROZEN, AccountState.CREDITS_FROZEN)
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """An open hold: `remaining` minor units of the account's currency, until `expire_time`, in microseconds since 1970

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
-from openbank.domain import account_events, person
-from openbank.domain.account_events import AccountEvent, AccountOpened, Funds
+from openbank.domain import account_checks, person
+from openbank.domain.account_events import AccountClosed, AccountEvent, AccountOpened, Funds, TransferRefused
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR
@@ -27,13 +27,14 @@ class Trail(NamedTuple):
     """The end of a stream, as its next event must find it.
 
     `revision` counts every event there, `begun` whether one of the bank's is among them. `owner_id` and `funds` are
-    the account's, in an account's stream.
+    the account's, in an account's stream, and `closed` whether it is known to be closed.
     """
 
     revision: int = NO_STREAM
     begun: bool = False
     owner_id: str = ""
     funds: Funds | None = None
+    closed: bool = False
 
 
 START = Trail()
@@ -76,16 +77,20 @@ def trail_after(event: RecordedEvent) -> Trail | None:
         return None
     happened = _decode(event)
     if isinstance(happened, AccountEvent):
-        return Trail(event.revision, True, event.metadata.owner_id, _funds(happened))
+        closed = isinstance(happened, AccountClosed)
+        return Trail(event.revision, True, event.metadata.owner_id, _funds(happened), closed)
     return Trail(event.revision, True)
 
 
 def _follow_account(trail: Trail, event: RecordedEvent, happened: AccountEvent) -> Trail:
-    account_events.check_follows(trail.funds, happened)
+    account_checks.check_follows(trail.funds, happened)
+    if trail.closed and not isinstance(happened, TransferRefused):
+        raise DoesNotFollow("the account is closed")
     owner_id = happened.owner_id if isinstance(happened, AccountOpened) else trail.owner_id
     if event.metadata.owner_id != owner_id:
         raise DoesNotFollow("it is stored under another owner than the account's")
-    return Trail(event.revision, True, owner_id, _funds(happened))
+    closed = trail.closed or isinstance(happened, AccountClosed)
+    return Trail(event.revision, True, owner_id, _funds(happened), closed)
 
 
 def _funds(happened: AccountEvent) -> Funds:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openbank.domain import account_events, holds, limits, movements, states, transfers
+from openbank.domain import account_checks, holds, limits, movements, states, transfers
 from openbank.domain.account import Account, apply
 from openbank.domain.account_events import (
     AccountEvent,
@@ -31,7 +31,6 @@ from openbank.domain.errors import (
     BalanceLimitExceeded,
     CaptureExceedsHold,
     DestinationRefuses,
-    DoesNotFollow,
     HoldNotFound,
     HoldNotOpen,
     InsufficientFunds,
@@ -57,7 +56,7 @@ EMPTY = replace(ACCOUNT, balance=usd(0))
 def after(account: Account, *events: AccountEvent) -> Account:
     """Folded, and each event checked to follow, as every reader of the log does."""
     for event in events:
-        account_events.check_follows(account.funds, event)
+        account_checks.check_follows(account.funds, event)
         account = apply(account, event)
         assert (account.balance, account.available) == (event.balance_after, event.available_after)
     return account
@@ -450,19 +449,6 @@ def test_every_event_of_any_history_follows_and_no_money_is_made_or_lost(steps: 
         assert account.balance.minor + sum(one.amount.minor for one in life.transit) == life.paid
         assert controls.held == sum(hold.remaining for hold in controls.holds.values()) >= 0
         assert account.available.minor == account.balance.minor + controls.overdraft_limit - controls.held
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        HoldCaptured("h", usd(1), usd(0), usd(0), "", usd(99_999), usd(100_000)),
-        account_events.HoldReleased("h", usd(1), usd(100_000), usd(100_001), ""),
-        account_events.HoldExpired("h", usd(1), usd(100_000), usd(100_001)),
-    ],
-)
-def test_an_event_of_a_hold_that_is_not_open_is_not_the_banks(event: AccountEvent) -> None:
-    with pytest.raises(DoesNotFollow, match="hold that is not open"):
-        apply(ACCOUNT, event)
 
 
 def test_limits_are_values() -> None:

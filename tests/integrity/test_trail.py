@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from openbank.accounts.v1 import account_events_pb2 as accounts_pb2
 from openbank.codec.events import DomainEvent, encode
-from openbank.domain.account_events import AccountOpened, Funds, MoneyDeposited, MoneyWithdrawn
+from openbank.domain.account_events import (
+    AccountClosed,
+    AccountFrozen,
+    AccountOpened,
+    Funds,
+    MoneyDeposited,
+    MoneyWithdrawn,
+    TransferRefused,
+)
+from openbank.domain.controls import AccountState
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.internal import AccountNumberReserved
 from openbank.domain.money import MAX_MINOR, Currency, Money
@@ -51,6 +60,16 @@ def test_a_history_that_the_bank_wrote_follows() -> None:
 def test_one_event_says_all_that_the_next_must_follow() -> None:
     events = [recorded(1, OPENED), recorded(2, MoneyDeposited(usd(5), "", usd(105)))]
     assert trail_after(events[-1]) == after(*events)
+
+
+def test_nothing_but_refusals_of_transfers_follows_a_closing() -> None:
+    closed = AccountClosed(usd(0), usd(0), "", TIME)
+    trail = after(recorded(1, replace(OPENED, initial_deposit=usd(0))), recorded(2, closed))
+    refused = TransferRefused(usd(0), usd(0), "t-1", "2", usd(1), "ACCOUNT_NOT_ACTIVE")
+    trail, _ = follow(trail, recorded(3, refused))
+    for event in (MoneyDeposited(usd(1), "", usd(1)), AccountFrozen(usd(0), usd(0), AccountState.FROZEN, "x"), closed):
+        with pytest.raises(DoesNotFollow):
+            follow(trail, recorded(4, event))
 
 
 def test_an_event_of_another_program_has_a_place_and_no_meaning() -> None:

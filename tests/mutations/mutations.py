@@ -34,14 +34,14 @@ MUTATIONS = (
     # Believed only if it follows
     Mutation(
         "a stated balance is believed whatever the amount",
-        "openbank/domain/account_events.py",
+        "openbank/domain/account_checks.py",
         "    if event.balance_after.minor != before.balance.minor + event.moved:\n",
         "    if event.balance_after.minor < 0 > before.balance.minor + event.moved:\n",
         _TRAIL,
     ),
     Mutation(
         "an event in another currency is believed",
-        "openbank/domain/account_events.py",
+        "openbank/domain/account_checks.py",
         "    if not event.balance_after.currency == event.available_after.currency == before.balance.currency:\n",
         "    if not event.balance_after.currency.code:\n",
         _TRAIL,
@@ -467,7 +467,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an available balance is believed whatever the amount",
-        "openbank/domain/account_events.py",
+        "openbank/domain/account_checks.py",
         "    if event.available_after.minor != before.available.minor + event.freed:\n",
         "    if event.available_after.minor > before.available.minor + event.freed + MAX_MINOR:\n",
         "tests/domain/test_money_rules.py",
