@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from openbank.domain.errors import InvalidFields, Violation
-from openbank.domain.money import MAX_EXPONENT, Currency, Money, TooPrecise, to_units
+from openbank.domain.money import MAX_EXPONENT, MAX_MINOR, Currency, Money, TooPrecise, to_units
 
 
 def own_amount(amount: Money, currency: Currency, field: str = "amount") -> Money:
@@ -32,6 +32,17 @@ def in_currency(amount: Money, currency: Currency, field: str = "amount") -> Mon
     return amount.with_decimals(currency.exponent)
 
 
+def own_limit(limit: Money, currency: Currency, field: str) -> Money:
+    """A limit in the account's own currency: no higher than any balance can be, so that it can be stored and added to.
+
+    Raises InvalidFields.
+    """
+    limit = in_currency(limit, currency, field)
+    if limit.minor > MAX_MINOR:
+        raise InvalidFields([_too_large(field, limit, Money(currency, MAX_MINOR))])
+    return limit
+
+
 def finer_than(currency: Currency, amount: Money, field: str = "amount") -> Sequence[Violation]:
     """What an account in this currency has against the decimals of an amount, whatever those of a table are."""
     try:
@@ -49,6 +60,11 @@ def currency_mismatch(field: str, expected: Currency, actual: Currency) -> Viola
 
 def not_positive(field: str, amount: Money) -> Violation:
     return Violation(field, "AMOUNT_NOT_POSITIVE", f"is {amount}, must be more than zero", {"amount": str(amount)})
+
+
+def _too_large(field: str, amount: Money, largest: Money) -> Violation:
+    metadata = {"amount": str(amount), "max": str(largest)}
+    return Violation(field, "AMOUNT_OUT_OF_RANGE", f"is {amount}, must be at most {largest}", metadata)
 
 
 def negative(field: str, amount: Money) -> Violation:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from openbank.domain.account import Account, open_for_change
 from openbank.domain.account_events import OverdraftLimitSet, SpendingLimitsSet
-from openbank.domain.amounts import in_currency, negative, not_positive
+from openbank.domain.amounts import negative, not_positive, own_limit
 from openbank.domain.controls import SpendingLimits, Spent
 from openbank.domain.errors import InvalidFields, SpendingLimitExceeded
 from openbank.domain.money import Money
@@ -38,7 +38,7 @@ def set_overdraft_limit(account: Account | None, command: SetOverdraftLimit) -> 
     account = open_for_change(account, command.account_id)
     if command.limit.minor < 0:
         raise InvalidFields([negative("limit", command.limit)])
-    limit = in_currency(command.limit, account.currency, "limit")
+    limit = own_limit(command.limit, account.currency, "limit")
     old = account.money(account.controls.overdraft_limit)
     available = account.money(account.available.minor + limit.minor - old.minor)
     return OverdraftLimitSet(limit, old, account.balance, available)
@@ -70,7 +70,7 @@ def spend(account: Account, amount: Money, now: int) -> Spent | None:
         raise SpendingLimitExceeded(account.account_id, account.money(limits.per_transaction), account.money(0), amount)
     if limits.per_day is None:
         return None
-    zone = ZoneInfo(limits.time_zone)
+    zone = _zone(limits.time_zone)
     today = datetime.fromtimestamp(now // 1_000_000, zone).date()
     day = max(today, before.day) if before else today
     spent = before.minor if before and before.day == day else 0
@@ -80,7 +80,15 @@ def spend(account: Account, amount: Money, now: int) -> Spent | None:
     return Spent(day, spent + amount.minor)
 
 
-def _end_of(day: date, zone: ZoneInfo) -> datetime:
+def _zone(name: str) -> tzinfo:
+    """UTC for a zone that was set where the time-zone data is newer than here: an account must not be stuck for it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def _end_of(day: date, zone: tzinfo) -> datetime:
     """The first midnight after `day` in `zone`, in UTC."""
     return datetime.combine(day + timedelta(days=1), datetime.min.time(), zone).astimezone(UTC)
 
@@ -90,4 +98,4 @@ def _limit(account: Account, limit: Money | None, field: str) -> int | None:
         return None
     if limit.minor <= 0:
         raise InvalidFields([not_positive(field, limit)])
-    return in_currency(limit, account.currency, field).minor
+    return own_limit(limit, account.currency, field).minor

@@ -15,6 +15,7 @@ from openbank.accounts.v1 import account_pb2
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.common.v1.money_pb2 import Money
+from openbank.rpc.convert import account_commands
 from tests.back_ends import BackEnd
 from tests.callers import Caller, Refusal, refused, request_id, show, usd
 
@@ -22,6 +23,19 @@ HOUR = 3_600_000_000
 NOW = 1_764_201_600_000_000
 """2025-11-27T00:00:00Z."""
 FROZEN, DEBITS_FROZEN = account_pb2.ACCOUNT_STATE_FROZEN, account_pb2.ACCOUNT_STATE_DEBITS_FROZEN
+
+
+LARGEST = 2**53 - 1
+TOO_LARGE = {name: {name: "AMOUNT_OUT_OF_RANGE"} for name in ("limit", "per_transaction", "per_day")}
+
+
+def cents(minor: int) -> Money:
+    return Money(currency_code="USD", units=minor // 100, nanos=minor % 100 * 10_000_000)
+
+
+def limits_request(name: str, limit: Money) -> accounts.SetSpendingLimitsRequest:
+    some: dict[str, Any] = {name: limit}
+    return accounts.SetSpendingLimitsRequest(account_id="a-1", **some)
 
 
 class Bank(Caller):
@@ -109,10 +123,10 @@ async def test_debits_are_frozen_and_credits_go_on(bank: Bank) -> None:
 async def test_the_same_freeze_again_freezes_nothing_and_gives_the_first_answer(bank: Bank) -> None:
     name = request_id()
     first = await bank.freeze(request_id=name)
-    await bank.unfreeze()
+    unfrozen = await bank.unfreeze()
     again = await bank.freeze(request_id=name)
     assert (again.replayed, again.event_id, again.account) == (True, first.event_id, first.account)
-    assert (await bank.account(again.consistency_token)).state == account_pb2.ACCOUNT_STATE_ACTIVE
+    assert (await bank.account(unfrozen.consistency_token)).state == account_pb2.ACCOUNT_STATE_ACTIVE
     assert (await told(bank.freeze(reason="Another", request_id=name))).reason == "REQUEST_ID_REUSED"
 
 
@@ -127,6 +141,31 @@ async def test_an_account_is_overdrawn_up_to_its_limit(bank: Bank) -> None:
     lowered = await bank.overdraft("20", expected_revision=overdrawn.account.revision)
     assert lowered.account.available_balance.units == -30
     await bank.deposit("a-1", "31")
+    await bank.withdraw("1")
+
+
+async def test_the_largest_limits_are_kept_and_the_whole_of_them_can_be_spent(bank: Bank) -> None:
+    await bank.accounts.SetOverdraftLimit(accounts.SetOverdraftLimitRequest(account_id="a-1", limit=cents(LARGEST)))
+    await bank.limits(per_transaction=cents(LARGEST), per_day=cents(LARGEST))
+    await bank.accounts.Withdraw(accounts.WithdrawRequest(account_id="a-1", amount=cents(LARGEST)))
+    assert (await told(bank.withdraw("0.01"))).reason == "SPENDING_LIMIT_EXCEEDED"
+    await bank.limits()
+    overdrawn = await bank.withdraw("100")
+    assert overdrawn.account.balance == Money(currency_code="USD", units=-(LARGEST // 100), nanos=-910_000_000)
+    assert overdrawn.account.available_balance == usd("0")
+    assert await bank.account(overdrawn.consistency_token) == overdrawn.account
+    await bank.accounts.Deposit(accounts.DepositRequest(account_id="a-1", amount=cents(LARGEST)))
+
+
+async def test_a_zone_that_this_instance_does_not_know_is_utc(
+    bank: Bank, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zones = account_commands.TIME_ZONES | {"Moon/Tranquility"}
+    monkeypatch.setattr(account_commands, "TIME_ZONES", zones)
+    await bank.limits(per_day=usd("30"), time_zone="Moon/Tranquility")
+    await bank.withdraw("30")
+    assert (await told(bank.withdraw("1"))).metadata["resetTime"] == "2025-11-28T00:00:00+00:00"
+    clock.now += 24 * HOUR
     await bank.withdraw("1")
 
 
@@ -213,6 +252,20 @@ async def test_an_account_is_closed_when_it_is_empty_and_never_moves_again(bank:
                 account_id="a-1", per_day=Money(currency_code="USD"), time_zone="europe/zurich"
             ),
             {"per_day": "AMOUNT_NOT_POSITIVE", "time_zone": "UNKNOWN_TIME_ZONE"},
+        ),
+        (
+            "SetSpendingLimits",
+            accounts.SetSpendingLimitsRequest(account_id="a-1", time_zone="localtime"),
+            {"time_zone": "UNKNOWN_TIME_ZONE"},
+        ),
+        *(
+            ("SetOverdraftLimit", accounts.SetOverdraftLimitRequest(account_id="a-1", limit=limit), TOO_LARGE["limit"])
+            for limit in (cents(2**53), Money(currency_code="USD", units=2**63 - 1))
+        ),
+        *(
+            ("SetSpendingLimits", limits_request(name, limit), TOO_LARGE[name])
+            for name in ("per_transaction", "per_day")
+            for limit in (cents(2**53), Money(currency_code="USD", units=2**63 - 1))
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else ",".join(value) if isinstance(value, dict) else "",

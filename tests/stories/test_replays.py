@@ -13,6 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.accounts.v1.account_pb2 import ACCOUNT_STATE_FROZEN
 from openbank.app import serving
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money
@@ -104,18 +105,71 @@ async def everything(bank: Caller, currency: str = "USD") -> tuple[Replays, str]
     return made, account_id
 
 
+async def all_about_an_account(bank: Caller, account_id: str, currency: str) -> Replays:
+    """One of each other mutation, which leave the account as it was."""
+    made = Replays()
+    for rpc, changes in (
+        ("SetOverdraftLimit", {"limit": money(currency, 5)}),
+        ("SetOverdraftLimit", {"limit": money(currency, 0)}),
+        ("SetSpendingLimits", {"per_day": money(currency, 500), "per_transaction": money(currency, 50, 500_000_000)}),
+        ("SetSpendingLimits", {}),
+        ("FreezeAccount", {"state": ACCOUNT_STATE_FROZEN, "reason": "Fraud"}),
+        ("UnfreezeAccount", {}),
+    ):
+        request = getattr(accounts, f"{rpc}Request")(request_id=request_id(), account_id=account_id, **changes)
+        await made.make(bank, "accounts", rpc, request)
+    return made
+
+
 async def test_a_replay_outlives_its_currency(back_end: BackEnd, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CURRENCIES, "BGN", Currency("BGN", 2))
     async with started(back_end, data) as bank:
-        made, _ = await everything(bank, "BGN")
+        made, account_id = await everything(bank, "BGN")
+        others = await all_about_an_account(bank, account_id, "BGN")
         empty = opening("", request_id=request_id(), currency_code="BGN")
         empty.owner_id = (await bank.register()).person.person_id
         await made.make(bank, "accounts", "OpenAccount", empty)
     monkeypatch.delitem(CURRENCIES, "BGN")
     async with started(back_end, data) as bank:
         await made.repeat(bank)
+        await others.repeat(bank)
         for reasons in await made.change(bank):
             assert reasons in ({"REQUEST_ID_REUSED"}, {"UNKNOWN_CURRENCY"})
+
+
+async def test_an_account_is_limited_in_its_currency_whatever_the_table_says(
+    back_end: BackEnd, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CURRENCIES, "BGN", Currency("BGN", 3))
+    async with started(back_end, data) as bank:
+        _, account_id = await everything(bank, "BGN")
+    monkeypatch.setitem(CURRENCIES, "BGN", Currency("BGN", 2))
+    one_finer: dict[str, Any] = {"per_day": money("BGN", 10), "per_transaction": money("BGN", 1, 5_000_000)}
+    made = Replays()
+    async with started(back_end, data) as bank:
+        limits = accounts.SetSpendingLimitsRequest(request_id=request_id(), account_id=account_id, **one_finer)
+        answer = await made.make(bank, "accounts", "SetSpendingLimits", limits)
+        assert answer.account.spending_limits.per_transaction == money("BGN", 1, 5_000_000)
+        overdraft = accounts.SetOverdraftLimitRequest(
+            request_id=request_id(), account_id=account_id, limit=money("BGN", 0, 5_000_000)
+        )
+        await made.make(bank, "accounts", "SetOverdraftLimit", overdraft)
+        finest = accounts.SetSpendingLimitsRequest(account_id=account_id, per_day=money("BGN", 1, 500_000))
+        finer = await refused(bank.accounts.SetSpendingLimits(finest))
+        assert finer.violations == {"per_day.nanos": "AMOUNT_TOO_PRECISE"}
+        mixed = accounts.SetSpendingLimitsRequest(
+            account_id=account_id, per_day=money("BGN", 1, 500_000), per_transaction=money("XXXX", 0)
+        )
+        both = await refused(bank.accounts.SetSpendingLimits(mixed))
+        assert both.violations.keys() >= {"per_day.nanos", "per_transaction.currency_code"}
+    monkeypatch.delitem(CURRENCIES, "BGN")
+    async with started(back_end, data) as bank:
+        await made.repeat(bank)
+        again = accounts.SetSpendingLimitsRequest(account_id=account_id, **one_finer)
+        assert (await bank.accounts.SetSpendingLimits(again)).account.spending_limits == answer.account.spending_limits
+    monkeypatch.setitem(CURRENCIES, "BGN", Currency("BGN", 3))
+    async with started(back_end, data) as bank:
+        await made.repeat(bank)
 
 
 async def test_money_on_an_account_outlives_its_currency(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Literal, TypeVar
-from zoneinfo import available_timezones
 
 from openbank.accounts.v1.accounts_service_pb2 import (
     CloseAccountRequest,
@@ -17,7 +17,7 @@ from openbank.accounts.v1.accounts_service_pb2 import (
 )
 from openbank.domain import fields as limits
 from openbank.domain.amounts import currency_mismatch, negative, not_positive
-from openbank.domain.controls import AccountState
+from openbank.domain.controls import FREEZES, AccountState
 from openbank.domain.fields import Fields
 from openbank.domain.limits import SetOverdraftLimit, SetSpendingLimits
 from openbank.domain.money import Currency, Money
@@ -26,10 +26,21 @@ from openbank.domain.request import Request
 from openbank.domain.states import CloseAccount, FreezeAccount, UnfreezeAccount
 from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import STATES
-from openbank.rpc.convert.amounts import has_decimals_of_table, read_amount, refuse_sign, settle_amount
+from openbank.rpc.convert.amounts import (
+    has_decimals_of_table,
+    in_equal_decimals,
+    read_amount,
+    refuse_sign,
+    settle_amount,
+    settle_amounts,
+)
 from openbank.rpc.convert.values import CURRENCIES, read_currency, read_money, read_request, read_request_at_revision
 
 DEFAULT_CURRENCY = "USD"
+
+TIME_ZONES = frozenset((files("tzdata") / "zones").read_text().split())
+"""Exact names of the IANA database. A system's own directory may have others, such as `localtime`, which differ from
+instance to instance, and listing it takes milliseconds."""
 
 Movement = TypeVar("Movement", Deposit, Withdraw)
 
@@ -98,7 +109,7 @@ def read_freeze_account(message: FreezeAccountRequest, call: Call) -> tuple[Free
 
 
 def _read_freeze(fields: Fields, number: int) -> AccountState:
-    for state in (AccountState.FROZEN, AccountState.DEBITS_FROZEN, AccountState.CREDITS_FROZEN):
+    for state in FREEZES:
         if number == STATES[state]:
             return state
     if number:
@@ -142,13 +153,16 @@ def read_set_overdraft_limit(message: SetOverdraftLimitRequest, call: Call) -> t
 def read_set_spending_limits(message: SetSpendingLimitsRequest, call: Call) -> tuple[SetSpendingLimits, Request]:
     fields = Fields()
     request = read_request_at_revision(fields, message, call)
-    command = SetSpendingLimits(
-        fields.identifier("account_id", message.account_id),
-        _read_limit(fields, message, "per_transaction"),
-        _read_limit(fields, message, "per_day"),
-        _read_time_zone(fields, message.time_zone),
-    )
-    return command, fields.settle(request)
+    account_id = fields.identifier("account_id", message.account_id)
+    read = {
+        "per_transaction": _read_limit(fields, message, "per_transaction"),
+        "per_day": _read_limit(fields, message, "per_day"),
+    }
+    amounts = in_equal_decimals({name: limit for name, limit in read.items() if limit is not None})
+    zone = _read_time_zone(fields, message.time_zone)
+    if fields.violations:
+        request = settle_amounts(fields, request, amounts)
+    return SetSpendingLimits(account_id, amounts.get("per_transaction"), amounts.get("per_day"), zone), request
 
 
 def _read_limit(
@@ -163,7 +177,6 @@ def _read_limit(
 
 
 def _read_time_zone(fields: Fields, name: str) -> str:
-    """Only exact names: the database of some systems finds others, by files or without case."""
-    if name and name not in available_timezones():
+    if name and name not in TIME_ZONES:
         fields.refuse("time_zone", "UNKNOWN_TIME_ZONE", "must be a name of the IANA database, such as Europe/Zurich")
     return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openbank.domain.account import Account
@@ -28,19 +28,39 @@ def read_amount(fields: Fields, message: Any) -> Money:
 
 
 def settle_amount(fields: Fields, request: Request, amount: Money, field: str = "amount") -> Request:
-    """As `Fields.settle`; and what the currency table alone has against an amount is nothing to an account that is in
-    this currency: its own decimals count.
+    return settle_amounts(fields, request, {field: amount})
+
+
+def settle_amounts(fields: Fields, request: Request, amounts: Mapping[str, Money]) -> Request:
+    """As `Fields.settle`; and what the currency table alone has against one of `amounts`, by field, is nothing to an
+    account that is in this currency: its own decimals count.
     """
     by_rule = [violation for violation in fields.violations if violation.reason not in _BY_TABLE]
     if not fields.readable or (by_rule and not request.id):
         fields.check()
 
     def violations(account: Account | None) -> Sequence[Violation]:
-        if account is None or account.currency.code != amount.currency.code:
+        if account is None:
             return fields.violations
-        return [*finer_than(account.currency, amount, field), *by_rule]
+        currency = account.currency
+        own = {field: amount for field, amount in amounts.items() if amount.currency.code == currency.code}
+        finer = [one for field, amount in own.items() for one in finer_than(currency, amount, field)]
+        others = (one for one in fields.violations if one.reason not in _BY_TABLE or _top(one.field) not in own)
+        return [*finer, *others]
 
     return request._replace(violations=violations)
+
+
+def in_equal_decimals(amounts: Mapping[str, Money]) -> Mapping[str, Money]:
+    """The amounts of one request, all with as many decimals as the one with most: the fingerprint of a request is known
+    again in any number of decimals, but only in one for all.
+    """
+    most = max((amount.currency.exponent for amount in amounts.values()), default=0)
+    return {field: amount.with_decimals(most) for field, amount in amounts.items()}
+
+
+def _top(path: str) -> str:
+    return path.partition(".")[0]
 
 
 def has_decimals_of_table(amount: Money) -> bool:

@@ -569,7 +569,8 @@ class SetOverdraftLimitRequest(google.protobuf.message.Message):
     """
     @property
     def limit(self) -> openbank.common.v1.money_pb2.Money:
-        """How far the balance may go below zero, in the account's currency, not negative. Zero takes the overdraft away.
+        """How far the balance may go below zero, in the account's currency, not negative and at most 2^53-1 minor units. Zero
+        takes the overdraft away.
         Required on input: FIELD_REQUIRED, UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NEGATIVE, AMOUNT_TOO_PRECISE,
         AMOUNT_SIGNS_DIFFER, AMOUNT_OUT_OF_RANGE.
         """
@@ -658,15 +659,15 @@ class SetSpendingLimitsRequest(google.protobuf.message.Message):
     """
     @property
     def per_transaction(self) -> openbank.common.v1.money_pb2.Money:
-        """The most that one withdrawal, transfer or hold may move, in the account's currency, more than zero. Optional: unset is
-        no limit. UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER,
+        """The most that one withdrawal, transfer or hold may move, in the account's currency, more than zero and at most
+        2^53-1 minor units. Optional: unset is no limit. UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER,
         AMOUNT_OUT_OF_RANGE.
         """
 
     @property
     def per_day(self) -> openbank.common.v1.money_pb2.Money:
-        """The most that they may move together in a day, in the account's currency, more than zero. Optional: unset is no
-        limit. UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER,
+        """The most that they may move together in a day, in the account's currency, more than zero and at most 2^53-1 minor
+        units. Optional: unset is no limit. UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER,
         AMOUNT_OUT_OF_RANGE.
         """
 

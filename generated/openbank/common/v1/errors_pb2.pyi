@@ -76,7 +76,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_AMOUNT_SIGNS_DIFFER: _ErrorReason.ValueType  # 19
     """Violation. units and nanos of an amount have opposite signs."""
     ERROR_REASON_AMOUNT_OUT_OF_RANGE: _ErrorReason.ValueType  # 20
-    """Violation. nanos of an amount are beyond 999,999,999 either way."""
+    """Violation. nanos of an amount are beyond 999,999,999 either way; or an overdraft or spending limit is above the
+    largest balance, 2^53-1 minor units: metadata: amount, max.
+    """
     ERROR_REASON_INVALID_REQUEST_ID: _ErrorReason.ValueType  # 21
     """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits, or it is the nil or the max UUID (all digits
     0, or all f), which is what an uninitialised field holds. Both are refused even if an earlier version took them.
@@ -342,7 +344,9 @@ sent, and what may be meant: nanos: 50 is 0.00000005, not 50 cents. Metadata: am
 ERROR_REASON_AMOUNT_SIGNS_DIFFER: ErrorReason.ValueType  # 19
 """Violation. units and nanos of an amount have opposite signs."""
 ERROR_REASON_AMOUNT_OUT_OF_RANGE: ErrorReason.ValueType  # 20
-"""Violation. nanos of an amount are beyond 999,999,999 either way."""
+"""Violation. nanos of an amount are beyond 999,999,999 either way; or an overdraft or spending limit is above the
+largest balance, 2^53-1 minor units: metadata: amount, max.
+"""
 ERROR_REASON_INVALID_REQUEST_ID: ErrorReason.ValueType  # 21
 """Violation. A request_id is not a UUID of 8-4-4-4-12 hexadecimal digits, or it is the nil or the max UUID (all digits
 0, or all f), which is what an uninitialised field holds. Both are refused even if an earlier version took them.
