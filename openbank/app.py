@@ -16,7 +16,6 @@ from openbank.config import Settings, is_embedded, read_location
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
 from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreRefused, StoreUnavailable
-from openbank.eventstore.port import EventStore
 from openbank.eventstore.sqlite import backup
 from openbank.eventstore.token import Tokens
 from openbank.extras import ExtraMissing, needs
@@ -26,6 +25,7 @@ from openbank.following.tail import LogTail
 from openbank.integrity.checking import Checker
 from openbank.integrity.newer import check_types
 from openbank.integrity.quarantine import Quarantine
+from openbank.parts import Parts
 from openbank.pause import Turnstile
 from openbank.queries.owners import OwnersAccounts
 from openbank.queries.reader import Reader
@@ -41,7 +41,7 @@ from openbank.sinks.port import RecordsUnavailable
 from openbank.sinks.sender import Sender
 from openbank.sinks.transport import Transport
 from openbank.upkeep.copy import Copied, CopyRefused, copy_log
-from openbank.views.port import Views, ViewsUnavailable
+from openbank.views.port import ViewsUnavailable
 from openbank.views.progress import Progress
 from openbank.views.projector import Projector, match_log
 
@@ -49,8 +49,6 @@ __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "ba
 
 VIEWS_RETRY_SECONDS = 0.5
 """Between two tries of a step that found the views away."""
-HEALTH_SECONDS = 0.1
-"""How often health looks at what it reports."""
 
 
 CANNOT_START = (
@@ -64,7 +62,7 @@ CANNOT_START = (
     StoreUnavailable,
     ViewsUnavailable,
 )
-"""What `serving` raises for a start that cannot be: the message tells a person what to do."""
+"""What `serving` raises when it cannot start. The message says what to do."""
 CANNOT_COPY = (
     AppendTooLarge,
     CopyRefused,
@@ -149,16 +147,16 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         if directory:
             directory.keep()
             directory.says(f"serves on {server.address}")
-        parts = _Parts(health, calls, store, quarantine, tail, views, progress, projector, projecting, feeding)
+        parts = Parts(health, calls, store, quarantine, tail, views, progress, projector, projecting, feeding)
         await stack.enter_async_context(_background("health", parts.report))
         stores.started()
         yield server
 
 
 async def _once_there(step: Callable[[], Awaitable[None]], settings: Settings) -> None:
-    """Takes a step of the start that needs the views, or what is kept beside them. It may be taken twice.
+    """Takes a step of the start that needs the views, or what is stored beside them. The step may be taken twice.
 
-    On a server they may be away for a moment: the start waits for them as long as it does to reach them.
+    Views on a server may be away for a moment. The step is retried for `store_wait_seconds`.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + (0 if is_embedded(settings.views) else settings.store_wait_seconds)
@@ -191,7 +189,7 @@ def _sending(
 
 
 def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
-    """Late imports: a bank without sinks need not wait for an HTTP client, nor have one for NATS."""
+    """Imports late: a bank without sinks need not load an HTTP client, and need not have one for NATS installed."""
     if address.scheme != NATS:
         from openbank.sinks.http import HttpTransport
 
@@ -220,62 +218,6 @@ async def copy(source: str, target: str, progress: Callable[[Copied], None], sto
         return copied
 
 
-class _Parts:
-    """What works of this process, as health tells it."""
-
-    def __init__(
-        self,
-        health: Health,
-        calls: Calls,
-        store: EventStore,
-        quarantine: Quarantine,
-        tail: LogTail,
-        views: Views,
-        progress: Progress,
-        projector: Projector,
-        projecting: asyncio.Task[None],
-        feeding: asyncio.Task[None],
-    ) -> None:
-        self._health = health
-        self._calls = calls
-        self._store = store
-        self._quarantine = quarantine
-        self._tail = tail
-        self._views = views
-        self._progress = progress
-        self._projector = projector
-        self._projecting = projecting
-        self._feeding = feeding
-
-    async def report(self) -> None:
-        while True:
-            # That the event store is away, the tail is the first to miss; what it answers may still not be written.
-            commands = self._tail.available and self._store.writable
-            queries = self._projects()
-            feeds = self._tail.available and not self._feeding.done()
-            if self._tail.replaced is not None:
-                # What the views say is of a log that is not there any more.
-                self._calls.refuse_for(self._tail.replaced)
-                commands = queries = feeds = False
-            self._health.set(COMMANDS, commands)
-            self._health.set(QUERIES, queries)
-            self._health.set(FEEDS, feeds)
-            self._health.set(QUARANTINE, not self._quarantine.aside)
-            self._health.set(VERSION, not self._quarantine.newer)
-            # A proxy drops an instance that is NOT_SERVING whole: only where neither half works.
-            for whole in (EVERYTHING, *NAMES):
-                self._health.set(whole, commands or queries)
-            await asyncio.sleep(HEALTH_SECONDS)
-
-    def _projects(self) -> bool:
-        """Whether the views can be read, are up with the log as it was at the start, and are kept so.
-
-        While the event store is away there is nothing to project, and reads go on.
-        """
-        projects = not (self._projecting.done() or self._projector.needs_newer_version)
-        return self._progress.caught_up and self._views.available and projects
-
-
 def _feed_limits(settings: Settings) -> FeedLimits:
     return FeedLimits(
         heartbeat_seconds=settings.heartbeat_seconds,
@@ -288,7 +230,7 @@ def _feed_limits(settings: Settings) -> FeedLimits:
 
 @asynccontextmanager
 async def _background(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterator[asyncio.Task[None]]:
-    """Runs beside the block, and is cancelled at its end. An end before that is told in the log, and by health."""
+    """Runs beside the block, and is cancelled at its end. If it ends before that, the log and health report it."""
     task = asyncio.create_task(_logged(name, work), name=name)
     try:
         yield task

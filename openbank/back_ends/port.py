@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
-from openbank.eventstore.port import EventStore, OldNumbers
+from openbank.eventstore.extensions import OldNumbers
+from openbank.eventstore.port import EventStore
 from openbank.eventstore.request_index import RequestIndex
 from openbank.sinks.port import SinkRecords
 from openbank.views.port import Views

@@ -17,7 +17,7 @@ from openbank.commands.write_side import WriteSide
 from openbank.domain.errors import Refused, RevisionMismatch
 from openbank.domain.request import Request
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
-from openbank.eventstore.port import OldNumbers
+from openbank.eventstore.extensions import OldNumbers
 
 TOGETHER = 64
 """Reservations written at once, which share their commits."""

@@ -6,7 +6,7 @@ One conformance suite, `tests/eventstore/conformance.py`, holds each adapter to 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from openbank.domain.request import RequestKey
 
@@ -285,49 +285,6 @@ class EventStore(Protocol):
 
     async def close(self) -> None:
         """Ends subscriptions and waits for appends under way."""
-        ...
-
-
-@runtime_checkable
-class KeepsPayloads(Protocol):
-    """A store with payloads and metadata in formats of its own, which may hold more than this version knows."""
-
-    async def read_log_as_stored(self, after: LogPosition, limit: int) -> LogSlice:
-        """As `read_log`, with each payload as a StoredPayload. `append` keeps such as they are."""
-        ...
-
-    async def read_stream_as_stored(self, stream: str, after: int, limit: int) -> Sequence[RecordedEvent]:
-        """The same of a stream, with gaps where it has lost events."""
-        ...
-
-
-@runtime_checkable
-class ListsTypes(Protocol):
-    """A store that knows the types of its events without reading them."""
-
-    def types(self) -> Sequence[str]:
-        """The stored types of all events."""
-        ...
-
-    def events_of_type(self, type_name: str) -> Sequence[tuple[str, int]]:
-        """Stream and revision of each event of this type, in order. Costs time in proportion to the log."""
-        ...
-
-
-class OldNumbers(Protocol):
-    """What a store knows of account numbers that earlier versions reserved with hyphens in the streams' names."""
-
-    @property
-    def numbers_adopted(self) -> bool:
-        """Whether all of them have been reserved without: from the beginning in a store that this version made."""
-        ...
-
-    async def hyphenated_number_streams(self) -> Sequence[str]:
-        """All streams of account numbers that have a hyphen in the number. Costs time in proportion to the log."""
-        ...
-
-    async def note_numbers_adopted(self) -> None:
-        """Remembers it for ever, durably."""
         ...
 
 

@@ -12,7 +12,8 @@ from openbank.eventstore.port import EventStore, LogPosition
 from openbank.feeds.errors import ServerDraining, TooManyWatches
 from openbank.feeds.filter import Filter
 from openbank.feeds.limits import FeedLimits
-from openbank.feeds.pages import Encode, Page, Pages
+from openbank.feeds.pages import Page, Pages
+from openbank.feeds.parcels import Encode
 from openbank.feeds.selected import Owners, Selected, streams_of
 from openbank.following.tail import LogTail
 

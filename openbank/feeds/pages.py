@@ -15,15 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from typing import NamedTuple, TypeVar
 
-from openbank.eventstore.errors import NewerVersionNeeded, StoreUnavailable
-from openbank.eventstore.known import known, needed_by
+from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.port import BEGINNING, LogPosition
-from openbank.feeds.filter import About, Filter, Form
+from openbank.feeds.filter import About, Filter
 from openbank.feeds.limits import FeedLimits
+from openbank.feeds.parcels import Cutter, Encode, Parcel, record_time_of
 from openbank.feeds.turns import Turns
 from openbank.following.tail import ENTRY_BYTES, Entry, LogTail
-
-Encode = Callable[[Entry, Form], bytes]
 
 RECENT_PAGES = 16
 HISTORY_PAGES = 64
@@ -42,28 +40,6 @@ class Passed(NamedTuple):
 
     place: LogPosition
     record_time: int | None
-
-
-class Parcel:
-    """The events of one message, and where a watch is once it has them."""
-
-    __slots__ = ("entries", "kept", "newer", "record_time", "through")
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        through: LogPosition,
-        record_time: int,
-        newer: NewerVersionNeeded | None = None,
-    ) -> None:
-        self.entries = entries
-        self.newer = newer
-        """Where it is set, the watch cannot go on, and there is nothing to send."""
-        self.through = through
-        self.record_time = record_time
-        """Of the last event up to there, whether or not it passed the filter."""
-        self.kept: dict[object, tuple[bytes, int]] = {}
-        """What those who send it keep for one another: see `FeedMessage`."""
 
 
 class Page:
@@ -91,7 +67,7 @@ class Pages:
     def __init__(self, tail: LogTail, encode: Encode, limits: FeedLimits) -> None:
         self._tail = tail
         self._reader = tail.reader()
-        self._encode = encode
+        self._cutter = Cutter(encode, limits)
         self._limits = limits
         self.turns = Turns(limits.sends_at_once)
         self._recent: OrderedDict[int, Page] = OrderedDict()
@@ -160,65 +136,10 @@ class Pages:
         key = (filter, after)
         parcels = page.parcels.get(key)
         if parcels is None:
-            parcels = self._cut(page, filter, after)
+            parcels = self._cutter.cut(_after(page, after), page.through, filter) if filter.may_pass(page.about) else ()
             if len(page.parcels) < PARCELS_KEPT:
                 page.parcels[key] = parcels
         return parcels
-
-    def _cut(self, page: Page, filter: Filter, after: int) -> Sequence[Parcel]:
-        if not filter.may_pass(page.about):
-            return ()
-        entries = _after(page, after)
-        passed = [entry for entry in entries if filter.passes(entry)]
-        if not passed:
-            return ()
-        before = known(passed)
-        if len(before) == len(passed):
-            return self._cut_all(entries, passed, page.through, filter)
-        end = Parcel((), page.through, 0, needed_by(passed))
-        if not before:
-            return (end,)
-        last = before[-1].event.place
-        return (*self._cut_all(_through(entries, last.position), before, last, filter), end)
-
-    def _cut_all(
-        self, entries: Sequence[Entry], passed: Sequence[Entry], through: LogPosition, filter: Filter
-    ) -> Sequence[Parcel]:
-        """`passed` are those of `entries` that pass the filter; the last parcel ends at `through`."""
-        if self._fits(len(passed), self._encoded_bytes(passed, filter.form)):
-            return (Parcel(passed, through, _record_time(entries)),)
-        return self._cut_between_appends(entries, through, filter)
-
-    def _cut_between_appends(self, entries: Sequence[Entry], through: LogPosition, filter: Filter) -> Sequence[Parcel]:
-        parcels: list[Parcel] = []
-        chosen: list[Entry] = []
-        size = 0
-        last: Sequence[Entry] = ()
-        for append in _appends(entries):
-            passed = [entry for entry in append if filter.passes(entry)]
-            if not passed:
-                continue
-            more = self._encoded_bytes(passed, filter.form)
-            if chosen and not self._fits(len(chosen) + len(passed), size + more):
-                parcels.append(Parcel(chosen, last[-1].event.place, _record_time(last)))
-                chosen, size = [], 0
-            chosen += passed
-            size += more
-            last = append
-        parcels.append(Parcel(chosen, through, _record_time(entries)))
-        return parcels
-
-    def _fits(self, events: int, size: int) -> bool:
-        return events <= self._limits.message_events_max and size <= self._limits.message_bytes_max
-
-    def _encoded_bytes(self, entries: Sequence[Entry], form: Form) -> int:
-        size = 0
-        for entry in entries:
-            encoded = entry.encoded.get(form)
-            if encoded is None:
-                encoded = entry.encoded[form] = self._encode(entry, form)
-            size += len(encoded)
-        return size
 
     def _complete(self, page: Page) -> bool:
         """Whether reading again could give no more than this page has."""
@@ -247,7 +168,7 @@ class Pages:
         for filter, waiters in self._at_head.items():
             if filter is None or filter.may_pass(page.about):
                 _resolve_all(waiters, self._passed)
-        time = _record_time(page.entries) if page.entries else self._passed.record_time
+        time = record_time_of(page.entries) if page.entries else self._passed.record_time
         self._passed = Passed(page.through, time)
 
     def _wake_head(self) -> None:
@@ -302,26 +223,6 @@ def _after(page: Page, position: int) -> Sequence[Entry]:
     if position <= page.start:
         return page.entries
     return page.entries[bisect_right(page.entries, position, key=lambda entry: entry.position) :]
-
-
-def _through(entries: Sequence[Entry], position: int) -> Sequence[Entry]:
-    return entries[: bisect_right(entries, position, key=lambda entry: entry.position)]
-
-
-def _appends(entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
-    """The entries by the command they are of."""
-    append: list[Entry] = []
-    for entry in entries:
-        append.append(entry)
-        if entry.ends_append:
-            yield append
-            append = []
-    if append:
-        yield append
-
-
-def _record_time(entries: Sequence[Entry]) -> int:
-    return entries[-1].event.metadata.record_time
 
 
 async def _wait(

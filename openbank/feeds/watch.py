@@ -19,7 +19,8 @@ from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.feeds.errors import ServerDraining, SlowConsumer
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.pages import RETRY_SECONDS, Page, Parcel
+from openbank.feeds.pages import RETRY_SECONDS, Page
+from openbank.feeds.parcels import Parcel
 from openbank.feeds.selected import Selected
 from openbank.following.tail import Entry
 

@@ -9,7 +9,8 @@ import logging
 
 from openbank.codec.events import is_newer
 from openbank.eventstore.errors import NewerVersionNeeded, StoreRefused
-from openbank.eventstore.port import EventStore, KeptRecord, ListsTypes
+from openbank.eventstore.extensions import ListsTypes
+from openbank.eventstore.port import EventStore, KeptRecord
 from openbank.eventstore.quarantine_record import decode_record
 
 STREAMS_MAX = 10_000

@@ -15,30 +15,26 @@ stream, right before that one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from openbank.codec import events as codec
 from openbank.codec.events import UndecodableEvent, UnknownEventType, is_ours
 from openbank.eventstore.errors import StreamDamaged, WrongExpectedRevision
+from openbank.eventstore.extensions import KeepsPayloads
 from openbank.eventstore.port import (
-    APPEND_BYTES_MAX,
     BEGINNING,
     NO_STREAM,
     EventStore,
-    KeepsPayloads,
     NewEvent,
     RecordedEvent,
     StoredPayload,
 )
 from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record, encode_record
 from openbank.integrity.trail import UNKNOWN_TYPE
+from openbank.upkeep.batches import batches, ends_command
 
 PAGE = 1_000
-BATCH_EVENTS_MAX = 250
-BATCH_BYTES_MAX = APPEND_BYTES_MAX // 8
-"""Events, and bytes of their payloads, in one append. As JSON, with every character escaped, they are six times as
-long, and there is metadata beside them."""
 
 
 class CopyRefused(Exception):
@@ -123,7 +119,7 @@ class _Reading:
             self._through = page.through
             if page.caught_up:
                 break
-        while count < len(self._read) and not _ends_command(self._read[count - 1]):
+        while count < len(self._read) and not ends_command(self._read[count - 1]):
             count += 1
         taken, self._read = self._read[:count], self._read[count:]
         return taken
@@ -179,7 +175,7 @@ async def _bring(events: Sequence[RecordedEvent], source: EventStore, target: Ev
     if len(stored) >= len(events):
         return 0
     missing = events[len(stored) :]
-    for batch in _batches(missing):
+    for batch in batches(missing):
         await _append(source, target, batch)
     stored = await there.next(len(missing))
     _compare(missing, stored)
@@ -224,7 +220,7 @@ async def _fill(source: EventStore, target: EventStore, before: RecordedEvent) -
             raise CopyRefused(lost) from error
         if not events or events[0].revision != have + 1:
             raise CopyRefused(lost)
-        for batch in _batches(events):
+        for batch in batches(events):
             if any(is_ours(event.type) for event in batch):
                 raise CopyRefused(
                     f"the target's stream {stream} ends at revision {have}: was it deleted, or truncated?"
@@ -280,35 +276,6 @@ def _binary(event: RecordedEvent) -> bytes:
 
 def _raw_metadata(event: RecordedEvent) -> bytes | None:
     return event.data.metadata if isinstance(event.data, StoredPayload) else None
-
-
-def _batches(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
-    """As few appends as can be: consecutive events of one stream, and only whole commands."""
-    batch: list[RecordedEvent] = []
-    size = 0
-    for command in _commands(events):
-        length = sum(len(event.data) for event in command)
-        full = len(batch) + len(command) > BATCH_EVENTS_MAX or size + length > BATCH_BYTES_MAX
-        if batch and (full or command[0][1:3] != (batch[-1].stream, batch[-1].revision + 1)):
-            yield batch
-            batch, size = [], 0
-        batch += command
-        size += length
-    if batch:
-        yield batch
-
-
-def _commands(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
-    command: list[RecordedEvent] = []
-    for event in events:
-        command.append(event)
-        if _ends_command(event):
-            yield command
-            command = []
-
-
-def _ends_command(event: RecordedEvent) -> bool:
-    return event.metadata.part + 1 >= event.metadata.parts
 
 
 def _name(event: RecordedEvent) -> str:

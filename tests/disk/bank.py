@@ -1,9 +1,9 @@
 """python -m tests.disk.bank serve ...: a bank whose WAL is written to the database and begins anew all the time."""
 
 from openbank.cli import process
-from openbank.eventstore.sqlite import store, wal
+from openbank.eventstore.sqlite import commits, wal
 
 if __name__ == "__main__":
     wal.FRAMES_MAX = 40
-    store.CHECKPOINT_EVENTS = 5
+    commits.CHECKPOINT_EVENTS = 5
     process.main()

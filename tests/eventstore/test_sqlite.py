@@ -29,7 +29,8 @@ from openbank.eventstore.errors import (
     WrongExpectedRevision,
 )
 from openbank.eventstore.port import BEGINNING, NO_STREAM, EventStore, Metadata, NewEvent
-from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup, wal, writer
+from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup, subscriber, wal, writer
+from openbank.eventstore.sqlite import commits as sqlite_commits
 from openbank.eventstore.sqlite import store as sqlite_store
 from tests.eventstore.conformance import (
     TIME,
@@ -78,7 +79,7 @@ class TestConformanceInNarrowBounds(EventStoreConformance):
         monkeypatch.setattr(writer, "HEADS_MAX", 2)
         monkeypatch.setattr(writer, "STATEMENT_ROWS_MAX", 2)
         monkeypatch.setattr(writer, "NAMES_MAX", 3)
-        monkeypatch.setattr(sqlite_store, "BATCH_EVENTS_MAX", 3)
+        monkeypatch.setattr(sqlite_commits, "BATCH_EVENTS_MAX", 3)
         monkeypatch.setattr(sqlite_store, "STEP", 3)
         return open_store
 
@@ -94,7 +95,7 @@ class TestUpstreamThatIsReadTooSlowly(UpstreamConformance):
 
     @pytest.fixture
     def store(self, store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch) -> SqliteEventStore:
-        monkeypatch.setattr(sqlite_store, "BUFFER_EVENTS_MAX", 4)
+        monkeypatch.setattr(subscriber, "BUFFER_EVENTS_MAX", 4)
         return store
 
 
@@ -213,7 +214,7 @@ async def test_a_wal_that_has_grown_long_begins_anew_while_others_write(
     store: SqliteEventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wal, "FRAMES_MAX", 50)
-    monkeypatch.setattr(sqlite_store, "CHECKPOINT_EVENTS", 20)
+    monkeypatch.setattr(sqlite_commits, "CHECKPOINT_EVENTS", 20)
     await asyncio.gather(*(_appended_one_by_one(store, f"account-{n}", 100) for n in range(8)))
     assert (tmp_path / f"{FILE}-wal").stat().st_size < 1 << 20
     assert len(await whole_log(store)) == 800

@@ -176,7 +176,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an append is acknowledged before it is synced",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/commits.py",
         "        outcomes = await self._write(batch)\n",
         "        outcomes = await self._write(batch)\n        _settle(batch, outcomes)\n"
         "        batch = [append._replace(done=asyncio.Future()) for append in batch]\n",
@@ -184,23 +184,22 @@ MUTATIONS = (
     ),
     Mutation(
         "what is committed is shown before it is synced",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/commits.py",
         "        outcomes = await self._write(batch)\n",
         "        outcomes = await self._write(batch)\n"
-        "        for subscriber in self._subscribers:\n"
-        "            subscriber.push([event for o in outcomes if isinstance(o, Written) for event in o.events])\n",
+        "        self._committed([event for o in outcomes if isinstance(o, WrittenAppend) for event in o.events])\n",
         _POWER,
     ),
     Mutation(
         "reads see what is not synced",
         f"{_SQLITE}/store.py",
-        "some = self._reader.stream(stream, after, step, self._head.position)",
+        "some = self._reader.stream(stream, after, step, self._commits.head.position)",
         "some = self._reader.stream(stream, after, step, 1 << 60)",
         f"{_STORE}::test_what_is_committed_is_neither_acknowledged_nor_shown_before_it_is_synced",
     ),
     Mutation(
         "a sync that failed is passed over",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/commits.py",
         "                outcomes = [OutcomeUnknown(str(error)) for _ in batch]\n",
         "                str(error)\n",
         f"{_STORE}::test_a_sync_that_fails_ends_the_store_and_acknowledges_nothing",
@@ -1005,7 +1004,7 @@ MUTATIONS = (
     # Feeds
     Mutation(
         "the embedded store's subscription leaves out what comes between history and live",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/subscriber.py",
         "                return events if events[0].position == after + 1 else None\n",
         "                return events\n",
         f"{_STORE}::TestUpstreamThatIsReadTooSlowly",

@@ -37,7 +37,7 @@ from openbank.eventstore.token import InvalidToken, Tokens
 from openbank.integrity.quarantine import Quarantine
 from openbank.integrity.trail import UNKNOWN_TYPE
 from openbank.persons.v1 import persons_service_pb2 as persons
-from openbank.upkeep import copy
+from openbank.upkeep import batches, copy
 from openbank.upkeep.copy import CopyRefused, copy_log
 from tests.callers import Caller, john_doe, opening, refused, request_id, usd
 from tests.eventstore.conformance import TIME, payload, some_event, some_events, whole_log
@@ -147,7 +147,7 @@ class TestACopy:
         self, source: EventStore, target: EventStore, page: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(copy, "PAGE", page)
-        monkeypatch.setattr(copy, "BATCH_EVENTS_MAX", 3)
+        monkeypatch.setattr(batches, "BATCH_EVENTS_MAX", 3)
         await write_at_random(source, appends=30, seed=page)
         await copy_log(source, target, quiet)
         await assert_same(source, target)
@@ -208,7 +208,7 @@ class TestAppends:
         assert asked == [("account-1", 0, 5), ("account-2", 0, 1), ("account-1", 5, 1)]
 
     async def test_a_command_is_never_split(self, source: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(copy, "BATCH_EVENTS_MAX", 4)
+        monkeypatch.setattr(batches, "BATCH_EVENTS_MAX", 4)
         for number in range(3):
             await source.append("account-1", 3 * number, some_events(3))
         await source.append("account-1", 9, some_events(6))
@@ -437,7 +437,7 @@ class TestInterrupted:
         self, source: EventStore, open_target: OpenTarget, made: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(copy, "PAGE", 5)
-        monkeypatch.setattr(copy, "BATCH_EVENTS_MAX", 3)
+        monkeypatch.setattr(batches, "BATCH_EVENTS_MAX", 3)
         await write_at_random(source, appends=12, seed=7)
         interruptions, appended = 0, 0
         while True:
