@@ -1,4 +1,4 @@
-"""What an event store raises. Each says what is known of the outcome: nothing was done, or nobody knows."""
+"""The errors of an event store. Each says what is known of the outcome: nothing was done, or the outcome is unknown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from openbank.domain.errors import Refused
 
 
 class PositionOutOfRange(Refused):
-    """A caller's token is beyond the end of the log: no wait will help."""
+    """A caller's token is beyond the end of the log. Waiting does not help."""
 
     reason = "POSITION_OUT_OF_RANGE"
 
@@ -17,18 +17,18 @@ class PositionOutOfRange(Refused):
 
 
 class WrongExpectedRevision(Exception):
-    """The stream was not at the expected revision; nothing was written. Where it is now, the reader must ask."""
+    """The stream was not at the expected revision; nothing was written. Read the stream to learn its revision."""
 
 
 class StoreUnavailable(Exception):
-    """The store cannot be reached or cannot write; this append or read surely did nothing."""
+    """The store cannot be reached or cannot write. This append or read did nothing."""
 
 
 class NewerVersionNeeded(StoreUnavailable):
-    """A stream has what only a newer version of the bank knows: from an event on, or in the state that views keep.
+    """A stream has something that only a newer version of the bank knows: an event, or a state in the views.
 
-    It says nothing about this log being wrong. This version passes it by nothing that must not miss an event: it waits
-    until it is replaced by the newer version.
+    This is not a fault of the log. A follower that must not miss an event waits here until the newer version replaces
+    this one.
     """
 
     def __init__(self, stream: str, revision: int, unknown: str) -> None:
@@ -39,19 +39,19 @@ class NewerVersionNeeded(StoreUnavailable):
         self.unknown = unknown
 
     def again(self) -> NewerVersionNeeded:
-        """To be raised in the place of one that is kept: without the frames of its traceback."""
+        """A copy to raise instead of a stored error, without the frames of its traceback."""
         return NewerVersionNeeded(self.stream, self.revision, self.unknown)
 
 
 class LogReplaced(StoreUnavailable):
     """The store holds another log than the one that this process has followed, or has lost events of it.
 
-    Nothing is read or written any more: an operator must act, and start again.
+    Nothing is read or written any more: an operator must act and restart the process.
     """
 
 
 class OutcomeUnknown(Exception):
-    """The append may be in the log or not, and the store could not be asked."""
+    """It is unknown whether the append is in the log: the store could not be asked."""
 
 
 class AppendTooLarge(Exception):
@@ -59,11 +59,11 @@ class AppendTooLarge(Exception):
 
 
 class StoreDamaged(Exception):
-    """What is stored is not what was written: a checksum differs, or a stream has a gap."""
+    """The stored data is not what was written: a checksum differs, or a stream has a gap."""
 
 
 class StreamDamaged(StoreDamaged):
-    """One stream has lost its events from `revision` on, or was deleted: all others are what they were."""
+    """One stream has lost its events from `revision` on, or was deleted. The others are not affected."""
 
     def __init__(self, message: str, revision: int = 1) -> None:
         super().__init__(message)
@@ -71,4 +71,4 @@ class StreamDamaged(StoreDamaged):
 
 
 class StoreRefused(Exception):
-    """This store must not be opened: another program's, written by a newer version, or of another bank."""
+    """This store must not be opened: it belongs to another program or another bank, or a newer version wrote it."""

@@ -10,14 +10,14 @@ from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 
 @runtime_checkable
 class KeepsPayloads(Protocol):
-    """A store with payloads and metadata in formats of its own, which may hold more than this version knows."""
+    """A store with its own formats of payloads and metadata, which may hold more than this version knows."""
 
     async def read_log_as_stored(self, after: LogPosition, limit: int) -> LogSlice:
-        """As `read_log`, with each payload as a StoredPayload. `append` keeps such as they are."""
+        """Like `read_log`, with each payload as a StoredPayload. `append` stores such payloads unchanged."""
         ...
 
     async def read_stream_as_stored(self, stream: str, after: int, limit: int) -> Sequence[RecordedEvent]:
-        """The same of a stream, with gaps where it has lost events."""
+        """The same for one stream, with gaps where it has lost events."""
         ...
 
 
@@ -30,20 +30,21 @@ class ListsTypes(Protocol):
         ...
 
     def events_of_type(self, type_name: str) -> Sequence[tuple[str, int]]:
-        """Stream and revision of each event of this type, in order. Costs time in proportion to the log."""
+        """Stream and revision of each event of this type, in order. Takes time in proportion to the log."""
         ...
 
 
 class OldNumbers(Protocol):
-    """What a store knows of account numbers that earlier versions reserved with hyphens in the streams' names."""
+    """Account numbers that earlier versions reserved with hyphens in the streams' names."""
 
     @property
     def numbers_adopted(self) -> bool:
-        """Whether all of them have been reserved without: from the beginning in a store that this version made."""
+        """Whether all of them have been reserved without hyphens. True from the beginning in a store that this version
+        made."""
         ...
 
     async def hyphenated_number_streams(self) -> Sequence[str]:
-        """All streams of account numbers that have a hyphen in the number. Costs time in proportion to the log."""
+        """All streams of account numbers with a hyphen. Takes time in proportion to the log."""
         ...
 
     async def note_numbers_adopted(self) -> None:

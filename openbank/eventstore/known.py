@@ -1,4 +1,4 @@
-"""Where a version of the bank must stop that does not know the type of an event."""
+"""Where a version of the bank must stop if it does not know the type of an event."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Checkable(Protocol):
 
 
 def known(items: Sequence[Item]) -> Sequence[Item]:
-    """Those before the first append with an event that only a newer version can check. Some may have been left out."""
+    """The entries before the first append with an event that only a newer version can check. Some may have been left
+    out."""
     for index, item in enumerate(items):
         if item.newer:
             append = item.event.revision - item.event.metadata.part
@@ -35,5 +36,5 @@ def _is_from(event: RecordedEvent, stream: str, revision: int) -> bool:
 
 
 def needed_by(items: Sequence[Item]) -> NewerVersionNeeded:
-    """To be raised for the first of those events."""
+    """The error to raise for the first of those events."""
     return next(item.newer for item in items if item.newer).again()

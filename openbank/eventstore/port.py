@@ -1,6 +1,6 @@
-"""The event store as the bank sees it: what every adapter guarantees, whatever it is built on.
+"""The event store as the bank sees it: the guarantees of every adapter.
 
-One conformance suite, `tests/eventstore/conformance.py`, holds each adapter to these words.
+One conformance suite, `tests/eventstore/conformance.py`, checks each adapter against them.
 """
 
 from __future__ import annotations
@@ -14,25 +14,23 @@ NO_STREAM = 0
 """The revision of a stream that has no event: the first event of a stream has revision 1."""
 
 APPEND_BYTES_MAX = 1 << 20
-"""The most that one append may hold, all its events together: EventStoreDB's limit, kept by every adapter."""
+"""The most bytes that all events of one append may have together. EventStoreDB's limit, which every adapter keeps."""
 SNAPSHOT_EVENTS = 16
-"""Events between two snapshots of an aggregate. Fewer would take more room, more would take longer to fold: reading
-16 events takes about as long as a third of a deposit."""
+"""Events between two snapshots of an aggregate. Reading 16 events takes about a third of the time of a deposit."""
 RECORD_TIME_MAX = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
 PARTS_MAX = 1_000
-"""Events of one command: far more than any makes."""
+"""The most events of one command: far more than any command makes."""
 
 
 class Metadata(NamedTuple):
     """What is stored with an event beside its payload.
 
-    `record_time` is ours, in microseconds since 1970 UTC. It may run behind that of an earlier event of another stream;
-    earlier versions also let it run behind one of the same stream.
-    `request_id` (16 bytes) and `request_hash` are empty for a command that had no request id. An id without a hash is
-    one that the bank made for itself.
-    `owner_id` is the account's owner, empty on every other stream.
-    The event is part `part` (from 0) of the `parts` events of its command, which readers never see apart.
+    `record_time` is the bank's time, in microseconds since 1970 UTC. It may be earlier than that of an earlier event of
+    another stream, and in events of earlier versions also of the same stream. `request_id` (16 bytes) and
+    `request_hash` are empty for a command that had no request id. An id without a hash was made by the bank itself.
+    `owner_id` is the account's owner, empty on every other stream. The event is part `part` (from 0) of the `parts`
+    events of its command, which readers never see apart.
     """
 
     record_time: int
@@ -46,7 +44,7 @@ class Metadata(NamedTuple):
 
     @property
     def request_key(self) -> RequestKey:
-        """What the event's request is remembered by."""
+        """The key by which the event's request is remembered."""
         return RequestKey.of(self.request_id, self.request_hash)
 
     @property
@@ -106,19 +104,19 @@ class Aside(NamedTuple):
 class LogSlice(NamedTuple):
     """Consecutive events of the log, and how far it has been read: at least to the last of them.
 
-    A filtered store may pass events that are none of ours, so `through` may be ahead of the last event.
+    A store may skip events of other programs, so `through` may be ahead of the last event.
     """
 
     events: Sequence[RecordedEvent]
     through: LogPosition
     caught_up: bool = False
-    """Whether nothing follows, as far as the store knew when it answered."""
+    """Whether nothing follows, as of the store's answer."""
     aside: Sequence[Aside] = ()
-    """Of a log that is checked: the events that are not believed, which `events` then leaves out."""
+    """In a checked log: the events that are not believed. `events` leaves them out."""
 
 
 class StoredPayload(bytes):
-    """A payload exactly as it is stored, and its metadata where that is not what the event's `Metadata` becomes."""
+    """A payload exactly as it is stored, with its metadata if the event's `Metadata` does not hold all of it."""
 
     is_json = False
     metadata: bytes | None = None
@@ -133,7 +131,7 @@ class StoredPayload(bytes):
 
 
 class Snapshot(NamedTuple):
-    """What an aggregate is right after the event of this revision and id, as `codec` has it."""
+    """The state of an aggregate right after the event with this revision and id, encoded."""
 
     revision: int
     event_id: bytes
@@ -141,22 +139,23 @@ class Snapshot(NamedTuple):
 
 
 class Newest(NamedTuple):
-    """The last events of a stream, some number at most, down to the first or to where a snapshot should be; and the
-    newest snapshot, where the first is not among them."""
+    """The last events of a stream, and the newest snapshot unless the events go back to the first one."""
 
     events: Sequence[RecordedEvent]
     snapshot: Snapshot | None = None
 
 
 class KeptRecord(NamedTuple):
-    """A small record that the store keeps beside the log, and its version, which every change raises; 0 for none."""
+    """A small record that the store keeps beside the log, and its version, which every change raises; 0 without a
+    record."""
 
     data: bytes = b""
     version: int = 0
 
 
 def show_uuid(id: bytes) -> str:
-    """In lower case with hyphens; empty for none. A UUID object would take four times as long, for every event."""
+    """The UUID in lower case with hyphens; empty for no id. A UUID object would take four times as long, for every
+    event."""
     if not id:
         return ""
     digits = id.hex()
@@ -175,31 +174,32 @@ class EventStore(Protocol):
     """
 
     bank_id: str
-    """Of the bank whose log this is: random, made once, the same in every copy of the log."""
+    """The id of the bank that the log belongs to: random, made once, the same in every copy of the log."""
     store_id: str
-    """Of this store: another copy of the same log has other positions and another store id."""
+    """The id of this store. Another copy of the same log has other positions and another store id."""
     sole_writer: bool
-    """Whether nobody but this process can append, so that what it remembers of a stream cannot be out of date."""
+    """Whether only this process can append, so that what it remembers of a stream cannot be out of date."""
     after_loss: str
-    """What an operator can do where the log has lost events, for messages."""
+    """What an operator can do if the log has lost events, for messages."""
 
     @property
     def writable(self) -> bool:
-        """Whether appends are taken, as far as is known: not from one that could not be written until one could be."""
+        """Whether the store accepts appends, as far as is known. False from a failed append until the next successful
+        one."""
         ...
 
     @property
     def confirmed_seconds_ago(self) -> float:
-        """How long ago this surely was the store that takes the bank's appends; 0 where it cannot be another.
+        """How long ago this was known to be the store that accepts the bank's appends; 0 if there can be no other.
 
-        A subscription that stands has all that was appended until then, but for what is on its way.
+        An open subscription has all that was appended until then, except what is on its way.
         """
         ...
 
     def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> Awaitable[int]:
         """Appends `events` (at least one) after `expected_revision` (NO_STREAM for a new stream).
 
-        Gives the position of the last of them. Raises WrongExpectedRevision, OutcomeUnknown, AppendTooLarge.
+        Returns the position of the last one. Raises WrongExpectedRevision, OutcomeUnknown, AppendTooLarge.
         """
         ...
 
@@ -212,18 +212,18 @@ class EventStore(Protocol):
         ...
 
     async def read_newest(self, stream: str, limit: int) -> Newest:
-        """What a stream's aggregate is made of. Most need no snapshot, or one of an event that is among the last."""
+        """Reads what is needed to fold a stream's aggregate: its last events and, if needed, a snapshot."""
         ...
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
-        """The newest snapshot of a stream, up to the revision `through` where one is given; None without one.
+        """The newest snapshot of a stream, up to the revision `through` if one is given; None without one.
 
-        Snapshots may get lost. The reader checks that the stream has the snapshot's event.
+        Snapshots may get lost. The caller checks that the stream has the snapshot's event.
         """
         ...
 
     def keep_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        """Keeps it beside those of other revisions, soon, or silently fails to. Only for what is durable."""
+        """Stores a snapshot of durable events beside those of other revisions, with a delay. Failures are silent."""
         ...
 
     async def find_requests(
@@ -231,8 +231,8 @@ class EventStore(Protocol):
     ) -> Sequence[RecordedEvent]:
         """The events of this stream whose commands had one of these request ids, in order, however long ago.
 
-        Events after the revision `through`, where one is given, may be left out. The price does not grow with the
-        stream: an index is asked.
+        Events after the revision `through`, if one is given, may be left out. The cost does not grow with the stream:
+        an index is used.
         """
         ...
 
@@ -241,9 +241,9 @@ class EventStore(Protocol):
         ...
 
     async def save_quarantine(self, data: bytes, version: int) -> int | None:
-        """Replaces the record if it is still at `version`, durably; the new version, or None if it is not.
+        """Replaces the record durably if it is still at `version`. Returns the new version, or None.
 
-        Raises OutcomeUnknown where that is not known: load it again.
+        Raises OutcomeUnknown if the outcome is unknown: load the record again.
         """
         ...
 
@@ -255,30 +255,30 @@ class EventStore(Protocol):
         ...
 
     async def head(self) -> LogPosition:
-        """The end of the log, asked at this moment. BEGINNING for an empty log."""
+        """The end of the log, read from the store. BEGINNING for an empty log."""
         ...
 
     async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
         """The place before the first event, in log order, whose record time is `time` (microseconds) or later.
 
-        The head where there is none. What follows `after` is looked through: whoever knows a place that is not past
-        the one in question, such as views that keep a place for every minute, spares it the log up to there.
+        The head if there is none. The search starts at `after`: a caller that knows an earlier place, such as the views
+        with a place for every minute, saves reading the log up to there.
         """
         ...
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
-        """Where in this log an event is; None where it is not."""
+        """The place of an event in this log; None if the log does not have it."""
         ...
 
     async def hides_events(self, stream: str) -> bool:
-        """Whether the store has been told to hide events of a stream that it had, by its operators' own tools."""
+        """Whether operators have hidden events of a stream with the store's own tools."""
         ...
 
     def subscribe(self, after: LogPosition) -> AsyncIterator[LogSlice]:
-        """The upstream of feeds and projections: the log after a position, and all that is appended from then on.
+        """The log after a position, and everything that is appended from then on.
 
-        Slices follow one another without a gap, a duplicate or a split append. One with `caught_up` comes each time
-        the end of the log is reached, and may be empty. A live append arrives without waiting for others. Raises
+        Slices have no gap, no duplicate and no split append between them. A slice with `caught_up` comes each time the
+        end of the log is reached, and may be empty. A live append arrives without waiting for others. Raises
         StoreUnavailable when it breaks: subscribe again from the last `through`.
         """
         ...
@@ -289,9 +289,10 @@ class EventStore(Protocol):
 
 
 async def holds(store: EventStore, at: LogPosition) -> bool:
-    """Whether the log has come so far, and has the event there: one that was put back from a backup may not.
+    """Whether the log reaches to this place and has its event.
 
-    An event that operators have hidden, in the one stream, is not one that the log has lost.
+    A log that was restored from a backup may not. An event that operators have hidden in its stream does not count as
+    lost.
     """
     here = await store.locate(at.stream, at.revision) if at.stream else None
     if here is None and at.stream:

@@ -11,13 +11,13 @@ from openbank.eventstore.errors import StoreDamaged
 from openbank.eventstore.port import RECORD_TIME_MAX
 
 RELEASED_MAX = 1_000
-"""Aggregates; of more, those released last."""
+"""The most released aggregates in the record; the oldest are dropped."""
 NUMBER_MAX = (1 << 63) - 1
-"""Of revisions and positions."""
+"""The largest revision and position."""
 
 
 class SetAside(NamedTuple):
-    """From `revision` on, whose event is at `position` of the log, the aggregate's events are not believed.
+    """The aggregate's events are not believed from `revision` on, which is at `position` of the log.
 
     `reason` holds no figures and no personal data. `time` is when it was set aside, in microseconds since 1970 UTC.
     While `retrying`, the projector reads the stream again from `revision`.
@@ -38,7 +38,7 @@ class Released(NamedTuple):
 
 
 class QuarantineRecord(NamedTuple):
-    """By the stream's name: what is set aside, and which events an operator has declared not to be the bank's.
+    """What is set aside, and which events an operator has declared not to be the bank's, by the stream's name.
 
     `released` is for views that were away, or have lost their last commits, when it happened.
     """
@@ -49,7 +49,7 @@ class QuarantineRecord(NamedTuple):
 
 
 def encode_record(record: QuarantineRecord) -> bytes:
-    """The record as the event store keeps it: JSON."""
+    """The record as JSON, as the event store keeps it."""
     aside = {stream: aside._asdict() for stream, aside in sorted(record.aside.items())}
     skipped = {stream: sorted(revisions) for stream, revisions in sorted(record.skipped.items())}
     released = {stream: one._asdict() for stream, one in record.released.items()}
@@ -93,7 +93,7 @@ def more_is_believed(before: QuarantineRecord, after: QuarantineRecord) -> bool:
 
 
 def with_released(record: QuarantineRecord, stream: str, position: int) -> QuarantineRecord:
-    """With what of the stream is set aside among what was released; that it is not set aside any more is not said."""
+    """Adds the stream to what was released. Does not remove it from what is set aside."""
     if stream not in record.aside:
         return record
     revision = record.aside[stream].revision

@@ -1,4 +1,4 @@
-"""Where a store that has no index of request ids of its own may ask for one: the views have it, beside an account."""
+"""An index of request ids for a store that has none of its own. The views have one, beside each account."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import NamedTuple, Protocol
 
 
 class Indexed(NamedTuple):
-    """What an index knows of some request ids in one stream."""
+    """What an index knows about some request ids in one stream."""
 
     revisions: Sequence[int]
-    """Of the events of these requests, as far as the index has seen the stream."""
+    """The revisions of the events of these requests, as far as the index has seen the stream."""
     through: int
-    """How far that is: the index knows every event of the stream up to this revision. 0 for a stream unknown to it."""
+    """The index knows every event of the stream up to this revision. 0 for an unknown stream."""
 
 
 class RequestIndex(Protocol):
     shared: bool
-    """Whether it is on a server, so that asking it takes round trips."""
+    """Whether it is on a server, so that each question takes a round trip."""
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
-        """Raises whatever it likes while it is away: the store then reads the stream instead."""
+        """May raise any error while it is unavailable: the store then reads the stream instead."""
         ...

@@ -1,7 +1,7 @@
 """Names of streams.
 
-A person's and an account's events are their own stream each. Two kinds of internal streams hold what makes commands
-exact across streams; their names begin with neither prefix, so that readers of the log can tell them by name.
+A person's and an account's events are their own stream each. Two kinds of internal streams make commands exact across
+streams. Their names begin with neither prefix, so that readers of the log can tell them apart by name.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ def account_stream(account_id: str) -> str:
 
 
 def request_stream(request_id: str) -> str:
-    """Who claimed a request id that is the whole bank's: those of RegisterPerson and OpenAccount."""
+    """The stream with the claim of a request id that must be unique in the bank: one of RegisterPerson or
+    OpenAccount."""
     return f"{REQUEST}-{request_id}"
 
 
 def number_stream(account_number: str) -> str:
-    """Who reserved an account number, by what numbers are compared by."""
+    """The stream with the reservation of an account number, named by the form in which numbers are compared."""
     return f"{NUMBER}-{account_number_key(account_number)}"
 
 
 def number_streams(account_number: str) -> tuple[str, str]:
-    """That one, and the one in which earlier versions reserved the number, with its hyphens."""
+    """That stream, and the one in which earlier versions reserved the number, with its hyphens."""
     return number_stream(account_number), f"{NUMBER}-{account_number_with_hyphens(account_number)}"
 
 

@@ -1,8 +1,8 @@
 """Consistency and resume tokens: one opaque string for "all of the log up to here".
 
 Layout, format 1: version (1 byte), bank id and store id (16 bytes each), position and revision (8 bytes each,
-big-endian, signed), the stream's name in UTF-8, and a CRC-32 of all that; URL-safe base64 without padding. The
-checksum is no protection against forgery, only against a token cut or changed by mistake: a token grants nothing.
+big-endian, signed), the stream's name in UTF-8, and a CRC-32 of all that; URL-safe base64 without padding. The checksum
+finds a token that was cut or changed by mistake. It does not prevent forgery: a token grants nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class InvalidToken(ValueError):
 
 
 class Tokens:
-    """Makes and reads the tokens of one store."""
+    """Creates and reads the tokens of one store."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -39,9 +39,10 @@ class Tokens:
         return base64.urlsafe_b64encode(head + _CHECKSUM.pack(zlib.crc32(head))).rstrip(b"=").decode()
 
     async def decode(self, token: str) -> LogPosition:
-        """The place in this store that a token means, also when another store of the same bank gave it.
+        """The place in this store that a token means, also if another store of the same bank made it.
 
-        Raises InvalidToken: no token, of another bank, or of a store whose events this one does not have.
+        Raises InvalidToken for text that is not a token, a token of another bank, or one of a store whose events this
+        one does not have.
         """
         bank, store, at = _parse(token)
         if bank != self._bank:

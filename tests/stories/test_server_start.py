@@ -101,7 +101,7 @@ async def test_views_of_another_bank_are_refused(database: str, tmp_path: Path) 
         async with serving(BackEnd(theirs.uri, database).settings(tmp_path / "data")):
             pass
         [line] = await refused_start(BackEnd(ours.uri, database), tmp_path / "data")
-        assert "holds no bank, and the views are of the bank" in line
+        assert "holds no bank, and the views belong to the bank" in line
         async with serving(BackEnd(ours.uri).settings(tmp_path / "ours")):
             pass
         [line] = await refused_start(BackEnd(ours.uri, database), tmp_path / "data")

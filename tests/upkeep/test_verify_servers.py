@@ -141,7 +141,7 @@ async def test_streams_that_operators_have_hidden_are_named(server: EventStoreDB
         "account-a1 was truncated: its events before revision 3 are hidden",
         "person-john has $maxCount in its metadata, which hides events",
         "account-a2 was deleted",
-        "number-N2 was deleted for ever, by a tombstone",
+        "number-N2 was deleted permanently, by a tombstone",
     }
 
 

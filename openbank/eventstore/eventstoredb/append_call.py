@@ -33,17 +33,17 @@ class AppendCall(AsyncGrpcStreamer):
         self._loop = asyncio.get_running_loop()
         self._requests: asyncio.Queue[streams_pb2.BatchAppendReq | None] = asyncio.Queue()
         self._waiting: dict[str, _Asked] = {}
-        """In the order in which they were asked."""
+        """In the order in which they were sent."""
         self._call: Any = link.append_call(self._sent())
         self._answered = False
         self._refused: AccessRefused | None = None
-        """Why the server has refused the call as a whole: then it has done nothing of what it was asked."""
+        """Why the server has refused the call as a whole. Then it has done none of the appends."""
         self._receiving: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, link: Link) -> AppendCall:
-        """A call that has reached the server; until then nothing has been sent. Raises StoreUnavailable."""
+        """Returns once the call has reached the server; until then nothing is sent. Raises StoreUnavailable."""
         async with link.answered():
             call = cls(link)
             try:
@@ -104,7 +104,7 @@ class AppendCall(AsyncGrpcStreamer):
             self._end()
 
     async def _watch(self) -> None:
-        """Counts answers that do not come as lost: one timer for all of them, as this is the hottest path."""
+        """Gives up answers that do not come. One timer serves all of them, as this is the hottest path."""
         while True:
             await asyncio.sleep(ANSWER_SECONDS / 4)
             now = self._loop.time()

@@ -51,7 +51,7 @@ async def nowhere() -> Sequence[RecordedEvent]:
 def append_request(
     stream: str, expected: int, events: Sequence[NewEvent], number: int, own: OwnEvents | None = None
 ) -> streams_pb2.BatchAppendReq:
-    """An append, whose `number` its answer repeats. Its events are noted in `own`."""
+    """An append. Its answer repeats `number`. Its events are noted in `own`."""
     request = streams_pb2.BatchAppendReq()
     request.CopyFrom(_EVERY_REQUEST)
     request.correlation_id.string = f"00000000-0000-0000-0000-{number:012x}"
@@ -73,14 +73,14 @@ def append_request(
         size += len(data) + len(about)
         if own is not None and not isinstance(event.data, StoredPayload):
             own.note(event.id, Sent(event.type, event.data, event.metadata, data, about))
-    # Here, not by the server: a message beyond gRPC's own limit would break the call for everybody.
+    # Checked here, not by the server: a message beyond gRPC's own limit would break the call for all appends.
     if size > APPEND_BYTES_MAX:
         raise AppendTooLarge(stream)
     return request
 
 
 async def conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find) -> int:
-    """What an answer means. Raises AnswerLost for one that tells nothing, and what `append` raises."""
+    """What an answer means. Raises AnswerLost for an answer that leaves the outcome open, and what `append` raises."""
     if response.HasField("success"):
         return await _written(request, response, find)
     stream = request.options.stream_identifier.stream_name.decode()
@@ -100,7 +100,7 @@ async def conclude(request: streams_pb2.BatchAppendReq, response: streams_pb2.Ba
     except AccessDeniedError as error:
         raise AccessRefused(MISSING_RIGHT) from error
     except EventStoreDBClientException:
-        # It timed out inside the server, or the server can't tell.
+        # It timed out inside the server, or the server does not know.
         lost = NotTaken() if response.error.details.Is(empty_pb2.Empty.DESCRIPTOR) else AnswerLost()
     raise lost
 
@@ -114,7 +114,7 @@ async def _written(request: streams_pb2.BatchAppendReq, response: streams_pb2.Ba
         return int(success.position.commit_position)
     position = position_of(request, await find())
     if position is None:
-        # It has them already, says so without their position, and does not show them yet.
+        # The server already has the events, gives no position, and does not show them yet.
         raise AnswerLost
     return position
 
@@ -122,8 +122,8 @@ async def _written(request: streams_pb2.BatchAppendReq, response: streams_pb2.Ba
 async def _read_cause(
     request: streams_pb2.BatchAppendReq, response: streams_pb2.BatchAppendResp, find: Find
 ) -> Sequence[RecordedEvent]:
-    """What stands in the place of a refused append. The server refuses before the cause can be read, so it is read
-    until it is there. Raises StoreUnavailable where it is not in bounded time."""
+    """Reads what the stream has in place of a refused append. The server refuses before the cause can be read, so this
+    retries. Raises StoreUnavailable if the cause does not appear in time."""
     refusal = shared_pb2.WrongExpectedVersion()
     response.error.details.Unpack(refusal)
     revision = refusal.current_stream_revision + 1 if refusal.HasField("current_stream_revision") else NO_STREAM
@@ -141,7 +141,7 @@ async def _read_cause(
 
 
 def position_of(request: streams_pb2.BatchAppendReq, stored: Sequence[RecordedEvent]) -> int | None:
-    """The position of the last of an append's events, where it is they that are stored."""
+    """The position of the last event of the append, if `stored` are its events."""
     ours = [message.id.string for message in request.proposed_messages]
     return stored[-1].position if ours and [uuid_text(event.id) for event in stored] == ours else None
 

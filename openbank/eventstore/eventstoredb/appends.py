@@ -1,8 +1,8 @@
 """Appends to EventStoreDB: each is followed until its outcome is known.
 
-An answer that is lost with its connection says nothing about the append;
-so the very same append, with the same ids and the same expected version, is sent again until the server knows it
-(success, nothing is written twice) or has something else in its place.
+An answer that is lost with its connection says nothing about the append. So the same append, with the same ids and the
+same expected version, is sent again until the server has it (success, nothing is written twice) or has something else
+in its place.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class Appends:
 
     @property
     def stuck(self) -> bool:
-        """Whether an append got no outcome, and the server has answered none since."""
+        """Whether an append got no outcome, and the server has not answered another one since."""
         return self._probing is not None
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent], find: Find) -> int:
-        """The position of the last of `events`, which the log has after `expected` and nowhere else."""
+        """Appends `events` right after `expected`, or nowhere. Returns the position of the last one."""
         if self.stuck:
             raise StoreUnavailable("EventStoreDB takes no appends")
         request = append_request(stream, expected, events, next(self._numbers), self._own)
@@ -83,7 +83,7 @@ class Appends:
                 self._none_under_way.set()
 
     async def check_right(self, stream: str) -> None:
-        """Raises AccessRefused where nobody with these credentials may append to a stream. Writes nothing."""
+        """Raises AccessRefused if these credentials lack the right to append to a stream. Writes nothing."""
         try:
             answer = await self._ask(append_request(stream, REVISION_MAX, (), next(self._numbers)))
         except AnswerLost:
@@ -92,7 +92,7 @@ class Appends:
             raise AccessRefused(MISSING_RIGHT)
 
     async def close(self) -> None:
-        """Once no append is under way."""
+        """Waits until no append is under way."""
         await self._none_under_way.wait()
         for task in (self._probing, self._opening):
             if task is not None:
@@ -103,7 +103,8 @@ class Appends:
     async def _settle(
         self, request: streams_pb2.BatchAppendReq, find: Find, until: float, *, may_be_written: bool
     ) -> int:
-        """The outcome of an append whose answer is lost. One that may be written stays so, whatever is said later."""
+        """Finds the outcome of an append whose answer is lost. Once it may have been written, a later refusal changes
+        nothing."""
         pause = RETRY_SECONDS_MIN
         while self._loop.time() + pause <= until:
             await asyncio.sleep(pause)
@@ -134,7 +135,7 @@ class Appends:
         return await conclude(request, await self._ask(request), find)
 
     async def _ask(self, request: streams_pb2.BatchAppendReq) -> streams_pb2.BatchAppendResp:
-        """The server's answer. Raises StoreUnavailable where nothing was sent, and AnswerLost."""
+        """The server's answer. Raises StoreUnavailable if nothing was sent, and AnswerLost."""
         self._link.check()
         call = self._call
         if call is None or call.ended:
@@ -142,7 +143,7 @@ class Appends:
         return await call.ask(request)
 
     async def _probe(self) -> None:
-        """Until the server answers appends again."""
+        """Runs until the server answers appends again."""
         try:
             while not await self._answers():  # noqa: ASYNC110 - only the server knows
                 await asyncio.sleep(PROBE_PAUSE_SECONDS)
@@ -150,19 +151,20 @@ class Appends:
             self._probing = None
 
     async def _answers(self) -> bool:
-        """Whether the server says why an append can't be: after a revision that can't be there nothing is written."""
+        """Whether the server gives a reason for refusing an append. The expected revision cannot exist, so nothing is
+        written."""
         request = append_request(PROBED_STREAM, REVISION_MAX, (), next(self._numbers))
         try:
             answer = await self._ask(request)
         except LogReplaced:
-            # For good. Whoever appends is told so.
+            # Permanent: the next append gets the error.
             return True
         except (StoreUnavailable, AnswerLost):
             return False
         return bool(answer.error.details.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR))
 
     async def _open_call(self) -> AppendCall:
-        """Opened by whoever needs it first, for all. Raises StoreUnavailable."""
+        """The call, opened once for all callers. Raises StoreUnavailable."""
         if self._opening is None:
             self._opening = asyncio.create_task(AppendCall.open(self._link))
             self._opening.add_done_callback(self._opened)

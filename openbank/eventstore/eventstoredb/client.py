@@ -26,14 +26,14 @@ def make_client(uri: str) -> AsyncEventStoreDBClient:
         raise StoreRefused(f"not an address of EventStoreDB: {bad_address(reason)}") from None
     spec = client.connection_spec
     if spec.options.NodePreference != NODE_PREFERENCE_LEADER:
-        # What was acknowledged must be there for whoever reads next, and followers lag.
+        # Acknowledged events must be visible to the next read, and follower nodes lag.
         raise StoreRefused("NodePreference must be leader: the bank reads what it has written")
     client.grpc_options += (
-        # gRPC tries again by itself; left alone it would wait up to two minutes when the server is back.
+        # gRPC reconnects by itself. By default it would wait up to two minutes after the server is back.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
         ("grpc.min_reconnect_backoff_ms", int(CONNECT_SECONDS * 1000)),
-        # Else a new channel to the same node would use the old one's connection.
+        # Otherwise a new channel to the same node would use the old one's connection.
         ("grpc.use_local_subchannel_pool", 1),
         # esdbclient sets the interval under a name that gRPC does not know.
         ("grpc.keepalive_time_ms", spec.options.KeepAliveInterval or KEEPALIVE_MS),

@@ -1,7 +1,7 @@
-"""Which node of EventStoreDB leads: all that are known are asked, and the one that says so must show it.
+"""Finds the node of EventStoreDB that leads: asks all known nodes, and verifies the one that they name.
 
-One seed's word is not enough. A node that is cut off from its cluster answers, and knows no leader, or still itself; so
-whichever node is named is asked for a read that only a leader answers.
+The word of one seed is not enough. A node that is cut off from its cluster answers, and names no leader or still
+itself. So the named node is asked for a read that only a leader answers.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refused
 
 NODE_SECONDS = 5.0
-"""For one node to be connected to and to answer: some round trips, of a second each at the worst."""
+"""How long one node may take to accept a connection and answer: some round trips, of a second each at worst."""
 PROBED_STREAM = "openbank-probe"
-"""It need not be there."""
+"""The stream need not exist."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class Discovery:
         """Whether a seed is a name that stands for several nodes."""
         self._is_one = not self._by_name and len(self._seeds) == 1
         self._known: list[str] = []
-        """Nodes that others have named."""
+        """Nodes that other nodes have named."""
         self._errors: dict[str, str] = {}
         self._refused: AccessRefused | None = None
 
     async def leader(self, hint: str | None = None) -> AsyncESDBConnection:
-        """A connection to the node that leads; `hint` is where it may be. Raises StoreUnavailable, which says what
-        each node answered, and AccessRefused."""
-        # Each attempt begins at another one.
+        """A connection to the node that leads; `hint` is where it may be. Raises StoreUnavailable with the answer of
+        each node, and AccessRefused."""
+        # Each attempt begins with another seed.
         self._seeds.append(self._seeds.pop(0))
         self._errors, self._refused = {}, None
         first = [hint] if hint else []
@@ -69,7 +69,7 @@ class Discovery:
         raise StoreUnavailable("; ".join(f"{node}: {error}" for node, error in sorted(self._errors.items())))
 
     async def _through(self, node: str) -> AsyncESDBConnection | None:
-        """The leader as one node knows it: itself, or another."""
+        """The leader according to one node: itself, or another."""
         asked: set[str] = set()
         try:
             target: str | None = node if self._is_one else await self._named_by(node)
@@ -85,7 +85,7 @@ class Discovery:
         return None
 
     async def _named_by(self, node: str) -> str:
-        """The address of the leader in a node's gossip, which is the node itself where that is alone."""
+        """The address of the leader in a node's gossip. A single node names itself."""
         options = (("grpc.lb_policy_name", "round_robin"),) if self._by_name and node in self._seeds else ()
         connection = self._client._construct_esdb_connection(node, options)
         gossip = connection.gossip
@@ -101,7 +101,7 @@ class Discovery:
         finally:
             await _close([connection])
         if len(answer.members) <= 1:
-            return node  # Its own address may be one that only its neighbours can reach.
+            return node  # It may advertise an address that only its neighbours can reach.
         members = {f"{one.http_end_point.address}:{one.http_end_point.port}": one for one in answer.members}
         self._known = [address for address in members if address not in self._seeds]
         for address, member in members.items():
@@ -127,7 +127,7 @@ class Discovery:
 
 
 class NoLeaderKnown(EventStoreDBClientException):
-    """A node's gossip names none that is alive."""
+    """A node's gossip names no node that is alive."""
 
 
 async def probe(client: AsyncEventStoreDBClient, connection: AsyncESDBConnection) -> None:
@@ -149,7 +149,7 @@ async def probe(client: AsyncEventStoreDBClient, connection: AsyncESDBConnection
 
 
 def short(error: Exception) -> str:
-    """A call's error as text has lines of gRPC's own about it; what the server said is one of them."""
+    """The server's message from a call's error. The text of the error also has lines that gRPC adds."""
     cause = error.args[0] if error.args else error
     details = cause.details() if isinstance(cause, grpc.aio.AioRpcError) else str(cause)
     return str(details) if isinstance(error, NoLeaderKnown) else f"{type(error).__name__}: {details}"

@@ -1,7 +1,7 @@
-"""Events as EventStoreDB holds them, so that its UI and its projections can read them.
+"""Events as EventStoreDB holds them, readable by its UI and its projections.
 
-The payload is the message's canonical JSON mapping; one that is no message of this version's is kept in binary, and
-readers take both. The metadata is JSON: EventStoreDB's own names for the correlation, ours for the rest.
+The payload is the message's canonical JSON mapping. A payload that this version cannot decode stays binary; readers
+accept both. The metadata is JSON, with EventStoreDB's names for the correlation and our names for the rest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _is_our_uuid = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmat
 
 
 Convert = Callable[[Stored, int], RecordedEvent]
-"""From an event as it is stored, and how many characters of its stream's name are not the bank's."""
+"""Reads an event as it is stored. The second argument is the length of the prefix that the bank puts before streams'
+names."""
 
 
 def payload(type_name: str, data: bytes) -> tuple[ContentType, bytes]:
@@ -50,7 +51,7 @@ def payload(type_name: str, data: bytes) -> tuple[ContentType, bytes]:
 
 
 def metadata(event: Metadata) -> bytes:
-    """What is empty is left out. Put together by hand: an encoder of dictionaries takes four times as long."""
+    """Empty values are left out. Built by hand: an encoder of dictionaries takes four times as long."""
     fields = [f'{{"recordTime":"{_to_text(event.record_time)}"']
     if event.correlation_id:
         fields.append(f'"$correlationId":{_quoted(event.correlation_id)}')
@@ -78,11 +79,11 @@ def uuid_text(uuid: bytes) -> str:
 
 
 def recorded(event: Stored, prefix: int = 0, *, payload: bool = True) -> RecordedEvent:
-    """`prefix` is how many characters of the stream's name are not the bank's. Without `payload` that is left as it is
-    stored: to read it takes most of the time.
+    """The event as the port has it.
 
-    An event of another program comes as it is; one of ours that this version can't read comes raw, for whoever
-    decodes it to say so.
+    `prefix` is the length of the prefix that the bank puts before streams' names. Without `payload` the payload is left
+    as it is stored, since reading it takes most of the time. An event of another program is returned as it is. An event
+    of the bank's that this version cannot read is returned raw, so that its decoder reports it.
     """
     data, about = event.data, _UNKNOWN
     if codec.is_ours(event.type):
@@ -108,12 +109,12 @@ def as_stored(event: Stored, prefix: int = 0) -> RecordedEvent:
 
 
 def is_system(event: RecordedEvent) -> bool:
-    """Whether it is EventStoreDB's own: a tombstone, in a stream of ours."""
+    """Whether it is a tombstone, which EventStoreDB itself writes into a stream of ours."""
     return event.type.startswith("$")
 
 
 def whole(events: list[RecordedEvent]) -> int:
-    """How many of `events` are there without a command that is cut off at the end."""
+    """How many of `events` there are without a command that is cut off at the end."""
     count = len(events)
     while count and missing(events[count - 1]):
         count -= 1
@@ -133,7 +134,7 @@ def _from_json(type_name: str, data: bytes) -> bytes:
 
 
 def _metadata(raw: bytes) -> Metadata:
-    """Whatever is missing, or is not what we write, is empty."""
+    """A value that is missing, or is not one that we write, is empty."""
     stored = _from_json_text(raw)
     if not isinstance(stored, dict):
         return _UNKNOWN
@@ -147,12 +148,13 @@ def _metadata(raw: bytes) -> Metadata:
         part=_number(stored.get("part"), 0),
         parts=_number(stored.get("parts"), 1),
     )
-    # Such as nobody believes; nor is anybody to wait for a million events that are to follow it.
+    # Not one that the bank writes. Nothing should wait for a million events that are said to follow it.
     return about if about.has_place else about._replace(part=0, parts=0)
 
 
 def _known(raw: bytes) -> object:
-    """What is to be told of metadata: all but EventStoreDB's own, of which only two names are ours."""
+    """The metadata that the bank compares and copies: all except EventStoreDB's own names, of which the bank sets only
+    two."""
     stored = _from_json_text(raw)
     if not isinstance(stored, dict):
         return stored
@@ -161,7 +163,7 @@ def _known(raw: bytes) -> object:
 
 
 def _from_json_text(raw: bytes) -> object:
-    """None for what is no JSON, or nested deeper than anything of the bank's."""
+    """None for text that is not JSON, or is nested deeper than anything that the bank writes."""
     try:
         return _decode(raw.decode())
     except (ValueError, RecursionError):
@@ -212,7 +214,7 @@ def _hash(value: object) -> bytes:
 
 
 def _text(value: object) -> str:
-    """Empty for what no message and no database takes: JSON can say half of a character."""
+    """Empty for text that no message and no database accepts: JSON can hold half of a surrogate pair."""
     if not isinstance(value, str):
         return ""
     return value if value.isascii() or not _HALF.search(value) else ""

@@ -1,4 +1,4 @@
-"""What operators have hidden of the bank's streams: truncated, deleted, or deleted for ever.
+"""What operators have hidden of the bank's streams: truncated, deleted, or deleted permanently.
 
 Reads of the log still give such events until they are scavenged; reads of their streams do not.
 """
@@ -17,16 +17,16 @@ _LIMITS = ("$maxAge", "$maxCount")
 
 
 async def hidden_streams(link: Link, prefix: str) -> AsyncIterator[str]:
-    """A sentence for each of the bank's streams of which something is, or may be, hidden."""
+    """One sentence for each of the bank's streams of which something is, or may be, hidden."""
     ours = tuple(f"{prefix}{category}-" for category in CATEGORIES)
     found: dict[str, str] = {}
     async for event in link.history(prefixes=[f"$${name}" for name in ours]):
-        # The last metadata of a stream counts.
+        # Only the last metadata of a stream counts.
         stream = event.stream_name.removeprefix(f"$${prefix}")
         found[stream] = _hides(event.data)
     async for event in link.history(type_prefixes=["$streamDeleted"]):
         if event.stream_name.startswith(ours):
-            found[event.stream_name.removeprefix(prefix)] = "was deleted for ever, by a tombstone"
+            found[event.stream_name.removeprefix(prefix)] = "was deleted permanently, by a tombstone"
     for stream, what in found.items():
         if what:
             yield f"{stream} {what}"

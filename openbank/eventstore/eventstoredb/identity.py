@@ -1,4 +1,4 @@
-"""Which bank's a store is, and which copy of the bank's log: said by the last event of a stream beside the log."""
+"""Which bank a store belongs to, and which copy of its log it is. The last event of a stream beside the log says so."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.eventstoredb.reading import Stored
 
 STORE_STREAM = "openbank-store"
-"""Its name has none of the log's prefixes: it is not part of the log."""
+"""The name begins with none of the log's prefixes, so the stream is not part of the log."""
 STORE_CREATED = "openbank.StoreCreated"
 NUMBERS = "numbersWithoutHyphens"
-"""Said there once all account numbers are reserved so."""
+"""Recorded there once all account numbers are reserved without hyphens."""
 FORMAT = 1
 
 
@@ -39,9 +39,9 @@ class Identity:
         self._link = link
 
     async def claim(self, wanted: Wanted) -> tuple[str, str]:
-        """Learns which bank's the store is, or makes it one's: of several instances that try, one succeeds.
+        """Reads which bank the store belongs to, or assigns it to one; of several instances that try, one succeeds.
 
-        The bank's and the store's id.
+        Returns the bank's and the store's id.
         """
         stored = await self._read() or await self._make(wanted)
         try:
@@ -56,7 +56,7 @@ class Identity:
         if newer:
             raise StoreRefused(f"this store has format {version}, written by a newer version; this one reads {FORMAT}")
         if wanted.bank_id not in (None, bank_id):
-            raise StoreRefused(f"this store is of the bank {bank_id}, not of {wanted.bank_id}")
+            raise StoreRefused(f"this store belongs to the bank {bank_id}, not to {wanted.bank_id}")
         if identity.get("unfinished") and not wanted.copying:
             raise StoreRefused("a copy into this store has not finished: run `openbank copy` again, as it was")
         return bank_id, store_id
@@ -78,21 +78,21 @@ class Identity:
     async def note_numbers_adopted(self) -> None:
         stored = await self._read()
         if stored is not None:
-            # Where another instance was first, it has said the same.
+            # If another instance was first, it has written the same.
             await self._replace(stored, json.loads(stored.data) | {NUMBERS: True})
         self.numbers_adopted = True
 
     async def _make(self, wanted: Wanted) -> Stored | None:
         if wanted.known_bank_id is not None:
             raise StoreRefused(
-                f"EventStoreDB at {self._link.targets} holds no bank, and the views are of the bank"
+                f"EventStoreDB at {self._link.targets} holds no bank, and the views belong to the bank"
                 f" {wanted.known_bank_id}: bring back its log; or, to begin a new bank, remove the views"
             )
         if not wanted.make:
             raise StoreRefused("no bank has ever been in this store")
         bank_id, store_id = wanted.bank_id or secrets.token_hex(16), secrets.token_hex(16)
         made = {"format": FORMAT, "bankId": bank_id, "storeId": store_id}
-        # What a copy holds may be an earlier version's.
+        # The events that a copy brings may be those of an earlier version.
         made |= {"unfinished": True} if wanted.copying else {NUMBERS: True}
         await self._link.write(self.stream, _event(made), None)
         return await self._read()
@@ -101,7 +101,7 @@ class Identity:
         return await self._link.write(self.stream, _event(identity), stored.stream_position)
 
     async def _read(self) -> Stored | None:
-        """What was written last."""
+        """The last record."""
         try:
             events = await self._link.read(stream_name=self.stream, backwards=True, limit=1)
         except NotFound:

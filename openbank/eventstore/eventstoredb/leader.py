@@ -65,14 +65,15 @@ class Leader:
 
     @property
     def confirmed_at(self) -> float:
-        """Until when the subscription that follows the log has missed nothing, by the loop's clock.
+        """The time, by the loop's clock, up to which the subscription that follows the log has missed nothing.
 
-        One on a connection that was replaced does not know yet that it has ended.
+        A subscription on a replaced connection does not know yet that it has ended.
         """
         return max(self._followed_until, self.pulse.settled_at) if self._follows else self._followed_until
 
     def follows(self, connection: AsyncESDBConnection, since: float) -> None:
-        """A subscription on this connection follows the log. Once it is caught up, it has all there was at `since`."""
+        """Call when a subscription on this connection follows the log. Once caught up, it has all that there was at
+        `since`."""
         self._follows = connection is self.current
         if self._follows:
             self._followed_until = max(self._followed_until, since)
@@ -81,7 +82,7 @@ class Leader:
         await probe(self._client, self.connection)
 
     def broken(self, error: Exception) -> None:
-        """A call has failed, perhaps with its connection."""
+        """Call when a call has failed, perhaps with its connection."""
         if isinstance(error, NodeIsNotLeader):
             self._find(error)
         elif isinstance(error, ServiceUnavailable):
@@ -89,7 +90,7 @@ class Leader:
             self.pulse.ask()
 
     def _find(self, error: Exception) -> None:
-        """Another node may lead now, or a new connection work where this one does not."""
+        """Looks for the leader on new connections: another node may lead now, or a new connection may work."""
         if not (self._reconnecting or self.closed or self.current is None):
             leader = error.leader_grpc_target if isinstance(error, NodeIsNotLeader) else None
             self._reconnecting = asyncio.create_task(self._reconnect(leader))
@@ -99,7 +100,7 @@ class Leader:
         try:
             old = await self._discovery.leader(leader)
             if self.pulse.led_at < began_at:
-                # Else the old one has answered meanwhile, as a leader, and the new one is not needed.
+                # Otherwise the old connection has answered as a leader meanwhile, and the new one is not needed.
                 self.current, old = old, self.connection
                 self._use(began_at)
             closing = asyncio.create_task(old.close())
@@ -112,7 +113,7 @@ class Leader:
             self._reconnecting = None
 
     def _use(self, asked_at: float) -> None:
-        """The connection is a new one, which has answered as a leader what it was asked at that time."""
+        """Starts to use a new connection, which has answered as a leader a question asked at `asked_at`."""
         self._guard.lost()
         self._followed_until, self._follows = self.confirmed_at, False
         self.pulse.led(asked_at)
@@ -121,7 +122,7 @@ class Leader:
         self._watching = asyncio.create_task(self._note_channel(self.connection._grpc_channel))
 
     async def _note_channel(self, channel: grpc.aio.Channel) -> None:
-        """gRPC makes a new connection by itself where one breaks, and says so nowhere else."""
+        """Notices when gRPC reconnects by itself, which it reports nowhere else."""
         state = channel.get_state()
         while state is not grpc.ChannelConnectivity.SHUTDOWN:
             with suppress(grpc.aio.UsageError):

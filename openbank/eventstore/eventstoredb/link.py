@@ -36,16 +36,16 @@ from openbank.eventstore.eventstoredb.refusals import AccessRefused, access_refu
 from openbank.eventstore.eventstoredb.same_log import SameLogGuard
 
 READ_SECONDS = 10.0
-"""For a page of a stream. A page of the log has no limit, as the server may pass millions of others' events on the way:
-it is given up when the server falls silent."""
+"""The time limit of a page of a stream. A page of the log has none, as the server may pass millions of other programs'
+events on the way. It is given up when the server falls silent."""
 VISIBLE_SECONDS = 5.0
-"""For what the server has refused an append for to be readable: it takes about as long as a commit."""
+"""How long the cause of a refused append may take to become readable: about as long as a commit."""
 VISIBLE_PAUSE_SECONDS = 0.01
 PATIENCE_PAUSE_SECONDS = 0.2
 
 
 class PositionRefused(Exception):
-    """No event is at this position of the log, or none any more."""
+    """There is no event at this position of the log, or no longer."""
 
 
 class Link:
@@ -57,7 +57,7 @@ class Link:
     """
 
     def __init__(self, uri: str) -> None:
-        """Raises StoreRefused for an address that can't be one; its text holds no secret of the address."""
+        """Raises StoreRefused for an invalid address. The message holds no secret of the address."""
         self._client = make_client(uri)
         self.targets = ", ".join(self._client.connection_spec.targets)
         self.guard = SameLogGuard(self.targets)
@@ -78,7 +78,7 @@ class Link:
         )
 
     async def read(self, **options: Any) -> list[Stored]:
-        """All events that a call of esdbclient's `read` gives. Raises what `errors` does, and LogReplaced."""
+        """All events of one read. Raises what `errors` does, and LogReplaced."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.patience_seconds
         while True:
@@ -90,14 +90,14 @@ class Link:
             except (LogReplaced, AccessRefused):
                 raise
             except StoreUnavailable:
-                # A connection that was replaced meanwhile says nothing about the new one.
+                # A failure of a connection that was replaced meanwhile says nothing about the new one.
                 if self.leader.closed or (loop.time() >= until and connection is self.leader.current):
                     raise
             if connection is self.leader.current:
                 await asyncio.sleep(PATIENCE_PAUSE_SECONDS)
 
     async def read_unchecked(self, **options: Any) -> list[Stored]:
-        """The same, whosever log it is."""
+        """The same, without the check that the store still holds this log."""
         async with self.answered():
             reading = self._read(timeout=READ_SECONDS if "stream_name" in options else None, **options)
             events = [item async for item in reading.items() if isinstance(item, Stored)]
@@ -105,8 +105,8 @@ class Link:
             return events
 
     async def subscribe(self, **options: Any) -> Reading:
-        """A subscription that the server has confirmed."""
-        # Not wait_for, which makes a task: esdbclient would end that with an error, where it is cancelled.
+        """Returns a subscription once the server has confirmed it."""
+        # Not wait_for, which makes a task: esdbclient would turn its cancellation into an error.
         async with self.answered(), asyncio.timeout(CONNECT_SECONDS):
             subscription = self._read(subscribe=True, **options)
             self._subscriptions.add(subscription)
@@ -121,7 +121,7 @@ class Link:
         return subscription
 
     async def history(self, **options: Any) -> AsyncIterator[Stored]:
-        """Events of the log up to its end, by a subscription: the server looks through it for as long as it takes."""
+        """Events of the log up to its end, by a subscription, which has no time limit on the server."""
         subscription = await self.subscribe(**options)
         try:
             with self.errors():
@@ -135,7 +135,7 @@ class Link:
         raise StoreUnavailable("the subscription has ended")
 
     async def write(self, stream: str, event: NewEvent, after: int | None) -> bool:
-        """Whether the event was written as the next one after this (None: as the first); False where one is there."""
+        """Writes the event right after `after` (None: as the first). Returns False if another event is there."""
         await self.guard.passed()
         with self.errors():
             try:
@@ -153,7 +153,7 @@ class Link:
         return True
 
     async def _until_visible(self, stream: str, number: int) -> None:
-        """The server refuses before the cause can be read."""
+        """Waits until the cause of a refusal can be read: the server refuses before that."""
         loop = asyncio.get_running_loop()
         until = loop.time() + VISIBLE_SECONDS
         while loop.time() < until:
@@ -163,7 +163,7 @@ class Link:
             await asyncio.sleep(VISIBLE_PAUSE_SECONDS)
 
     def _read(self, timeout: float | None = None, **options: Any) -> Reading:
-        """As esdbclient's `read` on a stream or on all of them, which has no filter by prefixes."""
+        """Like esdbclient's `read` on a stream or on `$all`, but with a filter by prefixes."""
         streams = self.leader.connection.streams
         call = streams._stub.Read(
             read_request(**options),
@@ -180,7 +180,7 @@ class Link:
 
     @asynccontextmanager
     async def answered(self) -> AsyncIterator[None]:
-        """What waits for an answer, but no longer than there is somebody to give one. Raises what `errors` does."""
+        """Ends a wait for an answer once the server is silent. Raises what `errors` does."""
         self.check()
         limit = asyncio.timeout(None)
         try:
@@ -194,7 +194,7 @@ class Link:
             self._waiting.discard(limit)
 
     def _fall_silent(self) -> None:
-        """Whoever waits for an answer would find out one after the other; subscriptions never would."""
+        """Ends all waits at once. Without this, calls would notice one after another, and subscriptions never."""
         now = asyncio.get_running_loop().time()
         for limit in self._waiting:
             if not limit.expired():
@@ -209,18 +209,18 @@ class Link:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """What goes wrong here is StoreUnavailable, but for NotFound (no such stream), StoreDamaged (a tombstone) and
+        """Turns errors into StoreUnavailable, except NotFound (no such stream), StoreDamaged (a tombstone) and
         PositionRefused."""
         try:
             yield
         except (NotFound, StoreUnavailable):
             raise
         except StreamIsDeleted as error:
-            raise StoreDamaged("a stream of the bank was deleted for ever, by a tombstone") from error
+            raise StoreDamaged("a stream of the bank was deleted permanently, by a tombstone") from error
         except CancelledByClient as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                # esdbclient took the cancellation of its caller for one of the call.
+                # esdbclient reports the cancellation of its caller as one of the call.
                 raise asyncio.CancelledError from error
             raise StoreUnavailable("the connection was closed") from error
         except EventStoreDBClientException as error:
@@ -234,11 +234,11 @@ class Link:
             raise StoreUnavailable(f"EventStoreDB does not answer: {error}") from error
 
     def access_refused(self, error: Exception) -> AccessRefused | None:
-        """What an error of esdbclient's means, where the server refuses the credentials, or finds a right missing."""
+        """The AccessRefused that an error of esdbclient's stands for: wrong credentials, or a missing right."""
         return access_refused(error, has_user=bool(self._client.connection_spec.username))
 
     async def wrong_about_tls(self, reason: str) -> str:
-        """What is to be written into the address, where the server cannot be reached because of TLS; else empty."""
+        """What to change in the address if the server cannot be reached because of TLS; otherwise empty."""
         spec = self._client.connection_spec
         return await wrong_about_tls(spec.targets, spec.options.Tls, reason)
 

@@ -1,9 +1,8 @@
 """The log: EventStoreDB's `$all`, read through a filter on the names of the bank's streams.
 
-Positions are commit positions of events in streams of the bank. The log's end, too, is the last of these: what other
-programs write moves no position that anybody is given, so all instances agree where the log ends, and every position
-is one that the server can read from. How far the log is known to hold nothing of the bank's (the checkpoints) is
-kept aside, to continue from.
+Positions are commit positions of events in streams of the bank. So is the end of the log: what other programs write
+changes no position that callers see, all instances agree where the log ends, and the server can read from every
+position. Checkpoints, up to which the log is known to hold nothing of the bank's, are kept apart, to continue from.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from openbank.eventstore.streams import CATEGORIES
 PAGE = 1_000
 CHECKPOINT_EVENTS = 32
 CHECKPOINT_MULTIPLIER = 8
-"""A checkpoint comes after the product of these, in events of anybody."""
+"""A checkpoint comes after the product of these, counted in events of all programs."""
 
 
 class _Passed(NamedTuple):
-    """The log up to `place` is known, and nothing of the bank's follows it up to the position `up_to`."""
+    """The log is known up to `place`, and holds nothing of the bank's after it, up to the position `up_to`."""
 
     place: LogPosition
     up_to: int
@@ -60,7 +59,7 @@ class LogReads:
         return LogSlice([event for event in events if not is_system(event)], through, caught_up)
 
     async def head(self) -> LogPosition:
-        """Asked once for all who ask at about the same time."""
+        """Asked once for all callers that ask at about the same time."""
         return await self._head.answer()
 
     async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
@@ -98,7 +97,7 @@ class LogReads:
         self._head.close()
 
     async def read_all(self, convert: Convert = recorded, **options: Any) -> list[RecordedEvent]:
-        """What one read of the log gives. Raises PositionRefused."""
+        """The events of one read of the log. Raises PositionRefused."""
         events = await self._link.read(**options, **self._filter)
         converted = [convert(event, len(self._prefix)) for event in events]
         for event in converted[-1:] if not options.get("backwards") else converted[:1]:
@@ -120,7 +119,7 @@ class LogReads:
         return end or BEGINNING
 
     async def _read_log(self, after: LogPosition, limit: int, convert: Convert) -> tuple[list[RecordedEvent], bool]:
-        """What follows a place, and whether that is all there is. The first event read may be the place itself."""
+        """The events after a place, and whether there are no more. The first event read may be the place itself."""
         start = self.resume(after)
         while True:
             try:
@@ -135,9 +134,9 @@ class LogReads:
             start = page[-1].position
 
     async def _start(self, after: LogPosition) -> int | None:
-        """A position at or before a place, with nothing new between, that the server takes; None is the beginning.
+        """A position at or before a place, with nothing new between, that the server accepts; None is the beginning.
 
-        Asked before subscribing: what a subscription makes of a position that it does not like is not said anywhere.
+        Asked before subscribing: how a subscription handles an unknown position is not documented.
         """
         start = self.resume(after)
         while start is not None:
@@ -149,13 +148,14 @@ class LogReads:
         return start
 
     def resume(self, after: LogPosition) -> int | None:
-        """Where to go on after a place: from the last checkpoint, if nothing of ours lies between."""
+        """Where to continue after a place: at the last checkpoint, if there is nothing of the bank's between."""
         if after.position == self._passed.place.position:
             return max(after.position, self._passed.up_to) or None
         return after.position or None
 
     async def _last_resort(self, after: LogPosition, refused: int | None) -> int | None:
-        """For a position without an event, as scavenging leaves it: the place itself, or the event it names."""
+        """Where to continue if the server refuses a position, as after scavenging: at the place itself, or at its
+        event."""
         self._passed = _Passed(BEGINNING, 0)
         if refused != after.position:
             return after.position or None

@@ -1,4 +1,4 @@
-"""Events that this process has appended, until the log gives them back: they need not be decoded again."""
+"""Events that this process has appended, kept until the log returns them, so that they need not be decoded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.port import Metadata
 
 EVENTS_MAX = 1_000
-"""The subscription gives them back within milliseconds. They take about 1 KB each."""
+"""The subscription returns them within milliseconds. They take about 1 KB each."""
 
 
 class Sent(NamedTuple):
-    """What an event holds, and how it was sent."""
+    """The content of an event, and the bytes that were sent."""
 
     type: str
     data: bytes
@@ -27,13 +27,13 @@ class OwnEvents:
         self._known: OrderedDict[bytes, Sent] = OrderedDict()
 
     def note(self, event_id: bytes, known: Sent) -> None:
-        """It is being appended."""
+        """Call when the event is about to be appended."""
         self._known[event_id] = known
         if len(self._known) > EVENTS_MAX:
             self._known.popitem(last=False)
 
     def take(self, event: Stored) -> Sent | None:
-        """What this event holds, if it is stored byte for byte as it was sent. It is given back once."""
+        """The content of this event, if it is stored byte for byte as it was sent. Forgets it."""
         known = self._known.pop(event.id, None)
         if known is None or (known.type, *known[3:]) != (event.type, event.data, event.metadata):
             return None

@@ -1,8 +1,8 @@
-"""Whether the server is there, and leads: asked every second, all the time.
+"""Asks every second whether the server is there and leads.
 
-A node that was deposed, or is cut off from its cluster, keeps its subscriptions open and sends nothing on them. And a
-server that is away looks like one that is slow. So a read that only a leader answers is sent every second; several may
-be on their way, and any answer on the connection counts as life.
+A node that was deposed, or is cut off from its cluster, keeps its subscriptions open and sends nothing on them. A
+server that is away looks like a slow one. So a read that only a leader answers is sent every second. Several may be on
+their way, and any answer on the connection counts as a sign of life.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from esdbclient.exceptions import (
 from openbank.eventstore.errors import StoreUnavailable
 
 PULSE_SECONDS = 1.0
-"""Between two questions."""
+"""The time between two questions."""
 LOOK_SECONDS = 2.0
-"""Without any answer, a leader is looked for on new connections; the old one is used on."""
+"""After this time without any answer, a leader is looked for on new connections. The old connection stays in use."""
 SILENT_SECONDS = 5.0
-"""Without any answer, callers get an error: longer than a server pauses for its disk."""
+"""After this time without any answer, callers get an error. It is longer than a server pauses for its disk."""
 QUESTIONS_MAX = 10
 SILENT = "EventStoreDB does not answer"
 
@@ -42,20 +42,20 @@ class Pulse:
         lead_lost: Callable[[], None],
         fallen_silent: Callable[[], None],
     ) -> None:
-        """`probe` returns when a leader has answered, and raises esdbclient's errors. `look` is to find the leader;
-        `lead_lost` and `fallen_silent` say that this node does not lead any more, and that nobody answers."""
+        """`probe` returns when a leader has answered, and raises esdbclient's errors. `look` finds the leader.
+        `lead_lost` is called when this node does not lead any more, `fallen_silent` when it does not answer."""
         self.silent = False
-        """Whether there has been no answer for so long that callers need not wait for one."""
+        """Whether there has been no answer for SILENT_SECONDS, so that callers need not wait for one."""
         self._probe = probe
         self._look = look
         self._lead_lost = lead_lost
         self._fallen_silent = fallen_silent
         self._heard_at = 0.0
         self.led_at = 0.0
-        """When the last question was sent that was answered as only a leader does, by the loop's clock."""
+        """When the last question that a leader answered was sent, by the loop's clock."""
         self.settled_at = 0.0
-        """The same of the question before it. What was appended until then has come on a subscription, too: it had as
-        long to arrive as there is between two questions, while answers did arrive."""
+        """The same for the question before it. What was appended until then has also arrived on a subscription: it had
+        the time between two questions to arrive, while answers did arrive."""
         self._beating: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self._away = ""
@@ -70,11 +70,11 @@ class Pulse:
         self._beating = None
 
     def heard(self) -> None:
-        """The server has answered something. Called for every answer."""
+        """Call for every answer of the server."""
         self._heard_at = asyncio.get_running_loop().time()
 
     def led(self, asked_at: float) -> None:
-        """A question of that time was answered by a leader."""
+        """Call when a leader has answered a question that was asked at this time."""
         self.heard()
         if asked_at >= self.led_at + PULSE_SECONDS / 2:
             self.settled_at, self.led_at = self.led_at, asked_at
@@ -83,7 +83,7 @@ class Pulse:
         self.silent, self._away = False, ""
 
     def note_away(self, reason: str) -> None:
-        """No node leads, as far as can be found out."""
+        """Call when no node was found that leads."""
         if not self._away:
             _log.warning("no leader of EventStoreDB", extra={"values": {"reason": reason}})
         self._away = reason
@@ -102,7 +102,7 @@ class Pulse:
             woken_at = loop.time() + PULSE_SECONDS
             await asyncio.sleep(PULSE_SECONDS)
             if loop.time() - woken_at > PULSE_SECONDS:
-                # It is this process that has paused.
+                # This process has paused, not the server.
                 self.heard()
             quiet = loop.time() - self._heard_at
             if quiet > SILENT_SECONDS and not self.silent:

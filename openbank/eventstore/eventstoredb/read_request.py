@@ -1,6 +1,7 @@
-"""Requests to read, with what esdbclient's own calls cannot ask for: names of streams by their prefixes.
+"""Read requests that esdbclient's own calls cannot make: filters by prefixes of streams' names.
 
-The server compiles a regular expression at each call, which takes it as long as reading hundreds of events.
+esdbclient filters by regular expressions. The server compiles one at each call, which takes as long as reading hundreds
+of events.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What the server sends to a read or a subscription, straight from its messages.
 
-esdbclient makes objects of its own of each event, which takes twice as long as what is done here. Its connection, its
-stubs and its errors are used.
+esdbclient makes an object of each event, which takes twice as long. Its connection, stubs and errors are used.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Stored(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """The log up to this position has been looked through."""
+    """The server has searched the log up to this position."""
 
     commit_position: int
 
@@ -44,10 +43,10 @@ Item = Stored | Checkpoint | CaughtUp
 
 
 class Reading(AsyncCatchupSubscription):
-    """A read or a subscription: esdbclient's, but for what it makes of each message."""
+    """A read or a subscription of esdbclient's, with its own handling of messages."""
 
     def items(self) -> AsyncIterator[Item]:
-        """Raises esdbclient's errors, CancelledByClient where the call or the caller is cancelled."""
+        """Raises esdbclient's errors, and CancelledByClient if the call or the caller is cancelled."""
         return self._items()
 
     async def _items(self) -> AsyncIterator[Item]:

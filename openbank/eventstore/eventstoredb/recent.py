@@ -1,7 +1,7 @@
-"""What was lately read of streams, or appended: it cannot change, and is soon asked for again.
+"""A cache of what was recently read of streams or appended.
 
-A replay reads the events around its own to be sure of it, and then to show what the aggregate was. Those who follow
-the log check each event against the one before it.
+Events never change, and are soon needed again: a replay reads the events around its own, first to verify it, then to
+show the aggregate as it was. Followers of the log check each event against the one before it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import NamedTuple
 from openbank.eventstore.port import RecordedEvent, Snapshot
 
 EVENTS_MAX = 5_000
-"""They take about 1 KB each."""
+"""Events take about 1 KB each."""
 
 
 class _Seen(NamedTuple):
-    """Consecutive events of a stream, and the newest snapshot up to the last of them; None where that was not read."""
+    """Consecutive events of a stream, and the newest snapshot up to the last of them; None if that was not read."""
 
     events: Sequence[RecordedEvent]
     snapshot: Snapshot | None
@@ -39,7 +39,7 @@ class Recent:
             self._events -= len(forgotten.events)
 
     def events(self, stream: str, after: int, limit: int) -> Sequence[RecordedEvent] | None:
-        """The `limit` events after a revision; None where not all of them are here."""
+        """The `limit` events after a revision; None if not all of them are cached."""
         seen = self._streams.get(stream)
         if seen is None:
             return None
@@ -47,6 +47,6 @@ class Recent:
         return seen.events[start : start + limit] if 0 <= start <= len(seen.events) - limit else None
 
     def snapshot(self, stream: str, through: int) -> Snapshot | None:
-        """The newest up to a revision; None where it is not here."""
+        """The newest snapshot up to a revision; None if it is not cached."""
         seen = self._streams.get(stream)
         return seen.snapshot if seen is not None and seen.events[-1].revision == through else None

@@ -1,4 +1,4 @@
-"""What EventStoreDB refuses for good, said such that a person knows what to write instead."""
+"""Permanent refusals of EventStoreDB, with messages that say what to write instead."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MISSING_RIGHT = (
     " to read and append to the bank's streams"
 )
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-"""What a client of HTTP/2 says first: its preface and empty settings."""
+"""The first bytes of an HTTP/2 client: the preface and empty settings."""
 _SETTINGS = 4
 """The type of the frame that a server begins with."""
 
 
 class AccessRefused(StoreUnavailable):
-    """EventStoreDB does not accept the credentials, or they lack a right. Nothing was done; trying again is no use."""
+    """EventStoreDB does not accept the credentials, or they lack a right. Nothing was done; a retry does not help."""
 
 
 def access_refused(error: Exception, *, has_user: bool) -> AccessRefused | None:
-    """What an error of esdbclient's means, where it is such a refusal."""
+    """The AccessRefused that an error of esdbclient's stands for, if it is such a refusal."""
     if isinstance(error, AccessDeniedError):
         return AccessRefused(MISSING_RIGHT)
     cause = error.args[0] if error.args else error
@@ -52,9 +52,9 @@ def bad_address(reason: str) -> str:
 
 
 async def wrong_about_tls(targets: Sequence[str], tls: bool, reason: str) -> str:
-    """What is to be written into the address, where a server cannot be reached because of TLS; else empty.
+    """What to change in the address if a server cannot be reached because of TLS; otherwise empty.
 
-    `reason` is why it cannot be reached, as gRPC says it.
+    `reason` is gRPC's own message.
     """
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return "its certificate is not trusted: write TlsCaFile=FILE, with the certificate of the authority behind it"

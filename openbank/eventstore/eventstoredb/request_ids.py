@@ -14,11 +14,11 @@ _HASH_MASK = (1 << 64 - _REVISION_BITS) - 1
 
 
 class RequestIds:
-    """Of the events after `after`, up to `through`.
+    """The request ids of the events after `after`, up to `through`.
 
-    Each id is a number: 34 bits of its hash, then the revision. The numbers are in sorted runs, and runs of a size are
-    merged, so that adding and finding one takes some microseconds in a stream of a million events too. There, one in
-    some thousands of ids that the stream does not have seems to be there: the reader looks at the event.
+    Each id is a number: 34 bits of its hash, then the revision. The numbers are in sorted runs. Runs of equal size are
+    merged, so that adding and finding an id takes some microseconds, also in a stream of a million events. There, one
+    in some thousands of unknown ids seems to be known, so the reader looks at the event.
     """
 
     __slots__ = ("_runs", "after", "asked", "through")
@@ -26,19 +26,19 @@ class RequestIds:
     def __init__(self, after: int) -> None:
         self.after = self.through = after
         self.asked = 0
-        """How often an index was asked for what lies before, since that was last extended."""
+        """How often an index was asked about earlier events since these were last extended."""
         self._runs = [array("Q")]
 
     def __len__(self) -> int:
         return self.through - self.after
 
     def add(self, request_ids: Sequence[bytes]) -> None:
-        """Those of the events that follow; empty for an event without a request."""
+        """Adds the ids of the events that follow; empty for an event without a request."""
         self._insert(self.through, request_ids)
         self.through += len(request_ids)
 
     def add_before(self, request_ids: Sequence[bytes]) -> None:
-        """Those of the events before."""
+        """Adds the ids of the events before."""
         self.after -= len(request_ids)
         self.asked = 0
         self._insert(self.after, request_ids)
@@ -56,7 +56,7 @@ class RequestIds:
         self._runs.append(array("Q"))
 
     def find(self, request_id: bytes) -> Iterator[int]:
-        """The revisions of the events that may have it, among them those that have."""
+        """The revisions of all events that have this id, and perhaps of some that have not."""
         key = _key(request_id)
         for run in self._runs:
             for number in range(bisect_left(run, key), len(run)):
@@ -66,5 +66,5 @@ class RequestIds:
 
 
 def _key(request_id: bytes) -> int:
-    # Python's own hash: nobody outside can choose ids that collide.
+    # Python's own hash, which is keyed: callers cannot choose ids that collide.
     return (hash(request_id) & _HASH_MASK) << _REVISION_BITS

@@ -1,7 +1,7 @@
 """Which requests a stream has: from memory, from an index outside the store, or from the stream itself.
 
-What is read or appended here is remembered, 8 bytes an event, so that a command on a stream in use asks nobody. What
-lies before that, an index can tell: the views have one. Without an index the stream is read, once.
+Ids that are read or appended here are remembered, 8 bytes per event, so that a command on a stream in use needs no
+other source. For earlier events an index is asked: the views have one. Without an index the stream is read, once.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from openbank.eventstore.request_index import Indexed, RequestIndex
 MEMORY_BYTES_MAX = 64 << 20
 EVENT_BYTES = 8
 STREAM_BYTES = 600
-"""What one stream takes in memory beside its events."""
+"""Memory of one stream beside its events, in bytes."""
 PAGE = 1_000
 ASK_EVENTS = 20
-"""Asking an index on a server takes about as long as reading so many events."""
+"""Asking an index on a server takes about as long as reading this many events."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ ReadOne = Callable[[str, int], Awaitable[Sequence[RecordedEvent]]]
 
 
 class Requests:
-    """Every method that awaits takes what it needs of `_streams` before: others change it meanwhile."""
+    """Methods take what they need of `_streams` before they await: other calls change it meanwhile."""
 
     def __init__(self, read: Read, read_one: ReadOne, index: RequestIndex | None) -> None:
         self._read = read
@@ -42,11 +42,11 @@ class Requests:
         self._bytes = 0
 
     async def find(self, stream: str, request_ids: Sequence[bytes], through: int | None) -> Sequence[RecordedEvent]:
-        """The events of these requests in a stream, in order; through a revision, or all."""
+        """The events of these requests in a stream, in order; up to the revision `through`, or all."""
         wanted = set(request_ids) - {b""}
         ids = self._streams.get(stream)
         if ids is None or (through or 0) - ids.through > PAGE:
-            # Of an old stretch, as a replay reads, nothing follows for what is asked now.
+            # An old stretch of the stream, as a replay reads, does not help to answer this question.
             return await self._before(stream, through, wanted)
         before, after = ids.after, ids.through
         revisions = {revision for one in wanted for revision in ids.find(one)}
@@ -56,7 +56,7 @@ class Requests:
         return [*earlier, *known, *await self._between(stream, after, through, wanted)]
 
     async def reached(self, stream: str) -> int:
-        """A revision that the stream has come to, as far as that is known without a round trip; 0 where it is not."""
+        """The highest revision of the stream that is known without a round trip; 0 if none is."""
         ids = self._streams.get(stream)
         if ids is not None:
             return ids.through
@@ -129,7 +129,7 @@ class Requests:
         return [event for event in found if through is None or event.revision <= through]
 
     async def _extend(self, stream: str, ids: RequestIds) -> None:
-        """Remembers some more events, once a server was asked so often that it costs no more than asking on."""
+        """Remembers some more events, once further questions to the server would cost as much as reading them."""
         ids.asked += 1
         events = min(ids.after, PAGE)
         if not events or self._index is None or not self._index.shared or ids.asked * ASK_EVENTS < events:
@@ -142,7 +142,7 @@ class Requests:
             self._forget()
 
     async def _ask_index(self, stream: str, wanted: set[bytes]) -> Indexed | None:
-        """None where there is no index, or it is away."""
+        """None if there is no index, or it is unavailable."""
         if self._index is None:
             return None
         try:
@@ -159,7 +159,7 @@ class Requests:
 
     async def _at(self, stream: str, revisions: set[int], wanted: set[bytes]) -> Sequence[RecordedEvent]:
         """The events at these revisions that have one of these requests."""
-        # A replay has one, of which all will be asked for; a command may be a replay of several events.
+        # A replay usually has one event, and all of it is needed. A command may have several events.
         read = self._read_one if len(revisions) == 1 else lambda stream, revision: self._read(stream, revision - 1, 1)
         events = [event for revision in sorted(revisions) for event in await read(stream, revision)]
         return _of(events, wanted)

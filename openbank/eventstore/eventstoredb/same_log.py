@@ -1,8 +1,8 @@
 """Whether the server still holds the log that this process has followed.
 
 A server can be restarted on an empty directory, or on an older copy of its own. The connection comes back by itself,
-positions past the end are not refused, and the streams look like streams: without a check the bank would go on, and
-mix two logs. So the store's identity and the last events known of the log are read again on each new connection.
+positions past the end are not refused, and the streams look like streams: without a check the bank would continue, and
+mix two logs. So the store's identity and the last known events of the log are read again on each new connection.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ WITNESSES = 4
 """Events of different streams that are remembered: operators may truncate a stream, but hardly the last four."""
 LOOKS = 5
 LOOK_PAUSE_SECONDS = 0.5
-"""A log counts as replaced when it looks so this often, with this between: no short-lived state of a server may stop
-the bank for good."""
+"""A log counts as replaced after this many checks in a row, with this pause between them: a short-lived state of a
+server must not stop the bank permanently."""
 
 _Read = Callable[..., Awaitable[list[Stored]]]
 """Reads from the leader. Raises NotFound, StoreDamaged for a tombstone, and StoreUnavailable."""
@@ -52,7 +52,7 @@ class SameLog:
         self._store_id = store_id
 
     def note(self, witness: Witness) -> None:
-        """The log has this event. Called for every append."""
+        """Call for every event that the log is known to have."""
         if self._witnesses:
             newest = self._witnesses[-1]
             if witness.position <= newest.position:
@@ -63,7 +63,7 @@ class SameLog:
         self._witnesses.append(witness)
 
     async def check(self) -> None:
-        """Raises LogReplaced for a log that is another, or has lost events; StoreUnavailable."""
+        """Raises LogReplaced for another log, or one that has lost events; StoreUnavailable."""
         fault = await self._fault()
         for _ in range(LOOKS - 1):
             if fault is None:
@@ -89,7 +89,7 @@ class SameLog:
         return None
 
     async def _holds(self, witness: Witness) -> bool | None:
-        """None where the server cannot tell, since the stream was deleted or truncated."""
+        """None if the server cannot say, because the stream was deleted or truncated."""
         name = self._prefix + witness.stream
         events: list[Stored] = []
         try:
@@ -129,16 +129,16 @@ def _field(event: Stored, name: str) -> Any:
 
 
 class SameLogGuard:
-    """Lets nobody through to another log: it is checked once on each connection, for all who come."""
+    """Lets no call through to another log. The log is checked once on each connection, for all calls."""
 
     def __init__(self, targets: str) -> None:
         self._targets = targets
         self.check: Callable[[], Awaitable[None]] | None = None
         """Raises LogReplaced, StoreUnavailable."""
         self._connections = 0
-        """How many there have been, as far as is known: gRPC makes a new one without a word."""
+        """The number of connections, as far as is known: gRPC makes new ones silently."""
         self._checked = 0
-        """On which of them the log was last checked."""
+        """The connection on which the log was last checked."""
         self._replaced = ""
         """Why nothing is read or written any more."""
         self._checking: asyncio.Task[None] | None = None
@@ -148,7 +148,7 @@ class SameLogGuard:
         return self._checked == self._connections and not self._replaced
 
     def lost(self) -> None:
-        """A connection may be gone, or a call that was to last: the next one may be to another log."""
+        """Call when a connection or a long-lived call has ended: the next one may reach another log."""
         self._connections += 1
 
     async def passed(self) -> None:
@@ -159,7 +159,7 @@ class SameLogGuard:
             if self._checking is None or self._checking.done():
                 self._checking = asyncio.create_task(self._run(self._connections))
                 self._checking.add_done_callback(_seen)
-            # One that gives up does not take the others' answer away.
+            # A caller that gives up does not cancel the check for the others.
             await asyncio.shield(self._checking)
 
     def close(self) -> None:
@@ -181,6 +181,6 @@ class SameLogGuard:
 
 
 def _seen(checking: asyncio.Task[None]) -> None:
-    """Whoever waits has its error, and there may be nobody."""
+    """Callers that wait get its error. There may be none."""
     if not checking.cancelled():
         checking.exception()

@@ -1,4 +1,4 @@
-"""One question to the server for all who ask it at about the same time."""
+"""One question to the server for all callers that ask it at about the same time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Answer = TypeVar("Answer")
 
 
 class Shared(Generic[Answer]):
-    """Asks one at a time. Each caller gets the answer to a question that was asked after it came, never an older one:
-    those who come while a question is under way share the next."""
+    """Asks one question at a time. Each caller gets the answer to a question asked after it came, never an older one.
+    Callers that come while a question is under way share the next."""
 
     def __init__(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         self._ask = ask
@@ -23,7 +23,7 @@ class Shared(Generic[Answer]):
         if self._next is None:
             self._next = asyncio.create_task(self._run(self._asking))
             self._next.add_done_callback(_seen)
-        # A caller that gives up does not take the others' answer away.
+        # A caller that gives up does not cancel the question for the others.
         return await asyncio.shield(self._next)
 
     def close(self) -> None:
@@ -39,6 +39,6 @@ class Shared(Generic[Answer]):
 
 
 def _seen(asking: asyncio.Task[Answer]) -> None:
-    """Where all callers have given up, nobody else takes its error."""
+    """Retrieves the error if all callers have given up."""
     if not asking.cancelled():
         asking.exception()

@@ -1,7 +1,7 @@
 """Snapshots on EventStoreDB: those of a stream are in a stream of their own, where all instances find them.
 
 Each append to it expects what was last seen there, so snapshots are in the order of their revisions, whichever instance
-wrote them. They are written beside the events, and those that cannot be are dropped.
+wrote them. They are written beside the events. A snapshot that cannot be written is dropped.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.port import SNAPSHOT_EVENTS, Metadata, NewEvent, Snapshot
 
 STREAM_PREFIX = "openbank-snapshots-"
-"""Before the stream's name. It has none of the prefixes of the log, so snapshots are not part of the log."""
+"""The prefix of the streams' names. The log's filter does not match it, so snapshots are not part of the log."""
 TYPE = "openbank.Snapshot"
 WRITTEN_TOGETHER = 100
 UNWRITTEN_MAX = 10_000
-"""Snapshots that wait to be written, of all streams; more are dropped."""
+"""The most snapshots that wait to be written, of all streams; more are dropped."""
 ENDS_MAX = 20_000
-"""Streams whose last snapshot is known, about 200 bytes each, so that the next one is written without a read."""
+"""The most streams whose last snapshot is remembered, about 200 bytes each, so that the next is written without a
+read."""
 
 _HEAD = struct.Struct(">q16s")
 
@@ -54,7 +55,7 @@ class Snapshots:
         self._ends: OrderedDict[str, _End] = OrderedDict()
 
     async def newest(self, stream: str, through: int | None) -> Snapshot | None:
-        """Up to the revision `through`, where one is given. Raises StoreUnavailable."""
+        """The newest snapshot, up to the revision `through` if one is given. Raises StoreUnavailable."""
         fits = [one for one in self._unwritten.get(stream, ()) if through is None or one.revision <= through]
         if fits:
             return fits[-1]
@@ -63,8 +64,8 @@ class Snapshots:
         number = through // SNAPSHOT_EVENTS - 1
         if number < 0:
             return None
-        # At most one in SNAPSHOT_EVENTS revisions, so the one that is wanted has this number or, where some were lost,
-        # a smaller one.
+        # There is at most one per SNAPSHOT_EVENTS revisions, so the wanted one has this number or, if some were lost, a
+        # smaller one.
         found = await self._back_from(stream, number, 2)
         fits = [one for one in found if one.revision <= through]
         if fits or not found:
@@ -79,7 +80,7 @@ class Snapshots:
             self._writing[stream] = asyncio.create_task(self._write(stream))
 
     async def close(self) -> None:
-        """What is not written yet is dropped."""
+        """Drops what is not written yet."""
         tasks = list(self._writing.values())
         for task in tasks:
             task.cancel()
@@ -107,7 +108,7 @@ class Snapshots:
         try:
             await self._appends.append(self._prefix + stream, end.snapshots, [event_of(one) for one in new], nowhere)
         except WrongExpectedRevision:
-            # Another instance was first, with the same snapshots or nearly so.
+            # Another instance was first, with the same snapshots or nearly the same.
             self._ends.pop(stream, None)
         else:
             self._note(stream, _End(end.snapshots + len(new), new[-1].revision))
@@ -124,7 +125,7 @@ class Snapshots:
         return [_snapshot(event) for event in await self._read(stream, stream_position=number, limit=limit)]
 
     async def _search(self, stream: str, through: int, high: int) -> Snapshot | None:
-        """The newest up to a revision, among those with numbers up to `high`."""
+        """The newest snapshot up to a revision, among those with numbers up to `high`."""
         low, best = 0, None
         while low <= high:
             middle = (low + high) // 2
@@ -150,7 +151,7 @@ class Snapshots:
 
 
 def event_of(snapshot: Snapshot) -> NewEvent:
-    """The event that keeps it."""
+    """The event that stores it."""
     revision, event_id, data = snapshot
     return NewEvent(os.urandom(16), TYPE, _HEAD.pack(revision, event_id) + data, Metadata(0))
 

@@ -39,12 +39,12 @@ from openbank.eventstore.request_index import RequestIndex
 from openbank.eventstore.streams import NUMBER
 
 QUARANTINE_STREAM = "openbank-quarantine"
-"""Its last event holds the record of what is quarantined. Not part of the log either."""
+"""The stream whose last event holds the record of what is quarantined. It is not part of the log."""
 QUARANTINE_CHANGED = "openbank.QuarantineChanged"
 SETTLE_SECONDS = 5.0
-"""How long the outcome of an append is asked for, when its answer is lost."""
+"""How long the outcome of an append is asked for after its answer was lost."""
 RETRY_SECONDS = 0.5
-"""Between two tries to reach the server at start."""
+"""The time between two attempts to reach the server at start."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ _log = logging.getLogger(__name__)
 class EventStoreDBEventStore:
     """`EventStore` on EventStoreDB. Any number of instances may write.
 
-    A stream of the bank that was tombstoned, truncated, or deleted and written again raises StoreDamaged; one that was
-    deleted reads as if it had never been. Events of other programs in streams with our prefixes are part of the log as
-    they are, under their own types.
+    A stream of the bank that was tombstoned, truncated, or deleted and written again raises StoreDamaged. A deleted
+    stream reads as if it had never existed. Events of other programs in the bank's streams are part of the log, under
+    their own types.
     """
 
     sole_writer = False
@@ -93,13 +93,13 @@ class EventStoreDBEventStore:
         request_index: RequestIndex | None = None,
         prefix: str = "",
     ) -> EventStoreDBEventStore:
-        """The store at an address like `esdb://user:password@host1,host2?Tls=true`, made where there is none.
+        """Opens the store at an address like `esdb://user:password@host1,host2?Tls=true`, and creates it if needed.
 
-        Tries for `wait_seconds` to reach it. `bank_id` is the bank that it must be of, where that matters; without
-        `make` it must be there. `known_bank_id` is a bank that was served before: an empty store has lost it. One that
-        is made by `copying` can be opened only so until it is `copied`: nobody is to be served from half a log. All
-        streams' names begin with `prefix`, so that a server can hold several banks.
-        Raises StoreRefused and StoreUnavailable.
+        Tries for `wait_seconds` to reach the server. If `bank_id` is given, the store must belong to that bank. Without
+        `make` the store must exist. `known_bank_id` is a bank that was served before: an empty store has lost it. A
+        store created with `copying` can be opened only with it until `copied` is called, so that half a log is never
+        served. All streams' names begin with `prefix`, so that a server can hold several banks. Raises StoreRefused and
+        StoreUnavailable.
         """
         link = Link(uri)
         store = cls(link, settle_seconds, request_index, prefix)
@@ -120,7 +120,7 @@ class EventStoreDBEventStore:
         return asyncio.get_running_loop().time() - self._link.leader.confirmed_at
 
     def be_patient(self, seconds: float) -> None:
-        """Reads are tried again for so long while the store is away: for jobs and starts. 0 ends that."""
+        """Sets how long reads are retried while the store is away, for jobs and starts. 0 ends that."""
         self._link.patience_seconds = seconds
 
     async def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> int:
@@ -168,7 +168,7 @@ class EventStoreDBEventStore:
         return KeptRecord(events[0].data, events[0].stream_position + 1) if events else KeptRecord()
 
     async def save_quarantine(self, data: bytes, version: int) -> int | None:
-        # The same record again is the same event, so an append whose answer was lost may be tried again.
+        # The same record makes the same event, so an append whose answer was lost may be retried.
         digest = hashlib.blake2b(b"%d\0%b" % (version, data), digest_size=16).digest()
         event = Proposed(QUARANTINE_CHANGED, data, id=UUID(bytes=digest))
         try:
@@ -214,16 +214,16 @@ class EventStoreDBEventStore:
         await self._link.close()
 
     async def accept_loss(self) -> int:
-        """Makes of what is left of the log one of its own, with a new store id; the position where it ends.
+        """Gives what is left of the log a new store id.
 
-        Views of the log before start over. Instances that still run on it stop.
+        Returns the position of its end. Views of the previous log are rebuilt, and instances that still run on it stop.
         """
         head = await self.head()
         await self._identity.rename()
         return head.position
 
     async def copied(self) -> None:
-        """The copy into this store is whole."""
+        """Call when the copy into this store is complete."""
         await self._identity.note_copied()
 
     async def hyphenated_number_streams(self) -> Sequence[str]:
@@ -235,7 +235,7 @@ class EventStoreDBEventStore:
         return list(names)
 
     def hidden(self) -> AsyncIterator[str]:
-        """A sentence for each stream of which operators have hidden events. Costs time in proportion to the log."""
+        """One sentence for each stream of which operators have hidden events. Takes time in proportion to the log."""
         return hidden_streams(self._link, self._prefix)
 
     @property

@@ -1,4 +1,4 @@
-"""Streams, and what aggregates are made of: read in as few round trips as may be, and nothing twice."""
+"""Reads of streams and of what aggregates are made of, in as few round trips as possible."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class StreamReads:
             events = await self.read(stream, revision - 1, 1)
         except StoreDamaged:
             return None
-        # Where a stream was truncated, the server gives the next event that is there.
+        # From a truncated stream the server returns the next event that exists.
         return codec.place_after(events, BEGINNING) if events and events[0].revision == revision else None
 
     async def read(
         self, stream: str, after: int | None, limit: int, convert: Convert = recorded, *, backwards: bool = False
     ) -> list[RecordedEvent]:
-        """What one read gives: also of a stream that has gaps. `after` None is the end."""
+        """The events of one read, also of a stream that has gaps. `after` None is the end."""
         if limit < 1:
             return []
         try:
@@ -86,7 +86,7 @@ class StreamReads:
         except NotFound:
             return []
         except StoreDamaged as error:
-            raise StreamDamaged(f"{stream} was deleted for ever, by a tombstone") from error
+            raise StreamDamaged(f"{stream} was deleted permanently, by a tombstone") from error
         return [convert(event, len(self._prefix)) for event in events]
 
     def _checked(self, stream: str, after: int, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
@@ -97,12 +97,12 @@ class StreamReads:
         return events
 
     async def _read_from(self, stream: str, revision: int, limit: int) -> Sequence[RecordedEvent]:
-        """The events of a stream from a revision on; none of them where they are more than are asked for."""
+        """The events of a stream from a revision on; empty if there are more than `limit`."""
         events = await self.read(stream, revision - 1, limit + 1)
         return self._checked(stream, revision - 1, events) if len(events) <= limit else ()
 
     async def _read_around(self, stream: str, revision: int) -> Sequence[RecordedEvent]:
-        """An event, and what tells what its aggregate was right after it: read side by side, for who asks next."""
+        """Reads an event together with what shows its aggregate right after it, for the question that comes next."""
         before, count = max(NO_STREAM, revision - AROUND), min(revision, AROUND)
         if revision <= SNAPSHOT_EVENTS:
             events, snapshot = await self.read_stream(stream, before, count), None

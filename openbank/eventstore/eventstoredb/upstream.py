@@ -13,9 +13,9 @@ from openbank.eventstore.eventstoredb.reading import CaughtUp, Checkpoint, Item,
 from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 
 REST_SECONDS = 0.5
-"""How long the rest of a command is waited for before the store is asked whether there is one."""
+"""How long to wait for the rest of a command before asking the store whether there is one."""
 GATHER_SECONDS = 0.005
-"""At least so long lies between two live slices: each wakes every follower of the log. One that comes alone does not
+"""The least time between two live slices, as each wakes every follower of the log. A slice that comes alone does not
 wait."""
 BUFFER_EVENTS = 1_000
 """Received and not yet taken. With a full buffer nothing more is read, and gRPC holds the server back."""
@@ -31,8 +31,8 @@ class Upstream:
         passed: Callable[[LogPosition, int], None],
         locate: Callable[[str, int], Awaitable[LogPosition | None]],
     ) -> None:
-        """`passed` gets how far the log is known, and a position after it up to which, inclusive, nothing of the bank's
-        follows. `locate` is the store's."""
+        """`passed` is called with how far the log is known, and a later position up to which (inclusive) nothing of the
+        bank's follows. `locate` is the store's."""
         self._link = link
         self._subscription = subscription
         self._after = after.position
@@ -52,7 +52,7 @@ class Upstream:
         self._receiving = asyncio.create_task(self._receive())
 
     async def next(self) -> LogSlice:
-        """The next slice, as soon as there is one. Raises StoreUnavailable when the subscription has ended."""
+        """The next slice, as soon as there is one. Raises StoreUnavailable once the subscription has ended."""
         while True:
             if self._arrived.empty() and self._receiving.done():
                 await self._raise()
@@ -72,7 +72,7 @@ class Upstream:
             self._through = place_after(events, self._through)
             if events or caught_up:
                 caught_up = self._live and self._arrived.empty() and not self._held
-                # A tombstone is an event of its stream, and none of anybody's.
+                # A tombstone is an event of its stream that no program wrote.
                 return LogSlice([event for event in events if not is_system(event)], self._through, caught_up)
 
     async def _gather(self) -> None:
@@ -83,7 +83,7 @@ class Upstream:
         self._gave_at = loop.time()
 
     async def _next_item(self) -> Item | None:
-        """None at the end, and where the rest of a command does not come."""
+        """None at the end, and when the rest of a command does not come."""
         try:
             async with asyncio.timeout(REST_SECONDS if self._held else None):
                 return await self._arrived.get()
@@ -107,7 +107,7 @@ class Upstream:
             return True
         if not isinstance(item, Checkpoint):
             event = self._convert(item)
-            # The server may have been asked from an earlier place.
+            # The server may have been asked to start at an earlier place.
             if event.position > self._after:
                 self._held.append(event)
         elif not self._held:

@@ -1,9 +1,9 @@
 """The embedded event store: one SQLite file, one process.
 
-`store` is the port, `writer` and `reader` are the two uses of its one connection, `wal` makes durable what was
-committed, `rows` is an event as the file has it, `schema` the file itself. `location`, `epoch`, `check`, `indexes` and
-`mark` see to it that a start finds what the last one left. `backup`, `restore` and `whole` are for copies of the file,
-`log_file` is the log as `verify` reads it.
+`store` has the port's methods, `commits` the queue of appends, `writer` and `reader` the two uses of the one
+connection. `wal` syncs what was committed, `rows` is an event as the file has it, `schema` the file itself. `location`,
+`epoch`, `check`, `indexes` and `mark` verify at a start that the files are as the last run left them. `backup`,
+`restore` and `whole` are for copies of the file, `log_file` is the log as `verify` reads it.
 """
 
 from openbank.eventstore.sqlite.backup import backup

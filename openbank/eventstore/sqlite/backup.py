@@ -19,17 +19,17 @@ from openbank.eventstore.sqlite.whole import Contents, examine
 from openbank.sqlite_file import SIDE_FILES, read_only, use_rollback_mode
 
 OURS = (FILE, "views.db", "sinks.db", MARK)
-"""How the names of a bank's files begin."""
+"""The beginnings of the names of a bank's files."""
 STEP_PAGES = 1_000
-"""Copied at a time: between two steps, a signal can end the backup."""
+"""Pages copied per step. A signal can end the backup between two steps."""
 
 
 def backup(directory: Path, file: Path) -> Contents:
-    """Copies the log to `file`, a consistent state of it, also while a server writes; `restore` puts it back.
+    """Copies a consistent state of the log to `file`, also while a server writes; `restore` puts it back.
 
-    The file is complete, checked and durable when this returns, or it is not there. Raises FileNotFoundError without a
-    log or without the directory of `file`, FileExistsError for a file that is there, other OSErrors where it can't be
-    made, StoreRefused for a log that is damaged or has a WAL of another log.
+    When this returns, the file is complete, checked and durable; after an error it does not exist. Raises
+    FileNotFoundError if there is no log or no directory for `file`, FileExistsError if the file exists, other OSErrors
+    if it cannot be created, StoreRefused for a log that is damaged or has a WAL of another log.
     """
     source = find_log(directory)
     if source is None:
@@ -55,7 +55,7 @@ def backup(directory: Path, file: Path) -> Contents:
 
 @contextmanager
 def _unfinished(file: Path) -> Iterator[Path]:
-    """An empty file beside `file` that nobody else writes, gone at the end. One left by a kill is used again."""
+    """A temporary file beside `file`, locked, removed at the end. One left by a kill is used again."""
     unfinished = file.with_name(f"{file.name}.unfinished")
     descriptor = _hold(unfinished, file)
     try:
@@ -80,7 +80,7 @@ def _hold(unfinished: Path, file: Path) -> int:
         except BlockingIOError:
             os.close(descriptor)
             raise FileExistsError(f"another backup to {file} is being made") from None
-        # Its owner may have renamed or removed it between the two calls.
+        # Its owner may have renamed or removed the file between the two calls.
         if _is_at(descriptor, unfinished):
             os.fchmod(descriptor, PRIVATE_FILE)
             return descriptor
@@ -101,10 +101,10 @@ def _remove_side_files(path: Path) -> None:
 
 def _copy(source_path: Path, path: Path) -> None:
     with closing(read_only(source_path)) as source, closing(sqlite3.connect(path, isolation_level=None)) as copy:
-        # What is not finished need not survive, and is synced as a whole in the end.
+        # An unfinished copy need not survive a crash. It is synced as a whole at the end.
         copy.execute("PRAGMA journal_mode = OFF")
         copy.execute("PRAGMA synchronous = OFF")
-        # One snapshot for all steps, or every commit between two of them would start the copy over.
+        # One read transaction for all steps: otherwise every commit between two steps would restart the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
         source.backup(copy, pages=STEP_PAGES, progress=_let_signals_in)

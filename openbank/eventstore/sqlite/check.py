@@ -1,4 +1,4 @@
-"""What a start holds the log against, before SQLite may write to it.
+"""The checks of the log at a start, before SQLite may write to it.
 
 SQLite opens a log whose WAL was cut or removed, or that is a torn copy, as if nothing were wrong. A clean stop leaves a
 mark of how far the log had come; a log can only grow, so the mark holds until the next one. What came after the mark is
@@ -26,7 +26,7 @@ from openbank.sqlite_file import has_wal, read_unused
 from openbank.sqlite_wal import SYNCHRONOUS_FULL, WalFiles, is_locked, set_pragma
 
 TAIL_EVENTS_MAX = 10_000
-"""Events at the end of the log that a start reads and checks, at the most: about a tenth of a second."""
+"""The most events at the end of the log that a start reads and checks: about a tenth of a second."""
 STRUCTURE_PAGES_MAX = 250_000
 """Pages (4 KiB each) of a log whose structure is checked after a stop that was not clean: 0.6 s of processor time per
 million events, three seconds at the most. A larger log is left to `openbank verify`."""
@@ -35,7 +35,8 @@ _log = logging.getLogger(__name__)
 
 
 def check_start(directory: Path, path: Path, *, losses: bool = True) -> None:
-    """The WAL beside the log at `path` belongs to it, the log goes as far as it did, and what came since is whole.
+    """Checks that the WAL beside the log at `path` belongs to it, that the log has not become shorter, and that newer
+    events are whole.
 
     Changes nothing. Without `losses`, a log that has lost events is not refused. Raises StoreRefused.
     """
@@ -58,7 +59,7 @@ def check_start(directory: Path, path: Path, *, losses: bool = True) -> None:
 
 
 class _Check:
-    """Of the log as it will be once SQLite has replayed its WAL."""
+    """The position of the log's end once SQLite has replayed its WAL."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -69,7 +70,7 @@ class _Check:
 
     def run(self, mark: Mark | None, losses: bool) -> None:
         if mark is None or mark.store_id != self._store_id or not losses:
-            # Of the log that was here before a backup was restored.
+            # The mark belongs to the log that was here before a backup was restored.
             mark = Mark(self._store_id, 0, 0)
         if mark.position > self._end:
             raise StoreRefused(
@@ -113,11 +114,11 @@ def what_to_do(directory: Path) -> str:
 
 
 def accept_loss(directory: Path) -> int:
-    """Makes of what is left a log of its own, with a new store id: mark and views are then another log's, and start
-    over; tokens are good as far as this log has the events that they name. The position where it ends.
+    """Gives what is left of the log a new store id, and returns the position of its end.
 
-    Raises FileNotFoundError without a log; StoreRefused for one that is not this version's, and for one that is
-    damaged: the next start would find that again.
+    The mark and the views then belong to another log, and views are rebuilt. Tokens stay valid if this log has the
+    events that they name. Raises FileNotFoundError without a log; StoreRefused for a log of another version, and for a
+    damaged one, which the next start would refuse again.
     """
     finish_restore(directory)
     path = find_log(directory)

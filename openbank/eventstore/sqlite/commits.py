@@ -1,6 +1,6 @@
 """Group commit: appends that arrive while a commit is being synced share the next one, so that one sync serves all.
 
-What is committed and not yet synced is acknowledged to nobody and shown to nobody.
+Events that are committed and not yet synced are neither acknowledged nor shown.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from openbank.eventstore.sqlite.writer import Append, Locked, Outcome, Writer, W
 from openbank.pause import Pause
 
 BATCH_EVENTS_MAX = 2_000
-"""Events in one commit."""
+"""The most events in one commit."""
 GATHER_APPENDS_MAX = 32
 GATHER_SECONDS_MAX = 0.01
-"""How long a commit waits for as many appends as the one before it had, and how many it waits for at the most: so
-that of many callers some are being answered and ask again while the others' commit is being synced."""
+"""How long a commit waits for as many appends as the previous one had, and the most that it waits for. With many
+callers, some are answered and call again while the commit of the others is being synced."""
 LOCK_SECONDS_MAX = 1.0
 """How long a commit waits for another process that has the write lock."""
 LOCK_RETRY_SECONDS = 0.005
 CHECKPOINT_EVENTS = 2_000
-"""Committed between two checkpoints."""
+"""Events between two checkpoints."""
 
 
 class Commits:
@@ -87,8 +87,7 @@ class Commits:
             _settle(batch, [StoreUnavailable("the event store has failed") for _ in batch])
             return
         outcomes = await self._write(batch)
-        # Also what is refused was decided on what is in the file, and that is durable: commits are one at a time, and
-        # each is synced before the next.
+        # Refusals, too, rest on durable events: commits are made one at a time, and each is synced before the next.
         if any(isinstance(outcome, WrittenAppend) and outcome.events for outcome in outcomes):
             try:
                 await self._wal.sync()
@@ -104,7 +103,7 @@ class Commits:
             self._committed(events)
 
     async def _write(self, batch: Sequence[Append]) -> Sequence[Outcome]:
-        """Commits, unsynced. While another process has the write lock, others on the loop go on."""
+        """Commits without a sync. Waits for the write lock of another process without blocking the event loop."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LOCK_SECONDS_MAX
         while True:
@@ -118,8 +117,8 @@ class Commits:
     async def _gather(self) -> None:
         """Waits a little for as many appends as the last commit had.
 
-        Callers that were answered together ask again together, one after another on this loop. To commit for the first
-        of them would cost each a sync of its own. A lone caller never waits.
+        Callers that were answered together call again together, one after another on this loop. A commit for the first
+        alone would cost each of them a sync of its own. A lone caller never waits.
         """
         if len(self._pending) < self._company:
             await self._gathering.wait(GATHER_SECONDS_MAX)
@@ -134,7 +133,8 @@ class Commits:
         return batch
 
     async def _checkpoint(self) -> None:
-        """Beside the commits; only when the WAL is to begin anew do they wait, for what little is left to write."""
+        """Checkpoints beside the commits. Commits wait only when the WAL should restart, for the little that is left to
+        write."""
         if self._checkpointing is not None:
             if not self._checkpointing.done():
                 return

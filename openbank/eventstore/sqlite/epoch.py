@@ -1,8 +1,9 @@
 """Which database a WAL belongs to.
 
-SQLite replays a WAL into whatever database is beside it under its name: a backup that was moved over the log of a
+SQLite replays a WAL into any database beside it with the matching name. A backup that was moved over the log of a
 crashed bank would get the pages of that log, and be ruined. So each opening for writing begins an epoch. Its random
-name is in the database, and in a file beside the WAL. A WAL beside a database of another epoch is another's.
+name is in the database, and in a file beside the WAL. A WAL beside a database of another epoch belongs to another
+database.
 """
 
 from __future__ import annotations
@@ -20,20 +21,19 @@ from openbank.eventstore.errors import StoreRefused
 from openbank.sqlite_file import beside, has_wal, read_without_wal
 
 SUFFIX = "-epoch"
-"""What the file's name adds to that of the database."""
+"""The suffix of the file's name."""
 NO_EPOCH = ""
-"""Of a backup, and of a database that no version with epochs has opened yet."""
+"""The epoch of a backup, and of a database that no version with epochs has opened yet."""
 _ROW = "epoch"
-"""In the table `meta`."""
+"""Its name in the table `meta`."""
 _LOOKS = 3
-"""A bank that starts meanwhile changes both: they are read one after the other."""
+"""The two are read one after the other, so a bank that starts meanwhile may change them in between: read again."""
 
 
 def check_wal(path: Path) -> None:
     """Raises StoreRefused where the WAL beside the database at `path` belongs to another one. Changes nothing.
 
-    Where there is nothing to compare, as in the directory of an earlier version, or nothing to replay, it is taken to
-    belong.
+    A WAL passes if there is nothing to compare, as in the directory of an earlier version, or nothing to replay.
     """
     if has_wal(path) and not any(_belongs(path) for _ in range(_LOOKS)):
         raise StoreRefused(
@@ -43,9 +43,10 @@ def check_wal(path: Path) -> None:
 
 
 def begin(connection: sqlite3.Connection, path: Path, before: str | None) -> str:
-    """A new epoch, of which the database knows only once the WAL is checkpointed: then call `settle`.
+    """Begins a new epoch.
 
-    `before` is that of the database without its WAL. Until then the WAL may be beside any of the epochs since.
+    The database has it only once the WAL is checkpointed: then call `settle`. `before` is the epoch of the database
+    without its WAL. Until then the WAL may be beside any of the epochs since.
     """
     epoch = _sealed(secrets.token_hex(16))
     replayed = connection.execute("SELECT value FROM meta WHERE name = ?", (_ROW,)).fetchone()
@@ -56,25 +57,25 @@ def begin(connection: sqlite3.Connection, path: Path, before: str | None) -> str
 
 
 def settle(path: Path, epoch: str) -> None:
-    """The database itself has this epoch, durably."""
+    """Call once the database itself durably has this epoch."""
     _note(path, [epoch])
 
 
 def forget(connection: sqlite3.Connection) -> None:
-    """No WAL belongs to this database: it is a copy."""
+    """Marks the database as a copy, which no WAL belongs to."""
     connection.execute("DELETE FROM meta WHERE name = ?", (_ROW,))
 
 
 def epoch_of(path: Path) -> str | None:
-    """That of the database at `path` without its WAL; None where it cannot be read, as in the middle of a checkpoint.
+    """The epoch of the database at `path` without its WAL; None if it cannot be read, as during a checkpoint.
 
-    No connection of this process may have it open: closing this one would take that one's locks.
+    No connection of this process may have the database open: closing this one would release that one's locks.
     """
     with closing(read_without_wal(path)) as connection, suppress(sqlite3.Error):
         row = connection.execute("SELECT value FROM meta WHERE name = ?", (_ROW,)).fetchone()
         if row is None:
             return NO_EPOCH
-        # Half of an old one and half of a new one is neither.
+        # A torn read of an old and a new epoch is neither.
         return str(row[0]) if _is_sealed(str(row[0])) else None
     return None
 
@@ -86,7 +87,7 @@ def _belongs(path: Path) -> bool:
 
 
 def _noted(path: Path) -> Sequence[str] | None:
-    """The epochs of which the database of this WAL may be."""
+    """The epochs that the database of this WAL may have."""
     try:
         return [str(epoch) for epoch in json.loads(beside(path, SUFFIX).read_text())["epochs"]]
     except (FileNotFoundError, ValueError, KeyError, TypeError):

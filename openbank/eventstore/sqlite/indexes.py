@@ -1,4 +1,4 @@
-"""Whether the log's indexes say what its table says: in a torn copy, each may be as it was at another moment."""
+"""Checks the log's indexes against its table: in a torn copy, each may be from another moment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fault_in_tail(connection: sqlite3.Connection, after: int, end: int) -> str |
 def fault_in_indexes(connection: sqlite3.Connection) -> str | None:
     """What is wrong with the indexes as a whole: each has as many entries as the table has rows, for the same keys.
 
-    It takes about 0.2 microseconds an event; what each entry says is left to `PRAGMA integrity_check`.
+    It takes about 0.2 microseconds per event. `PRAGMA integrity_check` checks the content of each entry.
     """
     for index, table, key, where in _INDEXES:
         select = f"SELECT count(*), sum({key}) FROM {table} {{}} {where}"

@@ -1,4 +1,4 @@
-"""Where the log is: a file that can hold one, or a directory in which no bank has ever been."""
+"""Finds the log: a file that can hold one, or a directory that never held a bank."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from openbank.eventstore.sqlite.schema import FILE
 from openbank.sqlite_file import has_rows
 
 TRACES = ("clean-stop", f"{FILE}-wal", f"{FILE}-journal", f"{FILE}{SUFFIX}")
-"""Files of a bank that has been served from the directory, unless they are empty."""
+"""Unless empty, these files show that a bank was served from the directory."""
 DATABASES = ("views.db", "sinks.db")
-"""The same, unless they have no row: an earlier version made them first, and may have been killed then."""
+"""The same, if they have a row: an earlier version created them first, and may have been killed right after."""
 PENDING = f"{FILE}-restore.json"
-"""What a restore has left to do, while there is something."""
+"""The file with the steps that a restore has still to do."""
 
 
 def find_log(directory: Path) -> Path | None:
-    """The log's own path, with links followed; None where there has never been one.
+    """The log's own path, with links followed; None if there has never been a log.
 
-    Raises StoreRefused for anything else than a file that can be read, and where only the log is missing.
+    Raises StoreRefused for anything but a readable file, and if only the log is missing.
     """
     path = directory / FILE
     if (directory / PENDING).exists():
@@ -46,7 +46,7 @@ def find_log(directory: Path) -> Path | None:
 
 
 def check_file(path: Path) -> None:
-    """Raises StoreRefused for what cannot be a log, whatever is in it."""
+    """Raises StoreRefused for what cannot be a log, whatever its content."""
     try:
         file = path.stat()
         if stat.S_ISDIR(file.st_mode):

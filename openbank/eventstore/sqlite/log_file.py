@@ -23,8 +23,8 @@ LEFT JOIN streams ON streams.key = events.stream LEFT JOIN types ON types.key = 
 WHERE position > ? ORDER BY position LIMIT ?
 """
 SLICE = 2_000
-"""Events read in one transaction: a longer one would keep the WAL from beginning anew."""
-# An index entry for each row, and none without, is what the integrity check sees to: here it is what they say.
+"""Events read in one transaction: a longer one would keep the WAL from restarting."""
+# The integrity check compares the number of index entries with the rows. This compares their content.
 _TORN_REQUESTS = """
 SELECT streams.name, hex(request_id), count(*) FROM events JOIN streams ON streams.key = events.stream
 WHERE request_id IS NOT NULL GROUP BY stream, request_id, request_hash IS NULL
@@ -34,12 +34,12 @@ HAVING count(*) != max(coalesce(place & 65535, 1)) OR max(revision) - min(revisi
 
 
 class LogFile:
-    """Nothing is written. Raises FileNotFoundError without a log, Unreadable, StoreRefused for a log that is not this
-    version's or that is beside another log's WAL.
+    """Writes nothing. Raises FileNotFoundError without a log, Unreadable, StoreRefused for a log of another version or
+    beside another log's WAL.
     """
 
     def __init__(self, directory: Path) -> None:
-        # Before the events: a stop meanwhile leaves a mark beyond those that are read.
+        # Read before the events: a stop meanwhile leaves a mark beyond the events that are read.
         self._mark = read_mark(directory)
         found = find_log(directory)
         if found is None:
@@ -62,7 +62,7 @@ class LogFile:
         self.bank_id, self.store_id = str(meta["bank_id"]), str(meta["store_id"])
 
     def events(self, after: int) -> Iterator[RecordedEvent | str]:
-        """Those after the position `after`, up to the end at a moment when it has read all the others."""
+        """The events after the position `after`, up to the end as of the last read."""
         return read_events(self._connection, after)
 
     def quarantine(self) -> QuarantineRecord:
@@ -70,7 +70,8 @@ class LogFile:
         return decode_record(quarantine.load(self._connection).data)
 
     def faults(self, end: int) -> Iterator[str]:
-        """What is wrong with the file, whose events end at the position `end`: its pages, its indexes, its end."""
+        """What is wrong with the pages, the indexes and the end of the file. `end` is the position of its last
+        event."""
         try:
             for (fault,) in self._connection.execute("PRAGMA integrity_check"):
                 if fault != "ok":
@@ -83,7 +84,7 @@ class LogFile:
             try:
                 check_size(self._path)
             except StoreRefused as error:
-                # Not for a bank that has begun to write meanwhile.
+                # Not if a bank has begun to write meanwhile.
                 if not has_wal(self._path):
                     yield str(error)
         mark = self._mark
@@ -95,7 +96,7 @@ class LogFile:
 
 
 def read_events(connection: sqlite3.Connection, after: int = 0) -> Iterator[RecordedEvent | str]:
-    """All after a position, in order; for one that is damaged, what is wrong with it."""
+    """All events after a position, in order. A damaged event comes as a description of the damage."""
     try:
         count = SLICE
         while count == SLICE:

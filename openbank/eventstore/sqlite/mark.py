@@ -1,4 +1,4 @@
-"""How far the log had come when it was last closed, in a file of its own, which a loss in the log leaves alone."""
+"""The end of the log when it was last closed, in a separate file, so that a loss in the log does not affect it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Mark(NamedTuple):
 
 
 def note_stop(directory: Path, store_id: str, head: LogPosition, reader: FileReader) -> None:
-    """To be called once all of the log is durable. A mark that cannot be made is only told: the one before holds."""
+    """Call once all of the log is durable. A failure is only logged: the previous mark stays valid."""
     known = read_mark(directory)
     if not head.position or (known and (known.store_id, known.position) == (store_id, head.position)):
         return
@@ -41,7 +41,7 @@ def note_stop(directory: Path, store_id: str, head: LogPosition, reader: FileRea
 
 
 def read_mark(directory: Path) -> Mark | None:
-    """None where there is none, or none that can be read."""
+    """None if there is no mark, or it cannot be read."""
     try:
         fields: Mapping[str, Any] = json.loads((directory / MARK).read_text())
         return Mark(str(fields["store_id"]), int(fields["position"]), int(fields["checksum"]))

@@ -8,7 +8,7 @@ import zlib
 from openbank.eventstore.errors import StoreDamaged, StoreUnavailable
 from openbank.eventstore.port import KeptRecord
 
-# Added without a new format: an older version ignores it, and believes what it believed before.
+# Added without a new format: an older version ignores the table, and believes what it believed before.
 TABLE = """
 CREATE TABLE IF NOT EXISTS quarantine (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -27,7 +27,7 @@ def load(connection: sqlite3.Connection) -> KeptRecord:
     """Raises StoreUnavailable, StoreDamaged."""
     try:
         if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'quarantine'").fetchone()[0]:
-            # The file of an older version, which is only read.
+            # The file of an older version, opened for reading only.
             return KeptRecord()
         rows = connection.execute("SELECT record, version, checksum FROM quarantine").fetchall()
     except sqlite3.Error as error:

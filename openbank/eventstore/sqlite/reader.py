@@ -1,4 +1,4 @@
-"""What is asked of the log. Nothing is shown that is not durable, so every question names how far that is."""
+"""Queries of the log. Only durable events are shown, so every query says up to which position the log is durable."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _find_requests(count: int) -> str:
 
 
 class FileReader:
-    """Reads on the event loop: a hand-over to a thread costs more than most answers, and beside a busy loop a thread
-    waits for the GIL again at every row.
+    """Reads on the event loop. Handing over to a thread costs more than most answers, and beside a busy loop a thread
+    waits for the GIL at every row.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -49,8 +49,8 @@ class FileReader:
         return self._select(where, stream, durable, limit)[::-1]
 
     def requests(self, stream: str, request_ids: Sequence[bytes], durable: int) -> list[RecordedEvent]:
-        # Nearly always there are none, and the index alone says so. As bytearrays, which Python's sqlite3 takes as they
-        # are: of other bytes it first asks whether they should be adapted.
+        # Nearly always there are none, and the index alone shows that. As bytearrays: Python's sqlite3 first looks for
+        # an adapter for bytes.
         found = self._rows(_find_requests(len(request_ids)), stream, *map(bytearray, request_ids), durable)
         if not found:
             return []
@@ -75,7 +75,7 @@ class FileReader:
         return [row[0] for row in self._rows("SELECT name FROM types ORDER BY key")]
 
     def events_of_type(self, type_name: str) -> list[tuple[str, int]]:
-        """Stream and revision, in order. Reads the whole log: there is no index of types."""
+        """Stream and revision of each, in order. Reads the whole log: there is no index of types."""
         statement = (
             "SELECT streams.name, revision FROM events JOIN streams ON streams.key = events.stream"
             " WHERE type = (SELECT key FROM types WHERE name = ?) ORDER BY position"
@@ -107,7 +107,7 @@ class FileReader:
         return [from_row(row[:-1], row[-1], self._type(row[4])) for row in self._rows(_SELECT + where, *values)]
 
     def _rows(self, statement: str, *values: object) -> list[Row]:
-        """All of them: a statement that is not read to its end would hold up checkpoints."""
+        """Fetches all rows: a statement that is not read to its end would hold up checkpoints."""
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
@@ -116,14 +116,15 @@ class FileReader:
     def _type(self, key: int) -> str:
         if key not in self._types:
             self._types = dict(self._rows("SELECT key, name FROM types"))
-        # The checksum is over the name: without one it cannot hold.
+        # The checksum covers the stream's name, so without a name it cannot match.
         return self._types.get(key, "")
 
 
 def _failed(error: sqlite3.Error) -> Exception:
-    """Damage may meet SQLite before it meets a checksum: text that is no UTF-8, which has no code, is surely damage.
+    """SQLite may find damage before a checksum does.
 
-    "Malformed" is not: SQLite says that also of a page that the disk did not give this time.
+    Text that is not UTF-8, an error without a code, is always damage. "Malformed" is not: SQLite also reports it for a
+    page that the disk failed to return this time.
     """
     if getattr(error, "sqlite_errorcode", None) is None and isinstance(error, sqlite3.OperationalError):
         return StoreDamaged(str(error))

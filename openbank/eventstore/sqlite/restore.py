@@ -1,8 +1,8 @@
-"""A backup in the place of the log: a kill at any moment leaves the log that was there, or the backup's.
+"""Replaces the log by a backup: a kill at any moment leaves either the old log or the backup's.
 
-The new log is made ready beside the old one. Then a file with the name of PENDING says what is to be done: from there
-on, whoever opens the directory next does it to its end. The old log is moved, with all that belongs to it, into a
-directory of its own, from which it can be served.
+The new log is prepared beside the old one. Then a file named PENDING lists the remaining steps. From then on, the next
+process that opens the directory finishes them. The old log is moved, with its files, into a directory of its own, from
+which it can be served.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from openbank.eventstore.sqlite.whole import Contents, examine
 from openbank.sqlite_file import SIDE_FILES, has_journal, has_wal, use_rollback_mode, use_wal_mode
 
 READY = f"{FILE}-restoring"
-"""The new log, until it has its name. One that is left over is removed, so nobody else may choose such a name."""
+"""The temporary name of the new log. A left-over file of this name is removed."""
 KEPT = "before-restore-"
-"""How the name of the directory begins in which the log before is kept; the time of the restore follows."""
+"""The directory that keeps the previous log: this prefix, and the time of the restore."""
 _OF_THE_LOG = (FILE, *(f"{FILE}{suffix}" for suffix in (*SIDE_FILES, SUFFIX)), MARK)
 
 
 class _Pending(NamedTuple):
-    """What is left to do once the new log is ready: all names are of files in the data directory."""
+    """The steps that remain once the new log is ready. All names are of files in the data directory."""
 
     kept: str | None
     moved: Sequence[str]
@@ -42,15 +42,16 @@ class _Pending(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A backup that was found whole, and is ready to take the log's place."""
+    """A verified backup that is ready to replace the log."""
 
     directory: Path
     contents: Contents
 
     def put_in_place(self, belonging: Sequence[str], copied: Sequence[str]) -> Path | None:
-        """Also moves the files `belonging` to the log that was there, and leaves a copy of those `copied` with it.
+        """Replaces the log durably.
 
-        Where they are now; None where there was nothing. It is durable then.
+        Moves the files `belonging` to the old log with it, and leaves a copy of those `copied`. Returns their
+        directory; None if there was no log.
         """
         moved = [name for name in (*_OF_THE_LOG, *belonging) if os.path.lexists(self.directory / name)]
         kept = _name(self.directory) if moved else None
@@ -72,7 +73,7 @@ def prepare_restore(directory: Path, file: Path) -> Prepared:
     """Copies the backup `file` into `directory`, which the caller holds, and reads all of the copy.
 
     The file is only read, and may be on a read-only medium. Raises FileNotFoundError, StoreRefused for a file that is
-    not a whole backup or is the log itself, OSError where it can't be read or copied. Nothing is left then.
+    not a whole backup or is the log itself, OSError if it cannot be read or copied. An error leaves nothing behind.
     """
     finish_restore(directory)
     _check_source(directory, file)
@@ -81,7 +82,7 @@ def prepare_restore(directory: Path, file: Path) -> Prepared:
         _copy(file, ready)
         contents = examine(ready)
         use_rollback_mode(ready)
-        # A log of its own, also where the same backup is restored twice: what came after the first time is not there.
+        # A new store id, also if the same backup is restored twice: the events after the first restore are gone.
         rename_log(ready)
         use_wal_mode(ready)
         sync(ready)
@@ -96,8 +97,8 @@ def prepare_restore(directory: Path, file: Path) -> Prepared:
 
 
 def finish_restore(directory: Path) -> None:
-    """Does what a restore that was killed has left to do, and removes one that was not ready. The caller holds the
-    directory. Raises StoreRefused, OSError."""
+    """Finishes a restore that was killed, and removes one that was not ready. The caller holds the directory. Raises
+    StoreRefused, OSError."""
     ready, pending = directory / READY, directory / PENDING
     todo = _read(pending)
     if todo is None:
@@ -114,7 +115,7 @@ def finish_restore(directory: Path) -> None:
 
 
 def _keep(directory: Path, kept: Path, moved: Sequence[str], copied: Sequence[str]) -> None:
-    """Each step may have been done before."""
+    """Does the steps, of which each may have been done before."""
     kept.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
     for name in copied:
         create(kept / name)
@@ -166,7 +167,7 @@ def _copy(file: Path, ready: Path) -> None:
 
 
 def _name(directory: Path) -> str:
-    """One that is not there yet."""
+    """A name that does not exist yet."""
     name = number = f"{KEPT}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     count = 1
     while os.path.lexists(directory / number):

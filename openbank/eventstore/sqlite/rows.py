@@ -13,16 +13,16 @@ Row = tuple[Any, ...]
 
 _BYTES, _TEXT = "nullif(?, x'')", "nullif(?, '')"
 VALUES = f"({', '.join([*'???????', _BYTES, _BYTES, _TEXT, _TEXT, _TEXT, 'nullif(?, 0)', '?'])})"
-"""A row of `events`: what is empty is NULL, which takes no space."""
+"""A row of `events`. Empty values are NULL, which takes no space."""
 
 _CHECKED = struct.Struct(">qqqq")
 
 
 def to_row(event: RecordedEvent, stream: int, type_key: int) -> Row:
-    """The values of VALUES. Part and parts share a column, 0 where there is one event.
+    """The values of VALUES.
 
-    Bytes go as bytearrays, and what is to be NULL as something empty: for bytes and for None, Python's sqlite3 first
-    asks whether they should be adapted to some other type, which takes longer than all the rest of it.
+    Part and parts share a column, 0 for a single event. Bytes go as bytearrays, and NULLs as empty values: for bytes
+    and for None, Python's sqlite3 first looks for an adapter, which takes longer than everything else here.
     """
     position, _, revision, event_id, _, data, meta = event
     time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts = meta
@@ -83,7 +83,7 @@ def from_row(row: Row, stream: str, type_name: str) -> RecordedEvent:
 
 
 def checksum(event: RecordedEvent) -> int:
-    """CRC-32 of everything the event says, by names rather than keys: it holds in any copy of the row."""
+    """CRC-32 of the whole event, with names instead of keys, so that it is the same in any copy of the row."""
     position, stream, revision, event_id, type_name, data, meta = event
     time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts = meta
     checked = _CHECKED.pack(position, revision, time, part << 16 | parts)

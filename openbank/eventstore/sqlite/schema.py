@@ -1,4 +1,4 @@
-"""The file: its tables, whose it is, and what must hold before anybody uses it."""
+"""The file: its tables, which bank it belongs to, and the checks before it is used."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from openbank.sqlite_wal import (
 
 FILE = "events.db"
 APPLICATION_ID = 0x4F426576
-"""In the file's header, so that another program's database is never taken for ours: "OBev"."""
+"""The application id in the file's header, "OBev", which tells it from another program's database."""
 FORMAT = 1
 UNFINISHED = "unfinished"
-"""In the table `meta` while a copy into the store is under way."""
+"""In the table `meta` while a copy into the store is unfinished."""
 STATEMENTS = 256
-"""Statements kept prepared: one for each number of rows that are inserted together, and the others."""
+"""The number of prepared statements kept: one per number of rows inserted together, and the others."""
 CACHE_KIB = 16 * 1024
 
 NUMBERS = "numbers"
 """In the table `meta` once all account numbers are reserved without hyphens."""
 
-# Added without a new format: a version that does not know it loses nothing, and leaves nothing wrong.
+# Added without a new format: a version that does not know the table neither loses nor breaks anything.
 _SNAPSHOTS = """
 CREATE TABLE IF NOT EXISTS kept_snapshots (
     stream INTEGER NOT NULL,
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS kept_snapshots (
 ) STRICT, WITHOUT ROWID;
 """
 _OLD_SNAPSHOTS = "snapshots"
-"""Has only the newest of each stream."""
+"""The table of earlier versions, with only the newest snapshot of each stream."""
 
 _SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -80,10 +80,10 @@ PRAGMA user_version = {FORMAT};
 
 
 def create_log(directory: Path, bank_id: str | None, copying: bool) -> Path:
-    """An empty log in a directory that has none, of a new bank where no `bank_id` is given. Its path.
+    """Creates an empty log in a directory without one, and returns its path.
 
-    It gets its name once it is complete and durable: there is no log without tables, nor a WAL without a log. Raises
-    StoreRefused.
+    Without a `bank_id` the bank is new. The file gets its name once it is complete and durable, so there is never a log
+    without tables or a WAL without a log. Raises StoreRefused.
     """
     path = directory.resolve() / FILE
     unfinished = path.with_name(f"{FILE}.unfinished")
@@ -94,7 +94,7 @@ def create_log(directory: Path, bank_id: str | None, copying: bool) -> Path:
         create(unfinished)
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
             connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; {_SCHEMA} COMMIT;")
-            # What a copy holds may be an earlier version's.
+            # The events that a copy brings may be those of an earlier version.
             rows = meta | ({UNFINISHED: "yes"} if copying else {NUMBERS: "without hyphens"})
             connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
         use_wal_mode(unfinished)
@@ -109,8 +109,8 @@ def create_log(directory: Path, bank_id: str | None, copying: bool) -> Path:
 def lock(path: Path) -> int:
     """Locks the log itself: two data directories may lead to one file by links.
 
-    The lock ends when what is returned is closed, which must come after the last connection: to close any descriptor
-    of a file takes SQLite's own locks on it from the whole process. Raises StoreRefused.
+    The lock ends when the returned descriptor is closed. Close it after the last connection: closing any descriptor of
+    a file releases SQLite's own locks on it in the whole process. Raises StoreRefused.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -125,10 +125,10 @@ def lock(path: Path) -> int:
 
 
 def open_log(files: WalFiles, bank_id: str | None, copying: bool) -> sqlite3.Connection:
-    """A connection to the log; all that it then holds is durable. The caller has the `lock`, and has checked the log.
+    """Opens a connection to the log, and makes durable what the log holds.
 
-    Its commits are not synced: `wal.Wal` is what makes them durable. It waits for no lock, as it is used on the event
-    loop. Raises StoreRefused.
+    The caller has the `lock`, and has checked the log. Commits of the connection are not synced: `wal.Wal` makes them
+    durable. The connection waits for no lock, as it is used on the event loop. Raises StoreRefused.
     """
     path = files.path
     before = epoch.epoch_of(path)
@@ -141,17 +141,17 @@ def open_log(files: WalFiles, bank_id: str | None, copying: bool) -> sqlite3.Con
         use_wal(connection)
         set_pragma(connection, "synchronous", SYNCHRONOUS_FULL)
         _check_identity(connection, path, bank_id, copying)
-        # What a process left in the WAL counts as done from here on, whether or not it was synced.
+        # What an earlier process left in the WAL counts as committed from here on, synced or not.
         make_durable(connection, files)
         begun = epoch.begin(connection, path, before)
         if emptied(connection):
             epoch.settle(path, begun)
         _prepare_snapshots(connection)
         connection.execute(quarantine.TABLE)
-        # So that the files themselves are found again after a power cut.
+        # The directory entries of the files must survive a power cut too.
         sync(path.parent)
-        # NORMAL, not OFF: the WAL's header must be synced when the WAL begins anew, or what is left of the frames
-        # before could be taken for later than what has been checkpointed.
+        # NORMAL, not OFF: the WAL's header must be synced when the WAL restarts. Otherwise leftover frames could pass
+        # for newer than what has been checkpointed.
         set_pragma(connection, "synchronous", SYNCHRONOUS_NORMAL)
         set_pragma(connection, "wal_autocheckpoint", 0)
         set_pragma(connection, "cache_size", -CACHE_KIB)
@@ -166,8 +166,8 @@ def open_log(files: WalFiles, bank_id: str | None, copying: bool) -> sqlite3.Con
 
 
 def rename_log(path: Path) -> None:
-    """Makes a copy of a log a log of its own, with a new store id: views, mark, epoch and tokens of the other are not
-    of this one. For a file in rollback mode that nobody else uses, and that is synced afterwards.
+    """Gives a copy of a log a new store id, so that views, mark, epoch and tokens of the original do not belong to it.
+    For a file in rollback mode that no other process uses, and that is synced afterwards.
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = OFF")
@@ -187,7 +187,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def check_format(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreRefused for what is not a log of this version's, and for a log without its tables."""
+    """Raises StoreRefused for a log of another version, and for a log without its tables."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -199,7 +199,7 @@ def check_format(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check_size(path: Path) -> None:
-    """The file is as long as its header says. Raises StoreRefused."""
+    """Checks that the file is as long as its header says. Raises StoreRefused."""
     header, size = read_header(path), path.stat().st_size
     if header is None:
         raise StoreRefused(f"{path} is not a database")
@@ -212,7 +212,7 @@ def check_size(path: Path) -> None:
 def _check_identity(connection: sqlite3.Connection, path: Path, bank_id: str | None, copying: bool) -> None:
     meta = dict(connection.execute("SELECT name, value FROM meta"))
     if bank_id is not None and meta["bank_id"] != bank_id:
-        raise StoreRefused(f"{path} is of the bank {meta['bank_id']}, not of {bank_id}")
+        raise StoreRefused(f"{path} belongs to the bank {meta['bank_id']}, not to {bank_id}")
     if UNFINISHED in meta and not copying:
         raise StoreRefused(f"a copy into {path} has not finished: run `openbank copy` again, as it was")
 

@@ -1,7 +1,8 @@
-"""Snapshots of streams, so that no stream need be read from its beginning. Nothing depends on them, so nothing fails.
+"""Snapshots of streams, so that no stream has to be read from its beginning.
 
-A snapshot is written with others, or when its stream is asked for: a transaction for each would cost more than it
-saves. Those that were not written when the process ends are lost; whoever folds their stream makes them again.
+Failures are ignored, as nothing depends on snapshots. A snapshot is written with others, or when its stream is read: a
+transaction for each would cost more than it saves. Unwritten snapshots are lost when the process ends. The next fold of
+the stream makes them again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Snapshots:
         self._connection = connection
         self._unwritten: list[tuple[str, Snapshot]] = []
         self._streams: set[str] = set()
-        """Of those that are not written."""
+        """The streams of the unwritten snapshots."""
 
     def newest(self, stream: str, through: int | None) -> Snapshot | None:
         if stream in self._streams:

@@ -37,9 +37,9 @@ from openbank.sqlite_wal import WalFiles
 
 PAGE = 1_000
 STEP = 250
-"""Events read without a pause, which others on the loop have to wait for."""
+"""Events read without a pause, in which other tasks on the loop wait."""
 SCAN_STEP = 5_000
-"""Events looked at without a pause, which takes as long as to read STEP of them."""
+"""Events scanned without a pause. Takes as long as reading STEP events."""
 
 
 class SqliteEventStore:
@@ -56,11 +56,12 @@ class SqliteEventStore:
         copying: bool = False,
         sync_failed: Callable[[str], None] = end_process,
     ) -> None:
-        """Opens the store, or makes it, of the bank `bank_id` where that matters.
+        """Opens the store, or creates it.
 
-        One that is made by `copying` can be opened only so until it is `copied`: nobody is to be served from half a
-        log. `sync_failed` is called where the disk fails to keep what it was given, and is not to return into a process
-        that goes on. Raises StoreRefused for a file that is not this version's, is of another bank, or has lost events.
+        If `bank_id` is given, the store must belong to that bank. A store created with `copying` can be opened only
+        with it until `copied` is called, so that half a log is never served. `sync_failed` is called when a sync fails,
+        and must end the process. Raises StoreRefused for a file of another version or another bank, or one that has
+        lost events.
         """
         finish_restore(directory)
         path = find_log(directory) or create_log(directory, bank_id, copying)
@@ -159,7 +160,7 @@ class SqliteEventStore:
         return self._commits.head
 
     async def position_at(self, time: int, after: LogPosition = BEGINNING) -> LogPosition:
-        # What is appended meanwhile may be of that time, so it is not passed.
+        # Events appended meanwhile may be from that time, so they are not skipped.
         head = self._commits.head
         at = after.position
         while at < head.position:
@@ -213,7 +214,7 @@ class SqliteEventStore:
             self._subscribers.discard(subscriber)
 
     async def copied(self) -> None:
-        """The copy into this store is whole."""
+        """Call when the copy into this store is complete."""
         try:
             self._writer.drop_meta(UNFINISHED)
         except sqlite3.Error as error:

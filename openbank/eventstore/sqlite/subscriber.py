@@ -10,11 +10,12 @@ from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.port import RecordedEvent
 
 BUFFER_EVENTS_MAX = 10_000
-"""Committed events that wait for one subscriber; past it the subscriber reads them from the file instead."""
+"""The most committed events that wait for one subscriber. If there are more, it reads them from the file."""
 
 
 class Subscriber:
-    """Committed events on their way to one subscription: bounded, and forgotten when it can't keep up."""
+    """Committed events on their way to one subscription. The buffer is bounded, and cleared if the subscription
+    lags."""
 
     def __init__(self) -> None:
         self._events: deque[RecordedEvent] = deque()
@@ -32,7 +33,7 @@ class Subscriber:
         self._wake.set()
 
     async def next(self, after: int) -> Sequence[RecordedEvent] | None:
-        """What was committed right after the position `after`; None when some of it must be read from the file."""
+        """The events committed right after the position `after`; None if some of them must be read from the file."""
         while True:
             while self._events and self._events[0].position <= after:
                 self._events.popleft()

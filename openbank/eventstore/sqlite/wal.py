@@ -1,8 +1,8 @@
-"""Durability: the WAL is synced after each commit, before anything of it is acknowledged or shown.
+"""Durability: the WAL is synced after each commit, before any of its events is acknowledged or shown.
 
-SQLite would sync within the commit, and the event loop would wait for any disk. So the commit is made on the loop,
-unsynced, and the sync in a thread, which needs no Python while it waits; but where the disk is faster than two threads
-change places, the sync is on the loop too.
+SQLite would sync within the commit, and the event loop would wait for the disk. So the commit is made on the loop,
+without a sync, and the sync in a thread, which releases the GIL while it waits. If the disk is faster than a switch of
+threads, the sync is made on the loop too.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from openbank.sqlite_wal import (
 )
 
 FRAMES_MAX = 4_000
-"""Pages in the WAL (4 KiB each) past which it is to begin anew: it is then rewritten in place, and grows no more."""
+"""Pages in the WAL (4 KiB each) after which it should restart: it is then overwritten from its beginning and stops
+growing."""
 
 LOOP_SECONDS_MAX = 0.0005
-"""What the loop waits for a sync. A slower one is at once the last on the loop; dozens of fast ones bring them back."""
+"""How long a sync may block the loop. A slower one moves syncs to the thread at once; dozens of fast ones bring them
+back."""
 
 EXIT_SYNC_FAILED = 74
 """EX_IOERR."""
@@ -38,8 +40,8 @@ _log = logging.getLogger(__name__)
 
 
 def end_process(reason: str) -> None:
-    """A sync that failed cannot be made up for: the kernel has taken the pages for clean, so that a second one would
-    succeed and mean nothing. What was not acknowledged is left to the next start, which writes the WAL anew.
+    """A failed sync cannot be repeated: the kernel has marked the pages clean, so a second sync would succeed and mean
+    nothing. The next start writes the WAL again.
     """
     _log.critical("event store cannot be synced", extra={"values": {"reason": reason, "exit": EXIT_SYNC_FAILED}})
     logging.shutdown()
@@ -47,7 +49,7 @@ def end_process(reason: str) -> None:
 
 
 class Wal:
-    """The WAL of `files`, whose database is open. `fail` is called when a sync fails, and is to end it all."""
+    """The WAL of `files`, whose database is open. `fail` is called when a sync fails, and must end the process."""
 
     def __init__(self, files: WalFiles, fail: Callable[[str], None] = end_process) -> None:
         self._fail = fail
@@ -55,13 +57,13 @@ class Wal:
         self._connection = sqlite3.connect(files.path, timeout=0, isolation_level=None, check_same_thread=False)
         set_pragma(self._connection, "synchronous", SYNCHRONOUS_FULL)
         self._sync_seconds = 1.0
-        """What a sync is expected to take."""
+        """How long a sync is expected to take."""
         self._syncing = ThreadPoolExecutor(1, "events-sync")
         self._checkpointing = ThreadPoolExecutor(1, "events-checkpoint")
         self._bound = WalBound(self._connection, files, self._checkpointing, self._failed)
 
     async def sync(self) -> None:
-        """Makes durable all that was committed before this call."""
+        """Makes everything durable that was committed before this call."""
         try:
             if self._sync_seconds <= LOOP_SECONDS_MAX:
                 self._sync()
@@ -72,10 +74,11 @@ class Wal:
             raise
 
     async def checkpoint(self) -> bool:
-        """Writes what the WAL holds into the database. Whether the WAL has grown so far that it should begin anew.
+        """Writes the content of the WAL into the database.
 
-        It does so with the first commit after a checkpoint of all there was. Commits may be made meanwhile, but then
-        that one may never come: so when it is due, a second checkpoint, of what little is left, must be waited for.
+        Returns whether the WAL has grown so far that it should restart. It restarts with the first commit after a
+        checkpoint of everything. Commits may be made during a checkpoint, but then that moment may never come. So when
+        a restart is due, commits must wait for a second checkpoint, of the little that is left.
         """
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._checkpointing, self._checkpoint)
@@ -83,18 +86,18 @@ class Wal:
             self._failed(error)
             return False
         self._bound.look()
-        # One that a reader holds up does not get further if commits wait for it.
+        # A checkpoint that a reader holds up does not get further if commits wait for it.
         return done.is_whole and done.frames > FRAMES_MAX
 
     async def close(self) -> None:
-        """To be called once, before the last other connection is closed, which checkpoints once more."""
+        """Call once, before the last other connection is closed, which checkpoints once more."""
         await self._bound.close()
         self._syncing.shutdown()
         self._checkpointing.shutdown()
         self._connection.close()
 
     def _failed(self, error: sqlite3.Error) -> None:
-        """Where only a write has failed, the WAL has it all, and grows until the next try."""
+        """If only a write has failed, the WAL still has everything, and grows until the next try."""
         _log.warning("checkpoint failed", extra={"values": {"reason": str(error)}})
         if is_failed_sync(error):
             self._fail(str(error))

@@ -14,7 +14,7 @@ from openbank.sqlite_file import read_without_wal
 
 
 class Contents(NamedTuple):
-    """What a log holds: the position of its last event, and its record time in microseconds since 1970 UTC."""
+    """The position of a log's last event, and its record time in microseconds since 1970 UTC."""
 
     bank_id: str
     position: int
@@ -24,7 +24,7 @@ class Contents(NamedTuple):
 def examine(path: Path) -> Contents:
     """Reads all of the log in the file at `path`, without a WAL: some 8 microseconds an event.
 
-    Raises StoreRefused for a file that is not a whole log of this version's, OSError.
+    Raises StoreRefused for a file that is not a whole log of this version, OSError.
     """
     check_size(path)
     with closing(read_without_wal(path)) as connection:

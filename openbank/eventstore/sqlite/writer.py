@@ -17,9 +17,9 @@ from openbank.eventstore.sqlite.rows import VALUES, Row, to_row
 from openbank.sqlite_wal import is_locked
 
 STATEMENT_ROWS_MAX = 64
-"""Rows in one INSERT. Each number of rows is a statement of its own, which is kept prepared."""
+"""The most rows in one INSERT. There is a prepared statement for each number of rows."""
 HEADS_MAX = 20_000
-"""Streams whose head is remembered, so that an append need not look it up."""
+"""The most streams whose head is remembered, so that an append need not look it up."""
 NAMES_MAX = 1_000
 """Streams looked up in one statement."""
 
@@ -32,7 +32,7 @@ class Append(NamedTuple):
 
 
 class WrittenAppend(NamedTuple):
-    """An append that is in the log, and its events, unless it had been there before."""
+    """An append that is in the log, with its events, unless it was there before."""
 
     position: int
     events: Sequence[RecordedEvent]
@@ -49,7 +49,7 @@ class _Head(NamedTuple):
 
 
 class Locked(Exception):
-    """Another process has the write lock; nothing was tried."""
+    """Another process has the write lock; nothing was done."""
 
 
 class Writer:
@@ -61,7 +61,7 @@ class Writer:
         self._streams: int = connection.execute("SELECT coalesce(max(key), 0) FROM streams").fetchall()[0][0]
 
     def meta(self, name: str) -> str:
-        """Empty where there is none of this name."""
+        """The value of this name; empty without one."""
         rows = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchall()
         return str(rows[0][0]) if rows else ""
 
@@ -79,10 +79,10 @@ class Writer:
         return LogPosition(*rows[0]) if rows else BEGINNING
 
     def commit(self, batch: Sequence[Append]) -> Sequence[Outcome]:
-        """Appends what can be appended of `batch`, in one transaction; each gets its own outcome, in order.
+        """Appends what can be appended of `batch`, in one transaction, and returns the outcome of each, in order.
 
-        What the writer remembers of the file changes only once the transaction is made. It is not durable yet.
-        Raises Locked.
+        The writer's memory of the file changes only once the transaction is committed. It is not durable yet. Raises
+        Locked.
         """
         commit = _Commit(self._position, self._streams)
         failed: type[Exception] = StoreUnavailable
@@ -91,7 +91,7 @@ class Writer:
             self._find_heads({append.stream for append in batch}, commit)
             outcomes = [self._outcome(append, commit) for append in batch]
             self._insert(commit)
-            # A commit that fails while writing may be found complete by a recovery after a crash.
+            # Recovery after a crash may find a commit complete that failed while writing.
             failed = OutcomeUnknown
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -102,7 +102,7 @@ class Writer:
             kind = StoreUnavailable if full else failed
             return [kind(str(error)) for _ in batch]
         except Exception as error:
-            # A bug, and to be told as one.
+            # A bug, which must not be hidden as a failure of the store.
             self._roll_back()
             return [error for _ in batch]
         self._position, self._streams = commit.position, commit.streams
@@ -114,7 +114,7 @@ class Writer:
         try:
             return self._append(append, commit)
         except (TypeError, ValueError, struct.error) as error:
-            # Events that no column can hold fail alone: nothing of theirs is in `commit` yet.
+            # An append that no column can hold fails alone: nothing of it is in `commit` yet.
             return error
 
     def _append(self, append: Append, commit: _Commit) -> Outcome:
@@ -180,7 +180,7 @@ class Writer:
         self._insert_rows("events", VALUES, commit.rows)
 
     def _insert_rows(self, table: str, values: str, rows: Sequence[Row]) -> None:
-        """Many in a statement: each statement costs as much as some rows."""
+        """Looks up many in one statement: a statement costs as much as several rows."""
         for start in range(0, len(rows), STATEMENT_ROWS_MAX):
             some = rows[start : start + STATEMENT_ROWS_MAX]
             statement = f"INSERT INTO {table} VALUES {', '.join([values] * len(some))}"
@@ -195,13 +195,13 @@ class Writer:
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            # Should it fail too, the next BEGIN will, and roll back again.
+            # If this fails too, so does the next BEGIN, which rolls back again.
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
 
 class _Commit:
-    """What one transaction is going to change."""
+    """The changes that one transaction will make."""
 
     def __init__(self, position: int, streams: int) -> None:
         self.position = position
@@ -213,7 +213,7 @@ class _Commit:
         self.types: dict[str, int] = {}
 
     def add(self, stream: str, key: int, recorded: Sequence[RecordedEvent], rows: Sequence[Row]) -> None:
-        """The events of one append; the key beyond the last one makes a new stream."""
+        """Adds the events of one append. A key beyond the last one makes a new stream."""
         if key > self.streams:
             self.streams = key
             self.new_streams.append((key, stream))
