@@ -414,7 +414,7 @@ class TestPoison:
         assert held.revision == 7
         assert held.reason.startswith(page.UNREADABLE)
         monkeypatch.setattr(
-            "openbank.sinks.page.cloud_event", lambda event: None if "Frozen" in event.type else cloud_event(event)
+            "openbank.sinks.page.cloud_event", lambda event: None if "Painted" in event.type else cloud_event(event)
         )
         async with bench.sending():
             await until(lambda: bench.record.parked == {})
