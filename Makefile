@@ -82,10 +82,13 @@ run: $(RUNTIME)
 
 dev: $(DEV)
 
+# All tests run in two processes, file by file: most wait more than they compute. Those that ARGS selects run in one, so
+# that what they print is seen and --pdb works.
+IN_PARALLEL := --numprocesses 2 --dist loadfile
 ALL_TESTS := all tests, about 8 minutes on two idle cores, and 3 more the first time to build what they run
 test: $(DEV)
 	@echo 'Running $(if $(ARGS),the tests that ARGS selects,$(ALL_TESTS))'
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(or $(ARGS),$(IN_PARALLEL))
 
 # What a change to rules, commands, stored form or contract breaks first; a new event or command fails here.
 QUICK := tests/domain tests/commands tests/codec/test_codec.py tests/eventstore/test_corpus.py tests/contract \
@@ -109,7 +112,7 @@ check: $(DEV)
 	$(BIN)/buf breaking --against $(RELEASED)
 	$(call generate_into,$(VENV)/generated)
 	diff --recursive --exclude=__pycache__ generated $(VENV)/generated
-	$(BIN)/pytest
+	$(BIN)/pytest $(IN_PARALLEL)
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run $(ARGS)

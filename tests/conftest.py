@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +17,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pymongo import MongoClient
 
+from openbank import server as network
 from openbank.app import serving
 from openbank.config import Settings
 from openbank.server import Server
@@ -28,14 +32,38 @@ hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("untimed")
 
 
+OPEN_FILES = "/proc/self/fd"
+FILES_LEFT_MAX = 100
+
+
 @pytest.fixture(scope="session", autouse=True)
-def grpc_aio() -> None:
+def open_files() -> Iterator[None]:
+    """Fails at the end where tests have left files open: most machines allow a process 1,024."""
+    before = _open_files()
+    yield
+    gc.collect()
+    left = _open_files() - before
+    assert left.total() <= FILES_LEFT_MAX, f"{left.total()} files are left open: {left.most_common()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def grpc_aio(open_files: None) -> None:
     """Keeps grpc.aio's engine to the end of the process.
 
     When its last object goes, it waits for a thread of its own, and that thread waits for the event loop to read. Where
     the garbage collector takes that object on the loop, both wait for ever.
     """
     grpc.aio.init_grpc_aio()
+
+
+@pytest.fixture(autouse=True)
+def goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bank in this process closes its connections at once when it stops.
+
+    It waits for calls that are on their way to it, and tests seldom have any. tests/rpc/test_stop.py has some.
+    """
+    monkeypatch.setattr(network, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(network, "GOODBYE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -125,6 +153,16 @@ def ferretdb(tmp_path: Path) -> Iterator[FerretDBProcess]:
     _need_ferretdb()
     with FerretDBProcess(tmp_path / "ferretdb") as started:
         yield started
+
+
+def _open_files() -> Counter[str]:
+    """What this process has open, by name; nothing where the system does not tell."""
+    names = Counter[str]()
+    for number in os.listdir(OPEN_FILES) if os.path.isdir(OPEN_FILES) else ():
+        # Other threads close some meanwhile.
+        with suppress(OSError):
+            names[os.readlink(f"{OPEN_FILES}/{number}")] += 1
+    return names
 
 
 def _need_ferretdb() -> None:

@@ -23,6 +23,11 @@ from tests.callers import Caller, Refusal, refusal, refused, request_id, until
 from tests.rpc.replacing import replace_command
 
 
+@pytest.fixture(autouse=True)
+def goodbye() -> None:
+    """Stays as long as it is: these tests have calls on their way to a bank that stops."""
+
+
 class Stoppable:
     """A bank that the test stops, and a caller whose channel outlives it."""
 
