@@ -58,12 +58,14 @@ class EventStoreConformance:
         for stream in ("number-1-2", "number-12", "account-a-b", "number-A-B-C", "request-1-2"):
             await store.append(stream, NO_STREAM, some_events(2))
         assert sorted(await store.hyphenated_number_streams()) == ["number-1-2", "number-A-B-C"]
+        await store.close()
 
     async def test_a_new_store_has_none_that_are_to_be_adopted(self, open_store: OpenStore) -> None:
         for _ in range(2):
             store: Any = await open_store()
             assert store.numbers_adopted
             await store.note_numbers_adopted()
+            await store.close()
 
     # The record of what is quarantined
 

@@ -151,7 +151,9 @@ async def test_a_loss_that_is_accepted_is_a_log_of_its_own(killed: Path) -> None
     await store.append("account-1", 10, some_events())
     await store.close()
     await views.close()
-    assert len(await whole_log(SqliteEventStore(killed))) == 11
+    store = SqliteEventStore(killed)
+    assert len(await whole_log(store)) == 11
+    await store.close()
 
 
 async def test_a_loss_of_what_was_there_at_the_last_stop_can_be_accepted_too(stopped: Path) -> None:
