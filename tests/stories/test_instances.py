@@ -19,7 +19,7 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.back_ends import BackEnd
-from tests.callers import Caller, john_doe, opening, refusal, request_id, show, usd
+from tests.callers import Caller, john_doe, opening, refusal, request_id, show, until_available, usd
 from tests.servers import ServerProcess
 
 INSTANCES = 3
@@ -207,7 +207,8 @@ async def test_a_rolling_restart_under_load_loses_nothing(back_end: BackEnd, tmp
                 callers[address] = await stack.enter_async_context(Caller(address))
             return callers[address]
 
-        account_ids = [(await (await caller(0)).open()).account.account_id for _ in range(4)]
+        first = await caller(0)
+        account_ids = [(await until_available(first.open)).account.account_id for _ in range(4)]
         stopping = False
 
         async def pay(account_id: str) -> None:
@@ -231,7 +232,7 @@ async def test_a_rolling_restart_under_load_loses_nothing(back_end: BackEnd, tmp
         await asyncio.sleep(0.3)
         stopping = True
         await paying
-        events = await (await caller(0)).account_events()
+        events = await until_available((await caller(0)).account_events)
 
     assert len({event.event_id for event in events}) == len(events)
     for account_id in account_ids:

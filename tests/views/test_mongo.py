@@ -22,7 +22,7 @@ from pymongo.errors import ConfigurationError
 
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.eventstore.errors import NewerVersionNeeded, StoreRefused
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import account_stream
 from openbank.following.tail import LogTail
@@ -68,7 +68,7 @@ class TestMongoViews(ViewsConformance):
         return open_views
 
 
-async def until_matched(views: Views, store: MemoryStore) -> None:
+async def until_matched(views: Views, store: EventStore) -> None:
     """As a start does it: the other one may just be dropping what this one drops."""
     while True:
         with suppress(ViewsUnavailable):
