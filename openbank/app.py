@@ -13,6 +13,7 @@ from openbank.back_ends.port import ViewsBackEnd
 from openbank.commands.old_numbers import adopt_old_numbers
 from openbank.commands.write_side import WriteSide
 from openbank.config import Settings, is_embedded, read_location
+from openbank.courier.courier import Courier
 from openbank.datadir import DataDirectory, DataDirectoryInUse
 from openbank.domain.clock import Clock, system_clock
 from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreRefused, StoreUnavailable
@@ -29,6 +30,7 @@ from openbank.parts import Parts
 from openbank.pause import Turnstile
 from openbank.queries.owners import OwnersAccounts
 from openbank.queries.reader import Reader
+from openbank.queries.transfers import unsettled_from
 from openbank.rpc.bank import Bank
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
@@ -101,8 +103,6 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         checker = Checker(store, quarantine, thorough=True)
         projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.give_way)
         feed = Feed(store, views, tail, encode, _feed_limits(settings), clock, OwnersAccounts(views))
-        write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine)
-        await adopt_old_numbers(write_side, store)
         take_turn = Turnstile().take
         progress = Progress(views, await store.head())
         reader = Reader(
@@ -115,6 +115,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             progress.seconds_to,
             lambda at: at.position <= tail.head.position,
         )
+        write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine, partial(unsettled_from, reader))
+        await adopt_old_numbers(write_side, store)
         tokens = Tokens(store)
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
@@ -133,6 +135,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         project = stores.views.by_one_instance(projector.run, "projector", "projects")
         projecting = await stack.enter_async_context(_background("projector", project))
         await stack.enter_async_context(_background("progress", progress.run))
+        carry = stores.views.by_one_instance(Courier(write_side, views, store.head).run, "courier", "settles transfers")
+        await stack.enter_async_context(_background("courier", carry))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
         for address in settings.sink:
             transport = _open_transport(address, settings.sink_timeout_seconds)
@@ -143,6 +147,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             await _once_there(sender.prepare, settings)
             await stack.enter_async_context(_sending(address, sender, stores.views))
         await server.start()
+        stack.push_async_callback(write_side.unfinished.finished)
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
             directory.keep()

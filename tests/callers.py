@@ -25,6 +25,7 @@ from openbank.operations.v1.quarantine_service_pb2_grpc import QuarantineService
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.persons.v1.persons_service_pb2_grpc import PersonsServiceStub
+from openbank.transfers.v1.transfers_service_pb2_grpc import TransfersServiceStub
 
 Answer = TypeVar("Answer")
 
@@ -42,6 +43,7 @@ class Caller:
         self.channel = grpc.aio.insecure_channel(address, options=SOON)
         self.persons: Any = PersonsServiceStub(self.channel)
         self.accounts: Any = AccountsServiceStub(self.channel)
+        self.transfers: Any = TransfersServiceStub(self.channel)
         self.quarantine: Any = QuarantineServiceStub(self.channel)
         self.integration_events: Any = IntegrationEventsServiceStub(self.channel)
 

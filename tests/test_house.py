@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sqlite_wal",
     },
     "queries": {"domain", "eventstore", "views.port"},
+    "courier": {"domain", "commands", "eventstore", "pause", "views.port"},
     "feeds": {"domain", "eventstore", "following"},
     "publishing": {"domain", "codec", "eventstore"},
     "sinks": {
@@ -113,6 +114,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "following",
         "views",
         "commands",
+        "courier",
         "queries",
         "feeds",
         "sinks",

@@ -34,7 +34,7 @@ from openbank.eventstore.errors import (
     StreamDamaged,
     WrongExpectedRevision,
 )
-from openbank.eventstore.port import EventStore, LogPosition, NewEvent
+from openbank.eventstore.port import EventStore, LogPosition, NewEvent, RecordedEvent
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Pause
 
@@ -58,6 +58,14 @@ class Written(NamedTuple, Generic[State]):
     record_time: int
     position: LogPosition
     replayed: bool
+
+
+class Recorded(NamedTuple, Generic[State]):
+    """An event as the log has it, what happened, and the resource right after it."""
+
+    event: RecordedEvent
+    happened: codec.DomainEvent
+    resource: Versioned[State]
 
 
 class _Waiting(NamedTuple, Generic[State]):
@@ -147,6 +155,23 @@ class Aggregate(Generic[State]):
         outcome = await self._enqueue(lambda _: (), Request())
         assert outcome is None or isinstance(outcome, Versioned)
         return outcome
+
+    def glance(self) -> Versioned[State] | None:
+        """The aggregate as memory has it, which may be behind the store; None where it has nothing.
+
+        Raises AggregateQuarantined.
+        """
+        self._quarantine.check(self._subject.stream)
+        return self._tip.resource if self._tip else None
+
+    async def at(self, revision: int) -> Recorded[State]:
+        """The event with this revision, which the stream has, read from the log and checked.
+
+        Raises AggregateQuarantined, StoreUnavailable, StoreDamaged.
+        """
+        self._quarantine.check(self._subject.stream)
+        resource, event = await self._history.at(revision)
+        return Recorded(event, codec.decode(event.type, event.data, self._subject.id), resource)
 
     async def find(self, request: Request) -> Written[State] | None:
         """The outcome of this request, where its events are in the stream.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from openbank.aggregates.aggregate import Aggregate, Written
+from openbank.aggregates.aggregate import Aggregate, Recorded, Written
 from openbank.aggregates.deciding import Decide
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.record_times import RecordTimes
@@ -50,6 +50,15 @@ class Repository(Generic[State]):
     async def load(self, aggregate_id: str) -> Versioned[State] | None:
         """See `Aggregate.load`."""
         return await self._aggregate(aggregate_id).load()
+
+    def glance(self, aggregate_id: str) -> Versioned[State] | None:
+        """See `Aggregate.glance`."""
+        aggregate = self._kept.get(self._kind.stream(aggregate_id))
+        return aggregate.glance() if aggregate else None
+
+    async def at(self, aggregate_id: str, revision: int) -> Recorded[State]:
+        """See `Aggregate.at`."""
+        return await self._aggregate(aggregate_id).at(revision)
 
     def presume_new(self, aggregate_id: str) -> None:
         """See `Aggregate.presume_new`. Nothing is to be awaited between this and the command."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,13 +11,19 @@ from openbank.aggregates import ids
 from openbank.aggregates.aggregate import Written
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, is_ours, reserve
-from openbank.commands.on_account import change, fingerprinted
+from openbank.commands.on_account import change, fingerprinted, with_expiry
 from openbank.commands.together import nothing, together
 from openbank.commands.write_side import WriteSide
 from openbank.domain import limits, movements, states
-from openbank.domain.account import Account
-from openbank.domain.account_events import AccountClosed, MoneyWithdrawn, OverdraftLimitSet, SpendingLimitsSet
-from openbank.domain.errors import OwnerNotFound, Refused
+from openbank.domain.account import Account, open_for_change
+from openbank.domain.account_events import (
+    AccountClosed,
+    AccountEvent,
+    MoneyWithdrawn,
+    OverdraftLimitSet,
+    SpendingLimitsSet,
+)
+from openbank.domain.errors import OwnerNotFound, Refused, RevisionMismatch
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.limits import SetOverdraftLimit, SetSpendingLimits
 from openbank.domain.movements import Deposit, OpenAccount, Withdraw
@@ -50,12 +57,33 @@ async def unfreeze_account(bank: WriteSide, command: UnfreezeAccount, request: R
 
 
 async def close_account(bank: WriteSide, command: CloseAccount, request: Request) -> Written[Account]:
-    """Raises what `change` raises, AccountNotFound, AccountNotActive, AccountNotEmpty."""
+    """Closes the account at the revision up to which its transfers were counted: one more would move it.
 
+    Raises what `change` raises, AccountNotFound, AccountNotActive, AccountNotEmpty, and what `bank.in_transit` raises.
+    """
+
+    def look(account: Account | None) -> Sequence[AccountEvent]:
+        open_for_change(account, command.account_id)
+        return ()
+
+    request = fingerprinted(request, "CloseAccount", command)
+    while True:
+        now = await bank.accounts.execute(command.account_id, look, request)
+        if now.replayed:
+            return now
+        in_transit = await bank.in_transit(command.account_id, now.position)
+        try:
+            return await _close(bank, command, in_transit, request._replace(expected_revision=now.resource.revision))
+        except RevisionMismatch:
+            if request.expected_revision is not None:
+                raise
+
+
+async def _close(bank: WriteSide, command: CloseAccount, in_transit: int, request: Request) -> Written[Account]:
     def close(account: Account | None, now: int) -> AccountClosed:
-        return states.close(account, command, 0, now)
+        return states.close(account, command, in_transit, now)
 
-    return await change(bank, "CloseAccount", command, request, close)
+    return await bank.accounts.execute(command.account_id, with_expiry(bank.clock, close), request)
 
 
 async def set_overdraft_limit(bank: WriteSide, command: SetOverdraftLimit, request: Request) -> Written[Account]:

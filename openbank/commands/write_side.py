@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from openbank.aggregates import snapshots
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.repository import Repository
+from openbank.commands.unfinished import Unfinished
 from openbank.domain import account, person
 from openbank.domain.account import Account
 from openbank.domain.clock import Clock
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.person import Person
-from openbank.eventstore.port import EventStore
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.eventstore.port import EventStore, LogPosition
 from openbank.eventstore.streams import account_stream, number_stream, person_stream, request_stream
 from openbank.integrity.quarantine import Quarantine
 
 State = TypeVar("State")
 
+InTransit = Callable[[str, LogPosition], Awaitable[int]]
+"""How many transfers an account has sent up to a position of the log that are not settled. It may count too many."""
+
+
+async def _not_known(account_id: str, at: LogPosition) -> int:
+    raise StoreUnavailable("no views to count transfers in")
+
 
 class WriteSide:
     """The aggregates of one bank: persons and accounts, and what is claimed across them.
 
-    `kept_max` bounds how many of each kind are kept in memory. `clock` gives every record time.
+    `kept_max` bounds how many of each kind are kept in memory. `clock` gives every record time. `in_transit` is asked
+    before an account is closed.
     """
 
-    def __init__(self, store: EventStore, clock: Clock, kept_max: int, quarantine: Quarantine | None = None) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        clock: Clock,
+        kept_max: int,
+        quarantine: Quarantine | None = None,
+        in_transit: InTransit = _not_known,
+    ) -> None:
         quarantine = quarantine or Quarantine(store, clock)
         self.id = store.bank_id
         self.clock = clock
+        self.in_transit = in_transit
+        self.unfinished = Unfinished()
+        """What goes on when its caller is gone."""
         persons = Kind(person_stream, person.apply, snapshots=snapshots.PERSONS)
         accounts = Kind(
             account_stream,

@@ -7,6 +7,7 @@ the source gets its money back because a recorded refusal exists, never because 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from openbank.domain.account import Account, there
 from openbank.domain.account_events import TransferReceived, TransferRefused, TransferReturned, TransferSent
@@ -25,6 +26,39 @@ from openbank.domain.movements import credited, spendable
 NOT_ACTIVE = "ACCOUNT_NOT_ACTIVE"
 OTHER_CURRENCY = "CURRENCY_MISMATCH"
 TOO_MUCH = "BALANCE_LIMIT_EXCEEDED"
+
+
+class TransferState(IntEnum):
+    """Where the money is. A transfer takes only states with ever greater numbers, so the greatest that was recorded is
+    the one it is in, in whatever order its events are read."""
+
+    IN_TRANSIT = 1
+    COMPLETED = 2
+    RETURNING = 3
+    RETURNED = 4
+
+
+UNSETTLED = (TransferState.IN_TRANSIT, TransferState.RETURNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer as its events tell it. Times are in microseconds since 1970 UTC."""
+
+    transfer_id: str
+    source_account_id: str
+    destination_account_id: str
+    amount: Money
+    description: str
+    hold_id: str
+    state: TransferState
+    refusal: str
+    """Why the destination refused it, as a published reason without its prefix; empty unless it did."""
+    create_time: int
+    update_time: int
+    sent_revision: int
+    received_revision: int
+    """Of the destination's event, received or refused; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True)

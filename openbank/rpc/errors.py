@@ -97,7 +97,7 @@ PARKED = Resource("openbank.operations.v1.ParkedAggregate")
 QUARANTINED = Resource("openbank.operations.v1.QuarantinedAggregate")
 STORE = Resource("openbank.Store")
 
-IDS = {"person_id": "personId", "account_id": "accountId"}
+IDS = {"person_id": "personId", "account_id": "accountId", "source_account_id": "accountId"}
 """Fields of requests by which a command names what it changes, and their names in an error's metadata."""
 
 

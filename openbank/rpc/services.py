@@ -16,7 +16,7 @@ from openbank.accounts.v1 import accounts_service_pb2
 from openbank.integration.v1 import integration_events_service_pb2
 from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2
 from openbank.persons.v1 import persons_service_pb2
-from openbank.rpc import accounts, mutations, persons
+from openbank.rpc import accounts, mutations, persons, transfers
 from openbank.rpc.accounts import Accounts
 from openbank.rpc.bank import Bank
 from openbank.rpc.calls import Calls
@@ -26,6 +26,8 @@ from openbank.rpc.mutations import Mutation
 from openbank.rpc.persons import Persons
 from openbank.rpc.quarantine import QuarantineDesk
 from openbank.rpc.sinks import Sinks
+from openbank.rpc.transfers import Transfers
+from openbank.transfers.v1 import transfers_service_pb2
 
 
 class Service(NamedTuple):
@@ -38,6 +40,7 @@ class Service(NamedTuple):
 SERVICES = (
     Service(persons_service_pb2.DESCRIPTOR.services_by_name["PersonsService"], Persons, persons.MUTATIONS),
     Service(accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"], Accounts, accounts.MUTATIONS),
+    Service(transfers_service_pb2.DESCRIPTOR.services_by_name["TransfersService"], Transfers, transfers.MUTATIONS),
     Service(integration_events_service_pb2.DESCRIPTOR.services_by_name["IntegrationEventsService"], IntegrationEvents),
     Service(sinks_service_pb2.DESCRIPTOR.services_by_name["SinksService"], Sinks),
     Service(quarantine_service_pb2.DESCRIPTOR.services_by_name["QuarantineService"], QuarantineDesk),

@@ -12,6 +12,7 @@ from openbank.domain.account import Account
 from openbank.domain.controls import AccountState, SpendingLimits
 from openbank.domain.money import Money
 from openbank.domain.person import Address, Person
+from openbank.domain.transfers import TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
 
@@ -82,7 +83,43 @@ class MinuteReached(NamedTuple):
     place: LogPosition
 
 
-Change = PersonInserted | PersonUpdated | AccountInserted | AccountUpdated | AccountEventRecorded | MinuteReached
+class TransferFacts(NamedTuple):
+    """What is known of a transfer once it was sent. `position` is the log position of that event."""
+
+    position: int
+    revision: int
+    source_account_id: str
+    destination_account_id: str
+    amount: Money
+    description: str
+    hold_id: str
+
+
+class TransferUpdated(NamedTuple):
+    """What one event of a transfer tells. Its events are in two streams, so they may come in any order: the transfer is
+    in the greatest state that was told, and each of the other values is told by one event only.
+    """
+
+    transfer_id: str
+    state: TransferState
+    update_time: int
+    """Of the event; the transfer has that of the latest."""
+    sent: TransferFacts | None = None
+    """Also the event's time is the time at which it was sent."""
+    received_revision: int = 0
+    """Of the destination, received or refused; 0 where another event tells it."""
+    refusal: str = ""
+
+
+Change = (
+    PersonInserted
+    | PersonUpdated
+    | AccountInserted
+    | AccountUpdated
+    | AccountEventRecorded
+    | TransferUpdated
+    | MinuteReached
+)
 
 _Update = TypeVar("_Update", PersonUpdated, AccountUpdated)
 
@@ -93,12 +130,13 @@ class Grouped:
     Updates are in rounds, to be written one after the other. A round has one update a person or account.
     """
 
-    __slots__ = ("account_updates", "accounts", "events", "minutes", "person_updates", "persons")
+    __slots__ = ("account_updates", "accounts", "events", "minutes", "person_updates", "persons", "transfers")
 
     def __init__(self, changes: Iterable[Change]) -> None:
         self.persons: list[PersonInserted] = []
         self.accounts: list[AccountInserted] = []
         self.events: list[AccountEventRecorded] = []
+        self.transfers: list[TransferUpdated] = []
         self.minutes: list[MinuteReached] = []
         person_updates: list[PersonUpdated] = []
         account_updates: list[AccountUpdated] = []
@@ -114,6 +152,8 @@ class Grouped:
                     self.persons.append(change)
                 case PersonUpdated():
                     person_updates.append(change)
+                case TransferUpdated():
+                    self.transfers.append(change)
                 case MinuteReached():
                     self.minutes.append(change)
                 case _:

@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from openbank.domain.account import Account
 from openbank.domain.controls import AccountState
 from openbank.domain.person import Person
+from openbank.domain.transfers import Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
@@ -36,6 +37,13 @@ class Listed(NamedTuple, Generic[State]):
 
     position: int
     resource: Versioned[State]
+
+
+class ListedTransfer(NamedTuple):
+    """A transfer in a list that is ordered by sending: `position` is that of its first event in the log."""
+
+    position: int
+    transfer: Transfer
 
 
 def account_state(name: str, account_id: str, revision: int) -> AccountState:
@@ -123,6 +131,24 @@ class Views(Protocol):
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         """The last `limit` events of an account before the revision `before`, newest first, as they were recorded."""
+        ...
+
+    async def transfer(self, transfer_id: str) -> Transfer | None: ...
+
+    async def transfers(
+        self, account_id: str, states: Sequence[TransferState], before: int, limit: int
+    ) -> Sequence[ListedTransfer]:
+        """The last `limit` transfers that were sent before the position `before`, newest first: those from or to an
+        account, or of all accounts where the id is empty, that are in one of these states."""
+        ...
+
+    async def unsettled_transfers(self, after: int, limit: int) -> Sequence[ListedTransfer]:
+        """The first `limit` transfers, in transit or returning, that were sent after the position `after`, oldest
+        first. An index finds them."""
+        ...
+
+    async def unsettled_from(self, account_id: str) -> int:
+        """How many transfers that this account has sent are in transit or returning."""
         ...
 
     async def place_before(self, time: int) -> LogPosition:

@@ -18,9 +18,14 @@ from openbank.domain.account_events import (
     AccountUnfrozen,
     OverdraftLimitSet,
     SpendingLimitsSet,
+    TransferReceived,
+    TransferRefused,
+    TransferReturned,
+    TransferSent,
 )
 from openbank.domain.controls import NO_LIMITS, AccountState
 from openbank.domain.person import PersonEvent, PersonRegistered
+from openbank.domain.transfers import TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
@@ -31,6 +36,8 @@ from openbank.views.changes import (
     Change,
     PersonInserted,
     PersonUpdated,
+    TransferFacts,
+    TransferUpdated,
 )
 
 
@@ -59,7 +66,24 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
         return (AccountInserted(event.position, Versioned(account, event.revision, time, time)), recorded)
     # The result: adding the amount up here would count an event twice that is projected twice.
     funds = payload.balance_after, payload.available_after
-    return (AccountUpdated(account_id, event.revision, time, *funds, **_sets(payload)), recorded)
+    updated = AccountUpdated(account_id, event.revision, time, *funds, **_sets(payload))
+    return (updated, recorded, *_transfer(event, payload, account_id))
+
+
+def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
+    time = event.metadata.record_time
+    match payload:
+        case TransferSent(transfer_id, destination_id, amount, description, hold_id=hold_id):
+            facts = event.position, event.revision, account_id, destination_id, amount, description, hold_id
+            return (TransferUpdated(transfer_id, TransferState.IN_TRANSIT, time, TransferFacts(*facts)),)
+        case TransferReceived(transfer_id=transfer_id):
+            return (TransferUpdated(transfer_id, TransferState.COMPLETED, time, None, event.revision),)
+        case TransferRefused(transfer_id=transfer_id, reason=reason):
+            return (TransferUpdated(transfer_id, TransferState.RETURNING, time, None, event.revision, reason),)
+        case TransferReturned(transfer_id=transfer_id, reason=reason):
+            return (TransferUpdated(transfer_id, TransferState.RETURNED, time, refusal=reason),)
+        case _:
+            return ()
 
 
 def _sets(payload: AccountEvent) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ SERVICES = [
     "openbank.operations.v1.QuarantineService",
     "openbank.operations.v1.SinksService",
     "openbank.persons.v1.PersonsService",
+    "openbank.transfers.v1.TransfersService",
 ]
 
 

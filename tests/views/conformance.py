@@ -32,6 +32,7 @@ from tests.views.histories import (
     project_events,
     project_log,
 )
+from tests.views.transfers import TransferViews
 
 OpenViews = Callable[[], Awaitable[Views]]
 
@@ -63,7 +64,7 @@ STEPS = st.lists(
 )
 
 
-class ViewsConformance:
+class ViewsConformance(TransferViews):
     @pytest.fixture
     def history(self) -> History:
         return History(MemoryStore())

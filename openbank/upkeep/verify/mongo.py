@@ -20,7 +20,7 @@ from openbank.views.changes import Change
 from openbank.views.mongo import documents
 from openbank.views.mongo.checkpoint import Checkpoint
 from openbank.views.mongo.link import ViewsLink
-from openbank.views.mongo.views import ACCOUNTS, EVENTS, PERSONS
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, PERSONS
 from openbank.views.port import Listed, LogId
 from openbank.views.sqlite import MadeViews
 

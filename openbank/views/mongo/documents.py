@@ -14,6 +14,7 @@ from openbank.domain.account import Account
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
+from openbank.domain.transfers import Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, Metadata, RecordedEvent
 from openbank.eventstore.streams import account_stream
@@ -25,9 +26,10 @@ from openbank.views.changes import (
     MinuteReached,
     PersonInserted,
     PersonUpdated,
+    TransferUpdated,
 )
 from openbank.views.governed import limits_of, limits_text, seen_controls
-from openbank.views.port import Listed, account_state
+from openbank.views.port import Listed, ListedTransfer, account_state
 
 
 def insert_person(change: PersonInserted) -> UpdateOne:
@@ -177,6 +179,56 @@ def event(document: Document) -> RecordedEvent:
         document["data"],
         metadata,
     )
+
+
+def insert_transfer(change: TransferUpdated) -> UpdateOne:
+    """What `update_transfer` then sets values of, whichever of its events comes first."""
+    return _insert(change.transfer_id, {"state": 0})
+
+
+def update_transfer(change: TransferUpdated) -> UpdateOne:
+    """Each event sets fields of its own, so they may come in any order, and again."""
+    values: Document = {}
+    if change.received_revision:
+        values["received_revision"] = Int64(change.received_revision)
+    if change.refusal:
+        values["refusal"] = change.refusal
+    if change.sent is not None:
+        position, revision, source, destination, amount, description, hold_id = change.sent
+        values |= {
+            "position": Int64(position),
+            "sent_revision": Int64(revision),
+            "source": source,
+            "destination": destination,
+            "accounts": [source, destination],
+            "currency": amount.currency.code,
+            "exponent": amount.currency.exponent,
+            "amount": Int64(amount.minor),
+            "description": description,
+            "hold_id": hold_id,
+            "create_time": Int64(change.update_time),
+        }
+    latest = {"state": change.state.value, "update_time": Int64(change.update_time)}
+    return UpdateOne({"_id": change.transfer_id}, {"$set": values, "$max": latest})
+
+
+def transfer(document: Document) -> ListedTransfer:
+    """A transfer that was sent."""
+    transfer = Transfer(
+        document["_id"],
+        document["source"],
+        document["destination"],
+        Money(Currency.of(document["currency"], document["exponent"]), int(document["amount"])),
+        document["description"],
+        document["hold_id"],
+        TransferState(document["state"]),
+        document.get("refusal", ""),
+        int(document["create_time"]),
+        int(document["update_time"]),
+        int(document["sent_revision"]),
+        int(document.get("received_revision", 0)),
+    )
+    return ListedTransfer(int(document["position"]), transfer)
 
 
 def insert_minute(change: MinuteReached) -> UpdateOne:

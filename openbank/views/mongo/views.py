@@ -10,37 +10,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from bson import Int64
 from pymongo import ASCENDING, DESCENDING, UpdateOne
-from pymongo.errors import BulkWriteError
 
 from openbank.domain.account import Account
 from openbank.domain.person import Person
+from openbank.domain.transfers import UNSETTLED, Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.mongodb.lease import MongoLease
 from openbank.mongodb.link import Document, Documents, MongoLink
-from openbank.views.changes import Change, Grouped
+from openbank.views.changes import Change
 from openbank.views.mongo import documents
 from openbank.views.mongo.checkpoint import NONE, Checkpoint
 from openbank.views.mongo.link import ViewsLink
-from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsUnavailable
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, MINUTES, PERSONS, TRANSFERS, write_bulk, writes_of
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, ListedTransfer, LogId, ViewsUnavailable
 
-PERSONS = "openbank_persons"
-ACCOUNTS = "openbank_accounts"
-EVENTS = "openbank_account_events"
-MINUTES = "openbank_minutes"
-"""Collections, each with the generation behind its name: `openbank_accounts_3`."""
 INDEXES: dict[str, Sequence[dict[str, int]]] = {
     PERSONS: ({"position": ASCENDING},),
     ACCOUNTS: ({"owner_id": ASCENDING, "position": ASCENDING}, {"number_key": ASCENDING, "position": ASCENDING}),
     EVENTS: ({"account_id": ASCENDING, "revision": DESCENDING}, {"account_id": ASCENDING, "request_id": ASCENDING}),
+    TRANSFERS: (
+        {"state": ASCENDING, "position": ASCENDING},
+        {"accounts": ASCENDING, "state": ASCENDING, "position": ASCENDING},
+    ),
     MINUTES: (),
 }
 BULK_WRITES_MAX = 100
@@ -51,8 +51,10 @@ RETRY_SECONDS = 0.5
 
 ACCOUNTS_OF_A_NUMBER_MAX = 1_000
 """More than one are of earlier versions, which counted hyphens."""
+_SENT = {"$gt": Int64(0)}
+"""Where a transfer has this position, the event that tells most of it was projected."""
+_UNSETTLED = [state.value for state in UNSETTLED]
 _OF_A_GENERATION = re.compile(rf"(?:{'|'.join(INDEXES)})_(\d+)")
-_DUPLICATE_KEY = 11000
 
 _Found = TypeVar("_Found")
 
@@ -117,7 +119,7 @@ class MongoViews:
         if self.position.position < after.position:
             raise ViewsUnavailable(f"{self._link.name}: the views were begun anew before position {after.position}")
         await self._prepare(generation)
-        for name, writes in _writes(changes):
+        for name, writes in writes_of(changes):
             await self._write(self._documents(name, generation), writes)
         await self._checkpoint.advance(generation, after, through)
 
@@ -152,6 +154,28 @@ class MongoViews:
         earlier = {"account_id": account_id, "revision": {"$lt": Int64(before)}}
         found = await self._list(EVENTS, earlier, "revision", DESCENDING, limit)
         return [documents.event(document) for document in found]
+
+    async def transfer(self, transfer_id: str) -> Transfer | None:
+        wanted = {"_id": transfer_id, "position": _SENT}
+        found = await self._read(TRANSFERS, lambda transfers: transfers.find_one(wanted))
+        return documents.transfer(found).transfer if found else None
+
+    async def transfers(
+        self, account_id: str, states: Sequence[TransferState], before: int, limit: int
+    ) -> Sequence[ListedTransfer]:
+        of: Document = {"accounts": account_id} if account_id else {}
+        wanted = {**of, "state": {"$in": [state.value for state in states]}, "position": {"$lt": Int64(before)}}
+        found = await self._list(TRANSFERS, wanted, "position", DESCENDING, limit)
+        return [documents.transfer(document) for document in found]
+
+    async def unsettled_transfers(self, after: int, limit: int) -> Sequence[ListedTransfer]:
+        wanted = {"state": {"$in": _UNSETTLED}, "position": {"$gt": Int64(after)}}
+        found = await self._list(TRANSFERS, wanted, "position", ASCENDING, limit)
+        return [documents.transfer(document) for document in found]
+
+    async def unsettled_from(self, account_id: str) -> int:
+        wanted = {"accounts": account_id, "source": account_id, "state": {"$in": _UNSETTLED}}
+        return await self._read(TRANSFERS, lambda transfers: transfers.count_documents(wanted))
 
     async def place_before(self, time: int) -> LogPosition:
         reached = {"_id": {"$lte": Int64(time // MINUTE_MICROSECONDS)}}
@@ -240,7 +264,7 @@ class MongoViews:
     async def _write(self, collection: Documents, writes: Sequence[UpdateOne]) -> None:
         for start in range(0, len(writes), BULK_WRITES_MAX):
             some = writes[start : start + BULK_WRITES_MAX]
-            await self._link.call(partial(_bulk, collection, some), WRITE_SECONDS)
+            await self._link.call(partial(write_bulk, collection, some), WRITE_SECONDS)
 
     async def _list(self, name: str, where: Document, by: str, direction: int, limit: int) -> list[Document]:
         return await self._read(name, lambda found: found.find(where).sort(by, direction).limit(limit).to_list(limit))
@@ -252,26 +276,3 @@ class MongoViews:
         if not found:
             await self._checkpoint.confirm(generation)
         return found
-
-
-def _writes(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateOne]]]:
-    """What to write to which collection, one after the other."""
-    grouped = Grouped(changes)
-    yield MINUTES, list(map(documents.insert_minute, grouped.minutes))
-    yield EVENTS, list(map(documents.insert_event, grouped.events))
-    yield PERSONS, list(map(documents.insert_person, grouped.persons))
-    yield ACCOUNTS, list(map(documents.insert_account, grouped.accounts))
-    for person_updates in grouped.person_updates:
-        yield PERSONS, list(map(documents.update_person, person_updates))
-    for account_updates in grouped.account_updates:
-        yield ACCOUNTS, list(map(documents.update_account, account_updates))
-
-
-async def _bulk(collection: Documents, writes: Sequence[UpdateOne]) -> None:
-    try:
-        await collection.bulk_write(writes, ordered=False)
-    except BulkWriteError as error:
-        # Of two instances that insert the same document at once, one may be told that it is there.
-        details = error.details
-        if details["writeConcernErrors"] or any(one["code"] != _DUPLICATE_KEY for one in details["writeErrors"]):
-            raise

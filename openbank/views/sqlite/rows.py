@@ -10,6 +10,7 @@ from openbank.domain.account import Account
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
+from openbank.domain.transfers import Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import Metadata, RecordedEvent
 from openbank.eventstore.streams import account_stream
@@ -20,9 +21,10 @@ from openbank.views.changes import (
     MinuteReached,
     PersonInserted,
     PersonUpdated,
+    TransferUpdated,
 )
 from openbank.views.governed import limits_of, limits_text, seen_controls
-from openbank.views.port import account_state
+from openbank.views.port import ListedTransfer, account_state
 
 Row = Sequence[Any]
 
@@ -141,6 +143,38 @@ def account_update_row(change: AccountUpdated) -> Row:
 
 def _minor(money: Money | None) -> int | None:
     return None if money is None else money.minor
+
+
+def transfer_row(change: TransferUpdated) -> Row:
+    """NULL for what another event of the transfer tells."""
+    told = (change.state.value, change.received_revision, change.refusal, change.update_time)
+    if change.sent is None:
+        return (change.transfer_id, *(None,) * 10, *told)
+    position, revision, source, destination, amount, description, hold_id = change.sent
+    money = amount.currency.code, amount.currency.exponent, amount.minor
+    facts = position, revision, source, destination, *money, description, hold_id, change.update_time
+    return (change.transfer_id, *facts, *told)
+
+
+def transfer_of(row: Row) -> ListedTransfer:
+    """A transfer that was sent."""
+    transfer_id, position, sent_revision, source, destination, currency, exponent, minor, *rest = row
+    description, hold_id, create_time, state, received_revision, refusal, update_time = rest
+    transfer = Transfer(
+        transfer_id,
+        source,
+        destination,
+        Money(Currency.of(currency, exponent), minor),
+        description,
+        hold_id,
+        TransferState(state),
+        refusal,
+        create_time,
+        update_time,
+        sent_revision,
+        received_revision,
+    )
+    return ListedTransfer(position, transfer)
 
 
 def minute_row(change: MinuteReached) -> Row:

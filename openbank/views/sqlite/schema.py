@@ -15,7 +15,7 @@ from openbank.views.port import LogId
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 4
+FORMAT = 5
 """Of tables and projections together: views of another format, older or newer, are rebuilt."""
 CACHE_KIB = 16 * 1024
 
@@ -82,6 +82,26 @@ CREATE TABLE account_events (
     parts INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revision);
+CREATE TABLE transfers (
+    transfer_id TEXT NOT NULL UNIQUE,
+    position INTEGER,
+    sent_revision INTEGER,
+    source TEXT,
+    destination TEXT,
+    currency TEXT,
+    exponent INTEGER,
+    amount INTEGER,
+    description TEXT,
+    hold_id TEXT,
+    create_time INTEGER,
+    state INTEGER NOT NULL,
+    received_revision INTEGER NOT NULL,
+    refusal TEXT NOT NULL,
+    update_time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX transfers_by_state ON transfers (state, position);
+CREATE INDEX transfers_by_source ON transfers (source, state, position);
+CREATE INDEX transfers_by_destination ON transfers (destination, state, position);
 CREATE TABLE minutes (
     minute INTEGER PRIMARY KEY,
     position INTEGER NOT NULL,
@@ -95,8 +115,7 @@ INDEX_REQUESTS = """
 CREATE INDEX IF NOT EXISTS account_events_by_request ON account_events (account, request_id) WHERE request_id <> x''
 """
 """Not part of the schema, as only one of two event stores needs it."""
-PROJECTED = ("persons", "accounts", "account_events")
-TABLES = ("checkpoint", *PROJECTED, "minutes")
+TABLES = ("checkpoint", "persons", "accounts", "account_events", "transfers", "minutes")
 
 _log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from openbank import sqlite_wal
 from openbank.domain.account import Account
 from openbank.domain.person import Person
+from openbank.domain.transfers import UNSETTLED, Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, RecordedEvent
 from openbank.eventstore.request_index import Indexed
@@ -26,9 +27,18 @@ from openbank.eventstore.streams import ACCOUNT, split
 from openbank.pause import Pause
 from openbank.sqlite_wal import WalBound, WalFiles, is_locked, set_pragma
 from openbank.views.changes import AccountUpdated, Change
-from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, LogId, ViewsDamaged, ViewsUnavailable
-from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
+from openbank.views.port import (
+    MINUTE_MICROSECONDS,
+    NO_MINUTE,
+    Listed,
+    ListedTransfer,
+    LogId,
+    ViewsDamaged,
+    ViewsUnavailable,
+)
+from openbank.views.sqlite.rows import Row, account_of, event_of, person_of, transfer_of
 from openbank.views.sqlite.schema import FILE, INDEX_REQUESTS, checkpoint, connect, is_damage, prepare, set_aside
+from openbank.views.sqlite.transfers import COUNT_FROM, newest_transfers, oldest_transfers
 from openbank.views.sqlite.writer import clear, in_transaction, project
 from openbank.views.waiters import Waiters
 
@@ -170,6 +180,23 @@ class SqliteViews:
         marks = ", ".join("?" * len(request_ids))
         found = self._read(_FIND_REQUESTS.format(marks=marks), account, *request_ids)
         return Indexed([revision for (revision,) in found], through)
+
+    async def transfer(self, transfer_id: str) -> Transfer | None:
+        rows = self._read("SELECT * FROM transfers WHERE transfer_id = ? AND position IS NOT NULL", transfer_id)
+        return transfer_of(rows[0]).transfer if rows else None
+
+    async def transfers(
+        self, account_id: str, states: Sequence[TransferState], before: int, limit: int
+    ) -> Sequence[ListedTransfer]:
+        statement, values = newest_transfers(account_id, states, before, limit)
+        return [transfer_of(row) for row in self._read(statement, *values)]
+
+    async def unsettled_transfers(self, after: int, limit: int) -> Sequence[ListedTransfer]:
+        statement, values = oldest_transfers(UNSETTLED, after, limit)
+        return [transfer_of(row) for row in self._read(statement, *values)]
+
+    async def unsettled_from(self, account_id: str) -> int:
+        return int(self._read(COUNT_FROM, account_id, *UNSETTLED)[0][0])
 
     async def place_before(self, time: int) -> LogPosition:
         rows = self._read(

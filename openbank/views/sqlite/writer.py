@@ -21,6 +21,7 @@ from openbank.views.sqlite.rows import (
     minute_row,
     person_row,
     person_update_row,
+    transfer_row,
 )
 from openbank.views.sqlite.schema import TABLES
 
@@ -58,6 +59,17 @@ UPDATE accounts SET revision = new.column2, update_time = new.column3,
                     spending = coalesce(new.column10, spending)
 FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2
 """
+# Each event sets columns of its own, so they may come in any order, and again.
+_UPDATE_TRANSFERS = """
+INSERT INTO transfers VALUES {rows} ON CONFLICT (transfer_id) DO UPDATE SET
+    position = coalesce(position, excluded.position), sent_revision = coalesce(sent_revision, excluded.sent_revision),
+    source = coalesce(source, excluded.source), destination = coalesce(destination, excluded.destination),
+    currency = coalesce(currency, excluded.currency), exponent = coalesce(exponent, excluded.exponent),
+    amount = coalesce(amount, excluded.amount), description = coalesce(description, excluded.description),
+    hold_id = coalesce(hold_id, excluded.hold_id), create_time = coalesce(create_time, excluded.create_time),
+    state = max(state, excluded.state), received_revision = max(received_revision, excluded.received_revision),
+    refusal = max(refusal, excluded.refusal), update_time = max(update_time, excluded.update_time)
+"""
 _INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"
 _SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
 
@@ -91,6 +103,7 @@ def project(connection: sqlite3.Connection, changes: Sequence[Change], through: 
         _execute(connection, _UPDATE_PERSONS, person_update_row, person_updates)
     for account_updates in grouped.account_updates:
         _execute(connection, _UPDATE_ACCOUNTS, account_update_row, account_updates)
+    _execute(connection, _UPDATE_TRANSFERS, transfer_row, grouped.transfers)
     _execute(connection, _INSERT_MINUTES, minute_row, grouped.minutes)
     connection.execute(_SET_CHECKPOINT, through)
 

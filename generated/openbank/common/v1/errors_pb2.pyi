@@ -113,6 +113,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Violation. A filter names a type of integration event that this server does not know. The
     description lists those it does.
     """
+    ERROR_REASON_SAME_ACCOUNT: _ErrorReason.ValueType  # 34
+    """Violation. The source and the destination of a transfer are the same account."""
     ERROR_REASON_UNKNOWN_TIME_ZONE: _ErrorReason.ValueType  # 36
     """Violation. A time zone is no name of the IANA time zone database."""
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
@@ -381,6 +383,8 @@ ERROR_REASON_UNKNOWN_EVENT_TYPE: ErrorReason.ValueType  # 33
 """Violation. A filter names a type of integration event that this server does not know. The
 description lists those it does.
 """
+ERROR_REASON_SAME_ACCOUNT: ErrorReason.ValueType  # 34
+"""Violation. The source and the destination of a transfer are the same account."""
 ERROR_REASON_UNKNOWN_TIME_ZONE: ErrorReason.ValueType  # 36
 """Violation. A time zone is no name of the IANA time zone database."""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31

@@ -1,0 +1,181 @@
+"""Transfers: money leaves one account, and arrives in another or comes back.
+
+    source: TransferSent  ->  destination: TransferReceived
+                          ->  destination: TransferRefused  ->  source: TransferReturned
+
+There is no transaction over two streams. The money is sent here; `commands.settling` does the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from openbank.aggregates import ids
+from openbank.aggregates.aggregate import Written
+from openbank.commands.numbers import took_its_number
+from openbank.commands.on_account import fingerprinted
+from openbank.commands.settling import NOT_NOW, SentTransfer, Settled, Step, sent_of, settle, step
+from openbank.commands.write_side import WriteSide
+from openbank.domain import transfers
+from openbank.domain.account import Account
+from openbank.domain.account_events import (
+    TransferSent,
+)
+from openbank.domain.errors import (
+    AccountNotFound,
+    DestinationRefuses,
+    InvalidFields,
+    Refused,
+    TransferCameBack,
+    Violation,
+)
+from openbank.domain.fields import account_number_key
+from openbank.domain.money import Money
+from openbank.domain.request import Request
+from openbank.domain.transfers import SendTransfer, Transfer
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.streams import number_streams
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTransfer:
+    """The destination is named by its id or by its number."""
+
+    source_account_id: str
+    destination_account_id: str
+    destination_account_number: str
+    amount: Money
+    description: str
+    hold_id: str = ""
+
+
+class Transferred(NamedTuple):
+    """A transfer as it is, and its source right after the money was sent."""
+
+    transfer: Transfer
+    source: Account
+
+
+class _Look(NamedTuple):
+    """The destination as it was a moment ago, or why it could not be read."""
+
+    account: Account | None = None
+    trouble: Exception | None = None
+
+
+async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Request) -> Written[Transferred]:
+    """Sends the money and settles the transfer. A replay sends nothing, and settles what is not settled.
+
+    Raises AccountNotFound, AccountNotActive, InvalidFields, HoldNotFound, HoldNotOpen, CaptureExceedsHold,
+    SpendingLimitExceeded, InsufficientFunds, DestinationRefuses, RequestIdReused, RevisionMismatch: nothing was sent.
+    Raises TransferCameBack for money that was sent and refused.
+    """
+    send = await _bound(bank, command, request)
+    request = fingerprinted(request, "CreateTransfer", send)
+    transfer_id = ids.aggregate_id(bank.id, f"transfer {send.source_account_id}", request)
+    written, event, correlation_id = await _send(bank, replace(send, transfer_id=transfer_id), request)
+    sent = sent_of(
+        send.source_account_id,
+        transfer_id,
+        event,
+        (written.event_id, written.resource.revision, written.record_time, correlation_id),
+    )
+    settled = await bank.unfinished.run(settle(bank, sent))
+    if settled.refusal:
+        raise TransferCameBack(sent.event.transfer_id, sent.event.destination_account_id, settled.refusal)
+    account = written.resource
+    transferred = Transferred(_transfer(sent, settled), account.state)
+    resource = Versioned(transferred, account.revision, account.create_time, account.update_time)
+    last = max(written.position, settled.position or written.position, key=lambda at: at.position)
+    return Written(resource, written.event_id, written.record_time, last, written.replayed)
+
+
+async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> SendTransfer:
+    """The command with its destination's id, so that a replay means the same account."""
+    destination, field = command.destination_account_id, "destination_account_id"
+    if command.destination_account_number:
+        field = "destination_account_number"
+        destination = await _account_of(bank, command.destination_account_number)
+    if destination == command.source_account_id:
+        raise InvalidFields([Violation(field, "SAME_ACCOUNT", "must be another account than the source")])
+    return SendTransfer(
+        "", command.source_account_id, destination, command.amount, command.description, command.hold_id
+    )
+
+
+async def _account_of(bank: WriteSide, number: str) -> str:
+    """The id of the account that has the number. Raises AccountNotFound.
+
+    Of accounts that differ by hyphens only, which earlier versions opened, it is the one that has them in the same
+    places, as for reads.
+    """
+    stream, stream_with_hyphens = number_streams(number)
+    reserved = await bank.old_numbers.load(stream_with_hyphens) if stream_with_hyphens != stream else None
+    reserved = reserved or await bank.numbers.load(number)
+    if reserved is None:
+        raise AccountNotFound(account_number=number)
+    account_id = reserved.state.command.account_id
+    opened = bank.accounts.glance(account_id)
+    is_known = opened and account_number_key(opened.state.account_number) == account_number_key(number)
+    if not (is_known or await took_its_number(bank, reserved.state)):
+        raise AccountNotFound(account_number=number)
+    return account_id
+
+
+async def _send(bank: WriteSide, command: SendTransfer, request: Request) -> Step:
+    """Takes the money out of the source, or finds that it was taken.
+
+    The destination is looked at in memory where it is there: that it takes the money, its own stream decides later.
+    Only a fresh look refuses.
+    """
+
+    def decide(account: Account | None, now: int) -> TransferSent:
+        if look.trouble:
+            raise look.trouble
+        return transfers.send(account, look.account, command, now)
+
+    remembered = _remembered(bank, command.destination_account_id)
+    look = remembered or await _fresh(bank, command.destination_account_id)
+    try:
+        return await step(bank, command.source_account_id, decide, request)
+    except DestinationRefuses:
+        if remembered is None:
+            raise
+        look = await _fresh(bank, command.destination_account_id)
+    return await step(bank, command.source_account_id, decide, request)
+
+
+def _remembered(bank: WriteSide, account_id: str) -> _Look | None:
+    try:
+        found = bank.accounts.glance(account_id)
+    except Refused as error:
+        return _Look(trouble=error)
+    return _Look(found.state) if found else None
+
+
+async def _fresh(bank: WriteSide, account_id: str) -> _Look:
+    """What it cannot read is no refusal of a request whose money was sent: that is found first."""
+    try:
+        found = await bank.accounts.load(account_id)
+    except NOT_NOW as error:
+        return _Look(trouble=error)
+    return _Look(found.state if found else None)
+
+
+def _transfer(sent: SentTransfer, settled: Settled) -> Transfer:
+    event = sent.event
+    return Transfer(
+        event.transfer_id,
+        sent.source_account_id,
+        event.destination_account_id,
+        event.amount,
+        event.description,
+        event.hold_id,
+        settled.state,
+        settled.refusal,
+        sent.record_time,
+        max(sent.record_time, settled.update_time),
+        sent.revision,
+        settled.received_revision,
+    )

@@ -1,0 +1,1 @@
+"""The courier settles transfers that were interrupted."""

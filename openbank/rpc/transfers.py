@@ -1,0 +1,48 @@
+"""openbank.transfers.v1.TransfersService."""
+
+from __future__ import annotations
+
+from openbank.commands.transfers import create_transfer
+from openbank.domain.fields import Fields
+from openbank.queries.paging import in_slices
+from openbank.queries.transfers import get_transfer, list_transfers, transfers_listing
+from openbank.rpc.bank import Bank
+from openbank.rpc.call import Call
+from openbank.rpc.convert.transfers import fill_create_transfer, fill_transfer, read_create_transfer, read_states
+from openbank.rpc.convert.values import read_page, read_position
+from openbank.rpc.mutations import Mutation
+from openbank.transfers.v1 import transfers_service_pb2 as messages
+
+MUTATIONS = (Mutation("CreateTransfer", read_create_transfer, create_transfer, fill_create_transfer),)
+
+
+class Transfers:
+    def __init__(self, bank: Bank) -> None:
+        self._reader = bank.reader
+        self._tokens = bank.tokens
+
+    async def GetTransfer(self, request: messages.GetTransferRequest, _: Call) -> messages.GetTransferResponse:
+        fields = Fields()
+        transfer_id = fields.identifier("transfer_id", request.transfer_id)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        answer = await get_transfer(self._reader, transfer_id, at)
+        response = messages.GetTransferResponse(consistency_token=self._tokens.encode(answer.position))
+        fill_transfer(response.transfer, answer.value)
+        return response
+
+    async def ListTransfers(self, request: messages.ListTransfersRequest, _: Call) -> messages.ListTransfersResponse:
+        fields = Fields()
+        account_id = fields.identifier("account_id", request.account_id, required=False)
+        states = read_states(fields, request.states)
+        wanted = read_page(fields, request, transfers_listing(self._reader, account_id, states))
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        page = await list_transfers(self._reader, account_id, states, wanted, at)
+        response = messages.ListTransfersResponse(
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+        )
+        async for some in in_slices(self._reader, page.items):
+            for transfer in some:
+                fill_transfer(response.transfers.add(), transfer)
+        return response

@@ -1,0 +1,46 @@
+"""What a batch of changes writes to which collections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from openbank.mongodb.link import Documents
+from openbank.views.changes import Change, Grouped
+from openbank.views.mongo import documents
+
+PERSONS = "openbank_persons"
+ACCOUNTS = "openbank_accounts"
+EVENTS = "openbank_account_events"
+TRANSFERS = "openbank_transfers"
+MINUTES = "openbank_minutes"
+"""Collections, each with the generation behind its name: `openbank_accounts_3`."""
+
+_DUPLICATE_KEY = 11000
+
+
+def writes_of(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateOne]]]:
+    """What to write to which collection, one after the other."""
+    grouped = Grouped(changes)
+    yield MINUTES, list(map(documents.insert_minute, grouped.minutes))
+    yield EVENTS, list(map(documents.insert_event, grouped.events))
+    yield PERSONS, list(map(documents.insert_person, grouped.persons))
+    yield ACCOUNTS, list(map(documents.insert_account, grouped.accounts))
+    yield TRANSFERS, list(map(documents.insert_transfer, grouped.transfers))
+    for person_updates in grouped.person_updates:
+        yield PERSONS, list(map(documents.update_person, person_updates))
+    for account_updates in grouped.account_updates:
+        yield ACCOUNTS, list(map(documents.update_account, account_updates))
+    yield TRANSFERS, list(map(documents.update_transfer, grouped.transfers))
+
+
+async def write_bulk(collection: Documents, writes: Sequence[UpdateOne]) -> None:
+    try:
+        await collection.bulk_write(writes, ordered=False)
+    except BulkWriteError as error:
+        # Of two instances that insert the same document at once, one may be told that it is there.
+        details = error.details
+        if details["writeConcernErrors"] or any(one["code"] != _DUPLICATE_KEY for one in details["writeErrors"]):
+            raise
