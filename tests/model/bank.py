@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
-from openbank.common.v1.money_pb2 import Money
+from openbank.accounts.v1 import account_pb2 as account_messages
 from tests.callers import Refusal
+from tests.model.fields import (
+    Amount,
+    Refused,
+    Violations,
+    account_number,
+    amount,
+    check,
+    compared,
+    identifier,
+    initial_deposit,
+    number_as_kept,
+    read_request,
+    show,
+    text,
+)
 
-EXPONENTS = {"USD": 2, "JPY": 0, "KWD": 3}
 BALANCE_MAX = 2**53 - 1
-LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+ACTIVE, FROZEN, CLOSED = "ACTIVE", "FROZEN", "CLOSED"
+DEBITS_FROZEN, CREDITS_FROZEN = "DEBITS_FROZEN", "CREDITS_FROZEN"
+STATES = {
+    name: account_messages.AccountState.Value(f"ACCOUNT_STATE_{name}")
+    for name in (
+        ACTIVE,
+        FROZEN,
+        CLOSED,
+        DEBITS_FROZEN,
+        CREDITS_FROZEN,
+    )
+}
+TIME_ZONES = ("Pacific/Auckland", "America/New_York", "Asia/Kathmandu")
 
-Violations = dict[str, str]
-"""Reasons by field."""
 
+class Replayed(Exception):
+    """What was asked for was done before."""
 
-class Refused(Exception):
-    def __init__(self, code: str, reason: str, violations: Violations | None = None) -> None:
-        super().__init__(code, reason, violations)
+    def __init__(self, done: Done) -> None:
+        super().__init__(done)
+        self.done = done
 
 
 class Done(NamedTuple):
@@ -38,6 +65,17 @@ class Person:
     done: dict[str, Done] = field(default_factory=dict)
     """By request id."""
 
+    def record(self, _: str) -> None:
+        self.revision += 1
+
+
+class Event(NamedTuple):
+    """An event of an account, by its id, and what it left."""
+
+    id: str
+    balance: int
+    available: int
+
 
 @dataclass
 class Account:
@@ -47,82 +85,145 @@ class Account:
     balance: int
     revision: int = 0
     done: dict[str, Done] = field(default_factory=dict)
-    events: list[tuple[str, int]] = field(default_factory=list)
-    """Their ids and the balances after them."""
+    events: list[Event] = field(default_factory=list)
+    state: str = ACTIVE
+    freeze_reason: str = ""
+    close_time: int | None = None
+    overdraft_limit: int = 0
+    per_transaction: int | None = None
+    per_day: int | None = None
+    time_zone: str = ""
+    spent: tuple[date, int] = date.min, 0
+    """On the last day on which something was spent under a limit per day."""
+
+    @property
+    def available(self) -> int:
+        return self.balance + self.overdraft_limit
+
+    def unless_closed(self) -> Account:
+        if self.state == CLOSED:
+            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
+        return self
+
+    def credit(self, paid: Amount) -> int:
+        """What is paid in, in smallest units."""
+        if self.state not in (ACTIVE, DEBITS_FROZEN):
+            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
+        return self._own("amount", paid)
+
+    def debit(self, paid: Amount) -> int:
+        if self.state not in (ACTIVE, CREDITS_FROZEN):
+            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
+        return self._own("amount", paid)
+
+    def spend(self, paid: Amount, now: int) -> int:
+        """A debit that must be there, and that counts towards the limits."""
+        minor = self.debit(paid)
+        if minor > self.available:
+            raise Refused("FAILED_PRECONDITION", "INSUFFICIENT_FUNDS")
+        if self.per_transaction is not None and minor > self.per_transaction:
+            raise Refused("FAILED_PRECONDITION", "SPENDING_LIMIT_EXCEEDED")
+        if self.per_day is not None:
+            day, spent = self.spent
+            today = max(day, datetime.fromtimestamp(now // 10**6, ZoneInfo(self.time_zone)).date())
+            total = minor + (spent if today == day else 0)
+            if total > self.per_day:
+                raise Refused("FAILED_PRECONDITION", "SPENDING_LIMIT_EXCEEDED")
+            self.spent = today, total
+        return minor
+
+    def limit(self, path: str, limit: Amount) -> int | None:
+        if limit is None:
+            return None
+        minor = self._own(path, limit)
+        if minor > BALANCE_MAX:
+            check({path: "AMOUNT_OUT_OF_RANGE"}, (path,))
+        return minor
+
+    def _own(self, path: str, paid: Amount) -> int:
+        assert paid is not None
+        currency, minor = paid
+        if currency != self.currency:
+            check({f"{path}.currency_code": "CURRENCY_MISMATCH"}, (path,))
+        return minor
+
+    def record(self, event_id: str) -> None:
+        self.revision += 1
+        self.events.append(Event(event_id, self.balance, self.available))
 
 
 class Model:
-    def __init__(self) -> None:
+    def __init__(self, clock_error: int = 0) -> None:
         self.persons: dict[str, Person] = {}
         self.accounts: dict[str, Account] = {}
         self.claims: dict[str, Hashable] = {}
         """Request ids of registrations and openings, which are the whole bank's."""
+        self.clock_error = clock_error
+        self.now = 0
+        """By the bank's clock, in microseconds since 1970 UTC, as near as `clock_error`."""
 
     def take(self, rpc: str, request: Any, outcome: Any) -> None:
         """Goes on to where the bank is after `outcome`. Raises AssertionError where that is not what it promises."""
         told = _as_told(outcome) if isinstance(outcome, Refusal) else None
-        refused, replayed = None, False
+        refused, replayed = None, None
         made: Any = None
         try:
-            replayed, made = getattr(self, rpc)(request, outcome)
+            made = getattr(self, rpc)(request, outcome)
         except Refused as error:
             refused = error.args
+        except Replayed as error:
+            replayed = error.done
         assert told == refused, f"answered was {told or outcome}, expected {refused or 'an answer'}"
         if refused:
             return
         if replayed:
-            first = type(outcome).FromString(made.answer.SerializeToString())
+            first = type(outcome).FromString(replayed.answer.SerializeToString())
             first.replayed = True
             assert outcome == first
             return
         assert not outcome.replayed
-        made.revision += 1
+        made.record(outcome.event_id)
         _same(outcome.person if isinstance(made, Person) else outcome.account, made)
         if request.request_id:
             made.done[request.request_id.lower()] = Done(_fingerprint(rpc, request), outcome)
-        if isinstance(made, Account):
-            made.events.append((outcome.event_id, made.balance))
 
-    def RegisterPerson(self, request: Any, outcome: Any) -> tuple[bool, Any]:
-        wrong = _request(request)
-        _identifier(wrong, "person_id", request.person_id, required=False)
-        _text(wrong, "first_name", request.first_name, 100)
-        _text(wrong, "address.city", request.address.city, 100)
-        _check(wrong, ("request_id", "person_id", "first_name", "address.city"))
+    def RegisterPerson(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        identifier(wrong, "person_id", request.person_id, required=False)
+        text(wrong, "first_name", request.first_name, 100)
+        text(wrong, "address.city", request.address.city, 100)
+        check(wrong, ("request_id", "person_id", "first_name", "address.city"))
         person_id = request.person_id or _made(outcome, "person")
-        if replay := self._claimed("RegisterPerson", request, self.persons):
-            return True, replay
+        self._claimed("RegisterPerson", request, self.persons)
         if person_id in self.persons:
             raise Refused("ALREADY_EXISTS", "PERSON_ALREADY_EXISTS")
         self._claim("RegisterPerson", request)
         made = self.persons[person_id] = Person(request.first_name.strip(), request.address.city.strip())
-        return False, made
+        return made
 
-    def UpdateAddress(self, request: Any, outcome: Any) -> tuple[bool, Any]:
-        wrong = _request(request)
-        _identifier(wrong, "person_id", request.person_id)
-        _text(wrong, "address.city", request.address.city, 100)
-        _check(wrong, ("request_id", "expected_revision", "person_id", "address.city"))
+    def UpdateAddress(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        identifier(wrong, "person_id", request.person_id)
+        text(wrong, "address.city", request.address.city, 100)
+        check(wrong, ("request_id", "expected_revision", "person_id", "address.city"))
         person = self.persons.get(request.person_id)
-        if person and (replay := _replay(person, "UpdateAddress", request)):
-            return True, replay
         if person is None:
             raise Refused("NOT_FOUND", "PERSON_NOT_FOUND")
+        _replay(person, "UpdateAddress", request)
         _at_revision(person, request)
         person.city = request.address.city.strip()
-        return False, person
+        return person
 
-    def OpenAccount(self, request: Any, outcome: Any) -> tuple[bool, Any]:
-        wrong = _request(request)
-        _identifier(wrong, "account_id", request.account_id, required=False)
-        _identifier(wrong, "owner_id", request.owner_id)
-        _number(wrong, request.account_number)
-        currency, balance = _initial_deposit(wrong, request)
+    def OpenAccount(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        identifier(wrong, "account_id", request.account_id, required=False)
+        identifier(wrong, "owner_id", request.owner_id)
+        account_number(wrong, request.account_number)
+        currency, balance = initial_deposit(wrong, request)
         order = ("request_id", "account_id", "owner_id", "account_number", "currency_code", "initial_deposit")
-        _check(wrong, order)
+        check(wrong, order)
         account_id = request.account_id or _made(outcome, "account")
-        if replay := self._claimed("OpenAccount", request, self.accounts):
-            return True, replay
+        self._claimed("OpenAccount", request, self.accounts)
         if account_id in self.accounts:
             raise Refused("ALREADY_EXISTS", "ACCOUNT_ALREADY_EXISTS")
         if balance > BALANCE_MAX:
@@ -132,56 +233,102 @@ class Model:
         if self.by_number(request.account_number):
             raise Refused("ALREADY_EXISTS", "ACCOUNT_NUMBER_TAKEN")
         self._claim("OpenAccount", request)
-        number = _number_as_kept(request.account_number)
+        number = number_as_kept(request.account_number)
         made = self.accounts[account_id] = Account(request.owner_id, number, currency, balance)
-        return False, made
+        return made
 
-    def Deposit(self, request: Any, outcome: Any) -> tuple[bool, Any]:
-        return self._move("Deposit", request, 1)
+    def Deposit(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        paid = amount(wrong, request)
+        account = self._account("Deposit", request, wrong, "amount")
+        minor = account.credit(paid)
+        if account.balance + minor > BALANCE_MAX:
+            raise Refused("FAILED_PRECONDITION", "BALANCE_LIMIT_EXCEEDED")
+        account.balance += minor
+        return account
 
-    def Withdraw(self, request: Any, outcome: Any) -> tuple[bool, Any]:
-        return self._move("Withdraw", request, -1)
+    def Withdraw(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        paid = amount(wrong, request)
+        account = self._account("Withdraw", request, wrong, "amount")
+        account.balance -= account.spend(paid, self.now)
+        return account
 
-    def _move(self, rpc: str, request: Any, sign: int) -> tuple[bool, Any]:
-        wrong = _request(request)
-        _identifier(wrong, "account_id", request.account_id)
-        currency, minor = _money(wrong, "amount", request.amount) if request.HasField("amount") else ("", 0)
-        if not request.HasField("amount"):
-            wrong["amount"] = "FIELD_REQUIRED"
-        elif "amount.nanos" not in wrong and minor <= 0:
-            wrong["amount"] = "AMOUNT_NOT_POSITIVE"
-        _check(wrong, ("request_id", "expected_revision", "account_id", "amount"))
+    def FreezeAccount(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        names = {STATES[name]: name for name in (FROZEN, DEBITS_FROZEN, CREDITS_FROZEN)}
+        if request.state not in names:
+            wrong["state"] = "UNKNOWN_ENUM_VALUE" if request.state else "FIELD_REQUIRED"
+        text(wrong, "reason", request.reason, 500)
+        account = self._account("FreezeAccount", request, wrong, "state", "reason").unless_closed()
+        account.state, account.freeze_reason = names[request.state], request.reason.strip()
+        return account
+
+    def UnfreezeAccount(self, request: Any, outcome: Any) -> Any:
+        account = self._account("UnfreezeAccount", request, read_request(request)).unless_closed()
+        if account.state == ACTIVE:
+            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_FROZEN")
+        account.state, account.freeze_reason = ACTIVE, ""
+        return account
+
+    def CloseAccount(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        text(wrong, "reason", request.reason, 500, required=False)
+        account = self._account("CloseAccount", request, wrong, "reason").unless_closed()
+        if account.balance:
+            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_EMPTY")
+        account.state, account.freeze_reason = CLOSED, ""
+        account.close_time = 0 if isinstance(outcome, Refusal) else outcome.account.close_time.ToMicroseconds()
+        assert abs(account.close_time - self.now) <= self.clock_error
+        return account
+
+    def SetOverdraftLimit(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        limit = amount(wrong, request, "limit", least=0)
+        account = self._account("SetOverdraftLimit", request, wrong, "limit").unless_closed()
+        account.overdraft_limit = account.limit("limit", limit) or 0
+        return account
+
+    def SetSpendingLimits(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        names = ("per_transaction", "per_day")
+        limits = [amount(wrong, request, name, required=False) for name in names]
+        if request.time_zone not in ("", *TIME_ZONES):
+            wrong["time_zone"] = "UNKNOWN_TIME_ZONE"
+        account = self._account("SetSpendingLimits", request, wrong, *names, "time_zone").unless_closed()
+        account.per_transaction, account.per_day = map(account.limit, names, limits)
+        account.time_zone = request.time_zone or "UTC"
+        return account
+
+    def _account(self, rpc: str, request: Any, wrong: Violations, *fields: str) -> Account:
+        """The one that the request names. Raises Replayed, Refused."""
+        identifier(wrong, "account_id", request.account_id)
+        check(wrong, ("request_id", "expected_revision", "account_id", *fields))
         account = self.accounts.get(request.account_id)
-        if account and (replay := _replay(account, rpc, request)):
-            return True, replay
         if account is None:
             raise Refused("NOT_FOUND", "ACCOUNT_NOT_FOUND")
+        _replay(account, rpc, request)
         _at_revision(account, request)
-        if currency != account.currency:
-            _check({"amount.currency_code": "CURRENCY_MISMATCH"}, ("amount",))
-        if sign < 0 and minor > account.balance:
-            raise Refused("FAILED_PRECONDITION", "INSUFFICIENT_FUNDS")
-        if account.balance + sign * minor > BALANCE_MAX:
-            raise Refused("FAILED_PRECONDITION", "BALANCE_LIMIT_EXCEEDED")
-        account.balance += sign * minor
-        return False, account
+        return account
 
     def by_number(self, number: str) -> str | None:
         """The id of the account that has it."""
-        found = (id for id, account in self.accounts.items() if _compared(account.number) == _compared(number))
+        found = (id for id, account in self.accounts.items() if compared(account.number) == compared(number))
         return next(found, None)
 
-    def _claimed(self, rpc: str, request: Any, made: Mapping[str, Person | Account]) -> Done | None:
-        """The same request, where it was done; its id is no other request's in the whole bank."""
+    def _claimed(self, rpc: str, request: Any, made: Mapping[str, Person | Account]) -> None:
+        """A request whose id is no other request's in the whole bank. Raises Replayed, Refused."""
         request_id = request.request_id.lower()
         if request_id and self.claims.get(request_id, _fingerprint(rpc, request)) != _fingerprint(rpc, request):
             raise Refused(*_REUSED)
         named = made.get(request.person_id if rpc == "RegisterPerson" else request.account_id)
-        if named and (replay := _replay(named, rpc, request)):
-            return replay
+        if named:
+            _replay(named, rpc, request)
         # A movement of some account may have the same id: it is that account's own.
         found = (one.done[request_id] for one in made.values() if request_id in one.done)
-        return next((done for done in found if done.fingerprint == _fingerprint(rpc, request)), None)
+        for done in found:
+            if done.fingerprint == _fingerprint(rpc, request):
+                raise Replayed(done)
 
     def _claim(self, rpc: str, request: Any) -> None:
         if request.request_id:
@@ -195,7 +342,27 @@ def _same(answered: Any, made: Person | Account) -> None:
         assert (answered.first_name, answered.address.city) == (made.first_name, made.city)
     else:
         assert (answered.owner_id, answered.account_number) == (made.owner_id, made.number)
-        assert answered.balance == answered.available_balance == show(made.currency, made.balance)
+        same_account(answered, made)
+
+
+def same_account(answered: Any, made: Account) -> None:
+    """Also what governs it."""
+
+    def money(minor: int) -> Any:
+        return show(made.currency, minor)
+
+    assert (answered.balance, answered.available_balance) == (money(made.balance), money(made.available))
+    assert (answered.state, answered.freeze_reason) == (STATES[made.state], made.freeze_reason)
+    closed_at = answered.close_time.ToMicroseconds() if answered.HasField("close_time") else None
+    assert closed_at == made.close_time
+    shown = [answered.overdraft_limit, answered.held_balance]
+    assert shown == [money(minor) if minor else type(answered.balance)() for minor in (made.overdraft_limit, 0)]
+    limits = account_messages.SpendingLimits()
+    for name in ("per_transaction", "per_day"):
+        if (limit := getattr(made, name)) is not None:
+            getattr(limits, name).CopyFrom(money(limit))
+            limits.time_zone = made.time_zone
+    assert answered.spending_limits == limits
 
 
 def _as_told(refusal: Refusal) -> tuple[str, str, Violations | None]:
@@ -204,11 +371,6 @@ def _as_told(refusal: Refusal) -> tuple[str, str, Violations | None]:
 
 
 _REUSED = ("INVALID_ARGUMENT", "REQUEST_ID_REUSED", {"request_id": "REQUEST_ID_REUSED"})
-
-
-def show(currency: str, minor: int) -> Money:
-    scale = 10 ** EXPONENTS[currency]
-    return Money(currency_code=currency, units=minor // scale, nanos=minor % scale * (10**9 // scale))
 
 
 def _made(outcome: Any, name: str) -> str:
@@ -223,107 +385,25 @@ def _fingerprint(rpc: str, request: Any) -> Hashable:
         return rpc, request.person_id, first_name, request.address.city.strip()
     if rpc == "OpenAccount":
         parts = request.account_id, request.owner_id, request.account_number.strip()
-        return rpc, *parts, *_initial_deposit({}, request)
-    return rpc, request.account_id, request.description.strip(), *_money({}, "amount", request.amount)
+        return rpc, *parts, *initial_deposit({}, request)
+    texts = (getattr(request, name, "").strip() for name in ("description", "reason", "time_zone"))
+    amounts = (
+        amount({}, request, name)
+        for name in ("amount", "limit", "per_transaction", "per_day")
+        if hasattr(request, name)
+    )
+    return rpc, request.account_id, getattr(request, "state", 0), *texts, *amounts
 
 
-def _replay(made: Person | Account, rpc: str, request: Any) -> Done | None:
+def _replay(made: Person | Account, rpc: str, request: Any) -> None:
+    """Raises Replayed for a request that was done, Refused for another one under its id."""
     done = made.done.get(request.request_id.lower())
     if done and done.fingerprint != _fingerprint(rpc, request):
         raise Refused(*_REUSED)
-    return done
+    if done:
+        raise Replayed(done)
 
 
 def _at_revision(made: Person | Account, request: Any) -> None:
     if request.HasField("expected_revision") and request.expected_revision != made.revision:
         raise Refused("ABORTED", "REVISION_MISMATCH")
-
-
-def _check(wrong: Violations, order: Iterable[str]) -> None:
-    """All at once; the first, in the order of the fields, is the reason of the whole."""
-    for name in order:
-        for path, reason in wrong.items():
-            if path.startswith(name):
-                raise Refused("INVALID_ARGUMENT", reason, wrong)
-
-
-def _request(request: Any) -> Violations:
-    wrong = {}
-    sizes = [len(part) for part in request.request_id.split("-")]
-    digits = set(request.request_id) - {"-"}
-    if request.request_id and (
-        digits in ({"0"}, {"f"}, {"F"}, {"f", "F"})
-        or sizes != [8, 4, 4, 4, 12]
-        or not set(request.request_id) <= HEXADECIMAL | {"-"}
-    ):
-        wrong["request_id"] = "INVALID_REQUEST_ID"
-    if getattr(request, "expected_revision", 1) < 1 and request.HasField("expected_revision"):
-        wrong["expected_revision"] = "INVALID_EXPECTED_REVISION"
-    return wrong
-
-
-def _identifier(wrong: Violations, path: str, value: str, *, required: bool = True) -> None:
-    if not value and required:
-        wrong[path] = "FIELD_REQUIRED"
-    elif len(value) > 64 or not set(value) <= LETTERS:
-        wrong[path] = "INVALID_ID"
-
-
-def _text(wrong: Violations, path: str, value: str, length_max: int) -> None:
-    text = value.strip()
-    if not text:
-        wrong[path] = "FIELD_REQUIRED"
-    elif len(text) > length_max:
-        wrong[path] = "FIELD_TOO_LONG"
-    elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text):
-        wrong[path] = "INVALID_TEXT"
-    elif set(text) <= {"\u200b", "\u2800", "\u0301"}:
-        wrong[path] = "FIELD_REQUIRED"
-
-
-def _number(wrong: Violations, value: str) -> None:
-    number = _number_as_kept(value)
-    if not number:
-        wrong["account_number"] = "FIELD_REQUIRED"
-    elif len(_compared(number)) > 34 or len(number) > 136:
-        wrong["account_number"] = "FIELD_TOO_LONG"
-    elif not (set(number) <= LETTERS - {"_"} | {" "} and number.strip("- ")):
-        wrong["account_number"] = "INVALID_ACCOUNT_NUMBER"
-
-
-def _number_as_kept(value: str) -> str:
-    return value.strip().replace("\t", " ").replace("\u00a0", " ").replace("\u2011", "-")
-
-
-def _compared(number: str) -> str:
-    return _number_as_kept(number).replace(" ", "").replace("-", "").upper()
-
-
-def _initial_deposit(wrong: Violations, request: Any) -> tuple[str, int]:
-    chosen = request.currency_code
-    if chosen and chosen not in EXPONENTS:
-        wrong["currency_code"] = "UNKNOWN_CURRENCY"
-    sent = request.initial_deposit
-    if sent == Money():
-        return chosen or "USD", 0
-    currency, minor = _money(wrong, "initial_deposit", sent)
-    if "initial_deposit.nanos" not in wrong and minor < 0:
-        wrong["initial_deposit"] = "AMOUNT_NEGATIVE"
-    if chosen in EXPONENTS and currency in EXPONENTS and chosen != currency:
-        wrong["initial_deposit.currency_code"] = "CURRENCY_MISMATCH"
-    return currency, minor
-
-
-def _money(wrong: Violations, path: str, sent: Money) -> tuple[str, int]:
-    """In smallest units; of a currency that is not known, in billionths."""
-    if sent.currency_code not in EXPONENTS:
-        wrong[f"{path}.currency_code"] = "UNKNOWN_CURRENCY" if sent.currency_code else "FIELD_REQUIRED"
-    billionths = sent.units * 10**9 + sent.nanos
-    minor, rest = divmod(billionths, 10 ** (9 - EXPONENTS.get(sent.currency_code, 9)))
-    if abs(sent.nanos) > 999_999_999:
-        wrong[f"{path}.nanos"] = "AMOUNT_OUT_OF_RANGE"
-    elif sent.units * sent.nanos < 0:
-        wrong[f"{path}.nanos"] = "AMOUNT_SIGNS_DIFFER"
-    elif rest:
-        wrong[f"{path}.nanos"] = "AMOUNT_TOO_PRECISE"
-    return sent.currency_code, minor

@@ -14,15 +14,17 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from openbank.accounts.v1 import account_pb2
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.money_pb2 import Money
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller, Refusal, john_doe, refusal
-from tests.model.bank import EXPONENTS, Model, show
+from tests.model.bank import TIME_ZONES, Model, same_account
+from tests.model.fields import EXPONENTS, show
 
 SECONDS_MAX = 60.0
+CLOCK_ERROR = 60_000_000
+"""For a bank that has the system's clock, in microseconds."""
 STEPS_BETWEEN_STARTS = 8
 """A start of a process takes as long as hundreds of calls."""
 
@@ -31,6 +33,8 @@ class Host(Protocol):
     """A bank that can be stopped and started again, with what it knows."""
 
     can_kill: bool
+    has_clock: bool
+    """That it takes from the test."""
 
     async def start(self) -> str:
         """The address."""
@@ -38,6 +42,12 @@ class Host(Protocol):
     async def stop(self) -> None: ...
 
     async def kill(self) -> None: ...
+
+    def now(self) -> int:
+        """By the bank's clock, in microseconds since 1970 UTC."""
+
+    def advance(self, hours: int) -> None:
+        """Sets its clock, forward or back."""
 
 
 def _mostly(right: Sequence[Any], wrong: Sequence[Any]) -> st.SearchStrategy[Any]:
@@ -70,6 +80,20 @@ AMOUNTS = _mostly(
      (-1, 0), (2**43, 0), (2**53 // 100, 0), (2**53 - 1, 0), (2**63 - 1, 0), None],
 )  # fmt: skip
 DEPOSIT_OR_WITHDRAW = st.sampled_from(["Deposit", "Withdraw"])
+FREEZES = _mostly([2, 4, 5], [0, 1, 3, 99])
+ZONES = _mostly(["", *TIME_ZONES], ["Moon/Tranquility", "america/new_york"])
+LIMITS = st.none() | AMOUNTS
+GOVERNING: st.SearchStrategy[Any] = st.one_of(
+    st.tuples(st.just("FreezeAccount"), st.fixed_dictionaries({"state": FREEZES, "reason": TEXTS})),
+    st.tuples(st.just("UnfreezeAccount"), st.just({})),
+    st.tuples(st.just("CloseAccount"), st.fixed_dictionaries({"reason": st.just("") | TEXTS})),
+    st.tuples(st.just("SetOverdraftLimit"), st.fixed_dictionaries({"limit": AMOUNTS})),
+    st.tuples(
+        st.just("SetSpendingLimits"),
+        st.fixed_dictionaries({"per_transaction": LIMITS, "per_day": LIMITS, "time_zone": ZONES}),
+    ),
+)
+HOURS = st.sampled_from([1, 5, 13, 24, -30])
 MOVEMENTS = st.tuples(DEPOSIT_OR_WITHDRAW, KNOWN, CURRENCIES, AMOUNTS, OPTIONAL_REQUEST_IDS, REVISIONS)
 
 
@@ -80,7 +104,7 @@ class BankMachine(RuleBasedStateMachine):
         super().__init__()
         self._loop = loop
         self._host = host
-        self._model = Model()
+        self._model = Model(clock_error=0 if host.has_clock else CLOCK_ERROR)
         self._tokens: list[str] = []
         """Of the answers since the last comparison. Of two at once, or of a replay, the last need not be the latest."""
         self._sent: list[tuple[str, Any]] = []
@@ -120,6 +144,29 @@ class BankMachine(RuleBasedStateMachine):
     @rule(movement=MOVEMENTS)
     def move(self, movement: Any) -> None:
         self._send(*self._movement(*movement))
+
+    @rule(change=GOVERNING, known=KNOWN, code=CURRENCIES, request_id=OPTIONAL_REQUEST_IDS, revision=REVISIONS)
+    def govern(self, change: Any, known: int, code: str, request_id: str, revision: Any) -> None:
+        self._send(*self._governing(change, known, code, request_id, revision))
+
+    @rule(change=GOVERNING, known=KNOWN, movement=MOVEMENTS)
+    def govern_while_it_moves(self, change: Any, known: int, movement: Any) -> None:
+        self._send_at_once(self._governing(change, known, "own", "", None), self._movement(*movement))
+
+    @rule(known=KNOWN)
+    def empty_and_close(self, known: int) -> None:
+        """Which chance alone would hardly ever do."""
+        account_id = self._some(self._model.accounts, known)
+        account = self._model.accounts.get(account_id)
+        if account and account.balance > 0:
+            rest = show(account.currency, account.balance)
+            self._send("Withdraw", accounts.WithdrawRequest(account_id=account_id, amount=rest))
+        self._send("CloseAccount", accounts.CloseAccountRequest(account_id=account_id))
+
+    @precondition(lambda self: self._host.has_clock)
+    @rule(hours=HOURS)
+    def set_clock(self, hours: int) -> None:
+        self._host.advance(hours)
 
     @precondition(lambda self: self._sent)
     @rule(back=st.integers(0, 30))
@@ -169,7 +216,7 @@ class BankMachine(RuleBasedStateMachine):
         self._steps += 1
         for account in self._model.accounts.values():
             assert account.revision == len(account.events)
-            assert not account.events or account.events[-1][1] == account.balance >= 0
+            assert not account.events or account.events[-1][1:] == (account.balance, account.available)
 
     def teardown(self) -> None:
         if self._caller is not None:
@@ -184,6 +231,7 @@ class BankMachine(RuleBasedStateMachine):
         return asyncio.run_coroutine_threadsafe(within(), self._loop).result()
 
     def _send(self, rpc: str, request: Any) -> None:
+        self._model.now = self._host.now()
         outcome = self._do(lambda: self._call(rpc, request))
         self._sent.append((rpc, request))
         self._model.take(rpc, request, outcome)
@@ -194,6 +242,7 @@ class BankMachine(RuleBasedStateMachine):
         async def at_once() -> list[Any]:
             return await asyncio.gather(*(self._call(rpc, request) for rpc, request in both))
 
+        self._model.now = self._host.now()
         outcomes = self._do(at_once)
         self._sent += both
         (one, other), models = zip(both, outcomes, strict=True), []
@@ -246,6 +295,15 @@ class BankMachine(RuleBasedStateMachine):
         request = kind(account_id=account_id, amount=_money(code, amount), request_id=request_id)
         return rpc, self._expecting(request, account, revision)
 
+    def _governing(self, change: Any, known: int, code: str, request_id: str, revision: Any) -> tuple[str, Any]:
+        rpc, fields = change
+        account_id = self._some(self._model.accounts, known)
+        account = self._model.accounts.get(account_id)
+        code = code.replace("own", account.currency if account else "USD")
+        fields = {name: _money(code, value) if name in _LIMIT_FIELDS else value for name, value in fields.items()}
+        request = getattr(accounts, f"{rpc}Request")(account_id=account_id, request_id=request_id, **fields)
+        return rpc, self._expecting(request, account, revision)
+
     async def _start(self) -> None:
         self._steps = 0
         self._caller = Caller(await self._host.start())
@@ -268,6 +326,7 @@ class BankMachine(RuleBasedStateMachine):
         await self._start()
 
     async def _killed_while_sending(self, rpc: str, request: Any, seconds: float) -> None:
+        self._model.now = self._host.now()
         sending = asyncio.create_task(self._call(rpc, request))
         await asyncio.sleep(seconds)
         await self._host.kill()
@@ -348,8 +407,11 @@ class BankMachine(RuleBasedStateMachine):
 
     def _same_events(self, account_id: str, found: list[Any]) -> None:
         account = self._model.accounts[account_id]
-        expected = [(id, show(account.currency, balance)) for id, balance in account.events]
-        assert [(event.event_id, event.balance) for event in found] == expected
+        expected = [
+            (event.id, show(account.currency, event.balance), show(account.currency, event.available))
+            for event in account.events
+        ]
+        assert [(event.event_id, event.balance, event.available_balance) for event in found] == expected
 
     async def _miss(self, known: str, number: str) -> None:
         assert self._caller is not None
@@ -362,6 +424,9 @@ class BankMachine(RuleBasedStateMachine):
         invalid = {"-": "INVALID_ACCOUNT_NUMBER", "": "FIELD_REQUIRED"}.get(number)
         asked = accounts.GetAccountByNumberRequest(account_number=number)
         assert await _reason(self._caller.accounts.GetAccountByNumber(asked)) == (invalid or "ACCOUNT_NOT_FOUND")
+
+
+_LIMIT_FIELDS = ("limit", "per_transaction", "per_day")
 
 
 def _money(code: str, amount: tuple[int, int] | None) -> Money | None:
@@ -377,5 +442,5 @@ async def _reason(call: Awaitable[Any]) -> str:
 
 def _same_account(found: Any, account_id: str, account: Any) -> None:
     assert (found.account_id, found.owner_id, found.account_number) == (account_id, account.owner_id, account.number)
-    assert found.balance == found.available_balance == show(account.currency, account.balance)
-    assert (found.revision, found.state) == (account.revision, account_pb2.ACCOUNT_STATE_ACTIVE)
+    assert found.revision == account.revision
+    same_account(found, account)

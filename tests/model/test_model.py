@@ -16,12 +16,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from openbank.app import serving
+from openbank.domain.clock import system_clock
 from tests.back_ends import BackEnd
 from tests.model.machine import BankMachine, Host
 from tests.servers import ServerProcess
 
 EXAMPLES = int(os.environ.get("OPENBANK_MODEL_EXAMPLES", "0"))
 STEPS = 50
+HOUR = 3_600_000_000
+FIRST = 1_793_491_200_000_000
+"""2026-11-01T00:00:00Z: a day of 25 hours in New York."""
 _numbers = count(1)
 
 
@@ -29,13 +33,15 @@ class Here:
     """A bank in this process, which only a restart can be tried on: it is quick."""
 
     can_kill = False
+    has_clock = True
 
     def __init__(self, back_end: BackEnd, data: Path) -> None:
+        self._now = FIRST
         self._settings = back_end.settings(data, drain_seconds=5, log_level="warning")
         self._running = AsyncExitStack()
 
     async def start(self) -> str:
-        return (await self._running.enter_async_context(serving(self._settings))).address
+        return (await self._running.enter_async_context(serving(self._settings, self.now))).address
 
     async def stop(self) -> None:
         await self._running.aclose()
@@ -43,11 +49,18 @@ class Here:
     async def kill(self) -> None:
         raise NotImplementedError
 
+    def now(self) -> int:
+        return self._now
+
+    def advance(self, hours: int) -> None:
+        self._now += hours * HOUR
+
 
 class Apart:
     """A bank in a process of its own, which can be killed."""
 
     can_kill = True
+    has_clock = False
 
     def __init__(self, back_end: BackEnd, data: Path) -> None:
         self._process = ServerProcess(data, *back_end.flags)
@@ -61,6 +74,12 @@ class Apart:
 
     async def kill(self) -> None:
         await self._process.kill()
+
+    def now(self) -> int:
+        return system_clock()
+
+    def advance(self, hours: int) -> None:
+        raise NotImplementedError
 
 
 async def drive(host: type[Here] | type[Apart], back_end: BackEnd, directory: Path, examples: int) -> None:
