@@ -57,6 +57,12 @@ def field(number: int, value: bytes) -> bytes:
     return tag(number, BYTES) + varint(len(value)) + value
 
 
+def _optional(descriptor: FieldDescriptor) -> bool:
+    """Marked so: most calls do without an expected revision."""
+    oneof = descriptor.containing_oneof
+    return oneof is not None and len(oneof.fields) == 1
+
+
 class Messages:
     def __init__(self, random: Random, values: Values) -> None:
         self._random = random
@@ -91,7 +97,7 @@ class Messages:
         return some[:size]
 
     def _message(self, descriptor: Descriptor, wrong: float, depth: int) -> bytes:
-        chosen = [one for one in descriptor.fields if self._random.random() > wrong / 3]
+        chosen = [one for one in descriptor.fields if self._random.random() > (0.7 if _optional(one) else wrong / 3)]
         for oneof in descriptor.oneofs:
             some = [one for one in chosen if one.containing_oneof is oneof]
             left_out = (

@@ -45,6 +45,8 @@ CANARY_INPUTS = 1_000
 class Figures:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
+        """How often each method was answered OK, by its path."""
         self.memory: list[tuple[int, int]] = []
         """Resident bytes of the server, after so many inputs."""
         self.seconds = 0.0
@@ -127,7 +129,9 @@ class _Run:
     async def _input(self, channel: Any) -> None:
         if self._random.random() >= CONNECTIONS_PART:
             call = self._calls.make()
-            self._figures.outcomes[await self._calls.send(channel, call)] += 1
+            outcome = await self._calls.send(channel, call)
+            self._figures.outcomes[outcome] += 1
+            self._figures.done[call.method.path] += outcome == "OK"
             if (size := sum(map(len, call.requests))) >= LARGE_BYTES:
                 self._figures.large += 1
                 self._figures.large_bytes += size

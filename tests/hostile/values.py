@@ -64,6 +64,8 @@ class Values:
         self.persons = ["nobody"]
         self.accounts = ["nobodys"]
         self.numbers = ["1"]
+        self.holds = [str(UUID(int=7))]
+        self.transfers = [str(UUID(int=7))]
         self.tokens = [""]
         self.page_tokens = [""]
         self.requests = [str(UUID(int=7))]
@@ -71,10 +73,11 @@ class Values:
 
     def learn(self, answer: Any) -> None:
         """Ids and tokens of an answer, to be sent later."""
-        for name in ("person", "account"):
+        kept = {"person": self.persons, "account": self.accounts, "hold": self.holds, "transfer": self.transfers}
+        for name, ids in kept.items():
             if name in answer.DESCRIPTOR.fields_by_name:
                 made = getattr(answer, name)
-                self._keep(self.persons if name == "person" else self.accounts, getattr(made, f"{name}_id"))
+                self._keep(ids, getattr(made, f"{name}_id"))
                 if name == "account":
                     self._keep(self.numbers, made.account_number)
         for name in ("consistency_token", "resume_token"):
@@ -86,10 +89,11 @@ class Values:
     def _keep(self, kept: list[str], value: str) -> None:
         if not value:
             return
-        if len(kept) < KEPT:
-            kept.append(value)
-        else:
-            kept[self._random.randrange(KEPT)] = value
+        if value in kept:
+            return
+        if len(kept) >= KEPT:
+            del kept[self._random.randrange(KEPT)]
+        kept.append(value)
 
     def right(self, field: FieldDescriptor) -> Any:
         """A value that is likely to be taken; by the field's name, and by its type where the name says nothing."""
@@ -105,13 +109,20 @@ class Values:
     def _known(self, name: str) -> Sequence[Any] | None:
         match name:
             case "person_id" | "person_ids":
-                return [*self.persons, self._fresh()]
+                return [self._random.choice(self.persons), self._fresh(), ""]
             case "owner_id" | "owner_ids":
                 return self.persons
-            case "account_id" | "account_ids":
+            case "account_id":
+                # Without one an account is opened. Of the last ones, few are closed yet.
+                return [*self.accounts[-8:], self._random.choice(self.accounts), self._random.choice(self.accounts), ""]
+            case "account_ids" | "source_account_id" | "destination_account_id":
                 return self.accounts
-            case "account_number":
-                return [self._random.choice(self.numbers), self._fresh()]
+            case "hold_id":
+                return [self._random.choice(self.holds), ""]
+            case "transfer_id":
+                return self.transfers
+            case "account_number" | "destination_account_number":
+                return [self._random.choice(self.numbers), *(self._fresh() for _ in range(3))]
             case "request_id":
                 return ["", self._random.choice(self.requests), self._new_request()]
             case "consistency_token" | "resume_token":
@@ -211,7 +222,9 @@ _RIGHT: dict[str, Sequence[Any]] = {
     "year": (1980, 2000),
     "month": (1, 12),
     "day": (1, 28),
-    "units": (1, 2, 100),
+    "units": (1, 1, 2, 2, 10, 100, 2**63 - 1),
+    "state": (2, 4, 5),
+    "time_zone": ("", "UTC", "Pacific/Auckland"),
     "nanos": (0, 0, 0, 500_000_000),
     "seconds": (1, 15, 1_700_000_000),
     "expected_revision": (1, 2),

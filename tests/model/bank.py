@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Any
 
-from openbank.accounts.v1 import account_pb2 as account_messages
 from tests.callers import Refusal
+from tests.model.account import (
+    ACTIVE,
+    BALANCE_MAX,
+    CLOSED,
+    CREDITS_FROZEN,
+    DEBITS_FROZEN,
+    FROZEN,
+    STATES,
+    TIME_ZONES,
+    Account,
+    Done,
+    Person,
+    same_account,
+)
 from tests.model.fields import (
-    Amount,
     Refused,
     Violations,
     account_number,
@@ -22,24 +31,8 @@ from tests.model.fields import (
     initial_deposit,
     number_as_kept,
     read_request,
-    show,
     text,
 )
-
-BALANCE_MAX = 2**53 - 1
-ACTIVE, FROZEN, CLOSED = "ACTIVE", "FROZEN", "CLOSED"
-DEBITS_FROZEN, CREDITS_FROZEN = "DEBITS_FROZEN", "CREDITS_FROZEN"
-STATES = {
-    name: account_messages.AccountState.Value(f"ACCOUNT_STATE_{name}")
-    for name in (
-        ACTIVE,
-        FROZEN,
-        CLOSED,
-        DEBITS_FROZEN,
-        CREDITS_FROZEN,
-    )
-}
-TIME_ZONES = ("Pacific/Auckland", "America/New_York", "Asia/Kathmandu")
 
 
 class Replayed(Exception):
@@ -48,108 +41,6 @@ class Replayed(Exception):
     def __init__(self, done: Done) -> None:
         super().__init__(done)
         self.done = done
-
-
-class Done(NamedTuple):
-    """One request that was done, and what it was answered."""
-
-    fingerprint: Hashable
-    answer: Any
-
-
-@dataclass
-class Person:
-    first_name: str
-    city: str
-    revision: int = 0
-    done: dict[str, Done] = field(default_factory=dict)
-    """By request id."""
-
-    def record(self, _: str) -> None:
-        self.revision += 1
-
-
-class Event(NamedTuple):
-    """An event of an account, by its id, and what it left."""
-
-    id: str
-    balance: int
-    available: int
-
-
-@dataclass
-class Account:
-    owner_id: str
-    number: str
-    currency: str
-    balance: int
-    revision: int = 0
-    done: dict[str, Done] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    state: str = ACTIVE
-    freeze_reason: str = ""
-    close_time: int | None = None
-    overdraft_limit: int = 0
-    per_transaction: int | None = None
-    per_day: int | None = None
-    time_zone: str = ""
-    spent: tuple[date, int] = date.min, 0
-    """On the last day on which something was spent under a limit per day."""
-
-    @property
-    def available(self) -> int:
-        return self.balance + self.overdraft_limit
-
-    def unless_closed(self) -> Account:
-        if self.state == CLOSED:
-            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
-        return self
-
-    def credit(self, paid: Amount) -> int:
-        """What is paid in, in smallest units."""
-        if self.state not in (ACTIVE, DEBITS_FROZEN):
-            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
-        return self._own("amount", paid)
-
-    def debit(self, paid: Amount) -> int:
-        if self.state not in (ACTIVE, CREDITS_FROZEN):
-            raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
-        return self._own("amount", paid)
-
-    def spend(self, paid: Amount, now: int) -> int:
-        """A debit that must be there, and that counts towards the limits."""
-        minor = self.debit(paid)
-        if minor > self.available:
-            raise Refused("FAILED_PRECONDITION", "INSUFFICIENT_FUNDS")
-        if self.per_transaction is not None and minor > self.per_transaction:
-            raise Refused("FAILED_PRECONDITION", "SPENDING_LIMIT_EXCEEDED")
-        if self.per_day is not None:
-            day, spent = self.spent
-            today = max(day, datetime.fromtimestamp(now // 10**6, ZoneInfo(self.time_zone)).date())
-            total = minor + (spent if today == day else 0)
-            if total > self.per_day:
-                raise Refused("FAILED_PRECONDITION", "SPENDING_LIMIT_EXCEEDED")
-            self.spent = today, total
-        return minor
-
-    def limit(self, path: str, limit: Amount) -> int | None:
-        if limit is None:
-            return None
-        minor = self._own(path, limit)
-        if minor > BALANCE_MAX:
-            check({path: "AMOUNT_OUT_OF_RANGE"}, (path,))
-        return minor
-
-    def _own(self, path: str, paid: Amount) -> int:
-        assert paid is not None
-        currency, minor = paid
-        if currency != self.currency:
-            check({f"{path}.currency_code": "CURRENCY_MISMATCH"}, (path,))
-        return minor
-
-    def record(self, event_id: str) -> None:
-        self.revision += 1
-        self.events.append(Event(event_id, self.balance, self.available))
 
 
 class Model:
@@ -343,26 +234,6 @@ def _same(answered: Any, made: Person | Account) -> None:
     else:
         assert (answered.owner_id, answered.account_number) == (made.owner_id, made.number)
         same_account(answered, made)
-
-
-def same_account(answered: Any, made: Account) -> None:
-    """Also what governs it."""
-
-    def money(minor: int) -> Any:
-        return show(made.currency, minor)
-
-    assert (answered.balance, answered.available_balance) == (money(made.balance), money(made.available))
-    assert (answered.state, answered.freeze_reason) == (STATES[made.state], made.freeze_reason)
-    closed_at = answered.close_time.ToMicroseconds() if answered.HasField("close_time") else None
-    assert closed_at == made.close_time
-    shown = [answered.overdraft_limit, answered.held_balance]
-    assert shown == [money(minor) if minor else type(answered.balance)() for minor in (made.overdraft_limit, 0)]
-    limits = account_messages.SpendingLimits()
-    for name in ("per_transaction", "per_day"):
-        if (limit := getattr(made, name)) is not None:
-            getattr(limits, name).CopyFrom(money(limit))
-            limits.time_zone = made.time_zone
-    assert answered.spending_limits == limits
 
 
 def _as_told(refusal: Refusal) -> tuple[str, str, Violations | None]:

@@ -19,7 +19,8 @@ from openbank.common.v1.money_pb2 import Money
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from tests.callers import Caller, Refusal, john_doe, refusal
-from tests.model.bank import TIME_ZONES, Model, same_account
+from tests.model.account import TIME_ZONES, same_account
+from tests.model.bank import Model
 from tests.model.fields import EXPONENTS, show
 
 SECONDS_MAX = 60.0
