@@ -19,8 +19,9 @@ SECONDS = (0, 50, 130, 20, 61, 200, 199, 200, 300)
 async def test_it_is_the_first_event_in_the_logs_order_that_was_recorded_then_or_later(settings: Settings) -> None:
     now = NOON
     async with serving(settings, clock=lambda: now) as server, Caller(server.address) as bank:
-        account_id = (await bank.open()).account.account_id
-        for seconds in SECONDS:
+        # Each has an account of its own: those of one account are never recorded before each other.
+        account_ids = [(await bank.open()).account.account_id for _ in SECONDS]
+        for seconds, account_id in zip(SECONDS, account_ids, strict=True):
             now = NOON + seconds * 1_000_000
             answer = await bank.deposit(account_id, "1")
         await bank.balance(account_id, answer.consistency_token)
