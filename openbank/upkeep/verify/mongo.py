@@ -20,8 +20,8 @@ from openbank.views.changes import Change
 from openbank.views.mongo import documents
 from openbank.views.mongo.checkpoint import Checkpoint
 from openbank.views.mongo.link import ViewsLink
-from openbank.views.mongo.writes import ACCOUNTS, EVENTS, PERSONS
-from openbank.views.port import Listed, LogId
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, PERSONS, TRANSFERS
+from openbank.views.port import Listed, ListedTransfer, LogId
 from openbank.views.sqlite import MadeViews
 
 PAGE = 500
@@ -32,7 +32,7 @@ COUNT_SECONDS = 600.0
 
 _READ: dict[str, Callable[[Document], Listed[Any]]] = {"persons": documents.person, "accounts": documents.account}
 _STREAM: dict[str, Callable[[str], str]] = {"persons": person_stream, "accounts": account_stream}
-_COLLECTIONS = {"persons": PERSONS, "accounts": ACCOUNTS, "account_events": EVENTS}
+_COLLECTIONS = {"persons": PERSONS, "accounts": ACCOUNTS, "account_events": EVENTS, "transfers": TRANSFERS}
 
 
 class MongoViewsCompared:
@@ -69,11 +69,13 @@ class MongoViewsCompared:
         for table in _READ:
             moved[table] = await self._compare_aggregates(table, wrong, missing)
         await self._compare_events(wrong, missing)
+        moved_on = await self._compare_transfers(wrong, missing)
         for table, name in _COLLECTIONS.items():
             there = await self._count(name, through)
             wrong[table] += max(0, there - (counts[table] - missing[table]))
         for table, ids in moved.items():
             wrong[table] += await self._compare_moved(table, ids, catch_up, revision_of)
+        wrong["transfers"] += await self._compare_moved_transfers(moved_on, catch_up)
         return wrong
 
     async def _compare_aggregates(self, table: str, wrong: dict[str, int], missing: dict[str, int]) -> list[str]:
@@ -100,6 +102,39 @@ class MongoViewsCompared:
                 missing["account_events"] += document is None
                 wrong["account_events"] += document is None or _read(documents.event, document) != event
             after = page[-1].position
+
+    async def _compare_transfers(self, wrong: dict[str, int], missing: dict[str, int]) -> list[str]:
+        """The ids of those that are in a later state since."""
+        moved, after = [], ""
+        while page := self._made.transfers(after, PAGE):
+            found = await self._find(TRANSFERS, [made.transfer.transfer_id for made in page])
+            for made in page:
+                document = found.get(made.transfer.transfer_id)
+                missing["transfers"] += document is None
+                if _has_moved_on(document, made):
+                    moved.append(made.transfer.transfer_id)
+                else:
+                    wrong["transfers"] += document is None or _read(documents.transfer, document) != made
+            after = page[-1].transfer.transfer_id
+        return moved
+
+    async def _compare_moved_transfers(self, ids: Sequence[str], catch_up: CatchUp) -> int:
+        """A transfer moves on twice at most, so those that differ after some rounds are wrong."""
+        wrong = 0
+        for start in range(0, len(ids), PAGE):
+            some = ids[start : start + PAGE]
+            for _ in range(ROUNDS):
+                found = await self._find(TRANSFERS, some)
+                await asyncio.sleep(PAUSE_SECONDS)
+                await self.load()
+                await catch_up()
+                some = [
+                    name for name in some if _read(documents.transfer, found.get(name, {})) != self._made.transfer(name)
+                ]
+                if not some:
+                    break
+            wrong += len(some)
+        return wrong
 
     async def _compare_moved(
         self,
@@ -155,6 +190,12 @@ def _key(event: RecordedEvent) -> str:
 def _revision(document: Document) -> int:
     revision = document.get("revision")
     return revision if isinstance(revision, int) else 0
+
+
+def _has_moved_on(document: Document | None, made: ListedTransfer) -> bool:
+    """Whether the document is in a later state than that of the log as far as it was read."""
+    state = document.get("state") if document else None
+    return isinstance(state, int) and state > made.transfer.state
 
 
 def _read(convert: Callable[[Document], Any], document: Document) -> Any:

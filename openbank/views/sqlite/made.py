@@ -13,8 +13,8 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.sqlite_wal import set_pragma
 from openbank.views.changes import Change
-from openbank.views.port import Listed
-from openbank.views.sqlite.rows import Row, account_of, event_of, person_of
+from openbank.views.port import Listed, ListedTransfer
+from openbank.views.sqlite.rows import Row, account_of, event_of, person_of, transfer_of
 from openbank.views.sqlite.schema import CACHE_KIB, SCHEMA
 from openbank.views.sqlite.writer import in_transaction, project
 
@@ -56,8 +56,22 @@ class MadeViews:
         rows = self._connection.execute(_EVENTS, (after, limit)).fetchall()
         return [event_of(row[0], row[1:]) for row in rows]
 
+    def transfers(self, after: str, limit: int) -> Sequence[ListedTransfer]:
+        """Those that were sent and whose ids are greater, in the order of their ids."""
+        where = "transfer_id > ? AND position IS NOT NULL"
+        statement = f"SELECT * FROM transfers WHERE {where} ORDER BY transfer_id LIMIT ?"
+        return [transfer_of(row) for row in self._connection.execute(statement, (after, limit)).fetchall()]
+
+    def transfer(self, transfer_id: str) -> ListedTransfer | None:
+        """One that was sent."""
+        statement = "SELECT * FROM transfers WHERE transfer_id = ? AND position IS NOT NULL"
+        row = self._connection.execute(statement, (transfer_id,)).fetchone()
+        return transfer_of(row) if row else None
+
     def count(self, table: str) -> int:
-        return int(self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        """Rows with a place in the log."""
+        statement = f"SELECT count(*) FROM {table} WHERE position IS NOT NULL"
+        return int(self._connection.execute(statement).fetchone()[0])
 
     def close(self) -> None:
         self._connection.close()
