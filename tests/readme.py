@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 README = Path(__file__).parents[1] / "README.md"
 TOUR = Path(__file__).parents[1] / "docs/tour.md"
+TRANSFERS = Path(__file__).parents[1] / "docs/transfers.md"
 INTEGRATION_EVENTS = Path(__file__).parents[1] / "docs/integration-events.md"
 ADDRESS = "127.0.0.1:50051"
 INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")
@@ -15,7 +16,7 @@ INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _CHANGING = re.compile(
-    r'("(?:\w+_token|id|event_id|request_id|correlation_id|correlationid)": (?:{\s*"ce_string": )?)"[^"]*"'
+    r'("(?:\w+_token|id|event_id|request_id|transfer_id|correlation_id|correlationid)": (?:{\s*"ce_string": )?)"[^"]*"'
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 

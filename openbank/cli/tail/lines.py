@@ -24,10 +24,15 @@ _NANOS = 1_000_000_000
 _GREEN, _RED, _CYAN, _DIM = "\033[32m", "\033[31m", "\033[36m", "\033[2m"
 _RESET = "\033[0m"
 _COLOURS = {"account_opened": _CYAN, "person_registered": _CYAN, "money_deposited": _GREEN, "money_withdrawn": _RED}
+_COLOURS |= {"hold_captured": _RED, "transfer_sent": _RED, "transfer_received": _GREEN, "transfer_returned": _GREEN}
 _AMOUNTS = {
     "account_opened": ("+", "initial_deposit"),
     "money_deposited": ("+", "amount"),
     "money_withdrawn": ("-", "amount"),
+    "hold_captured": ("-", "amount"),
+    "transfer_sent": ("-", "amount"),
+    "transfer_received": ("+", "amount"),
+    "transfer_returned": ("+", "amount"),
 }
 """The sign and the field of what a payload moves. Others print the amount that they have, if any, without a sign."""
 
