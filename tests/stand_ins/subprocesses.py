@@ -30,7 +30,7 @@ class StandInProcess:
         output = self._process.stdout
         assert output is not None
         deadline = time.monotonic() + START_SECONDS
-        # Not select(), which takes no descriptor past 1,023: a whole test run has more.
+        # Not select(), which takes no descriptor past 1,023: a test may have more open.
         ready = select.poll()
         ready.register(output, select.POLLIN)
         while time.monotonic() < deadline and self._process.poll() is None:
