@@ -42,6 +42,7 @@ from openbank.sinks.desk import Desk
 from openbank.sinks.port import RecordsUnavailable
 from openbank.sinks.sender import Sender
 from openbank.sinks.transport import Transport
+from openbank.sweeper import Sweeper
 from openbank.upkeep.copy import Copied, CopyRefused, copy_log
 from openbank.views.port import ViewsUnavailable
 from openbank.views.progress import Progress
@@ -137,6 +138,9 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await stack.enter_async_context(_background("progress", progress.run))
         carry = stores.views.by_one_instance(Courier(write_side, views, store.head).run, "courier", "settles transfers")
         await stack.enter_async_context(_background("courier", carry))
+        sweeper = Sweeper(views, write_side, lambda: progress.caught_up, calls.give_way)
+        sweep = stores.views.by_one_instance(sweeper.run, "sweeper", "ends holds that are due")
+        await stack.enter_async_context(_background("sweeper", sweep))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
         for address in settings.sink:
             transport = _open_transport(address, settings.sink_timeout_seconds)

@@ -20,6 +20,7 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money
+from openbank.holds.v1.holds_service_pb2_grpc import HoldsServiceStub
 from openbank.integration.v1.integration_events_service_pb2_grpc import IntegrationEventsServiceStub
 from openbank.operations.v1.quarantine_service_pb2_grpc import QuarantineServiceStub
 from openbank.persons.v1 import person_pb2
@@ -44,6 +45,7 @@ class Caller:
         self.persons: Any = PersonsServiceStub(self.channel)
         self.accounts: Any = AccountsServiceStub(self.channel)
         self.transfers: Any = TransfersServiceStub(self.channel)
+        self.holds: Any = HoldsServiceStub(self.channel)
         self.quarantine: Any = QuarantineServiceStub(self.channel)
         self.integration_events: Any = IntegrationEventsServiceStub(self.channel)
 

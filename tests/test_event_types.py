@@ -224,7 +224,7 @@ async def test_it_is_folded(type: str) -> None:
 
 def _seen(account: Versioned[Account]) -> Versioned[Account]:
     """An account without what only commands need to know."""
-    controls = replace(account.state.controls, holds={}, holds_placed=0, spent=None)
+    controls = replace(account.state.controls, holds={}, holds_placed=0, last_hold=0, spent=None)
     return account._replace(state=replace(account.state, controls=controls))
 
 

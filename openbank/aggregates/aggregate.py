@@ -22,7 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
-from openbank.aggregates.history import History
+from openbank.aggregates.history import Happened, History
 from openbank.aggregates.record_times import RecordTimes
 from openbank.codec import events as codec
 from openbank.domain.request import Request, RequestKey
@@ -182,6 +182,10 @@ class Aggregate(Generic[State]):
             return await self.execute(_only_replay, request._replace(expected_revision=None))
         except _NotFound:
             return None
+
+    async def event(self, revision: int) -> Happened:
+        """See `History.event`."""
+        return await self._history.event(revision)
 
     async def _enqueue(self, decide: Decide[State], request: Request) -> object:
         self._quarantine.check(self._subject.stream)

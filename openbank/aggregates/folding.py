@@ -32,7 +32,8 @@ class Kind(Generic[State]):
     """
 
     stream: Callable[[str], str]
-    apply: Callable[[State | None, Any], State]
+    apply: Callable[[State | None, Any, int], State]
+    """From the state (None before the first event), an event and its revision. Raises DoesNotFollow."""
     owner: Callable[[State], str] = lambda _: ""
     funds: Callable[[State], Funds | None] = lambda _: None
     snapshots: SnapshotCodec[State] | None = None
@@ -67,7 +68,7 @@ def advance(kind: Kind[State], tip: Tip[State], event: codec.DomainEvent, time: 
     """The aggregate after an event of its own, recorded at `time`."""
     resource, revision = tip
     state, create_time = (resource.state, resource.create_time) if resource else (None, time)
-    return Tip(Versioned(kind.apply(state, event), revision + 1, create_time, time), revision + 1)
+    return Tip(Versioned(kind.apply(state, event, revision + 1), revision + 1, create_time, time), revision + 1)
 
 
 def trail_at(kind: Kind[State], tip: Tip[State]) -> Trail:

@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbank.aggregates.deciding import Decided, Subject
 from openbank.aggregates.folding import BEFORE_FIRST, Tip, fold, trail_at
+from openbank.codec import events as codec
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StreamDamaged
@@ -38,6 +39,13 @@ class Moment(NamedTuple, Generic[State]):
 
     resource: Versioned[State]
     event: RecordedEvent
+
+
+class Happened(NamedTuple):
+    """An event of an aggregate, decoded, and when it was recorded."""
+
+    payload: codec.DomainEvent
+    record_time: int
 
 
 class _Start(NamedTuple, Generic[State]):
@@ -89,6 +97,13 @@ class History(Generic[State]):
     async def at(self, revision: int) -> Moment[State]:
         """The aggregate right after its event with this revision, which the stream has."""
         return await self._believed(self._at(revision))
+
+    async def event(self, revision: int) -> Happened:
+        """An event that the aggregate was folded from. Raises StoreDamaged where it is not there any more."""
+        for event in await self._store.read_stream(self._subject.stream, revision - 1, 1):
+            if event.revision == revision:
+                return Happened(codec.decode(event.type, event.data, self._subject.id), event.metadata.record_time)
+        raise StoreDamaged(f"{self._subject.stream} has no revision {revision}, which it had")
 
     async def _at(self, revision: int) -> Moment[State]:
         if revision <= SNAPSHOT_EVENTS:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from openbank.aggregates.aggregate import Aggregate, Recorded, Written
 from openbank.aggregates.deciding import Decide
 from openbank.aggregates.folding import Kind
+from openbank.aggregates.history import Happened
 from openbank.aggregates.record_times import RecordTimes
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
@@ -67,6 +68,10 @@ class Repository(Generic[State]):
     async def find(self, aggregate_id: str, request: Request) -> Written[State] | None:
         """See `Aggregate.find`."""
         return await self._aggregate(aggregate_id).find(request)
+
+    async def event(self, aggregate_id: str, revision: int) -> Happened:
+        """See `History.event`."""
+        return await self._aggregate(aggregate_id).event(revision)
 
     def _aggregate(self, aggregate_id: str) -> Aggregate[State]:
         """To be given work before anything is awaited: until then it counts as idle, and may be dropped."""

@@ -24,7 +24,7 @@ from openbank.storage.v1.person_snapshot_pb2 import PersonSnapshot
 State = TypeVar("State")
 _DAY_0 = date(1970, 1, 1).toordinal()
 
-ACCOUNT_FOLD = 2
+ACCOUNT_FOLD = 3
 """The version of the fold of accounts: one more whenever `domain.account.apply` changes its meaning, or an account gets
 a field."""
 BEFORE_CONTROLS = 1
@@ -81,8 +81,9 @@ def _fill_controls(message: AccountSnapshot, controls: Controls) -> None:
         message.spending_day = spent.day.toordinal() - _DAY_0
         message.spent_minor = spent.minor
     message.holds_placed = controls.holds_placed
+    message.last_hold = controls.last_hold
     for hold_id, hold in controls.holds.items():
-        stored = message.holds.add(hold_id=hold_id, remaining_minor=hold.remaining)
+        stored = message.holds.add(hold_id=hold_id, remaining_minor=hold.remaining, placed=hold.placed)
         stored.expire_time.FromMicroseconds(hold.expire_time)
 
 
@@ -94,7 +95,10 @@ def _controls_of(message: AccountSnapshot) -> Controls:
         limits = SpendingLimits(one, day, message.time_zone)
     if message.HasField("spending_day"):
         spent = Spent(date.fromordinal(message.spending_day + _DAY_0), message.spent_minor)
-    holds = {hold.hold_id: Hold(hold.remaining_minor, hold.expire_time.ToMicroseconds()) for hold in message.holds}
+    holds = {
+        hold.hold_id: Hold(hold.remaining_minor, hold.expire_time.ToMicroseconds(), hold.placed)
+        for hold in message.holds
+    }
     controls = Controls(
         AccountState(message.state),
         message.freeze_reason,
@@ -105,6 +109,7 @@ def _controls_of(message: AccountSnapshot) -> Controls:
         MappingProxyType(holds),
         sum(hold.remaining for hold in holds.values()),
         message.holds_placed,
+        message.last_hold,
     )
     return PLAIN if controls == PLAIN else controls
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from openbank.aggregates.aggregate import Written
 from openbank.aggregates.deciding import Decide
 from openbank.commands.write_side import WriteSide
 from openbank.domain import holds
-from openbank.domain.account import Account, apply
+from openbank.domain.account import Account, apply, there
 from openbank.domain.account_events import AccountEvent
 from openbank.domain.amounts import in_other_decimals
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request, fingerprint
+
+EXPIRED_MAX = 200
+"""So that one account's holds do not hold up all other accounts."""
 
 DecideOne = Callable[[Account | None, int], AccountEvent]
 """From the account (None before its opening) and the time, in microseconds since 1970 UTC, to the command's event."""
@@ -26,6 +30,18 @@ async def change(bank: WriteSide, rpc: str, command: Any, request: Request, deci
     """
     request = fingerprinted(request, rpc, command)
     return await bank.accounts.execute(command.account_id, with_expiry(bank.clock, decide), request)
+
+
+def expire_only(account_id: str, clock: Clock) -> Decide[Account]:
+    """Ends the holds whose time has come, EXPIRED_MAX of them at the most, and does nothing else.
+
+    What it returns raises AccountNotFound.
+    """
+
+    def decided(account: Account | None) -> Sequence[AccountEvent]:
+        return tuple(islice(holds.due(there(account, account_id), clock()), EXPIRED_MAX))
+
+    return decided
 
 
 def with_expiry(clock: Clock, decide: DecideOne) -> Decide[Account]:

@@ -50,7 +50,7 @@ class WriteSide:
         self.in_transit = in_transit
         self.unfinished = Unfinished()
         """What goes on when its caller is gone."""
-        persons = Kind(person_stream, person.apply, snapshots=snapshots.PERSONS)
+        persons = Kind(person_stream, lambda state, event, _: person.apply(state, event), snapshots=snapshots.PERSONS)
         accounts = Kind(
             account_stream,
             account.apply,
@@ -69,6 +69,6 @@ class WriteSide:
         """By stream: see `commands.old_numbers`."""
 
 
-def _latest(_: State | None, event: State) -> State:
+def _latest(_: State | None, event: State, __: int) -> State:
     """A claim or a reservation replaces the one before it."""
     return event

@@ -79,9 +79,9 @@ def open_for_change(account: Account | None, account_id: str) -> Account:
     return account
 
 
-def apply(account: Account | None, event: AccountEvent) -> Account:
+def apply(account: Account | None, event: AccountEvent, revision: int = 0) -> Account:
     """The account after `event`, which states the result: adding up again could only disagree with what the bank has
-    told the world.
+    told the world. `revision` is the event's; only a hold keeps it.
 
     Raises DoesNotFollow for a history that cannot be.
     """
@@ -91,7 +91,7 @@ def apply(account: Account | None, event: AccountEvent) -> Account:
         raise DoesNotFollow("it comes before the account was opened")
     if account.state is not AccountState.ACTIVE and not _allows(account.state, event):
         raise DoesNotFollow(f"the account is {account.state.value}")
-    controls = _controls_after(account.controls, event)
+    controls = _controls_after(account.controls, event, revision)
     return Account(account.account_id, account.owner_id, account.account_number, event.balance_after, controls)
 
 
@@ -104,7 +104,7 @@ def _allows(state: AccountState, event: AccountEvent) -> bool:
     return state.takes_debits or not (event.spends or event.moved < 0)
 
 
-def _controls_after(controls: Controls, event: AccountEvent) -> Controls:
+def _controls_after(controls: Controls, event: AccountEvent, revision: int) -> Controls:
     match event:
         case MoneyDeposited() | TransferReceived() | TransferRefused() | TransferReturned():
             return controls
@@ -131,7 +131,7 @@ def _controls_after(controls: Controls, event: AccountEvent) -> Controls:
                 raise DoesNotFollow("it places a hold that is open")
             spent = event.spent or controls.spent
             placed = replace(controls, spent=spent, holds_placed=controls.holds_placed + 1)
-            return _with_hold(placed, event.hold_id, Hold(event.amount.minor, event.expire_time))
+            return _with_hold(placed, event.hold_id, Hold(event.amount.minor, event.expire_time, revision))
         case HoldCaptured():
             taken = event.amount.minor + event.released.minor
             return _taken_out(controls, event.hold_id, taken, event.remaining_after.minor)
@@ -165,4 +165,4 @@ def _with_hold(controls: Controls, hold_id: str, hold: Hold) -> Controls:
     if hold.remaining:
         holds[hold_id] = hold
     held = controls.held - (before.remaining if before else 0) + hold.remaining
-    return replace(controls, holds=MappingProxyType(holds), held=held)
+    return replace(controls, holds=MappingProxyType(holds), held=held, last_hold=hold.placed)

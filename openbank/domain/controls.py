@@ -37,6 +37,8 @@ class Hold:
 
     remaining: int
     expire_time: int
+    placed: int
+    """The account's revision at which it was placed: that event has what no rule needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Controls:
     """What they hold together, in minor units."""
     holds_placed: int = 0
     """How many holds there have ever been."""
+    last_hold: int = 0
+    """The revision at which the hold was placed that the last event of any hold was about; 0 without one."""
 
 
 PLAIN = Controls()

@@ -22,17 +22,26 @@ from openbank.domain.limits import spend
 from openbank.domain.money import Money
 from openbank.domain.movements import spendable
 
+SECOND = 1_000_000
+"""In microseconds, as all times here."""
+DAY = 86_400 * SECOND
+TTL_DEFAULT = 7 * DAY
+TTL_MIN = SECOND
+TTL_MAX = 366 * DAY
+
 OPEN_MAX = 1_000
 """Open holds of one account: the fold and the snapshot of it stay bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceHold:
+    """Ends at `expire_time` or `ttl` from now, in microseconds (since 1970 UTC); without either after TTL_DEFAULT."""
+
     account_id: str
     amount: Money
-    expire_time: int
-    """In microseconds since 1970 UTC."""
-    description: str
+    description: str = ""
+    expire_time: int | None = None
+    ttl: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class ReleaseHold:
 
 
 def place(account: Account | None, command: PlaceHold, now: int) -> HoldPlaced:
-    """`now` is in microseconds since 1970 UTC, for the limit per day.
+    """`now` is in microseconds since 1970 UTC.
 
     Raises AccountNotFound, AccountNotActive, InvalidFields, TooManyHolds, SpendingLimitExceeded, InsufficientFunds.
     """
@@ -62,8 +71,10 @@ def place(account: Account | None, command: PlaceHold, now: int) -> HoldPlaced:
         raise TooManyHolds(account.account_id, OPEN_MAX)
     spent = spend(account, amount, now)
     hold_id = new_id(account.account_id, account.controls.holds_placed)
+    ttl = TTL_DEFAULT if command.ttl is None else command.ttl
+    ends = now + ttl if command.expire_time is None else command.expire_time
     available = account.available.minus(amount)
-    return HoldPlaced(hold_id, amount, command.expire_time, command.description, account.balance, available, spent)
+    return HoldPlaced(hold_id, amount, ends, command.description, account.balance, available, spent)
 
 
 def capture(account: Account | None, command: CaptureHold) -> HoldCaptured:

@@ -13,14 +13,16 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from openbank.accounts.v1 import accounts_service_pb2
+from openbank.holds.v1 import holds_service_pb2
 from openbank.integration.v1 import integration_events_service_pb2
 from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2
 from openbank.persons.v1 import persons_service_pb2
-from openbank.rpc import accounts, mutations, persons, transfers
+from openbank.rpc import accounts, holds, mutations, persons, transfers
 from openbank.rpc.accounts import Accounts
 from openbank.rpc.bank import Bank
 from openbank.rpc.calls import Calls
 from openbank.rpc.handlers import Stream, Unary, handlers
+from openbank.rpc.holds import Holds
 from openbank.rpc.integration_events import IntegrationEvents
 from openbank.rpc.mutations import Mutation
 from openbank.rpc.persons import Persons
@@ -41,6 +43,7 @@ SERVICES = (
     Service(persons_service_pb2.DESCRIPTOR.services_by_name["PersonsService"], Persons, persons.MUTATIONS),
     Service(accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"], Accounts, accounts.MUTATIONS),
     Service(transfers_service_pb2.DESCRIPTOR.services_by_name["TransfersService"], Transfers, transfers.MUTATIONS),
+    Service(holds_service_pb2.DESCRIPTOR.services_by_name["HoldsService"], Holds, holds.MUTATIONS),
     Service(integration_events_service_pb2.DESCRIPTOR.services_by_name["IntegrationEventsService"], IntegrationEvents),
     Service(sinks_service_pb2.DESCRIPTOR.services_by_name["SinksService"], Sinks),
     Service(quarantine_service_pb2.DESCRIPTOR.services_by_name["QuarantineService"], QuarantineDesk),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar, assert_never
 
 from openbank.domain.account import Account
 from openbank.domain.controls import AccountState, SpendingLimits
+from openbank.domain.hold_record import HoldChange, HoldRecord
 from openbank.domain.money import Money
 from openbank.domain.person import Address, Person
 from openbank.domain.transfers import TransferState
@@ -65,6 +66,22 @@ class AccountUpdated(NamedTuple):
     """NO_LIMITS where there is no limit any more."""
 
 
+class HoldInserted(NamedTuple):
+    """A hold, listed at `position`, the log position of the event that placed it. Its revision is the account's, as
+    for all of its changes. Has no effect if the hold is there."""
+
+    position: int
+    hold: Versioned[HoldRecord]
+
+
+class HoldUpdated(NamedTuple):
+    """All that an event of a hold leaves of it. Has no effect on a hold that is at `revision` or later."""
+
+    change: HoldChange
+    revision: int
+    update_time: int
+
+
 class AccountEventRecorded(NamedTuple):
     """An event of an account, for its list of events. Has no effect if the event is there."""
 
@@ -116,6 +133,8 @@ Change = (
     | PersonUpdated
     | AccountInserted
     | AccountUpdated
+    | HoldInserted
+    | HoldUpdated
     | AccountEventRecorded
     | TransferUpdated
     | MinuteReached
@@ -127,19 +146,32 @@ _Update = TypeVar("_Update", PersonUpdated, AccountUpdated)
 class Grouped:
     """The changes of a batch by kind, for adapters that write one kind at a time.
 
-    Updates are in rounds, to be written one after the other. A round has one update a person or account.
+    Updates are in rounds, to be written one after the other. A round has one update a person or account. Of a hold
+    there is its last update alone: each says all there is.
     """
 
-    __slots__ = ("account_updates", "accounts", "events", "minutes", "person_updates", "persons", "transfers")
+    __slots__ = (
+        "account_updates",
+        "accounts",
+        "events",
+        "hold_updates",
+        "holds",
+        "minutes",
+        "person_updates",
+        "persons",
+        "transfers",
+    )
 
     def __init__(self, changes: Iterable[Change]) -> None:
         self.persons: list[PersonInserted] = []
         self.accounts: list[AccountInserted] = []
         self.events: list[AccountEventRecorded] = []
         self.transfers: list[TransferUpdated] = []
+        self.holds: list[HoldInserted] = []
         self.minutes: list[MinuteReached] = []
         person_updates: list[PersonUpdated] = []
         account_updates: list[AccountUpdated] = []
+        hold_updates: dict[str, HoldUpdated] = {}
         for change in changes:
             match change:
                 case AccountUpdated():
@@ -154,12 +186,19 @@ class Grouped:
                     person_updates.append(change)
                 case TransferUpdated():
                     self.transfers.append(change)
+                case HoldInserted():
+                    self.holds.append(change)
+                case HoldUpdated():
+                    known = hold_updates.get(change.change.hold_id)
+                    if known is None or known.revision < change.revision:
+                        hold_updates[change.change.hold_id] = change
                 case MinuteReached():
                     self.minutes.append(change)
                 case _:
                     assert_never(change)
         self.person_updates = _rounds(person_updates)
         self.account_updates = _rounds(account_updates)
+        self.hold_updates = list(hold_updates.values())
 
 
 def _rounds(updates: Sequence[_Update]) -> Sequence[Sequence[_Update]]:

@@ -5,11 +5,12 @@ One conformance suite, `tests/views/conformance.py`, holds each adapter to these
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from openbank.domain.account import Account
 from openbank.domain.controls import AccountState
+from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.person import Person
 from openbank.domain.transfers import Transfer, TransferState
 from openbank.domain.versioned import Versioned
@@ -44,6 +45,18 @@ class ListedTransfer(NamedTuple):
 
     position: int
     transfer: Transfer
+
+
+class DueHold(NamedTuple):
+    """An open hold by when it ends: in the order of time, and then of the log."""
+
+    expire_time: int
+    position: int
+    account_id: str
+
+
+BEFORE_DUE = DueHold(-1, -1, "")
+"""Before the first hold that there can be."""
 
 
 def account_state(name: str, account_id: str, revision: int) -> AccountState:
@@ -127,6 +140,19 @@ class Views(Protocol):
 
     async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
         """The first `limit` of an owner's accounts opened after the position `after`, in the order of the log."""
+        ...
+
+    async def hold(self, hold_id: str) -> Versioned[HoldRecord] | None: ...
+
+    async def holds(
+        self, account_id: str, states: Collection[HoldState], before: int, limit: int
+    ) -> Sequence[Listed[HoldRecord]]:
+        """The last `limit` holds of an account in these states that were placed before the position `before`, newest
+        first."""
+        ...
+
+    async def due_holds(self, time: int, after: DueHold, limit: int) -> Sequence[DueHold]:
+        """The first `limit` open holds that end at `time` (microseconds) or earlier, after `after` in their order."""
         ...
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:

@@ -10,12 +10,14 @@ from typing import Any
 
 from openbank.codec.events import DomainEvent
 from openbank.domain import account as accounts
+from openbank.domain import hold_record
 from openbank.domain.account_events import (
     AccountClosed,
     AccountEvent,
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    HoldPlaced,
     OverdraftLimitSet,
     SpendingLimitsSet,
     TransferReceived,
@@ -34,6 +36,8 @@ from openbank.views.changes import (
     AccountInserted,
     AccountUpdated,
     Change,
+    HoldInserted,
+    HoldUpdated,
     PersonInserted,
     PersonUpdated,
     TransferFacts,
@@ -67,7 +71,7 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
     # The result: adding the amount up here would count an event twice that is projected twice.
     funds = payload.balance_after, payload.available_after
     updated = AccountUpdated(account_id, event.revision, time, *funds, **_sets(payload))
-    return (updated, recorded, *_transfer(event, payload, account_id))
+    return (updated, recorded, *_hold(event, payload, account_id), *_transfer(event, payload, account_id))
 
 
 def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
@@ -84,6 +88,15 @@ def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> S
             return (TransferUpdated(transfer_id, TransferState.RETURNED, time, refusal=reason),)
         case _:
             return ()
+
+
+def _hold(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
+    time = event.metadata.record_time
+    if isinstance(payload, HoldPlaced):
+        hold = Versioned(hold_record.placed(account_id, payload), event.revision, time, time)
+        return (HoldInserted(event.position, hold),)
+    change = hold_record.change_by(payload)
+    return () if change is None else (HoldUpdated(change, event.revision, time),)
 
 
 def _sets(payload: AccountEvent) -> Mapping[str, Any]:

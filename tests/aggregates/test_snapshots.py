@@ -273,7 +273,11 @@ limits = st.one_of(
 
 @st.composite
 def governed(draw: st.DrawFn) -> Controls:
-    holds = draw(st.dictionaries(st.text("0123456789abcdef-", min_size=1), st.builds(Hold, minor, microseconds)))
+    holds = draw(
+        st.dictionaries(
+            st.text("0123456789abcdef-", min_size=1), st.builds(Hold, minor, microseconds, st.integers(1, 2**40))
+        )
+    )
     return Controls(
         draw(st.sampled_from(AccountState)),
         draw(st.text("aé ")),
@@ -284,6 +288,7 @@ def governed(draw: st.DrawFn) -> Controls:
         holds,
         sum(hold.remaining for hold in holds.values()),
         draw(st.integers(0, 2**31)),
+        draw(st.integers(0, 2**40)),
     )
 
 
@@ -324,6 +329,11 @@ STATES = {
         "account_id owner_id account_number balance.currency.code balance.currency.exponent balance.minor"
         " controls.state controls.freeze_reason controls.close_time controls.overdraft_limit controls.spending"
         " controls.spent controls.holds controls.held controls.holds_placed"
+    ),
+    (Account, 3): (
+        "account_id owner_id account_number balance.currency.code balance.currency.exponent balance.minor"
+        " controls.state controls.freeze_reason controls.close_time controls.overdraft_limit controls.spending"
+        " controls.spent controls.holds controls.held controls.holds_placed controls.last_hold"
     ),
     (Person, 1): (
         "person_id first_name last_name nationality gender date_of_birth address.street address.city"

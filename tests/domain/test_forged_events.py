@@ -37,7 +37,7 @@ from tests.examples import ACCOUNT, usd
 HELD = replace(
     ACCOUNT,
     balance=usd(100),
-    controls=Controls(overdraft_limit=5, holds=MappingProxyType({"h": Hold(10, 7)}), held=10, holds_placed=1),
+    controls=Controls(overdraft_limit=5, holds=MappingProxyType({"h": Hold(10, 7, 1)}), held=10, holds_placed=1),
 )
 BALANCE, AVAILABLE = HELD.funds
 DAY = date(2025, 11, 27)

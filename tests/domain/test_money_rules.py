@@ -67,7 +67,7 @@ def in_state(state: AccountState, account: Account = ACCOUNT) -> Account:
 
 
 def with_hold(account: Account, minor: int, expire_time: int = NOW + HOUR) -> tuple[Account, str]:
-    placed = holds.place(account, PlaceHold("a-1", usd(minor), expire_time, ""), NOW)
+    placed = holds.place(account, PlaceHold("a-1", usd(minor), "", expire_time), NOW)
     return after(account, placed), placed.hold_id
 
 
@@ -85,7 +85,7 @@ DEBITS: dict[str, Callable[[Account], object]] = {
     "withdraw": lambda account: movements.withdraw(account, Withdraw("a-1", usd(1), ""), NOW),
     "send": lambda account: sent_by(account, 1),
     "send out of a hold": lambda account: sent_by(account, 1, hold_id=HOLD_ID),
-    "place": lambda account: holds.place(account, PlaceHold("a-1", usd(1), NOW + 1, ""), NOW),
+    "place": lambda account: holds.place(account, PlaceHold("a-1", usd(1)), NOW),
     "capture": lambda account: holds.capture(account, CaptureHold("a-1", HOLD_ID, usd(1), False, "")),
 }
 ALWAYS_BUT_CLOSED: dict[str, Callable[[Account], object]] = {
@@ -418,7 +418,7 @@ class Life:
             case "withdraw":
                 return [movements.withdraw(account, Withdraw("a-1", amount, ""), self.now)]
             case "place":
-                return [holds.place(account, PlaceHold("a-1", amount, self.now + HOUR, ""), self.now)]
+                return [holds.place(account, PlaceHold("a-1", amount, ttl=HOUR), self.now)]
             case "capture":
                 return [holds.capture(account, CaptureHold("a-1", hold_id, amount, which % 2 == 0, ""))]
             case "release":

@@ -1167,7 +1167,7 @@ MUTATIONS = (
     Mutation(
         "verify takes a document from the future for one that has moved on",
         "openbank/upkeep/verify/mongo.py",
-        "document is None or _revision(document) > revision_of(_STREAM[table](name))",
+        "document is None or _revision(document) > revision_of(_stream(made[name]))",
         "document is None",
         "tests/upkeep/test_verify_servers.py",
     ),

@@ -24,6 +24,7 @@ SERVICES = [
     "grpc.reflection.v1alpha.ServerReflection",
     "openbank.accounts.v1.AccountsService",
     "openbank.integration.v1.IntegrationEventsService",
+    "openbank.holds.v1.HoldsService",
     "openbank.operations.v1.QuarantineService",
     "openbank.operations.v1.SinksService",
     "openbank.persons.v1.PersonsService",

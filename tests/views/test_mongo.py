@@ -29,8 +29,8 @@ from openbank.following.tail import LogTail
 from openbank.mongodb import link
 from openbank.views import projector as projecting
 from openbank.views.mongo import MongoViews, checkpoint
-from openbank.views.mongo.views import BULK_WRITES_MAX, INDEXES
-from openbank.views.mongo.writes import ACCOUNTS, EVENTS, PERSONS
+from openbank.views.mongo.views import BULK_WRITES_MAX
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, INDEXES, PERSONS
 from openbank.views.port import LogId, Views, ViewsUnavailable
 from openbank.views.projector import Projector, match_log
 from tests.eventstore.memory import MemoryStore

@@ -17,10 +17,10 @@ from openbank.eventstore.streams import account_stream, person_stream, split
 from openbank.mongodb.link import Document
 from openbank.upkeep.verify.views import CatchUp
 from openbank.views.changes import Change
-from openbank.views.mongo import documents
+from openbank.views.mongo import documents, hold_documents
 from openbank.views.mongo.checkpoint import Checkpoint
 from openbank.views.mongo.link import ViewsLink
-from openbank.views.mongo.writes import ACCOUNTS, EVENTS, PERSONS, TRANSFERS
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, PERSONS, TRANSFERS
 from openbank.views.port import Listed, ListedTransfer, LogId
 from openbank.views.sqlite import MadeViews
 
@@ -30,9 +30,18 @@ ROUNDS = 5
 PAUSE_SECONDS = 0.2
 COUNT_SECONDS = 600.0
 
-_READ: dict[str, Callable[[Document], Listed[Any]]] = {"persons": documents.person, "accounts": documents.account}
-_STREAM: dict[str, Callable[[str], str]] = {"persons": person_stream, "accounts": account_stream}
-_COLLECTIONS = {"persons": PERSONS, "accounts": ACCOUNTS, "account_events": EVENTS, "transfers": TRANSFERS}
+_READ: dict[str, Callable[[Document], Listed[Any]]] = {
+    "persons": documents.person,
+    "accounts": documents.account,
+    "holds": hold_documents.hold,
+}
+_COLLECTIONS = {
+    "persons": PERSONS,
+    "accounts": ACCOUNTS,
+    "holds": HOLDS,
+    "account_events": EVENTS,
+    "transfers": TRANSFERS,
+}
 
 
 class MongoViewsCompared:
@@ -155,7 +164,7 @@ class MongoViewsCompared:
                 made = {_id(one): one for one in self._made.named(table, some)}
                 for name in some:
                     document = found.get(name)
-                    if document is None or _revision(document) > revision_of(_STREAM[table](name)):
+                    if document is None or _revision(document) > revision_of(_stream(made[name])):
                         wrong += 1
                     elif _revision(document) == made[name].resource.revision:
                         wrong += _read(_READ[table], document) != made[name]
@@ -180,7 +189,13 @@ class MongoViewsCompared:
 
 def _id(one: Listed[Any]) -> str:
     state = one.resource.state
-    return str(getattr(state, "account_id", None) or getattr(state, "person_id", ""))
+    return str(next(getattr(state, name) for name in ("hold_id", "account_id", "person_id") if hasattr(state, name)))
+
+
+def _stream(one: Listed[Any]) -> str:
+    """Whose revision it has."""
+    state = one.resource.state
+    return account_stream(state.account_id) if hasattr(state, "account_id") else person_stream(state.person_id)
 
 
 def _key(event: RecordedEvent) -> str:

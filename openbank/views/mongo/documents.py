@@ -34,7 +34,7 @@ from openbank.views.port import Listed, ListedTransfer, account_state
 
 def insert_person(change: PersonInserted) -> UpdateOne:
     person, revision, create_time, update_time = change.person
-    return _insert(
+    return insert_once(
         person.person_id,
         {
             "position": Int64(change.position),
@@ -56,7 +56,7 @@ def update_person(change: PersonUpdated) -> UpdateOne:
     values: Document = {"update_time": Int64(change.update_time)}
     if change.address is not None:
         values["address"] = _address(change.address)
-    return _set(change.person_id, change.revision, values)
+    return set_newer(change.person_id, change.revision, values)
 
 
 def person(document: Document) -> Listed[Person]:
@@ -70,12 +70,12 @@ def person(document: Document) -> Listed[Person]:
         _address_of(document["address"]),
         document["email"],
     )
-    return Listed(int(document["position"]), Versioned(state, *_version(document)))
+    return Listed(int(document["position"]), Versioned(state, *version_of(document)))
 
 
 def insert_account(change: AccountInserted) -> UpdateOne:
     account, revision, create_time, update_time = change.account
-    return _insert(
+    return insert_once(
         account.account_id,
         {
             "position": Int64(change.position),
@@ -114,12 +114,12 @@ def update_account(change: AccountUpdated) -> UpdateOne:
         values["overdraft_limit"] = Int64(change.overdraft_limit.minor)
     if change.spending is not None:
         values["spending"] = limits_text(change.spending)
-    return _set(change.account_id, change.revision, values)
+    return set_newer(change.account_id, change.revision, values)
 
 
 def account(document: Document) -> Listed[Account]:
     balance = Money(Currency.of(document["currency"], document["exponent"]), int(document["balance"]))
-    version = _version(document)
+    version = version_of(document)
     # What earlier versions wrote lacks what no account had then.
     close_time = document.get("close_time")
     controls = seen_controls(
@@ -138,7 +138,7 @@ def account(document: Document) -> Listed[Account]:
 def insert_event(change: AccountEventRecorded) -> UpdateOne:
     event = change.event
     metadata = event.metadata
-    return _insert(
+    return insert_once(
         f"{change.account_id}/{event.revision}",
         {
             "account_id": change.account_id,
@@ -183,7 +183,7 @@ def event(document: Document) -> RecordedEvent:
 
 def insert_transfer(change: TransferUpdated) -> UpdateOne:
     """What `update_transfer` then sets values of, whichever of its events comes first."""
-    return _insert(change.transfer_id, {"state": 0})
+    return insert_once(change.transfer_id, {"state": 0})
 
 
 def update_transfer(change: TransferUpdated) -> UpdateOne:
@@ -234,19 +234,19 @@ def transfer(document: Document) -> ListedTransfer:
 def insert_minute(change: MinuteReached) -> UpdateOne:
     position, stream, revision = change.place
     values = {"position": Int64(position), "stream": stream, "revision": Int64(revision)}
-    return _insert(Int64(change.minute), values)
+    return insert_once(Int64(change.minute), values)
 
 
 def place(document: Document) -> LogPosition:
     return LogPosition(int(document["position"]), document["stream"], int(document["revision"]))
 
 
-def _insert(identifier: str | Int64, values: Document) -> UpdateOne:
+def insert_once(identifier: str | Int64, values: Document) -> UpdateOne:
     """If it is missing. As an upsert, so that in a bulk with some that are there already no write fails."""
     return UpdateOne({"_id": identifier}, {"$setOnInsert": values}, upsert=True)
 
 
-def _set(aggregate_id: str, revision: int, values: Document) -> UpdateOne:
+def set_newer(aggregate_id: str, revision: int, values: Document) -> UpdateOne:
     """Unless this revision or a later one is known. No upsert: that would insert what it finds to be newer."""
     guard = {"_id": aggregate_id, "revision": {"$lt": Int64(revision)}}
     return UpdateOne(guard, {"$set": {**values, "revision": Int64(revision)}})
@@ -269,5 +269,5 @@ def _time(time: int | None) -> Int64 | None:
     return None if time is None else Int64(time)
 
 
-def _version(document: Document) -> tuple[int, int, int]:
+def version_of(document: Document) -> tuple[int, int, int]:
     return int(document["revision"]), int(document["create_time"]), int(document["update_time"])

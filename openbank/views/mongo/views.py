@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from bson import Int64
 from pymongo import ASCENDING, DESCENDING, UpdateOne
 
 from openbank.domain.account import Account
+from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.person import Person
 from openbank.domain.transfers import UNSETTLED, Transfer, TransferState
 from openbank.domain.versioned import Versioned
@@ -27,22 +28,22 @@ from openbank.eventstore.streams import ACCOUNT, split
 from openbank.mongodb.lease import MongoLease
 from openbank.mongodb.link import Document, Documents, MongoLink
 from openbank.views.changes import Change
-from openbank.views.mongo import documents
+from openbank.views.mongo import documents, hold_documents
 from openbank.views.mongo.checkpoint import NONE, Checkpoint
 from openbank.views.mongo.link import ViewsLink
-from openbank.views.mongo.writes import ACCOUNTS, EVENTS, MINUTES, PERSONS, TRANSFERS, write_bulk, writes_of
-from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Listed, ListedTransfer, LogId, ViewsUnavailable
+from openbank.views.mongo.writes import (
+    ACCOUNTS,
+    EVENTS,
+    HOLDS,
+    INDEXES,
+    MINUTES,
+    PERSONS,
+    TRANSFERS,
+    write_bulk,
+    writes_of,
+)
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, DueHold, Listed, ListedTransfer, LogId, ViewsUnavailable
 
-INDEXES: dict[str, Sequence[dict[str, int]]] = {
-    PERSONS: ({"position": ASCENDING},),
-    ACCOUNTS: ({"owner_id": ASCENDING, "position": ASCENDING}, {"number_key": ASCENDING, "position": ASCENDING}),
-    EVENTS: ({"account_id": ASCENDING, "revision": DESCENDING}, {"account_id": ASCENDING, "request_id": ASCENDING}),
-    TRANSFERS: (
-        {"state": ASCENDING, "position": ASCENDING},
-        {"accounts": ASCENDING, "state": ASCENDING, "position": ASCENDING},
-    ),
-    MINUTES: (),
-}
 BULK_WRITES_MAX = 100
 """Writes in one message, so that what others ask need not wait long."""
 WRITE_SECONDS = 5.0
@@ -149,6 +150,27 @@ class MongoViews:
         later = {"owner_id": owner_id, "position": {"$gt": Int64(after)}}
         found = await self._list(ACCOUNTS, later, "position", ASCENDING, limit)
         return [documents.account(document) for document in found]
+
+    async def hold(self, hold_id: str) -> Versioned[HoldRecord] | None:
+        found = await self._read(HOLDS, lambda holds: holds.find_one({"_id": hold_id}))
+        return hold_documents.hold(found).resource if found else None
+
+    async def holds(
+        self, account_id: str, states: Collection[HoldState], before: int, limit: int
+    ) -> Sequence[Listed[HoldRecord]]:
+        names = [state.value for state in states]
+        earlier = {"account_id": account_id, "state": {"$in": names}, "position": {"$lt": Int64(before)}}
+        found = await self._list(HOLDS, earlier, "position", DESCENDING, limit)
+        return [hold_documents.hold(document) for document in found]
+
+    async def due_holds(self, time: int, after: DueHold, limit: int) -> Sequence[DueHold]:
+        upto, since = {"$lte": Int64(time)}, Int64(after.expire_time)
+        later = {"expire_time": {**upto, "$gt": since}}
+        as_late = {"expire_time": {**upto, "$eq": since}, "position": {"$gt": Int64(after.position)}}
+        due = {"state": HoldState.OPEN.value, "$or": [as_late, later]}
+        order = [("expire_time", ASCENDING), ("position", ASCENDING)]
+        found = await self._read(HOLDS, lambda holds: holds.find(due).sort(order).limit(limit).to_list(limit))
+        return [hold_documents.due_hold(document) for document in found]
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         earlier = {"account_id": account_id, "revision": {"$lt": Int64(before)}}

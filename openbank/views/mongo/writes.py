@@ -1,22 +1,37 @@
-"""What a batch of changes writes to which collections."""
+"""The collections with their indexes, and what a batch of changes writes to which of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pymongo import UpdateOne
+from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from openbank.mongodb.link import Documents
 from openbank.views.changes import Change, Grouped
-from openbank.views.mongo import documents
+from openbank.views.mongo import documents, hold_documents
 
 PERSONS = "openbank_persons"
 ACCOUNTS = "openbank_accounts"
+HOLDS = "openbank_holds"
 EVENTS = "openbank_account_events"
 TRANSFERS = "openbank_transfers"
 MINUTES = "openbank_minutes"
 """Collections, each with the generation behind its name: `openbank_accounts_3`."""
+INDEXES: dict[str, Sequence[dict[str, int]]] = {
+    PERSONS: ({"position": ASCENDING},),
+    ACCOUNTS: ({"owner_id": ASCENDING, "position": ASCENDING}, {"number_key": ASCENDING, "position": ASCENDING}),
+    HOLDS: (
+        {"account_id": ASCENDING, "state": ASCENDING, "position": DESCENDING},
+        {"state": ASCENDING, "expire_time": ASCENDING, "position": ASCENDING},
+    ),
+    EVENTS: ({"account_id": ASCENDING, "revision": DESCENDING}, {"account_id": ASCENDING, "request_id": ASCENDING}),
+    TRANSFERS: (
+        {"state": ASCENDING, "position": ASCENDING},
+        {"accounts": ASCENDING, "state": ASCENDING, "position": ASCENDING},
+    ),
+    MINUTES: (),
+}
 
 _DUPLICATE_KEY = 11000
 
@@ -28,6 +43,8 @@ def writes_of(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateO
     yield EVENTS, list(map(documents.insert_event, grouped.events))
     yield PERSONS, list(map(documents.insert_person, grouped.persons))
     yield ACCOUNTS, list(map(documents.insert_account, grouped.accounts))
+    yield HOLDS, list(map(hold_documents.insert_hold, grouped.holds))
+    yield HOLDS, list(map(hold_documents.update_hold, grouped.hold_updates))
     yield TRANSFERS, list(map(documents.insert_transfer, grouped.transfers))
     for person_updates in grouped.person_updates:
         yield PERSONS, list(map(documents.update_person, person_updates))

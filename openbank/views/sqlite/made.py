@@ -14,7 +14,7 @@ from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.sqlite_wal import set_pragma
 from openbank.views.changes import Change
 from openbank.views.port import Listed, ListedTransfer
-from openbank.views.sqlite.rows import Row, account_of, event_of, person_of, transfer_of
+from openbank.views.sqlite.rows import Row, account_of, event_of, hold_of, person_of, transfer_of
 from openbank.views.sqlite.schema import CACHE_KIB, SCHEMA
 from openbank.views.sqlite.writer import in_transaction, project
 
@@ -26,6 +26,7 @@ WHERE account_events.position > ? ORDER BY account_events.position LIMIT ?
 _AGGREGATES: dict[str, tuple[str, Callable[[Row], Versioned[Any]]]] = {
     "persons": ("person_id", person_of),
     "accounts": ("account_id", account_of),
+    "holds": ("hold_id", hold_of),
 }
 
 
@@ -44,7 +45,7 @@ class MadeViews:
         in_transaction(self._connection, project, changes, through)
 
     def aggregates(self, table: str, after: int, limit: int) -> Sequence[Listed[Any]]:
-        """Persons or accounts whose first event is after a position, in the order of the log."""
+        """Persons, accounts or holds whose first event is after a position, in the order of the log."""
         return self._read(table, f"SELECT * FROM {table} WHERE position > ? ORDER BY position LIMIT ?", after, limit)
 
     def named(self, table: str, ids: Sequence[str]) -> Sequence[Listed[Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from openbank.domain.account import Account
 from openbank.domain.fields import account_number_key
+from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
 from openbank.domain.transfers import Transfer, TransferState
@@ -18,6 +19,8 @@ from openbank.views.changes import (
     AccountEventRecorded,
     AccountInserted,
     AccountUpdated,
+    HoldInserted,
+    HoldUpdated,
     MinuteReached,
     PersonInserted,
     PersonUpdated,
@@ -88,6 +91,47 @@ def account_of(row: Row) -> Versioned[Account]:
     controls = seen_controls(balance, available, known, freeze_reason, close_time, overdraft, limits_of(spending))
     money = Money(Currency.of(currency, exponent), balance)
     return Versioned(Account(account_id, owner_id, number, money, controls), *version)
+
+
+def hold_row(change: HoldInserted) -> Row:
+    hold, revision, create_time, update_time = change.hold
+    return (
+        change.position,
+        hold.hold_id,
+        hold.account_id,
+        hold.amount.currency.code,
+        hold.amount.currency.exponent,
+        hold.amount.minor,
+        hold.remaining.minor,
+        hold.released.minor,
+        hold.state.value,
+        hold.description,
+        hold.expire_time,
+        revision,
+        create_time,
+        update_time,
+    )
+
+
+def hold_of(row: Row) -> Versioned[HoldRecord]:
+    _, hold_id, account_id, code, exponent, amount, remaining, released, state, description, expire_time, *version = row
+    currency = Currency.of(code, exponent)
+    hold = HoldRecord(
+        hold_id,
+        account_id,
+        Money(currency, amount),
+        Money(currency, remaining),
+        Money(currency, released),
+        HoldState(state),
+        description,
+        expire_time,
+    )
+    return Versioned(hold, *version)
+
+
+def hold_update_row(change: HoldUpdated) -> Row:
+    hold_id, state, remaining, released = change.change
+    return (hold_id, change.revision, change.update_time, state.value, remaining.minor, released.minor)
 
 
 def event_row(change: AccountEventRecorded) -> Row:

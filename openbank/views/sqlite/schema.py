@@ -15,7 +15,7 @@ from openbank.views.port import LogId
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 5
+FORMAT = 6
 """Of tables and projections together: views of another format, older or newer, are rebuilt."""
 CACHE_KIB = 16 * 1024
 
@@ -66,6 +66,24 @@ CREATE TABLE accounts (
 ) STRICT;
 CREATE INDEX accounts_by_owner ON accounts (owner_id, position);
 CREATE INDEX accounts_by_number ON accounts (number_key, position);
+CREATE TABLE holds (
+    position INTEGER PRIMARY KEY,
+    hold_id TEXT NOT NULL UNIQUE,
+    account_id TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    exponent INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    remaining INTEGER NOT NULL,
+    released INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    description TEXT NOT NULL,
+    expire_time INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    create_time INTEGER NOT NULL,
+    update_time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX holds_by_account ON holds (account_id, state, position);
+CREATE INDEX holds_by_end ON holds (expire_time, position) WHERE state = 'OPEN';
 CREATE TABLE account_events (
     position INTEGER PRIMARY KEY,
     account INTEGER NOT NULL REFERENCES accounts,
@@ -115,7 +133,7 @@ INDEX_REQUESTS = """
 CREATE INDEX IF NOT EXISTS account_events_by_request ON account_events (account, request_id) WHERE request_id <> x''
 """
 """Not part of the schema, as only one of two event stores needs it."""
-TABLES = ("checkpoint", "persons", "accounts", "account_events", "transfers", "minutes")
+TABLES = ("checkpoint", "persons", "accounts", "holds", "account_events", "transfers", "minutes")
 
 _log = logging.getLogger(__name__)
 

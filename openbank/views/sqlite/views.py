@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 
 from openbank import sqlite_wal
 from openbank.domain.account import Account
+from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.person import Person
 from openbank.domain.transfers import UNSETTLED, Transfer, TransferState
 from openbank.domain.versioned import Versioned
@@ -30,13 +32,14 @@ from openbank.views.changes import AccountUpdated, Change
 from openbank.views.port import (
     MINUTE_MICROSECONDS,
     NO_MINUTE,
+    DueHold,
     Listed,
     ListedTransfer,
     LogId,
     ViewsDamaged,
     ViewsUnavailable,
 )
-from openbank.views.sqlite.rows import Row, account_of, event_of, person_of, transfer_of
+from openbank.views.sqlite.rows import Row, account_of, event_of, hold_of, person_of, transfer_of
 from openbank.views.sqlite.schema import FILE, INDEX_REQUESTS, checkpoint, connect, is_damage, prepare, set_aside
 from openbank.views.sqlite.transfers import COUNT_FROM, newest_transfers, oldest_transfers
 from openbank.views.sqlite.writer import clear, in_transaction, project
@@ -59,6 +62,14 @@ _SELECT_EVENTS = """
 SELECT account_events.*, accounts.owner_id
 FROM accounts JOIN account_events ON account_events.account = accounts.position
 WHERE accounts.account_id = ? AND account_events.revision < ? ORDER BY account_events.revision DESC LIMIT ?
+"""
+# By state, so that a list of the few that are open does not pass over all that are closed.
+_SELECT_HOLDS = """
+SELECT * FROM holds WHERE account_id = ? AND state = ? AND position < ? ORDER BY position DESC LIMIT ?
+"""
+_SELECT_DUE = """
+SELECT expire_time, position, account_id FROM holds
+WHERE state = 'OPEN' AND expire_time <= ? AND (expire_time, position) > (?, ?) ORDER BY expire_time, position LIMIT ?
 """
 _FIND_REQUESTS = """
 SELECT revision FROM account_events WHERE account = ? AND request_id IN ({marks}) AND request_id <> x''
@@ -164,6 +175,20 @@ class SqliteViews:
         except KeyError:
             rows = self._read(f"SELECT * {where}", owner_id, after, limit)
             return [Listed(row[0], self._kept(account_of(row))) for row in rows]
+
+    async def hold(self, hold_id: str) -> Versioned[HoldRecord] | None:
+        rows = self._read("SELECT * FROM holds WHERE hold_id = ?", hold_id)
+        return hold_of(rows[0]) if rows else None
+
+    async def holds(
+        self, account_id: str, states: Collection[HoldState], before: int, limit: int
+    ) -> Sequence[Listed[HoldRecord]]:
+        rows = [row for state in states for row in self._read(_SELECT_HOLDS, account_id, state.value, before, limit)]
+        newest_first = sorted(rows, key=itemgetter(0), reverse=True)
+        return [Listed(row[0], hold_of(row)) for row in newest_first[:limit]]
+
+    async def due_holds(self, time: int, after: DueHold, limit: int) -> Sequence[DueHold]:
+        return [DueHold(*row) for row in self._read(_SELECT_DUE, time, after.expire_time, after.position, limit)]
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         rows = self._read(_SELECT_EVENTS, account_id, before, limit)

@@ -15,7 +15,7 @@ from openbank.views.sqlite.made import open_made
 from openbank.views.sqlite.schema import FILE, checkpoint, is_of_earlier_format, strange_in
 from openbank.views.sqlite.writer import in_transaction, project
 
-_CHANGING = ("persons", "accounts", "transfers")
+_CHANGING = ("persons", "accounts", "holds", "transfers")
 """Tables whose rows change, so that they are compared as of one moment; those of events never do."""
 _EVENTS = "account_events"
 SLICE = 20_000

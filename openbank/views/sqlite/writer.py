@@ -18,6 +18,8 @@ from openbank.views.sqlite.rows import (
     account_row,
     account_update_row,
     event_row,
+    hold_row,
+    hold_update_row,
     minute_row,
     person_row,
     person_update_row,
@@ -70,6 +72,12 @@ INSERT INTO transfers VALUES {rows} ON CONFLICT (transfer_id) DO UPDATE SET
     state = max(state, excluded.state), received_revision = max(received_revision, excluded.received_revision),
     refusal = max(refusal, excluded.refusal), update_time = max(update_time, excluded.update_time)
 """
+_INSERT_HOLDS = "INSERT INTO holds VALUES {rows} ON CONFLICT DO NOTHING"
+_UPDATE_HOLDS = """
+UPDATE holds SET revision = new.column2, update_time = new.column3, state = new.column4, remaining = new.column5,
+                 released = new.column6
+FROM (VALUES {rows}) AS new WHERE hold_id = new.column1 AND revision < new.column2
+"""
 _INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"
 _SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
 
@@ -104,6 +112,8 @@ def project(connection: sqlite3.Connection, changes: Sequence[Change], through: 
     for account_updates in grouped.account_updates:
         _execute(connection, _UPDATE_ACCOUNTS, account_update_row, account_updates)
     _execute(connection, _UPDATE_TRANSFERS, transfer_row, grouped.transfers)
+    _execute(connection, _INSERT_HOLDS, hold_row, grouped.holds)
+    _execute(connection, _UPDATE_HOLDS, hold_update_row, grouped.hold_updates)
     _execute(connection, _INSERT_MINUTES, minute_row, grouped.minutes)
     connection.execute(_SET_CHECKPOINT, through)
 

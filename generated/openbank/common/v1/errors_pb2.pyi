@@ -115,6 +115,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_SAME_ACCOUNT: _ErrorReason.ValueType  # 34
     """Violation. The source and the destination of a transfer are the same account."""
+    ERROR_REASON_INVALID_EXPIRATION: _ErrorReason.ValueType  # 35
+    """Violation. A hold is to end sooner than 1 second, or later than 366 days, from now by the bank's clock; or its ttl is
+    no duration.
+    """
     ERROR_REASON_UNKNOWN_TIME_ZONE: _ErrorReason.ValueType  # 36
     """Violation. A time zone is no name of the IANA time zone database."""
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
@@ -385,6 +389,10 @@ description lists those it does.
 """
 ERROR_REASON_SAME_ACCOUNT: ErrorReason.ValueType  # 34
 """Violation. The source and the destination of a transfer are the same account."""
+ERROR_REASON_INVALID_EXPIRATION: ErrorReason.ValueType  # 35
+"""Violation. A hold is to end sooner than 1 second, or later than 366 days, from now by the bank's clock; or its ttl is
+no duration.
+"""
 ERROR_REASON_UNKNOWN_TIME_ZONE: ErrorReason.ValueType  # 36
 """Violation. A time zone is no name of the IANA time zone database."""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31

@@ -49,6 +49,7 @@ class AccountSnapshot(google.protobuf.message.Message):
     SPENT_MINOR_FIELD_NUMBER: builtins.int
     HOLDS_FIELD_NUMBER: builtins.int
     HOLDS_PLACED_FIELD_NUMBER: builtins.int
+    LAST_HOLD_FIELD_NUMBER: builtins.int
     fold: builtins.int
     """Which way of folding events made it. A snapshot of another one is thrown away."""
     owner_id: builtins.str
@@ -81,6 +82,8 @@ class AccountSnapshot(google.protobuf.message.Message):
     """What was spent on it, in minor units."""
     holds_placed: builtins.int
     """How many holds there have ever been."""
+    last_hold: builtins.int
+    """The revision at which the hold was placed that the last event of any hold was about; 0 without one."""
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the account was opened."""
@@ -120,9 +123,10 @@ class AccountSnapshot(google.protobuf.message.Message):
         spent_minor: builtins.int = ...,
         holds: collections.abc.Iterable[Global___OpenHold] | None = ...,
         holds_placed: builtins.int = ...,
+        last_hold: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "close_time", b"close_time", "create_time", b"create_time", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "spending_day", b"spending_day", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "account_number", b"account_number", "balance_minor", b"balance_minor", "close_time", b"close_time", "create_time", b"create_time", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "fold", b"fold", "freeze_reason", b"freeze_reason", "holds", b"holds", "holds_placed", b"holds_placed", "overdraft_limit_minor", b"overdraft_limit_minor", "owner_id", b"owner_id", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "revision", b"revision", "spending_day", b"spending_day", "spent_minor", b"spent_minor", "state", b"state", "time_zone", b"time_zone", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "account_number", b"account_number", "balance_minor", b"balance_minor", "close_time", b"close_time", "create_time", b"create_time", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "fold", b"fold", "freeze_reason", b"freeze_reason", "holds", b"holds", "holds_placed", b"holds_placed", "last_hold", b"last_hold", "overdraft_limit_minor", b"overdraft_limit_minor", "owner_id", b"owner_id", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "revision", b"revision", "spending_day", b"spending_day", "spent_minor", b"spent_minor", "state", b"state", "time_zone", b"time_zone", "update_time", b"update_time"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_per_day_minor", b"_per_day_minor"]) -> typing.Literal["per_day_minor"] | None: ...
     @typing.overload
@@ -141,10 +145,13 @@ class OpenHold(google.protobuf.message.Message):
     HOLD_ID_FIELD_NUMBER: builtins.int
     REMAINING_MINOR_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    PLACED_FIELD_NUMBER: builtins.int
     hold_id: builtins.str
     """Its id."""
     remaining_minor: builtins.int
     """What it still holds, in minor units."""
+    placed: builtins.int
+    """The account's revision at which it was placed."""
     @property
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it ends if nothing ends it earlier."""
@@ -155,8 +162,9 @@ class OpenHold(google.protobuf.message.Message):
         hold_id: builtins.str = ...,
         remaining_minor: builtins.int = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        placed: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "hold_id", b"hold_id", "remaining_minor", b"remaining_minor"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "hold_id", b"hold_id", "placed", b"placed", "remaining_minor", b"remaining_minor"]) -> None: ...
 
 Global___OpenHold: typing_extensions.TypeAlias = OpenHold

@@ -1,0 +1,93 @@
+"""What happens to holds: placed, captured, released, and ended in time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from openbank.aggregates.aggregate import Written
+from openbank.commands.on_account import DecideOne, change, expire_only
+from openbank.commands.write_side import WriteSide
+from openbank.domain import hold_record, holds
+from openbank.domain.account import Account
+from openbank.domain.account_events import HoldCaptured, HoldPlaced, HoldReleased
+from openbank.domain.hold_record import HoldRecord
+from openbank.domain.holds import CaptureHold, PlaceHold, ReleaseHold
+from openbank.domain.request import Request
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable
+
+
+class HoldOfAccount(NamedTuple):
+    """A hold, and its account, right after an event of the hold."""
+
+    hold: Versioned[HoldRecord]
+    account: Account
+
+
+async def place_hold(bank: WriteSide, command: PlaceHold, request: Request) -> Written[HoldOfAccount]:
+    """Raises what `change` raises, AccountNotFound, AccountNotActive, TooManyHolds, SpendingLimitExceeded,
+    InsufficientFunds."""
+
+    def decide(account: Account | None, now: int) -> HoldPlaced:
+        return holds.place(account, command, now)
+
+    return await _change(bank, "PlaceHold", command, request, decide)
+
+
+async def capture_hold(bank: WriteSide, command: CaptureHold, request: Request) -> Written[HoldOfAccount]:
+    """Raises what `change` raises, AccountNotFound, AccountNotActive, HoldNotFound, HoldNotOpen, CaptureExceedsHold."""
+
+    def decide(account: Account | None, _: int) -> HoldCaptured:
+        return holds.capture(account, command)
+
+    return await _change(bank, "CaptureHold", command, request, decide)
+
+
+async def release_hold(bank: WriteSide, command: ReleaseHold, request: Request) -> Written[HoldOfAccount]:
+    """Raises what `change` raises, AccountNotFound, HoldNotFound, HoldNotOpen."""
+
+    def decide(account: Account | None, _: int) -> HoldReleased:
+        return holds.release(account, command)
+
+    return await _change(bank, "ReleaseHold", command, request, decide)
+
+
+async def expire_holds(bank: WriteSide, account_id: str) -> None:
+    """Ends the holds of an account whose time has come. Writes nothing where there are none.
+
+    Raises AccountNotFound, and what `Repository.execute` raises.
+    """
+    more = True
+    while more:
+        written = await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), Request())
+        more = any(True for _ in holds.due(written.resource.state, bank.clock()))
+
+
+async def _change(
+    bank: WriteSide, rpc: str, command: PlaceHold | CaptureHold | ReleaseHold, request: Request, decide: DecideOne
+) -> Written[HoldOfAccount]:
+    written = await change(bank, rpc, command, request, decide)
+    try:
+        held = await _with_hold(bank, command.account_id, written.resource)
+    except StoreUnavailable as error:
+        if request.id:
+            raise
+        # The event is durable; without a request id, sending the request again would make another.
+        raise OutcomeUnknown(str(error)) from error
+    return Written(held, written.event_id, written.record_time, written.position, written.replayed)
+
+
+async def _with_hold(bank: WriteSide, account_id: str, after: Versioned[Account]) -> Versioned[HoldOfAccount]:
+    """The hold that the last event of `after` is about: as that event leaves it, and the one that placed it."""
+    first, last = await asyncio.gather(
+        bank.accounts.event(account_id, after.state.controls.last_hold), bank.accounts.event(account_id, after.revision)
+    )
+    placed, changed = first.payload, hold_record.change_by(last.payload)
+    if not isinstance(placed, HoldPlaced):
+        raise StoreDamaged(f"account {account_id} has no hold placed at revision {after.state.controls.last_hold}")
+    hold = hold_record.placed(account_id, placed)
+    if changed is not None:
+        hold = hold_record.changed(hold, changed)
+    versioned = Versioned(hold, after.revision, first.record_time, after.update_time)
+    return Versioned(HoldOfAccount(versioned, after.state), after.revision, after.create_time, after.update_time)
