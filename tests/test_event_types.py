@@ -28,7 +28,9 @@ from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain.account import Account
 from openbank.domain.account_events import (
     AccountEvent,
+    AccountFrozen,
     AccountOpened,
+    AccountUnfrozen,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -39,6 +41,7 @@ from openbank.domain.account_events import (
     TransferReturned,
     TransferSent,
 )
+from openbank.domain.controls import AccountState
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Money
 from openbank.domain.person import PersonEvent, PersonRegistered
@@ -124,6 +127,9 @@ def _add_what_comes_before(log: list[RecordedEvent], stream: str, owner_id: str,
         hold_id, amount = getattr(happened, "hold_id", "") or "h", Money(currency, held)
         placed = HoldPlaced(hold_id, amount, NOON, "", Money(currency, balance), Money(currency, available))
         _add(log, stream, *codec.encode(placed), owner_id)
+    if isinstance(happened, AccountUnfrozen):
+        funds = Money(currency, balance), Money(currency, available)
+        _add(log, stream, *codec.encode(AccountFrozen(*funds, AccountState.FROZEN, "")), owner_id)
     if isinstance(happened, TransferReceived | TransferRefused):
         other, amount = account_stream(happened.source_account_id), happened.amount
         _open(log, other, owner_id, amount, "2")

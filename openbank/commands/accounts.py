@@ -11,7 +11,7 @@ from openbank.aggregates import ids
 from openbank.aggregates.aggregate import Written
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, is_ours, reserve
-from openbank.commands.on_account import change, fingerprinted, with_expiry
+from openbank.commands.on_account import Changing, change, fingerprinted, with_expiry
 from openbank.commands.together import nothing, together
 from openbank.commands.write_side import WriteSide
 from openbank.domain import limits, movements, states
@@ -32,28 +32,28 @@ from openbank.domain.states import CloseAccount, FreezeAccount, UnfreezeAccount
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 
 
-async def deposit(bank: WriteSide, command: Deposit, request: Request) -> Written[Account]:
+def deposit(bank: WriteSide, command: Deposit, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive, BalanceLimitExceeded."""
-    return await change(bank, "Deposit", command, request, lambda account, _: movements.deposit(account, command))
+    return change(bank, "Deposit", command, request, lambda account, _: movements.deposit(account, command))
 
 
-async def withdraw(bank: WriteSide, command: Withdraw, request: Request) -> Written[Account]:
+def withdraw(bank: WriteSide, command: Withdraw, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive, SpendingLimitExceeded, InsufficientFunds."""
 
     def decide(account: Account | None, now: int) -> MoneyWithdrawn:
         return movements.withdraw(account, command, now)
 
-    return await change(bank, "Withdraw", command, request, decide)
+    return change(bank, "Withdraw", command, request, decide)
 
 
-async def freeze_account(bank: WriteSide, command: FreezeAccount, request: Request) -> Written[Account]:
+def freeze_account(bank: WriteSide, command: FreezeAccount, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive."""
-    return await change(bank, "FreezeAccount", command, request, lambda account, _: states.freeze(account, command))
+    return change(bank, "FreezeAccount", command, request, lambda account, _: states.freeze(account, command))
 
 
-async def unfreeze_account(bank: WriteSide, command: UnfreezeAccount, request: Request) -> Written[Account]:
+def unfreeze_account(bank: WriteSide, command: UnfreezeAccount, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive, AccountNotFrozen."""
-    return await change(bank, "UnfreezeAccount", command, request, lambda account, _: states.unfreeze(account, command))
+    return change(bank, "UnfreezeAccount", command, request, lambda account, _: states.unfreeze(account, command))
 
 
 async def close_account(bank: WriteSide, command: CloseAccount, request: Request) -> Written[Account]:
@@ -86,22 +86,22 @@ async def _close(bank: WriteSide, command: CloseAccount, in_transit: int, reques
     return await bank.accounts.execute(command.account_id, with_expiry(bank.clock, close), request)
 
 
-async def set_overdraft_limit(bank: WriteSide, command: SetOverdraftLimit, request: Request) -> Written[Account]:
+def set_overdraft_limit(bank: WriteSide, command: SetOverdraftLimit, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive."""
 
     def decide(account: Account | None, _: int) -> OverdraftLimitSet:
         return limits.set_overdraft_limit(account, command)
 
-    return await change(bank, "SetOverdraftLimit", command, request, decide)
+    return change(bank, "SetOverdraftLimit", command, request, decide)
 
 
-async def set_spending_limits(bank: WriteSide, command: SetSpendingLimits, request: Request) -> Written[Account]:
+def set_spending_limits(bank: WriteSide, command: SetSpendingLimits, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive."""
 
     def decide(account: Account | None, _: int) -> SpendingLimitsSet:
         return limits.set_spending_limits(account, command)
 
-    return await change(bank, "SetSpendingLimits", command, request, decide)
+    return change(bank, "SetSpendingLimits", command, request, decide)
 
 
 async def open_account(bank: WriteSide, command: OpenAccount, request: Request) -> Written[Account]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 from typing import TypeVar
 
 from openbank.aggregates import snapshots
@@ -54,8 +55,8 @@ class WriteSide:
         accounts = Kind(
             account_stream,
             account.apply,
-            lambda account: account.owner_id,
-            lambda account: account.funds,
+            attrgetter("owner_id"),
+            attrgetter("funds"),
             snapshots.ACCOUNTS,
         )
         requests: Kind[RequestClaimed] = Kind(request_stream, _latest)

@@ -24,44 +24,46 @@ from openbank.domain.errors import DoesNotFollow
 from openbank.domain.money import MAX_MINOR
 
 
-def check_follows(before: Funds | None, event: AccountEvent) -> None:
-    """Whether `event` can come right after an event that left `before`, or be an account's first (None).
+def check_follows(before: Funds | None, event: AccountEvent) -> Funds:
+    """What `event` leaves, if it can come right after an event that left `before`, or be an account's first (None).
 
     The bank writes no other events, so one that does not follow was not written by it, or is not what it wrote. Raises
     DoesNotFollow. What a single event cannot show, such as whether a hold was open, the fold checks.
     """
+    after = Funds(event.balance_after, event.available_after)
     if isinstance(event, AccountOpened):
         if before is not None:
             raise DoesNotFollow("it opens an account that is open")
         if not (event.owner_id and event.account_number and event.initial_deposit.currency.code):
             raise DoesNotFollow("it opens an account without an owner, a number or a currency")
     else:
-        _check_funds(before, event)
+        _check_funds(before, event, after)
         amount = getattr(event, "amount", None)
         # One that is refused may be in any currency.
         foreign = isinstance(event, TransferRefused)
-        if amount is not None and not foreign and amount.currency != event.balance_after.currency:
+        if amount is not None and not foreign and amount.currency != after.balance.currency:
             raise DoesNotFollow("it is in another currency than the account")
         if amount is not None and amount.minor <= 0:
             raise DoesNotFollow("it moves nothing, or less")
-    if not -MAX_MINOR <= event.balance_after.minor <= MAX_MINOR:
+    if not -MAX_MINOR <= after.balance.minor <= MAX_MINOR:
         raise DoesNotFollow("the balance that it states is one that no account can have")
     check = _STATED.get(type(event))
     if check and not check(event):
         raise DoesNotFollow("it states what the bank cannot have decided")
-    if event.spends and event.available_after.minor < 0:
+    if event.spends and after.available.minor < 0:
         raise DoesNotFollow("it spends more than there was")
+    return after
 
 
-def _check_funds(before: Funds | None, event: AccountEvent) -> None:
+def _check_funds(before: Funds | None, event: AccountEvent, after: Funds) -> None:
     """Whether the balances that an event states are those before it and what it changes."""
     if before is None:
         raise DoesNotFollow("it comes before the account was opened")
-    if not event.balance_after.currency == event.available_after.currency == before.balance.currency:
+    if not after.balance.currency == after.available.currency == before.balance.currency:
         raise DoesNotFollow("it is in another currency than the account")
-    if event.balance_after.minor != before.balance.minor + event.moved:
+    if after.balance.minor != before.balance.minor + event.moved:
         raise DoesNotFollow("the balance that it states is not the balance before it and its amount")
-    if event.available_after.minor != before.available.minor + event.freed:
+    if after.available.minor != before.available.minor + event.freed:
         raise DoesNotFollow("the available balance that it states is not the one before it and its amount")
 
 

@@ -79,7 +79,8 @@ def _content(name: bytes, command: object) -> bytes:
     for label, default, value in zip(shape.labels, shape.defaults, shape.values(command), strict=True):
         if value == default or not (value or default):
             continue
-        text = value.encode() if type(value) is str else _bytes(value)
+        kind = type(value)
+        text = value.encode() if kind is str else b"%d" % value if kind is int else _bytes(value)
         content.append(b"%b%d\0%b" % (label, len(text), text))
     return b"".join(content)
 

@@ -78,23 +78,20 @@ def trail_after(event: RecordedEvent) -> Trail | None:
     happened = _decode(event)
     if isinstance(happened, AccountEvent):
         closed = isinstance(happened, AccountClosed)
-        return Trail(event.revision, True, event.metadata.owner_id, _funds(happened), closed)
+        funds = Funds(happened.balance_after, happened.available_after)
+        return Trail(event.revision, True, event.metadata.owner_id, funds, closed)
     return Trail(event.revision, True)
 
 
 def _follow_account(trail: Trail, event: RecordedEvent, happened: AccountEvent) -> Trail:
-    account_checks.check_follows(trail.funds, happened)
+    funds = account_checks.check_follows(trail.funds, happened)
     if trail.closed and not isinstance(happened, TransferRefused):
         raise DoesNotFollow("the account is closed")
     owner_id = happened.owner_id if isinstance(happened, AccountOpened) else trail.owner_id
     if event.metadata.owner_id != owner_id:
         raise DoesNotFollow("it is stored under another owner than the account's")
     closed = trail.closed or isinstance(happened, AccountClosed)
-    return Trail(event.revision, True, owner_id, _funds(happened), closed)
-
-
-def _funds(happened: AccountEvent) -> Funds:
-    return Funds(happened.balance_after, happened.available_after)
+    return Trail(event.revision, True, owner_id, funds, closed)
 
 
 def _check_claim(claimed: RequestClaimed) -> None:

@@ -35,15 +35,15 @@ MUTATIONS = (
     Mutation(
         "a stated balance is believed whatever the amount",
         "openbank/domain/account_checks.py",
-        "    if event.balance_after.minor != before.balance.minor + event.moved:\n",
-        "    if event.balance_after.minor < 0 > before.balance.minor + event.moved:\n",
+        "    if after.balance.minor != before.balance.minor + event.moved:\n",
+        "    if after.balance.minor < 0 > before.balance.minor + event.moved:\n",
         _TRAIL,
     ),
     Mutation(
         "an event in another currency is believed",
         "openbank/domain/account_checks.py",
-        "    if not event.balance_after.currency == event.available_after.currency == before.balance.currency:\n",
-        "    if not event.balance_after.currency.code:\n",
+        "    if not after.balance.currency == after.available.currency == before.balance.currency:\n",
+        "    if not after.balance.currency.code:\n",
         _TRAIL,
     ),
     Mutation(
@@ -502,8 +502,8 @@ MUTATIONS = (
     Mutation(
         "an available balance is believed whatever the amount",
         "openbank/domain/account_checks.py",
-        "    if event.available_after.minor != before.available.minor + event.freed:\n",
-        "    if event.available_after.minor > before.available.minor + event.freed + MAX_MINOR:\n",
+        "    if after.available.minor != before.available.minor + event.freed:\n",
+        "    if after.available.minor > before.available.minor + event.freed + MAX_MINOR:\n",
         "tests/domain/test_money_rules.py",
     ),
     Mutation(

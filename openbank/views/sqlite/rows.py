@@ -175,18 +175,14 @@ def account_update_row(change: AccountUpdated) -> Row:
         change.account_id,
         change.revision,
         change.update_time,
-        _minor(change.balance),
-        _minor(change.available),
+        change.balance and change.balance.minor,
+        change.available and change.available.minor,
         None if change.state is None else change.state.value,
         change.freeze_reason,
         change.close_time,
-        _minor(change.overdraft_limit),
+        change.overdraft_limit and change.overdraft_limit.minor,
         None if change.spending is None else limits_text(change.spending),
     )
-
-
-def _minor(money: Money | None) -> int | None:
-    return None if money is None else money.minor
 
 
 def transfer_row(change: TransferUpdated) -> Row:
