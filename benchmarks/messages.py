@@ -5,10 +5,14 @@ from __future__ import annotations
 from benchmarks.load import REQUEST_ID
 from openbank.accounts.v1 import accounts_service_pb2 as messages
 from openbank.common.v1.money_pb2 import Money
+from openbank.transfers.v1 import transfers_service_pb2 as transfers
 
 SERVICE = messages.DESCRIPTOR.services_by_name["AccountsService"]
 
 PAYMENT = Money(currency_code="USD", units=12, nanos=500_000_000)
+
+
+CREATE_TRANSFER = f"/{transfers.DESCRIPTOR.services_by_name['TransfersService'].full_name}/CreateTransfer"
 
 
 def path(method: str) -> str:
@@ -27,6 +31,16 @@ def owner_id(number: int) -> str:
 def deposit(account: int, request_id: str = REQUEST_ID) -> messages.DepositRequest:
     return messages.DepositRequest(
         request_id=request_id, account_id=account_id(account), amount=PAYMENT, description="Salary deposit"
+    )
+
+
+def transfer(account: int, to: int) -> transfers.CreateTransferRequest:
+    return transfers.CreateTransferRequest(
+        request_id=REQUEST_ID,
+        source_account_id=account_id(account),
+        destination_account_id=account_id(to),
+        amount=Money(currency_code="USD", nanos=10_000_000),
+        description="Rent",
     )
 
 

@@ -151,7 +151,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             await _once_there(sender.prepare, settings)
             await stack.enter_async_context(_sending(address, sender, stores.views))
         await server.start()
-        stack.push_async_callback(write_side.unfinished.finished)
+        stack.push_async_callback(write_side.unfinished.finished, settings.drain_seconds)
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
             directory.keep()

@@ -20,10 +20,10 @@ class Unfinished:
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
 
-    async def finished(self) -> None:
-        """Waits for all that was begun."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def finished(self, seconds_max: float) -> None:
+        """Waits for all that was begun, at most this long."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds_max)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

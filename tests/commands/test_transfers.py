@@ -205,7 +205,7 @@ async def test_the_callers_end_is_not_the_transfers(bank: WriteSide, store: Stor
     with pytest.raises(asyncio.CancelledError):
         await call
     go_on.set()
-    await bank.unfinished.finished()
+    await bank.unfinished.finished(10)
     assert store.types(DESTINATION) == ["TransferReceived"]
 
 

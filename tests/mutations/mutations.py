@@ -27,6 +27,7 @@ _POWER = "tests/disk/test_power.py"
 _READERS = "tests/disk/test_readers.py"
 
 _MONGO_FAULTS = "tests/views/test_mongo_faults.py::TestAnotherDatabase"
+_TRANSFERS = "tests/commands/test_transfers.py"
 _TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
 
@@ -1294,6 +1295,71 @@ MUTATIONS = (
         "    _refuse_mistyped(environment)\n",
         "",
         "tests/test_settings.py",
+    ),
+    # Transfers
+    Mutation(
+        "each driver of a transfer credits it",
+        "openbank/commands/settling.py",
+        '    id = hashlib.blake2b(f"{step}\\0{sent.event.transfer_id}".encode(), digest_size=16).digest()\n',
+        '    id = __import__("os").urandom(16)\n',
+        _TRANSFERS,
+    ),
+    Mutation(
+        "money comes back without a recorded refusal",
+        "openbank/commands/settling.py",
+        "        return Settled(TransferState.IN_TRANSIT, sent.record_time, trouble=error)\n",
+        '        await _take_back(bank, sent, "STORE_UNAVAILABLE", sent.event_id)\n'
+        "        return Settled(TransferState.IN_TRANSIT, sent.record_time, trouble=error)\n",
+        _TRANSFERS,
+    ),
+    Mutation(
+        "an account is closed that has sent money since its transfers were counted",
+        "openbank/commands/accounts.py",
+        " request._replace(expected_revision=now.resource.revision))\n",
+        " request)\n",
+        _TRANSFERS,
+    ),
+    Mutation(
+        "memory's word that a destination is frozen refuses a transfer",
+        "openbank/commands/transfers.py",
+        "        if remembered is None:\n",
+        "        if remembered is not None:\n",
+        _TRANSFERS,
+    ),
+    Mutation(
+        "a transfer ends with the call that began it",
+        "openbank/commands/unfinished.py",
+        "        return await asyncio.shield(task)\n",
+        "        return await task\n",
+        _TRANSFERS,
+    ),
+    Mutation(
+        "what another process has sent is nobody's to settle",
+        "openbank/courier/courier.py",
+        "        due = now if listed.position <= self._before else now + STAND_SECONDS\n",
+        '        due = float("inf") if listed.position <= self._before else now + STAND_SECONDS\n',
+        "tests/courier",
+    ),
+    Mutation(
+        "transfers that are stuck keep the others waiting",
+        "openbank/courier/courier.py",
+        "            self._after = page[-1].position\n",
+        "            self._after = 0\n",
+        "tests/courier",
+    ),
+    Mutation(
+        "an event of a transfer that comes late takes its state back",
+        f"{_VIEWS}/writer.py",
+        "    state = max(state, excluded.state),",
+        "    state = excluded.state,",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "a return without a refusal is no fault to verify",
+        "openbank/upkeep/verify/audit.py",
+        "            return self.refused and account_id == self.source_account_id\n",
+        "            return account_id == self.source_account_id\n",
+        "tests/upkeep/test_verify_transfers.py",
     ),
     # MongoDB through faults
     Mutation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,32 @@ async def test_the_courier_settles_what_nobody_else_does(
             assert (await in_the_end(bank)).state == COMPLETED
         again = await bank.send("100", request_id=name)
         assert (again.replayed, again.transfer.transfer_id) == (True, sent.transfer.transfer_id)
+
+
+async def test_a_server_that_stops_settles_what_its_callers_have_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a call is cut, as the time for a stop is over."""
+    settled: list[Settled] = []
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(*arguments: Any) -> Settled:
+        reached.set()
+        await go_on.wait()
+        settled.append(await settling.settle(*arguments))
+        return settled[0]
+
+    monkeypatch.setattr(CREATE_TRANSFER, wait)
+    async with AsyncExitStack() as callers:
+        async with serving(BackEnd().settings(tmp_path, drain_seconds=0.5)) as server:
+            bank = await callers.enter_async_context(Bank(server.address))
+            await open_accounts(bank)
+            call = asyncio.ensure_future(bank.send())
+            call.add_done_callback(lambda _: go_on.set())
+            await reached.wait()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+    assert [one.state for one in settled] == [TransferState.COMPLETED]
 
 
 async def test_an_account_is_not_closed_while_money_that_it_sent_may_come_back(
