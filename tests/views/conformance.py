@@ -32,6 +32,7 @@ from tests.views.histories import (
     project_events,
     project_log,
 )
+from tests.views.holds import HoldViews
 from tests.views.transfers import TransferViews
 
 OpenViews = Callable[[], Awaitable[Views]]
@@ -64,7 +65,7 @@ STEPS = st.lists(
 )
 
 
-class ViewsConformance(TransferViews):
+class ViewsConformance(TransferViews, HoldViews):
     @pytest.fixture
     def history(self) -> History:
         return History(MemoryStore())

@@ -89,6 +89,10 @@ class History:
         event = MoneyWithdrawn(amount, "", account.balance.minus(amount))
         await self._account(account_id, account.owner_id, event)
 
+    async def happen(self, account_id: str, event: AccountEvent) -> None:
+        """An event as the domain has decided it."""
+        await self._account(account_id, self.accounts[account_id].resource.state.owner_id, event)
+
     async def claim(self, request_id: str) -> None:
         """What the bank keeps for itself."""
         await self._append(request_stream(request_id), 0, RequestClaimed("RegisterPerson", b"hash", "ann"), "")
@@ -121,7 +125,7 @@ class History:
         known = self.accounts.get(account_id)
         revision = known.resource.revision if known else 0
         position, time = await self._append(account_stream(account_id), revision, event, owner_id)
-        state = accounts.apply(known.resource.state if known else None, event)
+        state = accounts.apply(known.resource.state if known else None, event, revision + 1)
         create_time = known.resource.create_time if known else time
         account = Versioned(state, revision + 1, create_time, time)
         self.accounts[account_id] = Listed(known.position if known else position, account)

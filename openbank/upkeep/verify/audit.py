@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from openbank.codec.events import decode, is_ours
+from openbank.domain import account
+from openbank.domain.account import Account
 from openbank.domain.account_events import (
     AccountEvent,
     AccountOpened,
@@ -76,6 +78,8 @@ class Audit:
         self._skipped = skipped
         self._gapless = gapless
         self._trails: dict[str, Trail] = {}
+        self._folded: dict[str, Account | None] = {}
+        """By stream; None after an event that does not fit the account."""
         self._aside: dict[str, SetAside] = {}
         """Streams with an event that does not follow."""
         self._numbers: dict[str, tuple[str, str]] = {}
@@ -162,19 +166,32 @@ class Audit:
             self._trails[event.stream] = trail._replace(revision=event.revision)
             return Checked(event, skipped=True)
         try:
-            self._trails[event.stream], happened = follow(trail, event)
+            trail, happened = follow(trail, event)
         except DoesNotFollow as error:
             return self._set_aside(event, str(error))
         except NewerVersionNeeded:
             return self._set_aside(event, UNKNOWN_TYPE)
+        self._trails[event.stream] = trail
         if isinstance(happened, AccountOpened):
             self._check_opening(event, happened)
         if isinstance(happened, AccountEvent):
+            self._fold(event, happened)
             if isinstance(happened, TransferEvent):
                 self._check_transfer(event, happened)
             else:
                 self._count(happened)
         return Checked(event, happened)
+
+    def _fold(self, event: RecordedEvent, happened: AccountEvent) -> None:
+        """Finds what the events alone do not show: whether a hold was open, or the account's state allowed this."""
+        before = self._folded.get(event.stream)
+        if before is None and event.stream in self._folded:
+            return
+        try:
+            self._folded[event.stream] = account.apply(before, happened, event.revision)
+        except DoesNotFollow as error:
+            self._folded[event.stream] = None
+            self._fault(f"{_named(event)} does not fit the account before it: {error}")
 
     def _set_aside(self, event: RecordedEvent, reason: str) -> Checked:
         self._fault(f"{_named(event)} does not follow from what comes before it: {reason}")
