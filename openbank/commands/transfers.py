@@ -71,10 +71,10 @@ async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Req
     SpendingLimitExceeded, InsufficientFunds, DestinationRefuses, RequestIdReused, RevisionMismatch: nothing was sent.
     Raises TransferCameBack for money that was sent and refused.
     """
-    send = await _bound(bank, command, request)
+    send, look = await _bound(bank, command, request)
     request = fingerprinted(request, "CreateTransfer", send)
     transfer_id = ids.aggregate_id(bank.id, f"transfer {send.source_account_id}", request)
-    written, event, correlation_id = await _send(bank, replace(send, transfer_id=transfer_id), request)
+    written, event, correlation_id = await _send(bank, replace(send, transfer_id=transfer_id), request, look)
     sent = sent_of(
         send.source_account_id,
         transfer_id,
@@ -91,17 +91,23 @@ async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Req
     return Written(resource, written.event_id, written.record_time, last, written.replayed)
 
 
-async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> SendTransfer:
-    """The command with its destination's id, so that a replay means the same account."""
-    destination, field = command.destination_account_id, "destination_account_id"
+async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> tuple[SendTransfer, _Look | None]:
+    """The command with its destination's id, so that a replay means the same account.
+
+    A number that nobody has is a look that found nothing: what is wrong with the source is told before that.
+    """
+    destination, field, look = command.destination_account_id, "destination_account_id", None
     if command.destination_account_number:
         field = "destination_account_number"
-        destination = await _account_of(bank, command.destination_account_number)
+        try:
+            destination = await _account_of(bank, command.destination_account_number)
+        except AccountNotFound as error:
+            look = _Look(trouble=error)
     if destination == command.source_account_id:
-        raise InvalidFields([Violation(field, "SAME_ACCOUNT", "must be another account than the source")])
-    return SendTransfer(
-        "", command.source_account_id, destination, command.amount, command.description, command.hold_id
-    )
+        others = request.violations(None) if request.violations else ()
+        raise InvalidFields([*others, Violation(field, "SAME_ACCOUNT", "must be another account than the source")])
+    source = command.source_account_id
+    return SendTransfer("", source, destination, command.amount, command.description, command.hold_id), look
 
 
 async def _account_of(bank: WriteSide, number: str) -> str:
@@ -123,26 +129,29 @@ async def _account_of(bank: WriteSide, number: str) -> str:
     return account_id
 
 
-async def _send(bank: WriteSide, command: SendTransfer, request: Request) -> Step:
+async def _send(bank: WriteSide, command: SendTransfer, request: Request, look: _Look | None) -> Step:
     """Takes the money out of the source, or finds that it was taken.
 
-    The destination is looked at in memory where it is there: that it takes the money, its own stream decides later.
-    Only a fresh look refuses.
+    Without a `look`, the destination is looked at in memory where it is there: that it takes the money, its own stream
+    decides later. Only a fresh look refuses.
     """
 
     def decide(account: Account | None, now: int) -> TransferSent:
-        if look.trouble:
-            raise look.trouble
-        return transfers.send(account, look.account, command, now)
+        try:
+            return transfers.send(account, seen.account, command, now)
+        except AccountNotFound:
+            if account is not None and seen.trouble:
+                raise seen.trouble from None
+            raise
 
-    remembered = _remembered(bank, command.destination_account_id)
-    look = remembered or await _fresh(bank, command.destination_account_id)
+    remembered = look or _remembered(bank, command.destination_account_id)
+    seen = remembered or await _fresh(bank, command.destination_account_id)
     try:
         return await step(bank, command.source_account_id, decide, request)
     except DestinationRefuses:
         if remembered is None:
             raise
-        look = await _fresh(bank, command.destination_account_id)
+        seen = await _fresh(bank, command.destination_account_id)
     return await step(bank, command.source_account_id, decide, request)
 
 

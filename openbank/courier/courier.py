@@ -85,6 +85,10 @@ class Courier:
                     waiting = await self.look()
                 except ViewsUnavailable:
                     waiting = False
+                except Exception:
+                    # Money stands still until somebody looks again.
+                    _log.exception("courier failed")
+                    waiting = False
                 if waiting and self._running:
                     await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
                 else:

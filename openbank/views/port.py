@@ -79,6 +79,15 @@ class ViewsDamaged(ViewsUnavailable):
     """What is stored is not what was written. Trying again does not help; building the views anew does."""
 
 
+def transfer_state(number: int, source_account_id: str, sent_revision: int) -> TransferState:
+    """A state by its stored number. Raises NewerVersionNeeded."""
+    try:
+        return TransferState(number)
+    except ValueError:
+        stream = account_stream(source_account_id)
+        raise NewerVersionNeeded(stream, sent_revision, f"a transfer in the state {number}") from None
+
+
 class Views(Protocol):
     """Persons, accounts and accounts' events as of a position of one log.
 

@@ -105,6 +105,18 @@ async def test_an_account_is_paid_by_its_number(bank: Bank) -> None:
     assert (await refused(bank.send(destination_account_number="~"))).reason == "INVALID_ACCOUNT_NUMBER"
 
 
+async def test_what_is_wrong_with_the_request_and_the_source_is_told_before_the_destination(bank: Bank) -> None:
+    for nobody in ({"destination_account_number": "none"}, {"destination_account_id": "none"}):
+        expected = {
+            "AMOUNT_NOT_POSITIVE": bank.send("-1", request_id=request_id(), **nobody),
+            "REVISION_MISMATCH": bank.send(expected_revision=7, **nobody),
+            "INSUFFICIENT_FUNDS": bank.send("1000", **nobody),
+            "ACCOUNT_NOT_FOUND": bank.send(**nobody),
+        }
+        for reason, call in expected.items():
+            assert (await refused(call)).reason == reason
+
+
 async def test_nothing_is_sent_to_the_account_itself(bank: Bank) -> None:
     same = {"source_account_id": "b-1"}
     for destination in ({"destination_account_id": "b-1"}, {"destination_account_number": "12345678"}):

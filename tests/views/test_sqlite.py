@@ -6,6 +6,7 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from openbank.views.sqlite import FILE, SqliteViews, writer
 from tests.eventstore.memory import MemoryStore
 from tests.views.conformance import OpenViews, ViewsConformance
 from tests.views.histories import LOG, History, assert_holds, project_events, project_log
+
+PAGE = 4096
 
 
 class TestSqliteViews(ViewsConformance):
@@ -156,9 +159,11 @@ async def test_damage_met_later_is_told_and_the_next_start_rebuilds(
     await project_log(views, history)
     await views.close()
     path = tmp_path / FILE
-    content = path.read_bytes()
-    page = 4096
-    path.write_bytes(content[: 4 * page] + b"\xff" * (len(content) - 4 * page))
+    with closing(sqlite3.connect(path)) as connection:
+        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'accounts'")
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * PAGE : page * PAGE] = b"\xff" * PAGE
+    path.write_bytes(content)
     damaged = SqliteViews(tmp_path)
     with pytest.raises(ViewsDamaged, match="the next start rebuilds"):
         await assert_holds(damaged, history)

@@ -83,7 +83,9 @@ def fill_transfer(message: Any, transfer: Transfer) -> None:
     message.description = transfer.description
     message.state = STATES[transfer.state]
     if transfer.refusal:
-        message.refusal_reason = ErrorReason.Value(REASON + transfer.refusal)
+        known = ErrorReason.DESCRIPTOR.values_by_name.get(REASON + transfer.refusal)
+        # One that a newer version has added has no number here.
+        message.refusal_reason = 0 if known is None else known.number
     fill_time(message.create_time, transfer.create_time)
     fill_time(message.update_time, transfer.update_time)
     message.sent_revision = transfer.sent_revision

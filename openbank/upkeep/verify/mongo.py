@@ -12,6 +12,7 @@ from typing import Any
 
 from bson import Int64
 
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.streams import account_stream, person_stream, split
 from openbank.mongodb.link import Document
@@ -217,5 +218,5 @@ def _read(convert: Callable[[Document], Any], document: Document) -> Any:
     """None for a document that is none of ours."""
     try:
         return convert(document)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, NewerVersionNeeded):
         return None

@@ -14,7 +14,7 @@ from openbank.domain.account import Account
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
-from openbank.domain.transfers import Transfer, TransferState
+from openbank.domain.transfers import Transfer
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, Metadata, RecordedEvent
 from openbank.eventstore.streams import account_stream
@@ -29,7 +29,7 @@ from openbank.views.changes import (
     TransferUpdated,
 )
 from openbank.views.governed import limits_of, limits_text, seen_controls
-from openbank.views.port import Listed, ListedTransfer, account_state
+from openbank.views.port import Listed, ListedTransfer, account_state, transfer_state
 
 
 def insert_person(change: PersonInserted) -> UpdateOne:
@@ -221,7 +221,7 @@ def transfer(document: Document) -> ListedTransfer:
         Money(Currency.of(document["currency"], document["exponent"]), int(document["amount"])),
         document["description"],
         document["hold_id"],
-        TransferState(document["state"]),
+        transfer_state(document["state"], document["source"], int(document["sent_revision"])),
         document.get("refusal", ""),
         int(document["create_time"]),
         int(document["update_time"]),

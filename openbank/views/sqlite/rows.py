@@ -11,7 +11,7 @@ from openbank.domain.fields import account_number_key
 from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
-from openbank.domain.transfers import Transfer, TransferState
+from openbank.domain.transfers import Transfer
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import Metadata, RecordedEvent
 from openbank.eventstore.streams import account_stream
@@ -27,7 +27,7 @@ from openbank.views.changes import (
     TransferUpdated,
 )
 from openbank.views.governed import limits_of, limits_text, seen_controls
-from openbank.views.port import ListedTransfer, account_state
+from openbank.views.port import ListedTransfer, account_state, transfer_state
 
 Row = Sequence[Any]
 
@@ -207,7 +207,7 @@ def transfer_of(row: Row) -> ListedTransfer:
         Money(Currency.of(currency, exponent), minor),
         description,
         hold_id,
-        TransferState(state),
+        transfer_state(state, source, sent_revision),
         refusal,
         create_time,
         update_time,
