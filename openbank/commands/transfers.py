@@ -99,10 +99,7 @@ async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> 
     destination, field, look = command.destination_account_id, "destination_account_id", None
     if command.destination_account_number:
         field = "destination_account_number"
-        try:
-            destination = await _account_of(bank, command.destination_account_number)
-        except AccountNotFound as error:
-            look = _Look(trouble=error)
+        destination, look = await _account_of(bank, command.destination_account_number)
     if destination == command.source_account_id:
         others = request.violations(None) if request.violations else ()
         raise InvalidFields([*others, Violation(field, "SAME_ACCOUNT", "must be another account than the source")])
@@ -110,23 +107,26 @@ async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> 
     return SendTransfer("", source, destination, command.amount, command.description, command.hold_id), look
 
 
-async def _account_of(bank: WriteSide, number: str) -> str:
-    """The id of the account that has the number. Raises AccountNotFound.
+async def _account_of(bank: WriteSide, number: str) -> tuple[str, _Look | None]:
+    """The id of the account that has the number, and why it is not to be paid: nobody has it, or it cannot be read.
 
     Of accounts that differ by hyphens only, which earlier versions opened, it is the one that has them in the same
     places, as for reads.
     """
+    nobody = _Look(trouble=AccountNotFound(account_number=number))
     stream, stream_with_hyphens = number_streams(number)
     reserved = await bank.old_numbers.load(stream_with_hyphens) if stream_with_hyphens != stream else None
     reserved = reserved or await bank.numbers.load(number)
     if reserved is None:
-        raise AccountNotFound(account_number=number)
+        return "", nobody
     account_id = reserved.state.command.account_id
-    opened = bank.accounts.glance(account_id)
-    is_known = opened and account_number_key(opened.state.account_number) == account_number_key(number)
-    if not (is_known or await took_its_number(bank, reserved.state)):
-        raise AccountNotFound(account_number=number)
-    return account_id
+    try:
+        opened = bank.accounts.glance(account_id)
+        is_known = opened and account_number_key(opened.state.account_number) == account_number_key(number)
+        has_it = is_known or await took_its_number(bank, reserved.state)
+    except NOT_NOW as error:
+        return account_id, _Look(trouble=error)
+    return (account_id, None) if has_it else ("", nobody)
 
 
 async def _send(bank: WriteSide, command: SendTransfer, request: Request, look: _Look | None) -> Step:

@@ -16,20 +16,24 @@ from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.commands import settling
 from openbank.commands.settling import Settled
+from openbank.config import Settings
 from openbank.courier import courier
 from openbank.domain.transfers import TransferState
+from openbank.operations.v1 import quarantine_service_pb2 as quarantine
 from openbank.transfers.v1 import transfer_pb2
 from openbank.transfers.v1 import transfers_service_pb2 as messages
 from tests.back_ends import BackEnd
 from tests.callers import refused, request_id, until_available, usd
 from tests.servers import ServerProcess
 from tests.stories.killed_bank import MOMENTS
+from tests.stories.test_quarantine import forged, written
 from tests.stories.test_transfers import COMPLETED, RETURNED, Bank
 
 IN_TRANSIT = transfer_pb2.TRANSFER_STATE_IN_TRANSIT
 SETTLED = (COMPLETED, RETURNED)
 SETTLED_SECONDS_MAX = 30
 """The promise is 10; a busy machine may take longer."""
+SKIP = quarantine.SkipQuarantinedRequest(aggregate="account-b-1", expected_revision=2)
 CREATE_TRANSFER = "openbank.commands.transfers.settle"
 
 
@@ -100,6 +104,29 @@ async def test_the_courier_settles_what_nobody_else_does(
             assert (await in_the_end(bank)).state == COMPLETED
         again = await bank.send("100", request_id=name)
         assert (again.replayed, again.transfer.transfer_id) == (True, sent.transfer.transfer_id)
+
+
+async def test_money_for_a_quarantined_account_is_in_transit_until_an_operator_has_decided(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CREATE_TRANSFER, left_to_others)
+    monkeypatch.setattr(courier, "STAND_SECONDS", 3600)
+    name = request_id()
+    async with serving(settings) as server, Bank(server.address) as bank:
+        await bank.register(person_id="john-doe")
+        await bank.open("john-doe", account_id="a-1", initial_deposit=usd("100"))
+        await bank.open("john-doe", account_id="b-1", account_number="12345678")
+        await bank.send(request_id=name)
+    monkeypatch.undo()
+    await written(settings, "account-b-1", 1, [forged(100_000_000)])
+    async with serving(settings) as server, Bank(server.address) as bank:
+        for way in ({"destination_account_id": "b-1"}, {"destination_account_number": "1234 5678"}):
+            assert (await refused(bank.send(**way))).reason == "AGGREGATE_QUARANTINED"
+            again = await bank.send(request_id=name, **way)
+            assert (again.replayed, again.transfer.state) == (True, IN_TRANSIT)
+        await bank.quarantine.SkipQuarantined(SKIP)
+        async with asyncio.timeout(SETTLED_SECONDS_MAX):
+            assert (await in_the_end(bank)).state == COMPLETED
 
 
 async def test_a_server_that_stops_settles_what_its_callers_have_sent(

@@ -12,7 +12,10 @@ from grpc import StatusCode
 from openbank.accounts.v1 import account_events_pb2, account_pb2
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
+from openbank.commands import settling
 from openbank.common.v1.money_pb2 import Money
+from openbank.holds.v1 import hold_pb2
+from openbank.holds.v1 import holds_service_pb2 as holds
 from openbank.transfers.v1 import transfer_pb2
 from openbank.transfers.v1 import transfers_service_pb2 as messages
 from tests.back_ends import BackEnd
@@ -155,6 +158,29 @@ async def test_what_the_destination_refuses_is_not_sent_and_shows_none_of_its_fi
     # Nothing was written: the same request succeeds once the account takes money.
     await bank.accounts.UnfreezeAccount(accounts.UnfreezeAccountRequest(account_id="b-1"))
     assert not (await bank.send(request_id=name)).replayed
+
+
+async def test_a_hold_pays_another_account(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = await bank.holds.PlaceHold(holds.PlaceHoldRequest(account_id="a-1", amount=usd("80")))
+    hold_id = placed.hold.hold_id
+    assert (await refused(bank.send("30"))).reason == "INSUFFICIENT_FUNDS"
+    assert (await refused(bank.send("80.01", hold_id=hold_id))).reason == "CAPTURE_EXCEEDS_HOLD"
+    sent = await bank.send("30", hold_id=hold_id)
+    assert (sent.transfer.hold_id, show(sent.account.held_balance)) == (hold_id, "50.00 USD")
+    assert [show(sent.account.balance), show(sent.account.available_balance)] == ["70.00 USD", "20.00 USD"]
+
+    async def freeze_first(*arguments: Any) -> Any:
+        await bank.freeze("b-1")
+        return await settling.settle(*arguments)
+
+    # What comes back goes to the balance, and not into the hold.
+    monkeypatch.setattr("openbank.commands.transfers.settle", freeze_first)
+    assert (await refused(bank.send("50", hold_id=hold_id))).reason == "TRANSFER_RETURNED"
+    last = await bank.deposit("a-1", "1")
+    assert [show(last.account.balance), show(last.account.available_balance)] == ["71.00 USD", "71.00 USD"]
+    asked = holds.GetHoldRequest(hold_id=hold_id, consistency_token=last.consistency_token)
+    hold = (await bank.holds.GetHold(asked)).hold
+    assert (show(hold.captured_amount), hold.state) == ("80.00 USD", hold_pb2.HOLD_STATE_CAPTURED)
 
 
 async def test_an_account_whose_debits_are_frozen_is_paid(bank: Bank) -> None:
