@@ -37,7 +37,7 @@ async def test_twenty_thousand_inputs_leave_no_mark(tmp_path: Path) -> None:
     assert figures.outcomes.total() >= INPUTS
     # A run that came no further than the first check of each call would prove little.
     for far in ("OK", "REVISION_MISMATCH", "ACCOUNT_ALREADY_EXISTS", "UNKNOWN_FIELD", "MALFORMED_REQUEST"):
-        assert figures.outcomes[far] > 50
+        assert figures.outcomes[far] > 25, far
     for method in METHODS:
         # What runs by itself needs a sink or an aggregate that was set aside.
         assert figures.done[method.path] or "operations" in method.path or "integration" in method.path, method.path
