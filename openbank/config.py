@@ -206,7 +206,7 @@ class Settings:
     )
     silence_seconds_max: float = field(
         default=300.0,
-        metadata=_as(_seconds(0.01), "a watch whose client reads nothing for so long is ended; lag alone ends none"),
+        metadata=_as(_seconds(0.01), "end a watch whose client reads nothing for this long; lag alone never does"),
     )
     drain_seconds: float = field(
         default=10.0, metadata=_as(_seconds(0), "how long a stop waits, for watches and calls together")

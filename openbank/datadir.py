@@ -1,7 +1,7 @@
 """The data directory: one process at a time has it, and only its owner can read it.
 
-The lock is the kernel's (flock): it ends with the process, however that ends. What stands in the file is only for the
-message that another process gets.
+The lock is the kernel's (flock): it ends with the process. The content of the file is only for the message to another
+process.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class DataDirectory:
         self.close()
 
     def says(self, doing: str) -> None:
-        """Who holds it and what for ("serves on ..."), for the message to another process."""
+        """The holder and its purpose ("serves on ..."), for the message to another process."""
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"process {os.getpid()}, which {doing}\n".encode(), 0)
 
     def keep(self) -> None:
-        """There is a bank in it from here on, whatever happens."""
+        """Keeps the directory from here on: it holds a bank."""
         self._new = False
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class DataDirectory:
             os.close(file)
 
     def _remove(self) -> None:
-        """What cannot be removed stays; it is in nobody's way."""
+        """Removes what can be removed; the rest does no harm."""
         with suppress(OSError):
             for entry in [entry for entry in self.path.iterdir() if _is_ours(entry)]:
                 entry.unlink()
@@ -106,9 +106,9 @@ def _make(path: Path) -> Sequence[Path]:
 
 
 def _make_private(path: Path) -> None:
-    """Takes from others what earlier versions, or a hand, have left open to them.
+    """Removes permissions of other users that earlier versions, or a person, have left.
 
-    A directory that holds other things and no bank keeps its mode: it is somebody's home, or /tmp.
+    A directory that holds other things and no bank keeps its mode: it may be a home directory, or /tmp.
     """
     entries = list(path.iterdir())
     found = [path] if not entries or any(_is_ours(entry) for entry in entries) else []

@@ -29,7 +29,7 @@ def create(path: Path) -> None:
 
 
 def replace(path: Path, text: str, beside: Path) -> None:
-    """The file has either what it had or `text`, whatever happens meanwhile. `beside` may be left when it fails."""
+    """Replaces the content of a file atomically and durably. `beside` may be left if it fails."""
     beside.unlink(missing_ok=True)
     with open(_create(beside), "w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Writes log lines without ever making their authors wait."""
+"""Writes log lines without making callers wait."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 WAITING_LENGTH_MAX = 4 << 20
-"""Characters that wait to be written; lines beyond are dropped and counted."""
+"""The most characters that wait to be written. Further lines are dropped and counted."""
 FLUSH_SECONDS_MAX = 1.0
-"""How long the end of the process waits for lines that nobody takes."""
+"""How long the end of the process waits for unwritten lines."""
 
 
 class LogWriter:
     """Writes to a file descriptor in a thread of its own.
 
-    Standard error may be a pipe that nobody reads, a terminal on hold or a full disk: a write there blocks for as long
-    as it likes, and would stop everything with it on the event loop.
+    Standard error may be a pipe that nobody reads, a terminal on hold or a full disk: a write there may block for any
+    time, and on the event loop it would stop the whole server.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class LogWriter:
         self._waiting_length_max = waiting_length_max
         self._texts: SimpleQueue[str | threading.Event] = SimpleQueue()
         self._lock = threading.Lock()
-        # Each is written on one side only: by those who log, or by the thread.
+        # Each is changed on one side only: by loggers, or by the thread.
         self._given = 0
         self._taken = 0
         self._dropped = 0
@@ -71,7 +71,7 @@ class LogWriter:
             try:
                 self._write(text.encode(errors="backslashreplace"))
             except OSError:
-                # Nobody is there to read it, or there is no room for it. There is no other place to say so.
+                # There is no reader, or no room, and no other place to report it.
                 with self._lock:
                     self._dropped += text.count("\n")
             self._taken += len(text)

@@ -1,7 +1,7 @@
 """Log lines on standard error: for people, or one JSON object a line.
 
-A line is an event in a few words and named values, given as `extra={"values": {...}}`. No line holds what a person
-told the bank: no names, addresses, amounts, descriptions or account numbers.
+A line is an event in a few words and named values, given as `extra={"values": {...}}`. No line holds personal data: no
+names, addresses, amounts, descriptions or account numbers.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
     handler = _Handler(stream or sys.stderr, JsonFormatter() if format == "json" else ConsoleFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # Libraries say at "debug" what they send, personal data and all.
+    # At "debug", libraries log what they send, including personal data.
     root.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     logging.getLogger("openbank").setLevel(level.upper())
-    # No line shows them.
+    # No log line shows these.
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False
@@ -45,18 +45,18 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
 
 
 _CALLERS_AFFAIRS = ("Invalid encoding", "ExecuteBatchError raised in core")
-"""Metadata that is not UTF-8, of which no byte belongs in the log; and an answer whose caller has gone."""
+"""Metadata that is not UTF-8, none of which belongs in the log; and an answer whose caller has gone."""
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether what grpc calls an error is one that an operator has to know of."""
+    """Whether an error of grpc's is one that an operator must know about."""
     return not str(record.msg).startswith(_CALLERS_AFFAIRS)
 
 
 def tell(logger: logging.Logger, level: int, message: str, values: Mapping[str, object]) -> None:
     """The same line as `logger.log(level, message, extra={"values": values})`.
 
-    For what is told of every call: where `configure` has been, no LogRecord is made, which would be most of the cost.
+    For the line of every call. After `configure`, no LogRecord is made, which would be most of the cost.
     """
     if not logger.isEnabledFor(level):
         return
@@ -76,8 +76,8 @@ class Line(NamedTuple):
 
 
 class _Handler(logging.Handler):
-    """Writes the lines of calls that come within FLUSH_SECONDS together: there is one for every call, and a write costs
-    as much as all the rest of it. No other line waits, nor a warning, nor one where there is no event loop.
+    """Writes the lines of calls within FLUSH_SECONDS together: there is one per call, and a write costs as much as the
+    rest of the line. Other lines and warnings do not wait, and without an event loop no line does.
     """
 
     def __init__(self, stream: TextIO | None, formatter: ConsoleFormatter | JsonFormatter) -> None:
@@ -106,7 +106,7 @@ class _Handler(logging.Handler):
                 self._hand_over()
 
     def flush(self) -> None:
-        """Waits a moment for all lines to be written: for the end of the process."""
+        """Waits a moment for all lines to be written, at the end of the process."""
         self._hand_over()
         self._writer.flush()
 
@@ -122,7 +122,7 @@ class _Handler(logging.Handler):
 
 
 class _StreamWriter:
-    """Writes to a stream that is no file, and so never blocks."""
+    """Writes to a stream that is not a file, and so never blocks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -145,7 +145,7 @@ def _writer(stream: TextIO | None, dropped: Callable[[int], str]) -> LogWriter |
 
 
 class _Clock:
-    """A time's digits to the second, made once a second: every call has a line."""
+    """The digits of a time to the second, made once per second, as every call has a line."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -163,7 +163,7 @@ def _line(record: logging.LogRecord) -> Line:
     values = record.__dict__.get("values", {})
     message = record.getMessage()
     if record.name == "asyncio":
-        # What follows is a task with its exception, in words that nobody has checked.
+        # The rest is a task with its exception, whose text may hold anything.
         message = message.partition("\n")[0]
     return Line(record.created, record.levelno, record.name, message, values)
 

@@ -1,4 +1,5 @@
-"""Waits: one that another task may end, one between tries, and one that spreads work over turns of the event loop."""
+"""Three kinds of waits: one that another task may end, one between tries, one that spreads work over turns of the event
+loop."""
 
 from __future__ import annotations
 

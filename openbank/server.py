@@ -19,9 +19,9 @@ SIDES = (COMMANDS, QUERIES, FEEDS)
 """A bank is ready once it serves all of them."""
 
 OTHER_STREAMS_MAX = 1000
-"""Health and reflection streams at one time; one more is RESOURCE_EXHAUSTED."""
+"""The most health and reflection streams at one time; one more is RESOURCE_EXHAUSTED."""
 SPARE_STREAMS = 10_000
-"""Streams that one connection may have beyond all limits: those that are being refused, and health checks."""
+"""Streams that one connection may have beyond all limits: refused ones, and health checks."""
 
 HOLD_SECONDS = 0.2
 """At the end of a stop new calls are held for this long, so that each caller has a call here, and none on its way."""
@@ -31,11 +31,12 @@ CLOSE_SECONDS_MAX = 1.0
 """How long clients may take to close their connections after it."""
 
 PING_MILLISECONDS_MIN = 10_000
-"""Clients may ping so often, also on an idle connection; one that does so more often is disconnected."""
+"""The shortest interval at which clients may ping, also on an idle connection. A client that pings more often is
+disconnected."""
 
 
 class CannotListen(Exception):
-    """The address is busy or not ours to take; the message says which and why."""
+    """The address is busy or may not be used; the message says which and why."""
 
 
 class Server:
@@ -123,7 +124,7 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         # No compressed requests (identity only): a thousand times the limit above would be unpacked before it counts.
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", _streams_max(settings)),
-        # A client that has gone without a word is found within 80 s, and its watches are freed.
+        # A client that vanished is found within 80 s, and its watches are freed.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -133,13 +134,13 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
 
 
 def _streams_max(settings: Settings) -> int:
-    """On one connection. More than all limits together, so that those answer first: what is over this one waits in
-    the client, without a word."""
+    """The most streams of one connection. It is more than all limits together, so that those answer first: beyond this
+    limit calls wait silently in the client."""
     return 3 * settings.concurrent_calls_max + settings.watches_max + OTHER_STREAMS_MAX + SPARE_STREAMS
 
 
 def _try_address(host: str, port: int, listen: str) -> None:
-    """Binds and lets go again: the system says why it cannot be done, which grpc does not."""
+    """Binds and releases the address: the system says why that fails, which grpc does not."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

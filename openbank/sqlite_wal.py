@@ -1,6 +1,6 @@
-"""SQLite files in WAL mode, as every room has them: what must hold at the start, and how the WAL stays small.
+"""SQLite files in WAL mode: what must hold at the start, and how the WAL stays small.
 
-SQLite's pragmas report failure in what they answer, or not at all, so each is read back.
+SQLite's pragmas report failure in their result, or not at all, so each is read back.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ OPEN_SECONDS_MAX = 5.0
 """How long a start waits for a lock of another process."""
 SYNCHRONOUS_NORMAL, SYNCHRONOUS_FULL = 1, 2
 BYTES_MAX = 64 << 20
-"""Size past which a WAL is made small again, and a warning says what keeps it."""
+"""The size after which a WAL is truncated, and a warning says what prevents it."""
 SHRINK_SECONDS = 1.0
-"""Between two tries."""
+"""The time between two tries."""
 
 # https://sqlite.org/walformat.html: the WAL, and the index of it in shared memory, of the machine's byte order.
 _WAL_HEADER = 32
@@ -45,7 +45,7 @@ class Checkpointed(NamedTuple):
     """Whether another connection kept the WAL from being truncated."""
     frames: int
     written: int
-    """Frames that are in the database too; fewer than `frames` where a reader needs what they would overwrite."""
+    """Frames that are in the database too; fewer than `frames` if a reader needs what they would overwrite."""
 
     @property
     def is_whole(self) -> bool:
@@ -151,7 +151,7 @@ class WalFiles:
 
 
 class WalBound:
-    """Makes a WAL small again that a reader has let grow, once the reader is gone.
+    """Truncates a WAL that has grown because of a reader, once the reader is gone.
 
     `connection` is used in `thread` only.
     """
@@ -170,7 +170,7 @@ class WalBound:
         self._shrinking: asyncio.Task[None] | None = None
 
     def look(self) -> None:
-        """To be called now and then, on the event loop."""
+        """Call now and then, on the event loop."""
         if self._files.size() > BYTES_MAX and (self._shrinking is None or self._shrinking.done()):
             self._shrinking = asyncio.create_task(self._shrink())
 

@@ -121,7 +121,7 @@ async def test_a_log_of_another_bank_than_the_views_is_refused(process: ServerPr
     (other / "events.db").replace(data / "events.db")
     code, out, err = await run_openbank("serve", "--listen", "127.0.0.1:0", "--data", str(data))
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "these views are of the bank" in err
+    assert "these views belong to the bank" in err
     assert (data / "views.db").read_bytes() == before
     (data / "views.db").unlink()
     await process.start()

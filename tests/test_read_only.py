@@ -69,7 +69,7 @@ async def test_a_bank_that_was_stopped_is_verified_and_backed_up(place: Path) ->
     take_permission(data)
     report = await verify(Settings(data=data))
     assert report.faults == []
-    assert report.lines[-1] == "views: as of position 4, compared with views made anew"
+    assert report.lines[-1] == "views: as of position 4, compared with rebuilt views"
     backup(data, place / "copies" / "copy.db")
     if os.getuid() == 0:
         os.seteuid(0)

@@ -1,11 +1,15 @@
-"""Plain words: phrases that should not come back to the docs and the contract, and what to write instead.
+"""Plain words: phrases that should not come back to the docs, the contract and the code, and what to write instead.
 
-The rules are in CONTRIBUTING.md. Commands, output and names in code style are not prose.
+The rules are in CONTRIBUTING.md. In Markdown, commands, output and names in code style are not prose. In Python,
+docstrings, comments and messages are.
 """
 
 from __future__ import annotations
 
+import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +22,7 @@ FILES = [
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "reference"),
     *sorted((ROOT / "openbank").rglob("README.md")),
     *sorted((ROOT / "protos").rglob("*.proto")),
+    *sorted((ROOT / "openbank").rglob("*.py")),
 ]
 
 INSTEAD = {
@@ -41,11 +46,27 @@ INSTEAD = {
     r"is (?:too|as) little in any": "must be greater than",
     r"in the place of what": "replaces what",
     r"has it that": "says",
+    r"(?:is|are|was|were) none of (?:ours|the bank's|its)": "does not belong to the bank",
+    r"past which": "after which",
+    r"nobody foresaw": "unexpected",
+    r"what little": "the little that",
+    r"(?:take|takes|took) (?:the|an) answer away": "cancels",
+    r"made where there is none": "created if it does not exist",
+    r"what (?:is|was) (?:asked|wanted) of": "the question, the command",
+    r"(?:is|are) said by": "decides, shows",
+    r"holds? (?:it|them|each \w+) to these words": "checks",
+    r"all of its? life": "until it ends",
+}
+# Rule 6: a docstring begins with what the thing is or does.
+BEGINNINGS = {
+    r"Of\b(?! (?:several|two|all)\b)": "say what it is: 'The events of...'",
+    r"Who(?:m|se)?\b": "say what it is: 'The holder of...'",
 }
 # A phrase may be broken by the end of a line.
 _PATTERNS = {
     re.compile(rf"\b(?:{phrase})\b".replace(" ", r"\s+"), re.IGNORECASE): instead for phrase, instead in INSTEAD.items()
 }
+_BEGINNINGS = {re.compile(phrase): instead for phrase, instead in BEGINNINGS.items()}
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _NAME_OF_A_TEST = re.compile(r"^\|.*test_\w+\.py` .*$", re.MULTILINE)
@@ -54,12 +75,31 @@ _NAME_OF_A_TEST = re.compile(r"^\|.*test_\w+\.py` .*$", re.MULTILINE)
 def prose_of(path: Path) -> str:
     """The text without what is no prose, line by line where it was."""
     text = path.read_text()
+    if path.suffix == ".py":
+        return prose_of_python(text)
     if path.suffix == ".proto":
         comments = (line.partition("//")[2] if "//" in line else "" for line in text.splitlines())
         return "\n".join(comments)
     for pattern in (_FENCED, _NAME_OF_A_TEST, _CODE):
         text = pattern.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
     return text
+
+
+def prose_of_python(text: str) -> str:
+    """The comments and texts of a module, each on the lines where it was."""
+    lines = [""] * (text.count("\n") + 1)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.COMMENT, tokenize.STRING):
+            for number, line in enumerate(token.string.splitlines(), token.start[0] - 1):
+                lines[number] += " " + line.lstrip("# ")
+    return _CODE.sub("", "\n".join(lines))
+
+
+def docstrings_of(text: str) -> Iterator[tuple[int, str]]:
+    """Also of constants and attributes: texts that are statements of their own."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
 
 
 def found_in(text: str) -> Iterator[str]:
@@ -75,6 +115,18 @@ def test_the_words_are_plain(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "path", [path for path in FILES if path.suffix == ".py"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_docstring_begins_with_what_the_thing_is(path: Path) -> None:
+    assert [
+        f"line {line}: {text[:40]!r}, {instead}"
+        for line, text in docstrings_of(path.read_text())
+        for beginning, instead in _BEGINNINGS.items()
+        if beginning.match(text)
+    ] == []
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "A loss is told.",
@@ -85,6 +137,11 @@ def test_the_words_are_plain(path: Path) -> None:
 )
 def test_a_phrase_is_found_also_across_lines(text: str) -> None:
     assert list(found_in(text))
+
+
+def test_comments_and_messages_of_python_are_prose() -> None:
+    module = 'def begin() -> None:\n    # Made anew.\n    raise Error("it goes on")\n'
+    assert [found.partition(":")[0] for found in found_in(prose_of_python(module))] == ["line 2", "line 3"]
 
 
 def test_code_and_output_are_not_prose(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Deciding: from an aggregate and the commands that wait for it to events and outcomes. Nothing here waits."""
+"""Decides: from an aggregate and its waiting commands to events and outcomes. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from openbank.eventstore import streams
 from openbank.eventstore.port import APPEND_BYTES_MAX, Metadata, NewEvent
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
-"""A batch ends once it has this many bytes. One command's events are far smaller than the other half."""
+"""A batch ends once it has this many bytes. The events of one command fit into the other half."""
 METADATA_BYTES = 1_000
-"""Counted for each event beside its payload: the most that its metadata takes in JSON."""
+"""Bytes counted for each event beside its payload: the most that its metadata takes in JSON."""
 
 State = TypeVar("State")
 Decide = Callable[[State | None], Sequence[codec.DomainEvent]]
-"""From an aggregate's state (None before its first event) to the events that a command makes; raises Refused."""
+"""Decides a command on an aggregate's state (None before its first event). Returns events; raises Refused."""
 
 
 class Command(NamedTuple, Generic[State]):
@@ -44,8 +44,8 @@ class Replay(NamedTuple):
 
 
 class Decided(NamedTuple, Generic[State]):
-    """What became of one command: its events, and the resource after them; without events, the resource as it is, a
-    Replay, or the exception that it ends with."""
+    """The result of one command: its events and the resource after them. Without events: the resource as it is, a
+    Replay, or the exception that the command ends with."""
 
     outcome: Versioned[State] | Replay | Exception | None
     events: Sequence[NewEvent] = ()

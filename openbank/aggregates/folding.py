@@ -1,4 +1,4 @@
-"""The fold: from an aggregate and its next event to the aggregate after it."""
+"""The fold: computes an aggregate after its next event."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def advance(kind: Kind[State], tip: Tip[State], event: codec.DomainEvent, time: 
 
 
 def trail_at(kind: Kind[State], tip: Tip[State]) -> Trail:
-    """What the next event must follow."""
+    """The trail that the next event must follow."""
     if tip.resource is None:
         return Trail(tip.revision)
     state = tip.resource.state

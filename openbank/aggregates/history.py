@@ -21,7 +21,7 @@ from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 from openbank.integrity.trail import trail_after
 
 NEAR = SNAPSHOT_EVENTS + 1
-"""Events read beside a snapshot, or before one is asked for: the newest one lies among them, or a write is behind."""
+"""Events read together with a snapshot. Normally the newest snapshot is of one of them; otherwise its write is late."""
 PAGE = 1_000
 
 State = TypeVar("State")
@@ -56,7 +56,7 @@ class _Start(NamedTuple, Generic[State]):
 
 
 class _Folded(NamedTuple, Generic[State]):
-    """The fold up to `event`, and the revision of the last snapshot kept."""
+    """The fold up to `event`, and the revision of the last stored snapshot."""
 
     tip: Tip[State]
     kept_at: int
@@ -66,7 +66,7 @@ class _Folded(NamedTuple, Generic[State]):
 class History(Generic[State]):
     """The past of one aggregate.
 
-    Methods raise AggregateQuarantined where an event does not follow, StoreDamaged, and what reading the store raises.
+    Methods raise AggregateQuarantined if an event does not follow, StoreDamaged, and the errors of reading the store.
     """
 
     __slots__ = ("_kept_at", "_quarantine", "_rebuilding", "_store", "_subject")
@@ -81,7 +81,7 @@ class History(Generic[State]):
 
     @property
     def _is_far(self) -> bool:
-        """Whether a read is a round trip, which costs more than some events that nobody needs."""
+        """Whether a read is a round trip, which costs more than reading some events in excess."""
         return not self._store.sole_writer and self._subject.kind.snapshots is not None
 
     async def newest(self) -> Tip[State]:
@@ -117,7 +117,7 @@ class History(Generic[State]):
             start = await self._start(revision)
         if revision - start.tip.revision <= PAGE:
             return self._moment(await self._fold_from(start, revision), revision)
-        # Written before all snapshots were kept. The first to come here makes the missing ones, for all who wait.
+        # The stream was written before all snapshots were kept. The first caller makes the missing ones for all.
         self._rebuilding = self._rebuilding or asyncio.Lock()
         async with self._rebuilding:
             return self._moment(await self._fold_from(await self._start(revision), revision), revision)
@@ -203,7 +203,7 @@ class History(Generic[State]):
         return _Folded(tip, kept_at, event)
 
     async def _believed(self, reading: Awaitable[Result]) -> Result:
-        """What is read; raises AggregateQuarantined where some of it is not believed, durably."""
+        """Reads events. If some are not believed, sets the aggregate aside durably and raises AggregateQuarantined."""
         try:
             return await reading
         except _NotBelieved as found:

@@ -1,4 +1,4 @@
-"""Ids that follow from what they name, and how they are written."""
+"""Ids that are derived from what they name, and how they are written."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from openbank.domain.request import Request
 def event_id(stream: str, request: Request, part: int, record_time: int) -> bytes:
     """The id of a command's event: from the request and its content, or random for a command without a request id.
 
-    The record time is content, too. Without it two instances that are sent a request at once would make one event of
-    two: the store would tell the second that its append is done, and it would answer a time that is not in the log.
+    The record time is part of the content. Without it, two instances that get a request at the same time would make the
+    same event: the store would report the second append as done, and its answer would have a time that is not in the
+    log.
     """
     if not request.id:
         return _uuid(os.urandom(16))
@@ -35,7 +36,7 @@ def _hash(*parts: bytes) -> bytes:
 
 
 def _uuid(sixteen: bytes) -> bytes:
-    """Marked as a UUID of version 8, which RFC 9562 leaves to its maker."""
+    """Marked as a UUID of version 8, which RFC 9562 leaves to applications."""
     marked = bytearray(sixteen)
     marked[6] = marked[6] & 0x0F | 0x80
     marked[8] = marked[8] & 0x3F | 0x80

@@ -1,4 +1,4 @@
-"""Record times: those of one aggregate never run backwards, whatever the clocks of a bank's instances say."""
+"""Record times, which never run backwards in one aggregate, whatever the clocks of the bank's instances say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from openbank.domain.clock import Clock
 SKEW_MICROSECONDS_MAX = 1_000_000
 """How far a clock may be behind another instance's before a warning says so."""
 WARN_SECONDS = 60.0
-"""Between two warnings."""
+"""The time between two warnings."""
 
 _log = logging.getLogger(__name__)
 

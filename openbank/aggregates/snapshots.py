@@ -1,6 +1,6 @@
-"""Snapshots of aggregates as bytes: what they are after some event, so that not all events need be read.
+"""Snapshots of aggregates as bytes: their state after some event, so that not all events have to be read.
 
-Snapshots can always be made again, so there are no versions to convert: a snapshot of another fold is ignored.
+Snapshots can always be made again, so nothing is converted: a snapshot of another fold is ignored.
 """
 
 from __future__ import annotations

@@ -51,4 +51,4 @@ class Stores(NamedTuple):
     log: ServedLog
     views: ViewsBackEnd
     started: Callable[[], None]
-    """Call when the bank has started: a start waits for a store that is away, callers are told at once."""
+    """Call when the bank has started. A start waits for a store that is away; calls then get an error at once."""

@@ -1,4 +1,4 @@
-"""What the commands share that ask a running bank and print its answer."""
+"""Shared by the commands that call a running bank and print its answer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ANSWER_SECONDS = 10.0
 
 
 Action = Callable[[Any, argparse.Namespace], Iterator[str]]
-"""What is asked of a service through its stub, as it was typed, and the lines to print."""
+"""Calls a service through its stub as was typed, and returns the lines to print."""
 
 
 def print_answer(
     target: str, stub_class: Callable[[grpc.Channel], Any], action: Action, flags: argparse.Namespace
 ) -> int:
-    """Prints what a running bank answers; the exit code. Raises CommandFailed."""
+    """Prints the answer of a running bank. Returns the exit code. Raises CommandFailed."""
     with asking(target), grpc.insecure_channel(target) as channel:
         lines = list(action(stub_class(channel), flags))
     for line in lines:
@@ -35,7 +35,7 @@ def print_answer(
 
 @contextmanager
 def asking(target: str) -> Iterator[None]:
-    """Raises CommandFailed for what a call ends with."""
+    """Raises CommandFailed for the error of a call."""
     try:
         yield
     except grpc.RpcError as error:

@@ -27,13 +27,13 @@ def add(commands: Commands) -> None:
         help="copy a bank to another event store, to serve it from there",
         description="Copies all events of a bank to another event store, and reads each of them back. Either place is a"
         " data directory, which must not be served from meanwhile, or an address of EventStoreDB. A copy that was"
-        " interrupted goes on where it stopped, by the same command.",
+        " interrupted continues where it stopped, by the same command.",
     )
     parser.add_argument(
         "--from", dest="source", metavar="PLACE", required=True, help="data, or esdb://HOST:PORT?OPTIONS"
     )
     parser.add_argument(
-        "--to", dest="target", metavar="PLACE", required=True, help="the same; made where there is none"
+        "--to", dest="target", metavar="PLACE", required=True, help="the same; created if it does not exist"
     )
     config.add_flags(parser, "store_wait_seconds")
     parser.set_defaults(run=run)
@@ -70,7 +70,7 @@ def _check(flag: str, place: str) -> str:
 
 
 class _Progress:
-    """Says every few seconds how far a copy has come."""
+    """Prints the progress of a copy every few seconds."""
 
     def __init__(self) -> None:
         self._start = self._said = time.monotonic()

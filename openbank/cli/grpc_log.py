@@ -6,5 +6,6 @@ import os
 
 
 def silence() -> None:
-    """What is wrong, a command says in one line; gRPC's log would say it again, in many. Before gRPC is imported."""
+    """Silences it: a command reports an error in one line, and gRPC's log would repeat it in many. Call before gRPC is
+    imported."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

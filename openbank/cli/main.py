@@ -1,4 +1,4 @@
-"""From the command line's words to an exit code."""
+"""Parses the command line and runs the command. Returns the exit code."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The command as a process: its standard streams, Ctrl-C, and its end.
 
-Whatever a command does, these hold, and none is a traceback:
+These hold for every command. None of them prints a traceback:
 
 - Standard output that cannot be written is one line on standard error, and EXIT_FAILED.
-- A reader that has closed the pipe changes nothing but that the rest is not printed.
+- If the reader has closed the pipe, the rest is not printed, and nothing else changes.
 - Standard error that cannot be written is ignored.
 - Characters that the terminal's encoding lacks are printed as escapes.
 - Signals end the command as `signals` says.
@@ -35,8 +35,8 @@ def main() -> NoReturn:
         signals.end_at_once()
     except signals.Interrupted as interrupted:
         code = interrupted.exit_code
-    # At once. What else Python does at its end waits for threads of libraries, and has a part in which gRPC waits for
-    # its own thread, and this one, where many messages were on their way, for an event loop that is gone.
+    # Ends at once. Python's own shutdown waits for threads of libraries. With many messages under way, gRPC then waits
+    # for its own thread, which waits for an event loop that is gone.
     logging.shutdown()
     os._exit(code)
 
@@ -62,11 +62,11 @@ def _exit_code() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Those that were closed get nothing to read or write: else the bank's files would take their numbers, and what a
-    library prints would be written to them."""
+    """Replaces closed standard streams by empty ones. Otherwise the bank's files would get their numbers, and the
+    output of a library would be written to them."""
     for number, stream, flags in (
         (INPUT, sys.stdin, os.O_RDONLY),
-        # So that writing is the error that it was.
+        # So that writing stays the error that it was.
         (OUTPUT, sys.stdout, os.O_RDONLY),
         (ERRORS, sys.stderr, os.O_WRONLY),
     ):
@@ -84,7 +84,7 @@ def _open_at(number: int, flags: int) -> None:
 
 
 def _text(raw: FileIO, like: Any) -> TextIOWrapper:
-    """With the buffering and the encoding that the environment has asked for."""
+    """A stream with the buffering and the encoding that the environment asks for."""
     return TextIOWrapper(
         BufferedWriter(raw),
         encoding=like.encoding if like else "utf-8",
@@ -94,8 +94,8 @@ def _text(raw: FileIO, like: Any) -> TextIOWrapper:
 
 
 class _Output(FileIO):
-    """Standard output. The first error is raised, as none that could be taken for one of another file; after it, and
-    once the reader has closed the pipe, what is written is dropped.
+    """Standard output. The first error is raised as an error of its own kind. After it, and once the reader has closed
+    the pipe, output is dropped.
     """
 
     _dropping = False
@@ -105,7 +105,7 @@ class _Output(FileIO):
             return len(data)
         try:
             while (written := super().write(data)) is None:
-                # Others who have the same terminal or pipe may have made it non-blocking.
+                # Another process with the same terminal or pipe may have made it non-blocking.
                 select.select([], [self], [])
             return written
         except BrokenPipeError:
@@ -117,7 +117,7 @@ class _Output(FileIO):
 
 
 class _Errors(FileIO):
-    """Standard error; where that cannot be written there is nobody to tell."""
+    """Standard error. If it cannot be written, the error is ignored."""
 
     def write(self, data: Any) -> int:
         try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from openbank.app import Server
 
 READY_SECONDS = 1.0
-"""A bank that is ready within it says only that."""
+"""A bank that is ready within this time prints only that it is ready."""
 TRY = "grpcurl -plaintext {address} openbank.persons.v1.PersonsService/ListPersons"
 
 
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
     grpc_log.silence()
-    # Late, so that other commands and mistaken flags need not wait for all of grpc.
+    # Imported late, so that other commands and usage errors need not wait for all of grpc.
     from openbank.app import CANNOT_START
 
     logs.configure(settings.log_level, settings.log_format)
@@ -50,7 +50,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve_until_told(settings))
     except CANNOT_START as error:
-        # They come before the line that says why it ended.
+        # These lines come before the line that says why the bank ended.
         logging.shutdown()
         raise CommandFailed(str(error)) from error
     return 0
@@ -78,9 +78,10 @@ async def _serve_until_told(settings: Settings) -> None:
 
 
 class _Told:
-    """The first signal, from the first moment on. A start is cancelled, a bank that serves is stopped by it.
+    """Handles signals from the first moment on.
 
-    A later signal ends the process at once: what was acknowledged is on disk.
+    The first signal cancels a start, or stops a bank that serves. A later signal ends the process at once: what was
+    acknowledged is on disk.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,8 @@ class _Told:
         self._starting = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._numbers = [signal.SIGTERM, signal.SIGINT]
-        # nohup has it ignored. SIGINT is also ignored in scripts, for what runs in the background; there it is meant.
+        # nohup ignores SIGHUP, and that is kept. Shell scripts ignore SIGINT for background processes; it is handled
+        # nevertheless.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             self._numbers.append(signal.SIGHUP)
         for number in self._numbers:
@@ -113,11 +115,11 @@ class _Told:
 
 
 def _keep_pauses_short() -> None:
-    """Bounds the pauses of the garbage collector, in which nobody is served.
+    """Bounds the pauses of the garbage collector, during which nothing is served.
 
-    What the start has made stays, and is not looked at again. What calls leave behind in cycles is young, since gRPC
-    makes one for each. So the young are looked at in small portions, and all that is kept in memory, which takes up to
-    a tenth of a second, hardly ever.
+    Objects from the start stay, and are never scanned again. Calls leave young garbage in cycles, since gRPC makes one
+    for each. So the young generation is collected in small portions, and a full collection, which takes up to a tenth
+    of a second, hardly ever happens.
     """
     gc.collect()
     gc.freeze()
@@ -125,7 +127,7 @@ def _keep_pauses_short() -> None:
 
 
 async def _announce(settings: Settings, server: Server) -> None:
-    """Says where the bank listens, and that it is ready once it is: views that are being built take a while."""
+    """Prints where the bank listens, and later that it is ready: building views takes a while."""
     with suppress(TimeoutError):
         await asyncio.wait_for(server.ready(), READY_SECONDS)
     waits_for = server.not_serving
@@ -138,7 +140,7 @@ async def _announce(settings: Settings, server: Server) -> None:
 
 def _tell(settings: Settings, is_what: str, last: str, address: str, event: str, **values: str) -> None:
     if settings.log_format == "console":
-        # Nobody needs to read it.
+        # This line need not be read.
         with suppress(OutputFailed):
             print(f"OpenBank {version('openbank')} {is_what}.")
             print(f"  listens on  {address}")

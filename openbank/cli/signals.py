@@ -24,7 +24,7 @@ REPEAT_SECONDS = 1.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has come: the command cleans up and ends."""
+    """A signal arrived: the command cleans up and ends."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def end_at_once() -> None:
-    """For the stretches in which there is nothing to clean up."""
+    """For the parts of a command in which there is nothing to clean up."""
     _handle(_exit)
 
 
@@ -42,7 +42,8 @@ def interrupt() -> None:
 
 
 def end_at_next() -> None:
-    """After a first signal: the next one ends the process at once, unless it comes so soon that it is the same."""
+    """After a first signal: the next one ends the process at once, unless it comes so soon that it counts as the
+    same."""
     first = time.monotonic()
     _handle(lambda number, _: _exit(number, _) if time.monotonic() - first > REPEAT_SECONDS else None)
 
@@ -63,13 +64,13 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
 
     end_at_next()
     sys.unraisablehook = _raise_again
-    # What was stopped halfway is no news.
+    # The interrupted work need not be reported.
     logging.disable()
     raise Interrupted(number)
 
 
 def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """The signal came inside a callback that can raise nothing, such as an import's: it is raised a little later."""
+    """The signal came inside a callback that cannot raise, such as that of an import: it is raised a little later."""
     import sys
 
     interrupted = unraisable.exc_value

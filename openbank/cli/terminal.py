@@ -1,4 +1,4 @@
-"""What others have written, as a terminal may be given it."""
+"""Makes text from others safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -6,5 +6,6 @@ _JOINERS = "\u200c\u200d"
 
 
 def shown(text: str) -> str:
-    """`text` with nothing in it that controls a terminal or changes its direction. Joiners only shape letters."""
+    """`text` without characters that control a terminal or change the writing direction. Joiners stay: they only shape
+    letters."""
     return "".join(one if one.isprintable() or one in _JOINERS else "?" for one in text)

@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
         "verify",
         help="check all that is stored",
         description="Checks every event and what the events say of one another, the indexes, the money, and the views"
-        f" against views made anew; also while it is served. Exits with 0 if all is well, with {EXIT_NO} if not.",
+        f"  against rebuilt views; also while it is served. Exits with 0 if all is well, with {EXIT_NO} if not.",
     )
     config.add_flags(parser, "data", "event_store", "views", "store_wait_seconds")
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""A call that is sent again until the bank has decided."""
+"""Sends a call again until the bank has decided."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRY_SECONDS = 10.0
 BACKOFF_SECONDS_MIN = 0.1
 BACKOFF_SECONDS_MAX = 5.0
 
-# The bank's way to say "later". All its other answers stay what they are.
+# The bank's codes for "later". All its other answers are final.
 _LATER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 _log = logging.getLogger("openbank.client")
@@ -49,9 +49,9 @@ async def call(
 ) -> Any:
     """Sends `request` by `method` of an asyncio stub, until there is an answer; returns the response.
 
-    A mutation without a request_id gets one, so that it is done once however often it is sent. An error that is not
-    the bank's decision, and "later" from the bank, are tried again; all tries together take `timeout_seconds`.
-    Raises BankError for what the bank refuses; grpc.RpcError where the time is over without the bank's decision.
+    A mutation without a request_id gets one, so that it is done once even if it is sent several times. An error that is
+    not the bank's decision, and "later" from the bank, are tried again; all tries together take `timeout_seconds`.
+    Raises BankError for what the bank refuses; grpc.RpcError if the time ends without the bank's decision.
     """
     tries = _Tries(request, timeout_seconds, on_retry)
     while True:
@@ -90,7 +90,7 @@ class _Tries:
         return min(TRY_SECONDS, max(self._until - time.monotonic(), 0.0))
 
     def failed(self, error: Any) -> float:
-        """How many seconds to wait before the next try. Raises the error that is the end of it."""
+        """How many seconds to wait before the next try. Raises the error if it is final."""
         decision = bank_error(error)
         if decision is not None and decision.code not in _LATER:
             raise decision from error

@@ -1,4 +1,4 @@
-"""What a watch does after an interruption: the same for all kinds, and without a network."""
+"""What a watch does after an interruption, without a network: shared by all kinds of watches."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ WatchRequest = WatchAccountEventsRequest | WatchPersonEventsRequest | WatchCloud
 WatchResponse = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
 
 HEARTBEAT_SECONDS = 15
-"""What is asked for where the request has no wish."""
+"""The heartbeat interval if the request sets none."""
 SILENT_HEARTBEATS = 3
-"""A connection with this many of them missing counts as dead: a proxy may keep it open without end."""
+"""A connection that misses this many heartbeats counts as dead: a proxy may keep it open forever."""
 BACKOFF_SECONDS_MIN = 0.2
 BACKOFF_SECONDS_MAX = 20.0
 
@@ -42,23 +42,23 @@ FINAL = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
-"""From the bank: the same call would end in the same way. From anybody else no code means that: a proxy answers for
-servers that are not there with a code of its choice, such as UNIMPLEMENTED for HTTP 404."""
+"""Final codes, if they come from the bank: the same call would end in the same way. From others no code is final: a
+proxy answers for missing servers with a code of its choice, such as UNIMPLEMENTED for HTTP 404."""
 UNIMPLEMENTED_SECONDS_MAX = 300.0
-"""After this long with no other answer it is not a proxy that lacks its server, but a server that lacks the method."""
+"""After this time with no other answer than UNIMPLEMENTED, the server itself lacks the method."""
 
 _log = logging.getLogger("openbank.client")
 
 
 class Interruption(NamedTuple):
-    """A watch has no connection just now."""
+    """A watch currently has no connection."""
 
     why: str
     """ "UNAVAILABLE: failed to connect", "no heartbeat for 45 s"."""
     failures: int
-    """How many there were one after another, this one included."""
+    """The number of consecutive interruptions, including this one."""
     retry_seconds: float
-    """When it will be tried again."""
+    """When the next try is."""
 
 
 OnInterruption = Callable[[Interruption], None]
@@ -66,7 +66,7 @@ OnInterruption = Callable[[Interruption], None]
 
 
 def log_interruption(interruption: Interruption) -> None:
-    """What is done where the caller has nothing else in mind."""
+    """The default: does nothing."""
     _log.warning("watch interrupted: %s; again in %.1f s", interruption.why, interruption.retry_seconds)
 
 
@@ -75,7 +75,7 @@ class Ended(NamedTuple):
 
     why: str = "the server ended the watch"
     error: Any = None
-    """The grpc.RpcError, where there is one."""
+    """The grpc.RpcError, if there is one."""
 
 
 def ended_with(error: Any) -> Ended:
@@ -86,7 +86,7 @@ def ended_with(error: Any) -> Ended:
 
 
 class Resumption:
-    """Where a watch is, and how often in a row it has failed to go on from there."""
+    """The place of a watch, and how often in a row it has failed to continue from there."""
 
     def __init__(self, request: WatchRequest, on_interruption: OnInterruption) -> None:
         self._request = deepcopy(request)
@@ -107,7 +107,7 @@ class Resumption:
 
     @property
     def complete(self) -> bool:
-        """Whether the watch has come to the end that it was asked for."""
+        """Whether the watch has reached the end that the request asks for."""
         return self._request.stop_when_caught_up and self._caught_up
 
     def call(self, channel: Any) -> Any:
@@ -123,12 +123,12 @@ class Resumption:
         self._request.resume_token = response.resume_token
         self._unimplemented_since = None
         self._caught_up = response.caught_up
-        # A server that confirms and then fails, again and again, is to be left alone for longer each time.
+        # A server that confirms and then fails, again and again, is left alone for longer each time.
         if response.signal != FEED_SIGNAL_CONFIRMED:
             self._failures = 0
 
     def interrupted(self, end: Ended) -> float:
-        """How many seconds to wait before the next call. Raises the error for which there is to be none."""
+        """How many seconds to wait before the next call. Raises the error if it is final."""
         decision = bank_error(end.error) if end.error is not None else None
         if self._is_final(end.error, decision):
             raise end.error

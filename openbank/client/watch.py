@@ -14,11 +14,11 @@ from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEve
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest, WatchPersonEventsResponse
 
 CHANNEL_OPTIONS = (
-    # Left alone, a channel comes to try no more than every two minutes, and what is called meanwhile fails at once.
+    # By default a channel retries only every two minutes after a while, and calls in between fail at once.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # Left alone, it takes a network that has gone silent for a connection until the system gives up on it. Heartbeats
-    # tell that a watch is dead, only this that the connection under it is.
+    # By default a silent network counts as a connection until the system gives up on it. Missing heartbeats show that a
+    # watch is dead, but only keepalive shows that its connection is.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
@@ -41,11 +41,11 @@ def watch(
 async def watch(
     channel: grpc.aio.Channel, request: Any, on_interruption: OnInterruption = log_interruption
 ) -> AsyncGenerator[Any, None]:
-    """The responses to `request`, each once, however often the connection breaks.
+    """The responses to `request`, each exactly once, through any number of broken connections.
 
-    It ends when the request's `stop_when_caught_up` is fulfilled, and else never: break out of the loop, cancel the
-    task, or put it into an `asyncio.timeout`. After each interruption the first response is CONFIRMED again.
-    Raises what is final, as grpc.aio.AioRpcError, and what `on_interruption` raises to give up.
+    It ends only when the request's `stop_when_caught_up` is fulfilled. To end it earlier, break out of the loop, cancel
+    the task, or use an `asyncio.timeout`. After each interruption the first response is CONFIRMED again. Raises final
+    errors as grpc.aio.AioRpcError, and what `on_interruption` raises to give up.
     """
     resumption = Resumption(request, on_interruption)
     while True:
@@ -64,7 +64,7 @@ async def watch(
 async def _read(call: Any, resumption: Resumption) -> Any:
     """The next response, or how the call ended."""
     try:
-        # Only while we wait: how long the caller takes for a response is the caller's affair.
+        # Only while we wait: the caller may take any time for a response.
         async with asyncio.timeout(resumption.silence_seconds_max):
             response = await call.read()
     except TimeoutError:

@@ -44,11 +44,11 @@ def watch_sync(
     stop: threading.Event | None = None,
     on_interruption: OnInterruption = log_interruption,
 ) -> Generator[Any, None, None]:
-    """The responses to `request`, each once, however often the connection breaks.
+    """The responses to `request`, each exactly once, through any number of broken connections.
 
-    It ends when the request's `stop_when_caught_up` is fulfilled, and else never: break out of the loop, or set `stop`
-    from another thread, a `threading.Timer` for example. After each interruption the first response is CONFIRMED again.
-    Raises what is final, as grpc.RpcError, and what `on_interruption` raises to give up.
+    It ends only when the request's `stop_when_caught_up` is fulfilled. To end it earlier, break out of the loop, or set
+    `stop` from another thread, such as a `threading.Timer`. After each interruption the first response is CONFIRMED
+    again. Raises final errors as grpc.RpcError, and what `on_interruption` raises to give up.
     """
     resumption = Resumption(request, on_interruption)
     stop = stop or threading.Event()
@@ -67,13 +67,13 @@ def watch_sync(
 
 
 class _Guard:
-    """Cancels a call that is silent for too long or is to stop: a thread that waits for a response can't."""
+    """Cancels a call that is silent for too long or should stop, which the thread that waits for a response cannot."""
 
     def __init__(self, stop: threading.Event, resumption: Resumption) -> None:
         self._stop = stop
         self._resumption = resumption
         self._read: tuple[Any, float] | None = None
-        """The call that is waited for, and until when."""
+        """The current call, and its deadline."""
         self._silent: Any = None
         """The last call that was cancelled for its silence."""
         self._finished = False
@@ -89,7 +89,7 @@ class _Guard:
         """The next response, or how the call ended."""
         self._read = (call, time.monotonic() + self._resumption.silence_seconds_max)
         try:
-            # After the assignment, not before: so either we see the stop, or the guard sees the call.
+            # Checked after the assignment: either we see the stop, or the guard sees the call.
             return Ended() if self._stop.is_set() else next(call)
         except StopIteration:
             return Ended()

@@ -1,7 +1,7 @@
 """The event types of accounts.
 
-A new one is a row in ROWS: `account_event` with its fields. The oldest have functions of their own: two are on the
-hottest path, and the first event of a stream states less.
+A new one is a row in ROWS: `account_event` with its fields. The oldest types have functions of their own: two are on
+the hottest path, and the first event of a stream states less.
 """
 
 from __future__ import annotations

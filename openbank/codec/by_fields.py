@@ -1,4 +1,4 @@
-"""Event types of accounts whose message has, field by field, what the domain class has."""
+"""Event types of accounts whose message has the same fields as the domain class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from openbank.domain.money import Currency, Money
 
 
 class Field(NamedTuple):
-    """A value of an event, under the name `attribute`, and how its message has it."""
+    """One value of an event, named `attribute`, and its fields in the message."""
 
     attribute: str
     fill: Callable[[Any, Any, Currency], None]

@@ -51,7 +51,7 @@ def from_json(text: bytes, kind: type[Kind]) -> Kind:
 
 @cache
 def _writer(message: Descriptor) -> _Write | None:
-    """None where a field is of another kind, or the message has a mapping of its own."""
+    """None if a field is of another kind, or the message has a mapping of its own."""
     if message.full_name.startswith("google.protobuf."):
         return None
     writers = {field.number: _field_writer(field) for field in message.fields}
@@ -83,7 +83,7 @@ def _field_writer(field: FieldDescriptor) -> _Write | None:
 
 
 class _OtherForm(Exception):
-    """Not as `to_json` writes it; `json_format` says whether it is right."""
+    """Differs from what `to_json` writes; `json_format` decides whether it is valid."""
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ _decode = JSONDecoder(object_pairs_hook=_fields).decode
 
 @cache
 def _reader(message: Descriptor) -> _Read | None:
-    """None where `to_json` does not write it by itself, or not all fields can be set together."""
+    """None if `to_json` does not write it by itself, or not all fields can be set together."""
     if not _writer(message):
         return None
     setters = {field.name: _field_setter(field) for field in message.fields}

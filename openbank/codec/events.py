@@ -34,7 +34,8 @@ class UnknownEventType(Exception):
 
 
 class UndecodableEvent(Exception):
-    """A stored payload that is not its type's message. Says nothing of its content, which may be a person's data."""
+    """A stored payload that is not its type's message. The message holds none of its content, which may be personal
+    data."""
 
 
 def event_type(name: str) -> EventType:
@@ -108,7 +109,7 @@ def is_newer(type_name: str) -> bool:
 
 
 def place_after(events: Sequence[RecordedEvent], after: LogPosition) -> LogPosition:
-    """The log up to the last of `events`, which follow `after`: named by the last one that is ours."""
+    """The place of the last of `events`, which follow `after`. The last event of the bank's names it."""
     if not events:
         return after
     named = next((event.place for event in reversed(events) if is_ours(event.type)), after)

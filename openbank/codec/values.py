@@ -22,6 +22,6 @@ def currency_of(code: str, exponent: int) -> Currency:
 
 
 def check_currency(message: money_pb2.Money, code: str) -> None:
-    """A payload is published as it is stored, so what it says twice must be the same."""
+    """A payload is published as it is stored, so a value that it states twice must be the same."""
     if message.currency_code != code:
         raise ValueError("two currencies")

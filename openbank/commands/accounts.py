@@ -120,7 +120,7 @@ async def open_account(bank: WriteSide, command: OpenAccount, request: Request) 
     account_id = command.account_id or ids.aggregate_id(bank.id, "account", request)
     command = replace(command, account_id=account_id)
     if not known:
-        # An id of our own, so that the opening is told from another's when somebody else finishes it. It has no
+        # An id of our own, so that the opening can be recognized when another call finishes it. It has no
         # fingerprint, which tells it from a caller's.
         request = request._replace(id=os.urandom(16))
     first = await _first_look(bank, command, request) if is_made else _Look()
@@ -143,9 +143,9 @@ async def open_account(bank: WriteSide, command: OpenAccount, request: Request) 
     except StoreUnavailable as error:
         if known:
             raise
-        # The reservation stays: whoever meets the number next opens the account.
+        # The reservation stays: the next call that finds the number opens the account.
         raise OutcomeUnknown(str(error)) from error
-    # Whoever met the number meanwhile may have finished the opening for this call: that makes it no repetition.
+    # Another call may have found the number and finished the opening for this call. That does not make it a replay.
     return written._replace(replayed=written.replayed and not is_first)
 
 
@@ -168,7 +168,7 @@ async def _first_look(bank: WriteSide, command: OpenAccount, request: Request) -
         if is_ours(current.state, command, request) and request.repeats(current.state.request_hash):
             return _Look(replay=await finish(bank, current.state))
     except Refused:
-        # Which refusal counts is said by whoever looks at everything.
+        # A later check of everything decides which refusal counts.
         pass
     return _Look()
 

@@ -1,7 +1,7 @@
 """Account numbers: one account each, whatever races and crashes there are.
 
 A number is reserved in a stream of its own before its account is opened. The reservation carries the whole command, so
-that whoever meets it can finish it: a crash in between leaves neither a lost number nor a half-open account.
+that any call that finds it can finish it: a crash in between leaves neither a lost number nor a half-open account.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ async def adopt_old_numbers(bank: WriteSide, store: OldNumbers) -> None:
 async def _adopt(bank: WriteSide, stream: str) -> None:
     """An account that is open has the number already, or the reservation's account gets it; else it is void."""
     with suppress(Refused):
-        # What is quarantined stays as it is, and refuses whoever wants the number. What cannot be opened is void.
+        # A quarantined number stays as it is, and its use is refused. A reservation that cannot be opened is void.
         await _adopt_reservation(bank, stream)
 
 

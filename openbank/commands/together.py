@@ -10,7 +10,7 @@ from typing import Any
 async def together(*questions: Awaitable[Any]) -> tuple[Callable[[], Any], ...]:
     """For each question a function, to be called once, that returns its answer or raises what the question raised.
 
-    So whoever asks decides in which order refusals count.
+    So the caller decides in which order refusals count.
     """
     return tuple([_opened(answer) for answer in await asyncio.gather(*questions, return_exceptions=True)])
 

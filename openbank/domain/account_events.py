@@ -240,7 +240,7 @@ class TransferSent:
     balance_after: Money
     available_after: Money
     hold_id: str = ""
-    """Of the hold that it was taken out of."""
+    """The id of the hold that it was taken out of."""
     hold_remaining_after: Money | None = None
     spent: Spent | None = None
 

@@ -74,7 +74,7 @@ class Controls:
 
     state: AccountState = AccountState.ACTIVE
     freeze_reason: str = ""
-    """Of the last freeze; empty while the account is not frozen."""
+    """The reason of the last freeze; empty while the account is not frozen."""
     close_time: int | None = None
     """When the account was closed, in microseconds since 1970 UTC."""
     overdraft_limit: int = 0
@@ -93,4 +93,4 @@ class Controls:
 
 
 PLAIN = Controls()
-"""Of an account that was just opened."""
+"""The controls of a new account."""

@@ -37,7 +37,7 @@ _ACCOUNT_NUMBER = re.compile(r"[ -]*[A-Za-z0-9][A-Za-z0-9 -]*")
 class Fields:
     """Reads one request's fields and keeps what is wrong with them.
 
-    Every method returns a value to go on with, even for a field that is wrong: `check` is where a query ends, `settle`
+    Every method returns a value to continue with, even for a wrong field: `check` is where a query ends, `settle`
     where a command does.
     """
 

@@ -18,12 +18,13 @@ class RequestClaimed:
     request_hash: bytes
     aggregate_id: str
     account_number: str = ""
-    """Of OpenAccount."""
+    """Set by OpenAccount."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountNumberReserved:
-    """An account number is kept for this command, all of it, so that whoever meets the reservation can finish it.
+    """An account number is reserved for this command. The event holds the whole command, so that any call can finish
+    it.
 
     A later reservation of the same number replaces it; one is made only when this one's account was opened with
     another number.

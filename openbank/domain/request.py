@@ -23,7 +23,7 @@ class RequestKey(NamedTuple):
 
     @classmethod
     def of(cls, id: bytes, hash: bytes) -> RequestKey:
-        """Of the id and the fingerprint that a request has, or that was stored."""
+        """Makes a key from the id and the fingerprint of a request, or from stored ones."""
         return cls(id, not hash)
 
 

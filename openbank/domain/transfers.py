@@ -69,7 +69,7 @@ class SendTransfer:
     amount: Money
     description: str
     hold_id: str = ""
-    """Of the source's hold that the money is taken out of; empty takes it out of what is available."""
+    """The source's hold that the money is taken out of; empty takes it out of the available balance."""
 
 
 def send(account: Account | None, destination: Account | None, command: SendTransfer, now: int) -> TransferSent:

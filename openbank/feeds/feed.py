@@ -20,24 +20,24 @@ from openbank.following.tail import LogTail
 
 class Watching(Protocol):
     def hurry(self) -> None:
-        """The server stops: don't wait long for the client any more, nor at all to begin."""
+        """Call when the server stops: ends long waits for the client, and waits to begin."""
 
 
 class Times(Protocol):
     async def place_before(self, time: int) -> LogPosition:
-        """A place up to which every event was recorded before `time`, microseconds: the nearer to it the better.
+        """A place before which every event was recorded before `time` (microseconds), as near to it as is known.
 
-        Raises what watches that start at a time are then to end with.
+        Its errors end the watches that start at a time.
         """
         ...
 
 
 SEARCHES_MAX = 4
-"""Times looked for at once: each takes a part of the loop's time for as long as it takes."""
+"""The most times looked for at once, as each search takes a share of the event loop's time."""
 
 
 SELECTIONS_MAX = 4
-"""Pages of selected streams that are read at once."""
+"""The most pages of selected streams that are read at once."""
 
 
 class _Search:
@@ -59,7 +59,7 @@ class Feed:
         clock: Clock,
         owners: Owners,
     ) -> None:
-        """`encode` makes of an event the bytes that messages carry; it is asked once a form for all watches."""
+        """`encode` makes the bytes of an event in a message. It is called once per form for all watches."""
         self.store = store
         self._times = times
         self._searches: dict[int, _Search] = {}
@@ -78,7 +78,7 @@ class Feed:
 
     @property
     def watches(self) -> int:
-        """How many there are."""
+        """The number of watches."""
         return len(self._watches)
 
     @property
@@ -86,7 +86,7 @@ class Feed:
         return self._drain_until is not None
 
     def send_until(self) -> float:
-        """When a client that is sent something now must have taken it, by the loop's clock."""
+        """The deadline, by the loop's clock, for a client to take a message that is sent now."""
         if self._drain_until is not None:
             return self._drain_until
         return asyncio.get_running_loop().time() + self.limits.silence_seconds_max
@@ -94,7 +94,7 @@ class Feed:
     async def position_at(self, time: int) -> LogPosition:
         """The place before the first event, in log order, that was recorded at `time` (microseconds) or later.
 
-        However many ask for one time at once, it is looked for once, and no longer than somebody waits for it. Raises
+        A time that several watches ask for at once is looked for once, and no longer than one of them waits. Raises
         StoreUnavailable, and what `Times` does.
         """
         search = self._searches.get(time)
@@ -102,7 +102,7 @@ class Feed:
             search = self._searches[time] = _Search(asyncio.create_task(self._search(time)))
         search.waiting += 1
         try:
-            # One that leaves does not take the others' answer away.
+            # A watch that leaves does not cancel the search for the others.
             return await asyncio.shield(search.task)
         finally:
             search.waiting -= 1
@@ -112,14 +112,15 @@ class Feed:
                     del self._searches[time]
 
     async def select(self, filter: Filter, after: LogPosition) -> Selected | None:
-        """The history for a filter after a place, where it can be read without the rest of the log."""
+        """The history for a filter after a place, if it can be read without the rest of the log."""
         streams = await streams_of(filter, self.tail.head, self._owners)
         if streams is None or streams.through.position <= after.position:
             return None
         return Selected(self.store, self._reader, streams, after)
 
     async def page_of(self, selected: Selected) -> Page:
-        """Its next page. A few at a time are read, so that they take little memory. Raises what `Selected` does."""
+        """The next page of `selected`. Only a few pages are read at a time, to save memory. Raises what `Selected`
+        does."""
         async with self._selecting:
             return await selected.page()
 
@@ -128,13 +129,13 @@ class Feed:
             return await self.store.position_at(time, await self._times.place_before(time))
 
     async def run(self) -> None:
-        """Serves the watches until cancelled, which is to be after `drain`. Beside it the tail must run."""
+        """Serves the watches until cancelled: cancel it after `drain`. The tail must run at the same time."""
         await self.pages.run()
 
     async def drain(self) -> None:
-        """Ends every watch with a last message. There will be no other.
+        """Ends every watch with a last message, and refuses new ones.
 
-        Returns when the last one has ended, and at the end of the drain time whatever clients do.
+        Returns when the last watch has ended, or at the end of the drain time.
         """
         self._drain_until = asyncio.get_running_loop().time() + self.limits.drain_seconds
         self.pages.wake()

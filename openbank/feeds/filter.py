@@ -1,4 +1,4 @@
-"""Which events a watch lets through, and in which form it tells of them."""
+"""Which events a watch sends, and in which form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openbank.following.tail import Entry
 
 
 class Form(Enum):
-    """What an event looks like on the wire. `Entry.encoded` keeps it in each form, for all watches."""
+    """The form of an event on the wire. `Entry.encoded` keeps each form for all watches."""
 
     EVENT = "event"
     CLOUD_EVENT = "cloud event"
@@ -22,14 +22,14 @@ class Form(Enum):
 
 
 class About(NamedTuple):
-    """What some events are about, all together."""
+    """What a group of events is about."""
 
     categories: frozenset[str]
     persons: frozenset[str]
     accounts: frozenset[str]
     types: frozenset[str]
     notices: bool
-    """Whether there is one among them that concerns filters of any type: see `_has_any_type`."""
+    """Whether one of them concerns filters of any type: see `_has_any_type`."""
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> About:
@@ -49,7 +49,7 @@ class Filter:
     categories: frozenset[str]
     """The kinds of streams, at least one: "person", "account"."""
     persons: frozenset[str] = frozenset()
-    """Whom it concerns: the person that it happened to, or the owner of the account."""
+    """Ids of persons: the person of the event, or the owner of the account."""
     accounts: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
     """Stored names: "openbank.accounts.v1.MoneyDeposited"."""
@@ -69,7 +69,7 @@ class Filter:
         )
 
     def may_pass(self, about: About) -> bool:
-        """Whether one of several events may: False is sure, and needs no look at each."""
+        """Whether one of these events may pass. False is certain, so that the events need not be checked one by one."""
         return (
             not self.categories.isdisjoint(about.categories)
             and not (self.persons and self.persons.isdisjoint(about.persons))
@@ -79,7 +79,7 @@ class Filter:
 
 
 def _has_any_type(entry: Entry) -> bool:
-    """Word that an aggregate is quarantined, or an event that only a newer version can tell the meaning of."""
+    """Whether the entry is a notice of a quarantine, or an event whose meaning only a newer version knows."""
     return entry.notice or entry.newer is not None
 
 

@@ -1,9 +1,9 @@
-"""Pages of the log, shared by all watches that pass the same place at about the same time.
+"""Pages of the log, shared by all watches that are at the same place at about the same time.
 
 Recent pages come from the ring. History is read by one reader for all of them, one page at a time: a thousand watches
 that start together cost the store no more than one, and can't crowd out what commands and projector want of it. Watches
-that lag at many places come together on the way: the last of all is read for more often than its turn, until it is
-where another is, and from there one page serves both.
+that lag at many places come together: the last watch is served more often than its turn, until it reaches another one.
+From there one page serves both.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from openbank.following.tail import ENTRY_BYTES, Entry, LogTail
 RECENT_PAGES = 16
 HISTORY_PAGES = 64
 ENVELOPE_BYTES = 500
-"""What an encoded event has beside its payload, in the larger form, a CloudEvent."""
+"""Bytes of an encoded event beside its payload, in the larger form, a CloudEvent."""
 PARCELS_KEPT = 16
-"""Filters for which a page remembers its parcels: most watches of a busy feed have the same one, or each its own."""
+"""The most filters for which a page remembers its parcels. The watches of a busy feed usually share one filter, or each
+has its own."""
 RETRY_SECONDS = 1.0
 
 Key = TypeVar("Key")
@@ -36,7 +37,8 @@ Answer = TypeVar("Answer")
 
 
 class Passed(NamedTuple):
-    """How far the log holds nothing for a watch, and when the last event there was recorded, where that is known."""
+    """A place up to which the log holds nothing for a watch, and when the last event before it was recorded, if
+    known."""
 
     place: LogPosition
     record_time: int | None
@@ -50,16 +52,17 @@ class Page:
     def __init__(self, start: int, entries: Sequence[Entry], through: LogPosition, round: int = 0) -> None:
         self.start = start
         self.round = round
-        """Of turns, in which it was made: all of a round that are at one place are given the same page."""
+        """The round of turns in which the page was made. All watches of a round that are at one place get the same
+        page."""
         self.entries = entries
         self.through = through
         self.about = About.of(entries)
         self.parcels: dict[tuple[Filter, int], Sequence[Parcel]] = {}
         self.size = sum([2 * len(entry.event.data) + ENTRY_BYTES + ENVELOPE_BYTES for entry in entries])
-        """Bytes, about: an event that is read is soon encoded too."""
+        """The size in bytes, approximately: an event that is read is soon encoded too."""
 
     def holds(self, position: int) -> bool:
-        """Whether a watch at `position` can go on with this page."""
+        """Whether a watch at `position` can continue with this page."""
         return self.start <= position < self.through.position
 
 
@@ -74,10 +77,10 @@ class Pages:
         self._history: OrderedDict[int, Page] = OrderedDict()
         self._history_bytes = 0
         self._releases = 0
-        """How many the pages know of."""
+        """The number of releases that the pages have seen."""
         self._at_head: dict[Filter | None, set[asyncio.Future[Passed]]] = {}
         self._passed = Passed(BEGINNING, None)
-        """What all at the head are past, but for those who have been woken."""
+        """The place that all watches at the head have passed, except those that have been woken."""
         self._wanted: dict[LogPosition, set[asyncio.Future[Page | None]]] = {}
         self._wanting = asyncio.Event()
 
@@ -114,14 +117,15 @@ class Pages:
         return at.position >= self._tail.head.position
 
     async def news(self, filter: Filter | None, seconds: float) -> Passed:
-        """Until the log has, or may have, something that passes, for a watch at its head; with None, whatever it is.
+        """For a watch at the head: waits until the log has, or may have, an event that passes the filter; None passes
+        all.
 
-        At most `seconds`, and not past `wake`.
+        Waits at most `seconds`, and until `wake`.
         """
         return await _wait(self._at_head, filter, seconds, lambda: self._passed)
 
     async def history(self, at: LogPosition, seconds: float) -> Page | None:
-        """The page after `at`, for a watch behind the head; None after `seconds`, and upon `wake`."""
+        """The page after `at`, for a watch behind the head; None after `seconds`, and on `wake`."""
         self._wanting.set()
         return await _wait(self._wanted, at, seconds, lambda: None)
 
@@ -132,7 +136,7 @@ class Pages:
             _resolve_all(waiters, None)
 
     def parcels(self, page: Page, filter: Filter, after: int) -> Sequence[Parcel]:
-        """What a watch at `after` sends of a page, cut to messages. Shared: encoded and cut once for a filter."""
+        """The messages of a page for a watch at `after`. They are encoded and cut once per filter, and shared."""
         key = (filter, after)
         parcels = page.parcels.get(key)
         if parcels is None:
@@ -142,7 +146,7 @@ class Pages:
         return parcels
 
     def _complete(self, page: Page) -> bool:
-        """Whether reading again could give no more than this page has."""
+        """Whether reading again could not return more than this page has."""
         full = len(page.entries) >= self._limits.message_events_max
         return full or self.at_head(page.through)
 
@@ -158,10 +162,10 @@ class Pages:
                 await self._tail.changed()
 
     def _pass_on(self) -> None:
-        """Past what has come: wakes those whom it may concern. The others need not know of it."""
+        """Moves past new events: wakes the watches that they may concern. The others need not know."""
         page = self.ready(self._passed.place) if self._at_head else None
         if page is None:
-            # Nobody is there, or what has come is not in memory any more: they are to read it as history.
+            # No watch is at the head, or the new events are not in memory any more: watches read them as history.
             self._wake_head()
             self._passed = Passed(self._tail.head, None)
             return
@@ -180,10 +184,10 @@ class Pages:
             if not self._wanted:
                 self._wanting.clear()
                 await self._wanting.wait()
-            # Each has its turn, however many come after it that start further back.
+            # Each place has its turn, however many watches come later that start further back.
             at = min(self._wanted) if lowest else next(iter(self._wanted))
             try:
-                # What was read for another watch meanwhile may have it.
+                # A page that was read for another watch meanwhile may have it.
                 page = self.ready(at) or await self._read(at)
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
@@ -197,7 +201,7 @@ class Pages:
     async def _read(self, at: LogPosition) -> Page:
         entries, through, _ = await self._reader.entries(at, self._limits.message_events_max)
         if through.position <= at.position:
-            raise StoreUnavailable(f"nothing after {at.position}, though the log goes on")
+            raise StoreUnavailable(f"nothing after {at.position}, though the log continues")
         page = Page(at.position, entries, through)
         self._history_bytes += page.size - self._forget(page.start)
         self._history[page.start] = page
@@ -206,7 +210,7 @@ class Pages:
         return page
 
     def _forget_if_released(self) -> None:
-        """What was quarantined when a page was read is believed now."""
+        """Drops all pages after a release: what was quarantined when a page was read is believed now."""
         if self._releases != self._tail.releases:
             self._releases = self._tail.releases
             self._recent.clear()
@@ -228,7 +232,7 @@ def _after(page: Page, position: int) -> Sequence[Entry]:
 async def _wait(
     waiting: dict[Key, set[asyncio.Future[Answer]]], key: Key, seconds: float, at_last: Callable[[], Answer]
 ) -> Answer:
-    """Among the others with the same key until they are answered; `at_last` answers after so many seconds."""
+    """Waits together with the others of the same key until they are answered. `at_last` answers after `seconds`."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[Answer] = loop.create_future()
     waiters = waiting.setdefault(key, set())

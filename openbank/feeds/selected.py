@@ -1,7 +1,7 @@
-"""The history of some accounts or persons, read from their own streams: its price does not grow with the log.
+"""The history of some accounts or persons, read from their own streams, at a cost that does not grow with the log.
 
-Streams are merged in the order of the log, up to a place that the log was known to have come to before they were read:
-up to there each stream is whole, and what is appended meanwhile lies behind it.
+Streams are merged in the order of the log, up to a place that the log had reached before they were read. Up to there
+each stream is complete; what is appended meanwhile comes after it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from openbank.feeds.pages import Page
 from openbank.following.tail import LogReader, place_after
 
 STREAMS_MAX = 100
-"""More are not merged: the log is read."""
+"""The most streams that are merged. For more, the log is read."""
 EVENTS = 500
 """Read together, of all streams..."""
 EVENTS_EACH_MIN = 16
@@ -29,11 +29,11 @@ READS_AT_ONCE = 8
 class Owners(Protocol):
     @property
     def position(self) -> LogPosition:
-        """How far the log is known to them: what they say later is complete up to there."""
+        """How far the log is known to the views: later answers are complete up to there."""
         ...
 
     async def accounts_of(self, owner_id: str, limit: int) -> Sequence[str] | None:
-        """The ids of the first `limit` accounts of an owner; None while that cannot be told."""
+        """The ids of the first `limit` accounts of an owner; None while that is unknown."""
         ...
 
 
@@ -45,7 +45,7 @@ class Streams(NamedTuple):
 
 
 async def streams_of(filter: Filter, head: LogPosition, owners: Owners) -> Streams | None:
-    """None where they are too many, or not known."""
+    """None if there are too many, or they are not known."""
     if filter.accounts:
         names = [account_stream(one) for one in filter.accounts] if ACCOUNT in filter.categories else []
         return Streams(names, head) if len(names) <= STREAMS_MAX else None
@@ -65,7 +65,7 @@ async def streams_of(filter: Filter, head: LogPosition, owners: Owners) -> Strea
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """How far a stream is passed. Its next event is not before `position`; None where none follows."""
+    """How far a stream has been read. Its next event is not before `position`; None if none follows."""
 
     stream: str
     revision: int = NO_STREAM
@@ -80,11 +80,11 @@ class _Read(NamedTuple):
 
 
 class Selected:
-    """The events of some streams after a place. A page that is not taken to its end is read again."""
+    """The events of some streams after a place. A page that was not sent completely is read again."""
 
     def __init__(self, store: EventStore, reader: LogReader, streams: Streams, after: LogPosition) -> None:
         self.at = after
-        """How far it is read."""
+        """The place up to which the streams have been read."""
         self._store = store
         self._reader = reader
         self._names = streams.names
@@ -115,7 +115,7 @@ class Selected:
         count = max(EVENTS_EACH_MIN, EVENTS // len(live))
         bound = self._through.position
         found: list[_Read] = []
-        # The one that has the next event first: those that have none before its last need not be read.
+        # Reads the stream with the next event first: streams without events before its last one need not be read.
         for start, end in ((0, 1), *((at, at + READS_AT_ONCE) for at in range(1, len(live), READS_AT_ONCE))):
             near = [one for one in live[start:end] if one.position is not None and one.position <= bound]
             read = await asyncio.gather(*(self._read(one, count) for one in near))
@@ -176,12 +176,12 @@ class Selected:
 
 
 def _live(cursors: Iterable[_Cursor]) -> list[_Cursor]:
-    """Those that have more, the one whose next event is first of all at the beginning."""
+    """The streams that have more events, sorted by their next event."""
     return sorted((one for one in cursors if one.position is not None), key=lambda one: one.position or 0)
 
 
 def _whole(events: Sequence[RecordedEvent]) -> int:
-    """How many there are without an append that is cut off at the end."""
+    """The number of events without an append that is cut off at the end."""
     count = len(events)
     while count and events[count - 1].metadata.part + 1 < events[count - 1].metadata.parts:
         count -= 1

@@ -1,11 +1,11 @@
-"""Who sends next: a few watches at a time, the others in the order in which they came.
+"""Lets a few watches send at a time; the others wait, first come, first served.
 
-What gRPC has to tell this process (a message has left, a call has come in) it tells one after another. A thousand
-messages on their way at once would let every call wait for all of them; so only a few are. Watches that wait for their
-turn miss nothing: what is recorded meanwhile travels together.
+gRPC reports to this process (a message has left, a call has come in) one event after another. With a thousand messages
+on their way at once, every call would wait for all of them. So only a few are under way. Watches that wait for their
+turn miss nothing: events recorded meanwhile travel together.
 
-A message to a client that has no room for it does not leave, and must not keep a place. It is told by the others, which
-overtake it; a clock would on a busy machine take every message for one of these.
+A message to a client without room for it does not leave, and must not keep its place. It is recognized when others
+overtake it. A clock would, on a busy machine, take every message for a stuck one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections import deque
 from typing import NamedTuple
 
 OVERTAKEN_MAX = 64
-"""After so many others have left, nobody waits for a message any more."""
+"""After this many later messages have left, nothing waits for a message any more."""
 STUCK_SECONDS = 0.005
-"""After so long without any that has left, nobody waits for those on their way."""
+"""After this time without a message that has left, nothing waits for those on their way."""
 
 
 class _Waiting(NamedTuple):
@@ -28,10 +28,10 @@ class _Waiting(NamedTuple):
 class Turns:
     def __init__(self, at_once: int) -> None:
         self.round = 0
-        """Changes once all have had their turn who waited when it changed last."""
+        """Changes once all watches that waited at its last change have had their turn."""
         self._at_once = at_once
         self._sending: dict[object, int] = {}
-        """How many had left when each of these began, in the order in which they did."""
+        """For each message under way, in order: how many had left when it began."""
         self._left = 0
         self._queue: deque[_Waiting] = deque()
         self._of_this_round = 0
@@ -42,7 +42,7 @@ class Turns:
         return sum(not waiting.turn.done() for waiting in self._queue)
 
     async def take(self, whose: object) -> None:
-        """Until it is the turn of `whose`; to be followed by `done`, also when this is cancelled."""
+        """Waits until it is the turn of `whose`. Call `done` afterwards, also after a cancellation."""
         if not self._queue and len(self._sending) < self._at_once:
             self.round += 1
             self._sending[whose] = self._left
@@ -54,7 +54,7 @@ class Turns:
         await turn
 
     def done(self, whose: object) -> None:
-        """The message of `whose` has left, or there was none."""
+        """Call when the message of `whose` has left, or there was none."""
         if self._sending.pop(whose, None) is not None:
             self._left += 1
         if self._queue:
@@ -74,13 +74,13 @@ class Turns:
                 turn.set_result(None)
 
     def _watch(self) -> None:
-        """For as long as there is a queue."""
+        """Runs while there is a queue."""
         self._watching = bool(self._queue)
         if self._watching:
             asyncio.get_running_loop().call_later(STUCK_SECONDS, self._look, self._left)
 
     def _look(self, left: int) -> None:
-        # What gRPC has to tell already comes first.
+        # Events that gRPC already has come first.
         asyncio.get_running_loop().call_soon(self._go_on, left)
 
     def _go_on(self, left: int) -> None:

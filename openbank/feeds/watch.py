@@ -1,9 +1,9 @@
 """One watch: the log after a place, through a filter, for as long as the client stays.
 
-A watch pulls. It is a position and nothing else: it takes the page that follows, sends what passes, and waits for the
-head to move. There is no queue to fill up and no second way for watches that fall behind: history, a slow client's
-lag and the live end are the same read, and the join of history and live is that there is none. Memory does not grow
-with lag, and no watch can slow the log or another watch.
+A watch pulls. It is only a position: it takes the next page, sends what passes, and waits for the head to move. There
+is no queue to fill up and no special case for watches that fall behind: history, a slow client's lag and the live end
+are the same read, so history and live need not be joined. Memory does not grow with lag, and no watch can slow the log
+or another watch.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from openbank.following.tail import Entry
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """With what follows a place in the log; `After(BEGINNING)` is everything."""
+    """Starts with what follows a place in the log; `After(BEGINNING)` is everything."""
 
     position: LogPosition
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """With every event acknowledged after the first message, and perhaps a few from before."""
+    """Starts with every event acknowledged after the first message, and perhaps a few from before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """With the first event in the log's order that was recorded at `time` (microseconds) or later."""
+    """Starts with the first event in the log's order that was recorded at `time` (microseconds) or later."""
 
     time: int
 
@@ -64,11 +64,11 @@ class FeedMessage(NamedTuple):
     caught_up: bool
     """Whether, with this message, the watch has all there is."""
     as_of_time: int | None
-    """While caught up, until when this is known to be all; else the record time of the last event passed; None before
-    the first."""
+    """While caught up: the time up to which this is known to be everything. Otherwise the record time of the last event
+    passed; None before the first."""
     kept: dict[object, tuple[bytes, int]]
-    """For those who send the same events to others: what they have encoded, by what it depends on beside the events,
-    the position and the signal; and the `as_of_time` that is in it, as the same events are sent at other times too."""
+    """A cache shared by watches that send the same events: encoded messages, by everything that they depend on beside
+    the events, the position and the signal. With each, the `as_of_time` in it, which differs between watches."""
     form: Form = Form.EVENT
 
     @property
@@ -94,9 +94,9 @@ async def watch(
 ) -> None:
     """Sends messages until cancelled, or until caught up where that is asked for.
 
-    `send` returns when the client has taken the message, or something with room has taken it for the client; it is
-    cancelled when that takes too long, and nothing is sent after. Heartbeats come as often as the limits say, unless
-    the client has a wish of its own.
+    `send` returns when the client has taken the message, or a buffer with room has. It is cancelled when that takes too
+    long, and nothing is sent after. Heartbeats come as often as the limits say, unless the client has a wish of its
+    own.
 
     Raises PositionOutOfRange, StoreUnavailable (at the start only: later the watch waits for the store to come back),
     LogReplaced (at any time), NewerVersionNeeded at an event that only a newer version knows, TooManyWatches,
@@ -124,7 +124,7 @@ class _Watch:
         self._selected: Selected | None = None
         self._selecting: asyncio.Task[Page | None] | None = None
         self._said: LogPosition | None = None
-        """How far the last message went."""
+        """The place of the last message."""
         self._head_at_start = BEGINNING
         self._passed_time: int | None = None
         self._told_caught_up = False
@@ -134,7 +134,7 @@ class _Watch:
         self._sending: asyncio.Timeout | None = None
 
     async def begin(self, start: Start) -> None:
-        """The first message: the watch stands, and where."""
+        """The first message: confirms the watch and its place."""
         try:
             async with asyncio.timeout(None) as self._finding:
                 await self._find(start)
@@ -179,11 +179,11 @@ class _Watch:
                 await self._say(Signal.HEARTBEAT, self._at)
 
     async def _wait(self) -> Page | None:
-        """For a page, or until there may be one in memory, or something else is to be done."""
+        """Waits for a page, or until one may be in memory, or until there is something else to do."""
         pages = self._feed.pages
         if not pages.at_head(self._at):
             return await self._history()
-        # Who has not been told that this is the end is to be told so, whatever comes.
+        # A watch that has not reported that it is caught up must do so, whatever comes.
         wish = self._filter if self._told_caught_up else None
         place, time = await pages.news(wish, self._silence_left())
         if place.position > self._at.position:
@@ -191,12 +191,12 @@ class _Watch:
         return None
 
     async def _history(self) -> Page | None:
-        """The next page of what lies behind; None where there is none yet, and something else may be to do."""
+        """The next page of history; None if there is none yet, and there may be something else to do."""
         if not self._selects:
-            # A watch that resumes a little behind the head need not look for its streams.
+            # A watch that resumes a little behind the head need not read its streams.
             self._selects = self._filter.names_some
             return await self._feed.pages.history(self._at, self._silence_left())
-        # A task, as a heartbeat must not make it begin again.
+        # A task, so that a heartbeat does not restart the read.
         self._selecting = self._selecting or asyncio.create_task(self._select())
         await asyncio.wait([self._selecting], timeout=max(0.0, self._silence_left()))
         if not self._selecting.done():
@@ -208,7 +208,7 @@ class _Watch:
             await asyncio.sleep(RETRY_SECONDS)
             return None
         except StoreDamaged:
-            # A stream has lost events. What is left of it, the log has too.
+            # A stream has lost events. The log has what is left of it, too.
             page = None
         if page is None:
             self._selects = False
@@ -233,7 +233,7 @@ class _Watch:
             sending.reschedule(min(until, sending.when() or until))
 
     async def _pass(self, page: Page) -> None:
-        """Sends what passes the filter, and goes on to the end of the page."""
+        """Sends what passes the filter, and moves to the end of the page."""
         for parcel in self._feed.pages.parcels(page, self._filter, self._at.position):
             if parcel.newer:
                 raise parcel.newer.again()
@@ -245,9 +245,9 @@ class _Watch:
         if page.entries:
             self._passed_time = page.entries[-1].event.metadata.record_time
         if self._silence_left() <= 0:
-            # A long way through events that do not pass: the token moves on all the same.
+            # Many events did not pass: the token moves nevertheless.
             await self._say(Signal.HEARTBEAT, self._at)
-        # Neither a page in memory nor a client with room suspends; the others must have their turn.
+        # Neither a page in memory nor a client with room suspends this task; others must have their turn.
         await asyncio.sleep(0)
 
     async def _say(
@@ -274,18 +274,18 @@ class _Watch:
         self._last_sent = asyncio.get_running_loop().time()
 
     def _certain_time(self) -> int:
-        """Until when this is surely all there is: never earlier than what was sent, or said before."""
+        """The time up to which this is known to be everything: never earlier than what was sent or reported before."""
         ago = round(self._feed.tail.confirmed_seconds_ago * 1_000_000)
         self._as_of = max(self._as_of, self._feed.clock() - ago, self._passed_time or 0)
         return self._as_of
 
     def _caught_up(self, through: LogPosition) -> bool:
-        """Only with all of the upstream there: without it nobody here knows what the log has become."""
+        """True only with the whole upstream available: otherwise the end of the log is unknown."""
         tail = self._feed.tail
         return tail.current and through.position >= max(self._head_at_start.position, tail.head.position)
 
     def _heartbeat_due(self) -> bool:
-        """After a silence; and at once when the watch has caught up and had no event to say so with."""
+        """Due after a silence, and at once when the watch has caught up and had no event to report it with."""
         return self._silence_left() <= 0 or (not self._told_caught_up and self._caught_up(self._at))
 
     def _silence_left(self) -> float:

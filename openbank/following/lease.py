@@ -1,9 +1,8 @@
-"""Who does what one instance is enough for, of several on the same views: one at a time, and another one soon after it
-has died. Projecting is such work, and sending to a sink.
+"""A lease: of several instances on the same views, one at a time does the work that one instance is enough for.
 
-The holder keeps counting. Who sees the count stand still for long enough, by a clock of its own that no one sets, takes
-the lease over. That is no lock: a holder that was only slow may go on beside its successor for a moment. Doing it
-twice does no harm, so the lease has nothing to protect; it saves work.
+Projecting is such work, and sending to a sink. The holder keeps counting up. An instance that sees the count stand
+still for long enough, by its own monotonic clock, takes the lease over. This is not a lock: a holder that was only slow
+may continue beside its successor for a moment. Doing the work twice does no harm; the lease only saves work.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from typing import NamedTuple, Protocol
 from openbank.eventstore.errors import NewerVersionNeeded
 
 STANDSTILL_SECONDS = 8.0
-"""A lease that has not been renewed for so long is another's to take."""
+"""After this time without a renewal another instance may take the lease."""
 BEAT_SECONDS = 0.5
-"""Between two renewals, or two looks at another's."""
+"""The time between two renewals, or between two looks at another instance's lease."""
 NEWER_SECONDS = 10.0
-"""How long an instance that is too old for the next event leaves it to others, before it tries again."""
+"""How long an instance that is too old for the next event leaves the work to others before it tries again."""
 
 _log = logging.getLogger(__name__)
 
 
 class Term(NamedTuple):
-    """What is recorded of a lease: nobody holds it where the holder is empty."""
+    """The record of a lease. An empty holder means that it is free."""
 
     holder: str
     beats: int
 
 
 FREE = Term("", 0)
-"""A lease that nobody has held yet."""
+"""A lease that was never held."""
 
 
 class LeaseUnavailable(Exception):
@@ -44,7 +43,7 @@ class LeaseUnavailable(Exception):
 
 
 class LeaseRecord(Protocol):
-    """What all instances share. Each method is atomic, and may raise LeaseUnavailable."""
+    """The lease record that all instances share. Each method is atomic, and may raise LeaseUnavailable."""
 
     async def read(self) -> Term: ...
 
@@ -53,7 +52,7 @@ class LeaseRecord(Protocol):
         ...
 
     async def renew(self, holder: str) -> bool:
-        """Counts on, if `holder` is the holder."""
+        """Counts up, if `holder` is the holder."""
         ...
 
     async def release(self, holder: str) -> None:
@@ -62,11 +61,11 @@ class LeaseRecord(Protocol):
 
 
 class Lease:
-    """This instance's part in it."""
+    """This instance's side of a lease."""
 
     def __init__(self, record: LeaseRecord, clock: Callable[[], float] = time.monotonic) -> None:
         self.held = False
-        """As far as this instance knows."""
+        """Whether this instance holds the lease, as far as it knows."""
         self._record = record
         self._clock = clock
         self._me = secrets.token_hex(8)
@@ -74,16 +73,16 @@ class Lease:
         self._since = 0.0
 
     async def beat(self) -> None:
-        """Renews the lease, or takes it where it is free or stands still. Raises LeaseUnavailable."""
+        """Renews the lease, or takes it if it is free or stands still. Raises LeaseUnavailable."""
         try:
             self.held = await self._record.renew(self._me) if self.held else await self._take()
         except LeaseUnavailable:
-            # Nobody could renew it meanwhile: its standing still says nothing.
+            # No instance could renew it meanwhile, so an unchanged count means nothing.
             self._seen = None
             raise
 
     async def release(self) -> None:
-        """Lets the next one take it at once. Where the record is away, it has to wait."""
+        """Frees the lease. If the record cannot be reached, the next instance has to wait."""
         self.held = False
         with suppress(LeaseUnavailable):
             await self._record.release(self._me)
@@ -100,7 +99,7 @@ class Lease:
 
 
 async def alone(work: Callable[[], Awaitable[None]]) -> None:
-    """Work of the only instance there is: where it raises NewerVersionNeeded, it waits to be replaced."""
+    """Work of a single instance. After NewerVersionNeeded it waits for a newer version to replace this process."""
     while True:
         try:
             await work()
@@ -110,7 +109,7 @@ async def alone(work: Callable[[], Awaitable[None]]) -> None:
 
 
 class Leased:
-    """Work that only the holder of a lease does. `doing` names it in the log: "projects"."""
+    """Work that only the holder of a lease does. `doing` names the work in log lines: "projects"."""
 
     def __init__(self, lease: Lease, work: Callable[[], Awaitable[None]], doing: str = "projects") -> None:
         self._lease = lease
@@ -122,9 +121,9 @@ class Leased:
         return self._lease.held
 
     async def run(self) -> None:
-        """Until cancelled, or until the work ends by itself: then it is another instance's turn to try.
+        """Runs until cancelled, or until the work ends by itself: then another instance may try.
 
-        Work that raises NewerVersionNeeded is left to the others for NEWER_SECONDS.
+        Work that raises NewerVersionNeeded is left to other instances for NEWER_SECONDS.
         """
         try:
             while True:
@@ -163,6 +162,6 @@ class Leased:
         return True
 
     async def _beat(self) -> None:
-        """While the record is away, all stay what they are: the work waits for the views, too."""
+        """While the record cannot be reached nothing changes: the work waits for the views too."""
         with suppress(LeaseUnavailable):
             await self._lease.beat()

@@ -15,5 +15,5 @@ class Log(Protocol):
         ...
 
     async def wait(self, after: int) -> None:
-        """Returns when the log may hold an event after the position `after`."""
+        """Waits until the log may hold an event after the position `after`."""
         ...

@@ -1,8 +1,8 @@
-"""The log as this process follows it: one subscription to the store, whoever reads.
+"""The log as this process follows it: one subscription to the store for all readers.
 
-Readers pull. The tail pushes to nobody: it keeps a ring of recent events and says when its head has moved, and each
-reader (the projector, every watch) is no more than a position of its own. A slow reader therefore costs nothing and
-delays nobody; one that has fallen off the ring reads the store, by the same call.
+Readers pull. The tail keeps a ring of recent events and signals when its head has moved. Each reader (the projector,
+every watch) is only a position. A slow reader therefore costs nothing and delays no other. A reader behind the ring
+reads the store, by the same call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Backoff
 
 RING_BYTES = 16 << 20
-"""Bounds the ring, as `ring_events` does: payloads, and ENTRY_BYTES for what is around each."""
+"""Bounds the ring, like `ring_events`, in bytes: payloads, and ENTRY_BYTES for each entry."""
 ENTRY_BYTES = 1_000
 
 BACKOFF_SECONDS_MIN = 0.1
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Entry:
-    """An event of the log, with what its many readers would else each find out for themselves."""
+    """An event of the log, with what its many readers would otherwise each have to compute."""
 
     __slots__ = ("aside", "category", "encoded", "event", "id", "newer", "notice")
 
@@ -44,19 +44,19 @@ class Entry:
         skipped: bool = False,
         newer: NewerVersionNeeded | None = None,
     ) -> None:
-        """An event that is `aside` is not believed. One that is `skipped` is taken for another program's. With `newer`
-        only a newer version knows it.
+        """An event that is `aside` is not believed. A `skipped` event counts as another program's. With `newer` only a
+        newer version knows it.
         """
         self.event = event
         self.aside = aside
         self.newer = newer
         self.notice = aside is not None and aside.revision == event.revision
-        """Whether feeds say at this place that the aggregate is quarantined."""
+        """Whether feeds report at this place that the aggregate is quarantined."""
         meant = self.notice or (is_ours(event.type) and not aside and not skipped)
         self.category, self.id = split(event.stream) if meant else ("", "")
         """The stream's category and the id behind it; empty for an event that is not the bank's."""
         self.encoded: dict[object, bytes] = {}
-        """For the feeds: the event as it goes on the wire, in each form that a watch has needed so far."""
+        """For feeds: the encoded event, in each form that a watch has needed so far."""
 
     @property
     def position(self) -> int:
@@ -75,21 +75,24 @@ class LogTail:
         ring_bytes: int = RING_BYTES,
         quarantine: Quarantine | None = None,
     ) -> None:
-        """With a quarantine, events are checked. What arrives live in a store of one writer was decided here."""
+        """With a quarantine, events are checked. Live events of a store with one writer were decided here, and need no
+        check."""
         self.head = BEGINNING
         """How far the log has been followed."""
         self.available = False
-        """Whether the subscription stands."""
+        """Whether the subscription is open."""
         self.current = False
-        """Whether it has come to the end of the log since it stands: before that it is catching up."""
+        """Whether the subscription has reached the end of the log since it was opened. Before that it is catching
+        up."""
         self._confirmed_at: float | None = None
-        """While events that have arrived are not followed yet: until when, by the loop's clock, none was missing."""
+        """While events that have arrived are not processed yet: the time, by the loop's clock, up to which none is
+        missing."""
         self._replaced: str | None = None
         self._store = store
         self._quarantine = quarantine
         self._checker = None if store.sole_writer else self._new_checker()
         self._ring_releases = 0
-        """How many the ring knows of."""
+        """The number of releases that the ring has seen."""
         self._ring: list[Entry] = []
         self._ring_events = ring_events
         self._ring_bytes_max = ring_bytes
@@ -100,12 +103,12 @@ class LogTail:
 
     @property
     def replaced(self) -> str | None:
-        """Why nothing is to be served any more: the store holds another log, or one that no bank wrote."""
+        """Why nothing may be served any more: the store holds another log, or one that no bank wrote."""
         return self._replaced or (self._quarantine.too_many if self._quarantine else None)
 
     @property
     def confirmed_seconds_ago(self) -> float:
-        """How long ago, at the least, nothing was in the log that has not been followed by now; while `current`."""
+        """The age, at most, of the moment up to which every event has been followed; while `current`."""
         if self._confirmed_at is None:
             return self._store.confirmed_seconds_ago
         return asyncio.get_running_loop().time() - self._confirmed_at
@@ -114,7 +117,7 @@ class LogTail:
         """Follows the log until cancelled, until the store is closed, or until it holds another log; what it misses
         while the store is away, it catches up with.
 
-        It begins with what is appended from now on: history is in the store for whoever wants it.
+        It begins with what is appended from now on. Readers find history in the store.
         """
         backoff = Backoff(BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX)
         while True:
@@ -148,9 +151,10 @@ class LogTail:
             await asyncio.sleep(retry_seconds)
 
     def recent(self, after: LogPosition, limit: int) -> tuple[Sequence[Entry], LogPosition] | None:
-        """What follows `after`, and how far that is, from memory; None if the ring does not reach back so far.
+        """The entries after `after` and the place that they reach, from memory; None if the ring does not reach back
+        that far.
 
-        Up to about `limit`: an append is never split.
+        Up to about `limit` entries: an append is never split.
         """
         self._forget_if_released()
         if self._floor is None or after.position < self._floor:
@@ -166,7 +170,7 @@ class LogTail:
         return entries, self.head if end == len(ring) else place_after(entries, after)
 
     def reader(self, *, checked: bool = True) -> LogReader:
-        """A follower of its own. One that checks all events itself wants them unchecked from the store."""
+        """A new follower. A follower that checks all events itself reads them unchecked from the store."""
         return LogReader(self, self._store, self._new_checker() if checked else None)
 
     def _new_checker(self) -> Checker | None:
@@ -174,7 +178,7 @@ class LogTail:
 
     @property
     def releases(self) -> int:
-        """How often events became believed that were not: entries from before may be out of date."""
+        """Counts releases of events that were not believed before. Entries from before the last one may be stale."""
         return self._quarantine.releases if self._quarantine else 0
 
     async def wait(self, after: int) -> None:
@@ -259,7 +263,7 @@ class LogReader:
         page = await self._store.read_log(after, limit)
         through = page.through
         if page.caught_up and through.position < followed.position:
-            # What lies between is none of ours: nothing that was followed before this read can be missing in it.
+            # The rest is not the bank's: nothing that was followed before this read can be missing in it.
             through = followed
         return await _entries(page.events, self._checker), through, page.caught_up
 

@@ -1,4 +1,4 @@
-"""Followers of the log believe an event only once it is checked: here they have it checked."""
+"""Checks events for the followers of the log, which believe only checked events."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from openbank.integrity.quarantine import Quarantine
 from openbank.integrity.trail import START, UNKNOWN_TYPE, Trail, follow, trail_after
 
 TRAILS_MAX = 20_000
-"""Trails kept, of some 250 bytes each. One that is not kept costs a read of one event."""
+"""The most trails kept in memory, about 250 bytes each. A trail that is not kept costs a read of one event."""
 PAGE = 1_000
 STEP = 100
-"""Events read at a time to find the last one of the bank's, where other programs have written into its stream."""
+"""Events read at a time to find the last one of the bank's in a stream that other programs have written into."""
 
 
 class Checked(NamedTuple):
-    """An event, and what happened: None where it means nothing to the bank, or is believed without being decoded.
+    """An event, and what happened: None if it means nothing to the bank, or is believed without being decoded.
 
-    An event that is `aside` is not believed. One that is `skipped` an operator has declared not to be the bank's. With
-    `newer` it cannot be checked by this version: nobody may pass it who must not miss an event.
+    An event that is `aside` is not believed. A `skipped` event was declared by an operator not to be the bank's. With
+    `newer` this version cannot check it: a follower that must not miss an event stops before it.
     """
 
     event: RecordedEvent
@@ -39,9 +39,9 @@ class Checked(NamedTuple):
 class Checker:
     """The checks of one follower, which passes the log from anywhere on, in order.
 
-    What does not follow is set aside, durably, before anybody is told of it. Unless it is `thorough`, what has been
-    checked before is only looked up. A thorough one begins where everything before has been checked; another one may
-    begin anywhere, and checks of a stream what nobody has checked yet.
+    An event that does not follow is durably set aside before the check returns. Unless the checker is `thorough`, the
+    result of an earlier check is looked up. A thorough checker begins where everything before has been checked. Another
+    one may begin anywhere, and checks the unchecked part of a stream.
     """
 
     def __init__(self, store: EventStore, quarantine: Quarantine, *, thorough: bool = False) -> None:
@@ -69,8 +69,8 @@ class Checker:
 
     async def again(self, stream: str, revision: int, through: int) -> AsyncIterator[list[Checked]]:
         """Checks a stream once more, from a revision on up to the position `through`; the last page may end with an
-        event that is set aside. Where all follows, the aggregate is released after the last page; not one that the
-        followers of the log have yet to come to.
+        event that is set aside. If all events follow, the aggregate is released after the last page, unless the
+        followers of the log have not reached that event yet.
         """
         after = revision - 1
         self._trails.pop(stream, None)
@@ -87,7 +87,7 @@ class Checker:
             for event in passed:
                 one = await self._check_again(event)
                 if one.newer:
-                    # The followers of the log have passed it, so they cannot wait for the newer version here.
+                    # The followers of the log have passed this event, so they cannot wait for the newer version here.
                     one = Checked(event, aside=await self._quarantine.set_aside(event.place, UNKNOWN_TYPE))
                 page.append(one)
                 if one.aside:
@@ -111,7 +111,7 @@ class Checker:
             return Checked(event, aside=aside)
         if self._quarantine.is_skipped(event.stream, event.revision):
             return Checked(event, skipped=True)
-        # An instance of a newer version may have checked it.
+        # An instance of a newer version may have checked the event.
         if is_newer(event.type):
             met = NewerVersionNeeded(event.stream, event.revision, event.type)
             return Checked(event, newer=self._quarantine.newer.meet(met))
@@ -131,11 +131,11 @@ class Checker:
     async def _judge_known(self, event: RecordedEvent) -> Checked:
         trail = self._trails.get(event.stream)
         if trail is None or trail.revision != event.revision - 1:
-            # Not kept, or the log was read without an event that an operator has skipped.
+            # The trail is not kept, or the log was read without an event that an operator has skipped.
             trail = await self._trail_before(event)
             aside = self._quarantine.of(event.stream, event.revision)
             if aside and not aside.retrying:
-                # For an event before it, which has been checked only now.
+                # The aggregate is set aside because of an earlier event, which was checked only now.
                 return Checked(event, aside=aside)
         if self._quarantine.is_skipped(event.stream, event.revision):
             self._keep(event.stream, trail._replace(revision=event.revision))
@@ -154,7 +154,7 @@ class Checker:
             self._trails.popitem(last=False)
 
     async def _find_trails(self, events: Sequence[RecordedEvent]) -> None:
-        """Reads those that are not kept: all at once where a read is a round trip."""
+        """Reads the trails that are not kept, all at once if a read is a round trip."""
         first: dict[str, RecordedEvent] = {}
         for event in events:
             first.setdefault(event.stream, event)
@@ -173,14 +173,14 @@ class Checker:
         return trail is not None and trail.revision == event.revision - 1
 
     async def _known_trail_before(self, event: RecordedEvent) -> Trail | None:
-        """None where only a newer version can tell."""
+        """None if only a newer version knows."""
         try:
             return await self._trail_before(event)
         except NewerVersionNeeded:
             return None
 
     async def _trail_before(self, event: RecordedEvent) -> Trail:
-        """The end of the stream before `event`. Of a stream that has lost events, only how it should begin."""
+        """The end of the stream before `event`; for a stream that has lost events, an empty one."""
         stream, before = event.stream, event.revision - 1
         try:
             last = await self._last_of_ours(stream, before)
@@ -203,9 +203,9 @@ class Checker:
         return None
 
     async def _trail_through(self, stream: str, through: int) -> Trail:
-        """The end of the stream with the revision `through`, whose last events nobody has checked yet.
+        """The end of the stream at the revision `through`, whose last events are unchecked.
 
-        They are followed from the newest snapshot, as commands do. What does not follow is set aside.
+        They are checked from the newest snapshot on, as commands do. What does not follow is set aside.
         """
         trail = await self._trail_of_snapshot(stream, through)
         while trail.revision < through:
@@ -236,5 +236,5 @@ class Checker:
         try:
             return trail_after(event) or START
         except DoesNotFollow:
-            # Nothing can come after it, and it is set aside, or is going to be.
+            # Nothing can follow this event, and it is set aside or will be.
             return START

@@ -1,6 +1,6 @@
-"""Events that only a newer version of the bank knows, as this process has met them.
+"""The events that this process has found and only a newer version of the bank knows.
 
-They are not poison: nothing of them is stored, and a restart with the newer version is all that is needed.
+They are not a fault: nothing about them is stored, and a restart with the newer version is enough.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from openbank.eventstore.port import EventStore, KeptRecord
 from openbank.eventstore.quarantine_record import decode_record
 
 STREAMS_MAX = 10_000
-"""Streams remembered, of some 300 bytes each. Commands find those beyond again by themselves."""
+"""The most streams remembered, about 300 bytes each. Commands find others again by themselves."""
 
 _log = logging.getLogger(__name__)
 
 
 def check_types(store: EventStore, quarantine: KeptRecord) -> None:
-    """Raises StoreRefused for a log with an event of a newer version, where the store can tell without reading it all.
+    """Raises StoreRefused for a log with an event of a newer version, if the store lists its types.
 
-    Events that an operator has skipped are none of the bank's.
+    Events that an operator has skipped do not count.
     """
     if not isinstance(store, ListsTypes):
         return
@@ -50,7 +50,7 @@ class NewerEvents:
         return bool(self._first)
 
     def of(self, stream: str, revision: int | None = None) -> NewerVersionNeeded | None:
-        """The stream's first such event; with a revision, only where that event is it or comes after it."""
+        """The stream's first such event; with a revision, only if that revision is not before it."""
         met = self._first.get(stream)
         return met if met and (revision is None or revision >= met.revision) else None
 
@@ -61,7 +61,7 @@ class NewerEvents:
             raise met.again()
 
     def meet(self, error: NewerVersionNeeded) -> NewerVersionNeeded:
-        """Remembers the event. The log has a line for each type or state."""
+        """Remembers the event. Logs one line for each type or state."""
         if error.unknown not in self._logged:
             self._logged.add(error.unknown)
             values = {"aggregate": error.stream, "revision": error.revision, "unknown": error.unknown}

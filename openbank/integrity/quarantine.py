@@ -1,7 +1,7 @@
-"""Aggregates that are set aside: from one event on, what their streams hold is believed by nobody.
+"""Aggregates that are set aside: from one event on, their streams are not believed.
 
-An event that does not follow from those before it (`trail`) stops its own aggregate and nothing else. Which ones these
-are is kept in the event store: every instance needs it, backups carry it, and it outlives restarts and rebuilds.
+An event that does not follow from those before it (`trail`) stops its own aggregate and nothing else. The record is in
+the event store: every instance needs it, backups include it, and it survives restarts and rebuilds.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from openbank.integrity.newer import NewerEvents
 from openbank.integrity.trail import UNKNOWN_TYPE
 
 AGGREGATES_MAX = 1_000
-"""With more, the log as a whole is broken, and nothing is gained by going on."""
+"""With more, the log as a whole counts as broken, and the bank stops serving."""
 SKIPPED_MAX = 1_000
-"""Skipped events of one aggregate."""
+"""The most skipped events of one aggregate."""
 POLL_SECONDS = 1.0
-"""How soon an instance sees what another one has set aside or released."""
+"""How soon an instance sees what another instance has set aside or released."""
 TRIES_MAX = 20
-"""Each time another instance was faster."""
+"""The most attempts, when another instance changes the record each time."""
 
 _log = logging.getLogger(__name__)
 
 
 class AggregateQuarantined(Refused):
-    """Commands on the aggregate, and reads of it, are refused until an operator has decided."""
+    """Commands on the aggregate and reads of it are refused until an operator decides."""
 
     reason = "AGGREGATE_QUARANTINED"
 
@@ -56,7 +56,7 @@ class AggregateQuarantined(Refused):
 
 
 class TooManyQuarantined(StoreDamaged):
-    """The log as a whole is not what a bank has written: nothing is served from it."""
+    """The log as a whole is not what a bank wrote, so nothing is served from it."""
 
 
 class AggregateNotQuarantined(Refused):
@@ -67,10 +67,9 @@ class AggregateNotQuarantined(Refused):
 
 
 class Quarantine:
-    """What is set aside, as this process knows it, and every change to it.
+    """What is set aside, as this process knows it, and all changes to it.
 
-    `checked` says up to which position of the log every event has been checked: what does not follow there is set
-    aside already.
+    Up to the position `checked` of the log, every event has been checked, and what does not follow is set aside.
     """
 
     def __init__(self, store: EventStore, clock: Clock) -> None:
@@ -81,11 +80,12 @@ class Quarantine:
         """None before it has been loaded."""
         self._changing = asyncio.Lock()
         self.too_many: str | None = None
-        """Why the log as a whole is not believed any more, until a restart."""
+        """Why the log as a whole is not believed any more. Stays until a restart."""
         self.newer = NewerEvents()
         self.checked = 0
         self.releases = 0
-        """How often events became believed that were not: what was read before is to be read again."""
+        """Counts releases of events that were not believed before. Pages that were read before the last one are
+        stale."""
 
     @property
     def released(self) -> Mapping[str, Released]:
@@ -108,27 +108,28 @@ class Quarantine:
         return self._record.skipped.get(stream, frozenset())
 
     def check(self, stream: str) -> None:
-        """Raises AggregateQuarantined, NewerVersionNeeded."""
+        """Passes if the aggregate is believed. Raises AggregateQuarantined, NewerVersionNeeded."""
         self.newer.check(stream)
         aside = self._record.aside.get(stream)
         if aside is not None:
             raise AggregateQuarantined(stream, aside)
 
     async def load(self, checked: int = 0) -> None:
-        """`checked` is a position that was known before this call. Raises StoreUnavailable, StoreDamaged."""
+        """Loads the record. `checked` is a position that was known before this call. Raises StoreUnavailable,
+        StoreDamaged."""
         await self._reload()
         self.checked = max(self.checked, checked)
 
     async def follow(self, checked: Callable[[], int]) -> None:
-        """Keeps up with what other instances do, until cancelled."""
+        """Follows the changes of other instances until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            # The tail says when the store is away.
+            # The tail reports that the store is away.
             with suppress(StoreUnavailable):
                 await self.load(checked())
 
     async def set_aside(self, at: LogPosition, reason: str) -> SetAside:
-        """From the event at this place on, durable when it returns.
+        """Sets the aggregate aside from the event at this place on, durably.
 
         Raises StoreUnavailable, TooManyQuarantined.
         """
@@ -165,7 +166,7 @@ class Quarantine:
         raise TooManyQuarantined(refusal)
 
     async def release(self, stream: str, position: int) -> None:
-        """All of the aggregate's events follow, up to this position of the log. Raises StoreUnavailable."""
+        """Releases the aggregate, whose events all follow up to this position of the log. Raises StoreUnavailable."""
 
         def change(record: QuarantineRecord) -> QuarantineRecord:
             aside = {name: aside for name, aside in record.aside.items() if name != stream}
@@ -175,14 +176,14 @@ class Quarantine:
         _log.warning("aggregate released from quarantine", extra={"values": {"aggregate": stream}})
 
     async def retry(self, stream: str) -> SetAside:
-        """Has the stream read again from the first event that is not believed.
+        """Has the stream checked again from the first event that is not believed.
 
         Raises AggregateNotQuarantined, StoreUnavailable.
         """
         return await self._change(stream, lambda aside: aside._replace(retrying=True))
 
     async def retry_all(self) -> int:
-        """The same for all that is set aside; how many there are."""
+        """The same for everything that is set aside. Returns how many aggregates these are."""
 
         def change(record: QuarantineRecord) -> QuarantineRecord:
             again = {stream: aside._replace(retrying=True) for stream, aside in record.aside.items()}
@@ -191,7 +192,7 @@ class Quarantine:
         return len((await self._update(change)).aside)
 
     async def retry_unknown(self) -> None:
-        """The same for what an older version did not know the type of. Raises StoreUnavailable."""
+        """The same for events whose type an older version did not know. Raises StoreUnavailable."""
 
         def change(record: QuarantineRecord) -> QuarantineRecord:
             again = {
@@ -203,7 +204,7 @@ class Quarantine:
         await self._update(change)
 
     async def skip(self, stream: str, expected_revision: int | None) -> SetAside:
-        """Declares the first event that is not believed to be none of the bank's, and has the rest read again.
+        """Declares that the first event that is not believed is not the bank's, and has the rest checked again.
 
         Raises AggregateNotQuarantined, RevisionMismatch if that event is another one; StoreUnavailable.
         """
@@ -231,7 +232,7 @@ class Quarantine:
     async def _update(self, change: Callable[[QuarantineRecord], QuarantineRecord]) -> QuarantineRecord:
         if change(self._record) == self._record:
             return self._record
-        # One at a time: the changes of one process need not compete with each other.
+        # One at a time, so that changes of one process do not compete with each other.
         async with self._changing:
             return await self._change_record(change)
 
@@ -251,7 +252,7 @@ class Quarantine:
         raise StoreUnavailable("the quarantine could not be changed: others are changing it all the time")
 
     async def _reload(self) -> None:
-        """A record that nobody can read is replaced by the last one that this process could."""
+        """Replaces an unreadable record by the last one that this process has read."""
         kept = await self._store.quarantine()
         try:
             self._take(kept)
@@ -261,7 +262,7 @@ class Quarantine:
             _log.error("quarantine record is damaged, and is replaced", extra={"values": {"reason": error}})
             self._version = kept.version
             with suppress(OutcomeUnknown):
-                # Where another was faster, the next reload finds what it has saved.
+                # If another instance was faster, the next reload finds its record.
                 await self._store.save_quarantine(encode_record(self._record), kept.version)
 
     def _take(self, kept: KeptRecord) -> None:

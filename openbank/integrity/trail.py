@@ -1,7 +1,7 @@
 """An event is believed only if it follows from the one before it in its stream.
 
-The one place that says so: whoever reads events (the fold of a command, the projector, the feeds, the sinks, `verify`)
-asks here before it believes one. Other programs can write to EventStoreDB's streams, and operators can truncate them.
+This rule is in one place. Every reader of events (the fold of a command, the projector, feeds, sinks, `verify`) applies
+it before it believes an event. Other programs can write to EventStoreDB's streams, and operators can truncate them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, number_streams, split
 
 UNKNOWN_TYPE = "its type is unknown to this version"
-"""Why an event is set aside that is of a newer version, where followers of the log have passed it already."""
+"""The reason to set aside an event of a newer version that the followers of the log have already passed."""
 
 
 class Trail(NamedTuple):
-    """The end of a stream, as its next event must find it.
+    """The end of a stream, which its next event must follow.
 
     `revision` counts every event there, `begun` whether one of the bank's is among them. `owner_id` and `funds` are
     the account's, in an account's stream, and `closed` whether it is known to be closed.
@@ -42,8 +42,8 @@ START = Trail()
 
 
 def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | None]:
-    """Where the stream ends with `event`, and what happened; None for an event of another program, which has a place
-    in the stream and no meaning. Raises DoesNotFollow; NewerVersionNeeded for a type of the bank's that is unknown.
+    """The trail after `event`, and what happened: None for an event of another program, which has a revision and no
+    meaning. Raises DoesNotFollow; NewerVersionNeeded for an unknown type of the bank's.
     """
     if event.revision != trail.revision + 1:
         raise DoesNotFollow(f"revision {event.revision} comes where {trail.revision + 1} was expected")
@@ -69,9 +69,9 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
 
 
 def trail_after(event: RecordedEvent) -> Trail | None:
-    """Where a stream ends with `event`, which is believed: an event states all that the next one must follow.
+    """The trail after `event`, which is believed: an event states everything that the next one must follow.
 
-    None where it does not: an event of another program does not say what came before it. Raises NewerVersionNeeded.
+    None for an event of another program, which states nothing. Raises NewerVersionNeeded.
     """
     if not is_ours(event.type):
         return None
@@ -100,7 +100,8 @@ def _check_claim(claimed: RequestClaimed) -> None:
 
 
 def _check_reservation(stream: str, reserved: AccountNumberReserved) -> None:
-    """Any call that meets a reservation opens its account, so it must be one that a caller can have asked for."""
+    """Any call that finds a reservation opens its account, so the reservation must be one that a caller could
+    request."""
     opening = reserved.command
     if stream not in number_streams(opening.account_number):
         raise DoesNotFollow("it reserves another number than its stream's")
@@ -116,7 +117,7 @@ def _decode(event: RecordedEvent) -> DomainEvent:
     except UnknownEventType:
         raise NewerVersionNeeded(event.stream, event.revision, event.type) from None
     except (UndecodableEvent, ValueError):
-        # Without the error's own words: they may hold what people entrusted to the bank.
+        # Without the error's own text, which may hold personal data.
         raise DoesNotFollow("its payload is not one of its type") from None
 
 

@@ -29,7 +29,7 @@ class CloudEvent(NamedTuple):
     """Fields are the attributes' own names."""
 
     id: str
-    """The domain event's UUID, in lower case: the same however often and by whichever way the event is delivered."""
+    """The domain event's UUID, in lower case: the same in every delivery of the event."""
     source: str
     """"openbank.persons" or "openbank.accounts"."""
     type: str

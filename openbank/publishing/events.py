@@ -130,7 +130,7 @@ def _by_name(message_class: type[Message]) -> Callable[[AccountEvent, str], Mess
 
 
 _ATTRIBUTES = {"state": "state_after", "hold_remaining_after": "remaining_after"}
-"""Of the domain event, where a field of the message has another name."""
+"""The attribute of the domain event, if the message's field has another name."""
 
 
 def _fill(message: Any, name: str, value: Any) -> None:

@@ -40,7 +40,7 @@ async def get_account_by_number(
 
     account, position = await answer(reader, at, with_these_hyphens)
     if account is None:
-        # The views have reached the head: nobody has the number in these words, or ever will.
+        # No account has these hyphens, in views that have reached the head. No new one will have them either.
         others = await views.accounts_by_number(key)
         if not others:
             raise AccountNotFound(account_number=account_number)

@@ -1,4 +1,4 @@
-"""Whose the accounts are, as far as the log is projected: for those who read the streams of an owner's accounts."""
+"""The accounts of an owner, as far as the log is projected, for watches that read the accounts' streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class OwnersAccounts:
 
     @property
     def position(self) -> LogPosition:
-        """How far the log is known. Take it before `accounts_of` is asked, which may know more."""
+        """The place up to which the log is projected. Read it before `accounts_of`, which may know more."""
         return self._views.position
 
     async def accounts_of(self, owner_id: str, limit: int) -> Sequence[str] | None:

@@ -3,7 +3,7 @@
 A token says where its page ended and how far the views were then: no page is older than the one before it, whichever
 instance gives it. Layout, format 1: version (1 byte), the last item's key and the log position (8 bytes each,
 big-endian, signed), and 8 bytes of a hash of all that and of the list; URL-safe base64 without padding. The hash finds
-a token that was cut, changed or made for another list. It protects nothing: a token grants nothing.
+a token that was cut, changed or made for another list. It does not prevent forgery: a token grants nothing.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Listing(NamedTuple):
 
     name: str
     of: str
-    """Whose list it is: an owner's, an account's; empty for the list of all."""
+    """The id of the owner or account that the list belongs to; empty for the list of all."""
     log: LogId | None
-    """The log whose positions order it: they mean something else in another."""
+    """The id of the store whose positions order the list: positions differ between stores."""
 
 
 class PageStart(NamedTuple):
@@ -67,7 +67,7 @@ class ListPage(NamedTuple, Generic[Item]):
 def read_page_request(fields: Fields, listing: Listing, size: int, token: str) -> PageRequest:
     """The page that a caller asks for: size 0 is the default, the empty token the first page.
 
-    What is wrong goes to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
+    Violations go to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
     """
     return PageRequest(listing, _page_size(fields, size), _start(fields, listing, token))
 

@@ -1,4 +1,4 @@
-"""The read side: how fresh an answer is, and when "there is none" may be said."""
+"""The read side: how fresh an answer is, and when NOT_FOUND is certain."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LOOK_SECONDS = 0.5
 """How often a read that waits asks again how long it will take."""
 RETRY_SECONDS_MAX = 86_400
 SOON_SECONDS = 0.2
-"""Views that follow reach what was just written sooner than this. Only a read that waits longer asks where the log
-ends, and by then a store shows everybody what it acknowledged to one."""
+"""Current views reach what was just written sooner than this. Only a read that waits longer asks where the log ends. By
+then a store shows to all what it acknowledged to one."""
 
 Value = TypeVar("Value")
 
 
 class ViewBehind(Refused):
-    """The views have not come as far as the answer needs; they may soon have, or in so many seconds."""
+    """The views have not reached what the answer needs. They may soon, or in `seconds`."""
 
     reason = "VIEW_BEHIND"
 
@@ -58,24 +58,25 @@ class Reader(NamedTuple):
     wait_seconds: float
     """How long one question may wait for the views, all its waits together; a caller that leaves ends it sooner."""
     check_aggregate: Callable[[str], None] = lambda _: None
-    """Raises what a read of an aggregate, by the name of its stream, is refused with: it may be quarantined."""
+    """Checks an aggregate, by the name of its stream. Raises the refusal of its reads: it may be quarantined."""
     about_to_wait: Callable[[], None] = lambda: None
     """Called before a question waits. What it raises is the answer."""
     turn: Callable[[], Awaitable[None]] = _at_once
-    """Awaited before each slice of a long list, and after a wait that many may share: others have their turn between.
+    """Awaited before each slice of a long list, and after a wait that many calls may share, so that other calls have
+    their turn.
     """
     seconds_to: Callable[[int], float | None] = _unknown
-    """How long views that are catching up take to reach a position, where that can be said."""
+    """How many seconds views that are catching up need to reach a position, if known."""
     is_in_log: Callable[[LogPosition], bool] = lambda _: False
-    """Whether the log surely reaches to this position, without asking the store."""
+    """Whether the log is known to reach this position, without asking the store."""
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
     """What `read` finds in views that have reached `at`, which is as much of the log as the caller knows of.
 
-    Nothing (None, or an empty list) is believed only of views that have reached the head of the log as it was when the
-    question came: nobody who could know of something is told that it is not there. The head is asked for after the
-    miss. That is later, so it serves as well, and only a miss pays for it.
+    A miss (None, or an empty list) counts only in views that have reached the head of the log as of the question. So a
+    caller that can know of something never gets NOT_FOUND for it. The head is read after the miss. That is later, so it
+    serves as well, and only a miss pays for it.
 
     Raises ViewBehind, PositionOutOfRange.
     """
@@ -96,7 +97,7 @@ async def _check_range(reader: Reader, at: LogPosition, deadline: float) -> None
     try:
         await _wait(reader, at, min(deadline, asyncio.get_running_loop().time() + SOON_SECONDS))
     except TimeoutError:
-        # While the store is away other instances may still bring the views there.
+        # While the store is away other instances may still update the views.
         with suppress(StoreUnavailable):
             if at.position > (await reader.head()).position:
                 raise PositionOutOfRange from None
@@ -113,13 +114,13 @@ async def _read(
             raise ViewBehind(seconds)
         with suppress(TimeoutError):
             await _wait(reader, at, min(deadline, now + LOOK_SECONDS))
-    # Before the read, which sees at least this much: after it, the views may have gone past what was read.
+    # Taken before the read, which sees at least this much. After it, the views may be further than what was read.
     position = views.position
     return Answer(await read(), position)
 
 
 async def _wait(reader: Reader, at: LogPosition, deadline: float) -> None:
-    """Raises TimeoutError where the views do not reach the position by then."""
+    """Raises TimeoutError if the views do not reach the position by then."""
     reader.about_to_wait()
     try:
         async with asyncio.timeout_at(deadline):

@@ -90,7 +90,7 @@ class Call:
         context.set_trailing_metadata(((CORRELATION_ID, self.correlation_id),))
 
     def failed(self, error: Exception) -> Failure:
-        """What the caller is told of an error. Writes the line in the log."""
+        """The status that the caller gets for an error. Writes the log line."""
         failure = failure_of(error, self.request)
         if failure is None:
             error_id = secrets.token_hex(8)

@@ -84,7 +84,7 @@ class Calls:
         await asyncio.sleep(GIVE_WAY_SECONDS if new else 0)
 
     async def refuse(self, *, for_operators: bool = False) -> None:
-        """Raises what a call that comes while `refusing` is told; first waits as long as calls are held.
+        """Raises the refusal of calls while `refusing`; first waits while calls are held.
 
         What is `for_operators` is refused only by a server that stops: they must be able to put the log right.
         """

@@ -1,4 +1,4 @@
-"""Errors to statuses: the one place that says what a caller is told, row by row.
+"""Errors to statuses: the one place that decides what a caller gets, row by row.
 
 Every status carries a google.rpc.ErrorInfo whose reason is a published ErrorReason, and the typed detail of its kind.
 `protos/openbank/common/v1/errors.proto` promises callers what this table does.
@@ -25,13 +25,13 @@ REASON = "ERROR_REASON_"
 DETAILS_KEY = "grpc-status-details-bin"
 
 DETAILS_BYTES_MAX = 4096
-"""Of the whole status: HTTP/2 peers limit all headers of a message to 8 KiB together, and base64 adds a third."""
+"""The most bytes of a whole status: HTTP/2 peers limit all headers of a message to 8 KiB, and base64 adds a third."""
 _VIOLATIONS_BYTES_MAX = 2400
 _MESSAGE_LENGTH_MAX = 600
 
 
 class Failure(NamedTuple):
-    """What a caller is told. `reason` is an ErrorReason without its prefix."""
+    """The status that a caller gets. `reason` is an ErrorReason without its prefix."""
 
     code: grpc.StatusCode
     reason: str
@@ -176,7 +176,7 @@ TABLE: dict[str, StatusRow] = {
 
 
 def failure_of(error: Exception, request: Message | None) -> Failure | None:
-    """What the caller of `request` is told for `error`; None for an error that nobody foresaw: a bug."""
+    """The status that the caller of `request` gets for `error`; None for an unexpected error, which is a bug."""
     if isinstance(error, InvalidFields):
         return _invalid(error)
     if isinstance(error, Refused) and error.reason in TABLE:

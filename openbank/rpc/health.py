@@ -27,7 +27,7 @@ QUARANTINE = "openbank.quarantine"
 """NOT_SERVING while an aggregate is quarantined, which stops nothing else."""
 VERSION = "openbank.version"
 """NOT_SERVING once an event was met that only a newer version of the bank knows."""
-"""What health tells of beside each service: the whole, and its parts."""
+"""What health reports beside each service: the whole, and its parts."""
 REQUEST_BYTES_MAX = 1024
 """The names of services are far shorter."""
 
@@ -37,7 +37,7 @@ SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health:
-    """What the parts of this server are up to; each is NOT_SERVING until it is told otherwise."""
+    """The health of the parts of this server. Each is NOT_SERVING until it is set."""
 
     def __init__(self, *parts: str) -> None:
         self._serving = dict.fromkeys(parts, False)

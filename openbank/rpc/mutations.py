@@ -23,7 +23,7 @@ from openbank.rpc.handlers import Unary
 @dataclass(slots=True)
 class Mutation:
     name: str
-    """Of the RPC, as in the contract."""
+    """The name of the RPC in the contract."""
     read: Callable[[Any, Call], tuple[Any, Request]]
     """From the request to the command. Raises InvalidFields."""
     command: Callable[[WriteSide, Any, Request], Awaitable[Written[Any]]]

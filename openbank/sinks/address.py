@@ -2,7 +2,7 @@
 
     NAME=https://user:password@crm.example/events?key=secret#mode=batched&start=live&park_after=600
 
-What stands behind # is for the bank: it is never sent, by any HTTP client, so it cannot be the receiver's.
+The part after # is for the bank. No HTTP client ever sends it, so it cannot be meant for the receiver.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class SinkAddress(NamedTuple):
     """To connect to: with credentials, without options."""
     mode: str
     start: str
-    """Where a sink begins of which nothing is known yet."""
+    """Where a new sink begins."""
     park_after_seconds: float | None = None
-    """How long the sink may fail on one event before the event's aggregate is parked. None: for ever."""
+    """How long the sink may fail on one event before the event's aggregate is parked. None: without limit."""
 
     @property
     def scheme(self) -> str:
@@ -58,7 +58,7 @@ def parse(text: str) -> SinkAddress:
     try:
         return _parse(name, whole)
     except ValueError as error:
-        # Not the address: as long as it is wrong nobody knows which part of it is secret.
+        # Without the address: while it is wrong, it is unclear which part of it is secret.
         raise ValueError(f"{error} (the sink {name})" if name else str(error)) from None
 
 

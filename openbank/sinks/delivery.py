@@ -1,4 +1,4 @@
-"""Events on their way to one sink: in order for each aggregate, whatever the sink makes of any of them."""
+"""Events on their way to one sink, in order for each aggregate."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ class Outgoing(NamedTuple):
 class Delivery:
     """A bounded number of events, sent in as many rounds as it takes.
 
-    Each aggregate has a lane of its own, and as many lanes as the transport allows move at one time; where a message
-    holds many events, there is one lane for all. A lane stops at what it is to try again, and then so do the others.
+    Each aggregate has its own lane, and as many lanes as the transport allows send at the same time. If a message holds
+    many events, there is one lane for all. A lane stops at an event that has to be retried, and then the other lanes
+    stop too.
     """
 
     def __init__(self, events: Iterable[Outgoing], transport: Transport, clock: Clock) -> None:
         self.refused: dict[str, Parked] = {}
-        """The first event that the sink will not take, by aggregate; those behind it are not sent."""
+        """The first event that the sink refuses, by aggregate. Later events of the aggregate are not sent."""
         self.accepted: dict[str, int] = {}
-        """The last revision that the sink took, by aggregate."""
+        """The last revision that the sink accepted, by aggregate."""
         self.latest: dict[str, Outgoing] = {}
         """The same as events, the latest last."""
         self.moved = False
-        """Whether the last round has come any further."""
+        """Whether the last round delivered anything."""
         self.failing: dict[str, tuple[Outgoing, Later]] = {}
-        """The single events that the last round failed on, of those that the sink was reached with, by aggregate."""
+        """The single events that the last round failed on although the sink was reached, by aggregate."""
         self._transport = transport
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
@@ -46,7 +47,7 @@ class Delivery:
         self._obstacle: Later | None = None
 
     async def round(self) -> Later | None:
-        """Sends what can be sent. None once nothing is left; else why not, and when to go on."""
+        """Sends what can be sent. Returns None once nothing is left; otherwise the obstacle, and when to try again."""
         self._obstacle, self.moved, self.failing = None, False, {}
         busy = [lane for lane in self._lanes.values() if lane.waiting]
         lanes = iter(busy)
@@ -56,7 +57,7 @@ class Delivery:
         return self._obstacle
 
     async def _move(self, lanes: Iterator[_Lane]) -> None:
-        """One lane after the other, of those that nobody else has begun."""
+        """Sends the lanes that no other worker has begun, one after another."""
         for lane in lanes:
             while lane.waiting and self._obstacle is None:
                 await self._send(lane)
@@ -69,7 +70,7 @@ class Delivery:
             yield from lane.waiting
 
     async def try_one(self, outgoing: Outgoing) -> SendResult:
-        """Sends an event alone: the first that waits of its aggregate, or one that is not of this delivery."""
+        """Sends a single event: the first waiting one of its aggregate, or one that is not in this delivery."""
         answer = await send(self._transport, [outgoing.event])
         for lane in self._lanes.values():
             if isinstance(answer, Accepted) and outgoing in lane.waiting:
@@ -78,7 +79,7 @@ class Delivery:
         return answer
 
     def park(self, outgoing: Outgoing, reason: str) -> None:
-        """This event and those of its aggregate behind it are not sent."""
+        """Leaves out this event and the later ones of its aggregate."""
         self.refused[outgoing.stream] = Parked(outgoing.revision, reason, self._clock())
         for lane in self._lanes.values():
             lane.drop(outgoing.stream)
@@ -111,12 +112,12 @@ class Delivery:
         if later.reached and len(message) == 1:
             self.failing[message[0].stream] = (message[0], later)
         elif later.reached:
-            # Perhaps it is one of them only.
+            # Perhaps only one of them is refused.
             lane.halve(len(message))
 
 
 class _Lane:
-    """Events that follow one another. A message that was refused is cut in half, until one event is left to blame."""
+    """Events that are sent in order. A refused message is split in half until a single event is left."""
 
     def __init__(self, events_max: int) -> None:
         self.waiting: deque[Outgoing] = deque()

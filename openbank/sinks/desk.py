@@ -1,6 +1,6 @@
-"""What an operator asks of the sinks and wants done, at any instance: the answer, and the wish, are in the record.
+"""Operators' questions and commands about sinks, at any instance.
 
-The instance that sends sees a wish within half a second, or before its next page.
+Both work on the record. The instance that sends sees a command within half a second, or before its next page.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from openbank.sinks.place import LOOKS_FOR_PLACE
 from openbank.sinks.port import Parked, RecordsUnavailable, SinkRecord, SinkRecords, StoredRecord
 
 LAG_EVENTS_MAX = 1_000
-"""Events are counted no further: the log may be long."""
+"""The most events counted: the log may be long."""
 PARKED_BY_OPERATOR = "parked by an operator"
 TRIES_MAX = 20
-"""Each time another one was faster, which is a page of the sender's."""
+"""The most attempts. Another instance is faster each time that the sender finishes a page."""
 
 
 class SinkState(Enum):
@@ -36,8 +36,8 @@ class SinkState(Enum):
 
 
 class Sink(NamedTuple):
-    """A sink as it is now. Of the log after its place, `lag_events` are for it, up to LAG_EVENTS_MAX and not parked;
-    the first of them was recorded `lag_microseconds` ago.
+    """The current state of a sink. `lag_events` of the log after its place are for it and not parked, counted up to
+    LAG_EVENTS_MAX. The first of them was recorded `lag_microseconds` ago.
     """
 
     address: SinkAddress
@@ -96,14 +96,14 @@ class Desk:
         return Sink(address, stored.record, len(waiting), lag)
 
     async def retry(self, name: str, aggregate: str) -> Parked:
-        """Has the aggregate's events sent again, from the first that the sink does not have. Nothing new if they are.
+        """Has the aggregate's events sent again, from the first that the sink does not have.
 
-        Raises SinkNotFound, AggregateNotParked; RecordsUnavailable.
+        Does nothing if they already are. Raises SinkNotFound, AggregateNotParked; RecordsUnavailable.
         """
         return await self._change(name, aggregate, lambda held: held._replace(retrying=True))
 
     async def retry_all(self, name: str) -> int:
-        """The same for all of a sink's parked aggregates; how many there are."""
+        """The same for all of a sink's parked aggregates. Returns how many there are."""
 
         def retry_all(record: SinkRecord) -> SinkRecord:
             again = {stream: held._replace(retrying=True) for stream, held in record.parked.items()}
@@ -112,7 +112,7 @@ class Desk:
         return len((await self._update(name, retry_all)).parked)
 
     async def skip(self, name: str, aggregate: str, expected_revision: int | None) -> Parked:
-        """Leaves out the first event that the sink does not have, and has those behind it sent.
+        """Leaves out the first event that the sink does not have, and has the later ones sent.
 
         Raises SinkNotFound, AggregateNotParked, RevisionMismatch if that event is another one; RecordsUnavailable.
         """
@@ -126,7 +126,7 @@ class Desk:
     async def skip_all(self, name: str, aggregate: str, expected_revision: int | None) -> Parked:
         """Leaves out all of the aggregate's events that are recorded now, and has those sent that follow.
 
-        Not up to the sink's place in the log: what was refused may be after it. Raises as `skip` does, and
+        The sink's place in the log is not the limit: the refused event may be after it. Raises as `skip` does, and
         StoreUnavailable.
         """
         self._address(name)
@@ -140,9 +140,10 @@ class Desk:
         return await self._change(name, aggregate, skip_all)
 
     async def park(self, name: str, aggregate: str) -> Parked:
-        """Holds back the aggregate's events from the first that the sink is not known to have. Nothing new if they are.
+        """Holds back the aggregate's events from the first that the sink is not known to have.
 
-        Raises SinkNotFound, AggregateNotWaiting; RecordsUnavailable, StoreUnavailable.
+        Does nothing if they already are. Raises SinkNotFound, AggregateNotWaiting; RecordsUnavailable,
+        StoreUnavailable.
         """
         self._address(name)
         for _ in range(TRIES_MAX):
@@ -177,7 +178,7 @@ class Desk:
         try:
             read = await self._log.read(record.position, LAG_EVENTS_MAX)
         except NewerVersionNeeded:
-            # What waits, this version cannot tell; the sink's trouble says so.
+            # This version cannot read the waiting event; the sink's trouble reports that.
             return []
         waiting = [event for event in read.events if event.stream not in record.parked and _is_published(event)]
         return waiting[:LAG_EVENTS_MAX]

@@ -1,4 +1,4 @@
-"""A sink's record as a document, the same in every adapter, for people to read."""
+"""A sink's record as a readable document, the same in every adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an aggregate's events go, found by few reads however many there are."""
+"""The last revision of an aggregate, found by few reads even in long streams."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sinks behind https:// and http://: one POST a message.
 
-Which answers mean what is a table in docs/sinks.md: success is the event's end, and what is said about the address or
-the credentials is not held against the event.
+docs/sinks.md has a table of answers. A success ends the event. An answer about the address or the credentials does not
+count against the event.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from openbank.sinks.transport import Accepted, Later, Rejected, SendResult, cann
 BATCH_EVENTS_MAX = 100
 MESSAGES_MAX = 16
 RETRY_AFTER_SECONDS_MAX = 3600.0
-"""A sink that asks for a longer pause is asked again nonetheless."""
+"""The longest pause that a sink can ask for."""
 
 _NOT_NOW = {408, 425, 429}
 _NOT_HERE = {401, 403, 404, 405, 407, 410, 421}
-"""Of the address or the credentials, rather than of the event."""
+"""Statuses about the address or the credentials, not about the event."""
 
 
 class HttpTransport:
     def __init__(self, address: SinkAddress, timeout_seconds: float) -> None:
-        """To be made in the event loop that it is used in."""
+        """Create it in the event loop in which it is used."""
         batched = address.mode == BATCHED
         self.events_max = BATCH_EVENTS_MAX if batched else 1
         self.messages_max = 1 if batched else MESSAGES_MAX
@@ -52,7 +52,7 @@ class HttpTransport:
             return Later(f"no answer within {self._timeout_seconds:g} s")
         except OSError as error:
             return cannot_connect(error, self._client.host)
-        # A redirect is not followed: that would send the bank's events where nobody has told it to.
+        # Redirects are not followed: they would send the bank's events to an address that nobody configured.
         return judge(answer.status, *answer.retry_after)
 
     async def close(self) -> None:
@@ -72,7 +72,7 @@ def judge(status: int, *retry_after: str) -> SendResult:
 
 
 def _seconds(retry_after: str) -> float:
-    """From either form of Retry-After; 0 for what is neither."""
+    """Reads either form of Retry-After, in seconds; 0 for anything else."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return float(text)
@@ -81,5 +81,5 @@ def _seconds(retry_after: str) -> float:
         then = then if then.tzinfo else then.replace(tzinfo=UTC)
         return max(0.0, (then - datetime.now(UTC)).total_seconds())
     except (ArithmeticError, LookupError, TypeError, ValueError):
-        # All of which the parser raises for one text or another.
+        # The parser raises each of these for some texts.
         return 0.0

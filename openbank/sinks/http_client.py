@@ -1,6 +1,6 @@
 """POST over HTTP/1.1, on connections that are kept: h11 reads and writes the protocol, asyncio the bytes.
 
-A receiver can do as it likes: whatever it sends, or does not send, a POST ends within its timeout, in bounded memory.
+Whatever a receiver sends or does not send, a POST ends within its timeout, in bounded memory.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ IDLE_SECONDS_MAX = 2.0
 HEAD_BYTES_MAX = 1 << 15
 BODY_BYTES_MAX = 1 << 16
 BODY_SECONDS_MAX = 0.5
-"""How much of an answer's body is read, so that its connection can be used again. Nothing is made of it."""
+"""The most bytes read of an answer's body, so that its connection can be used again. The body is not used."""
 NEXT_ADDRESS_SECONDS = 0.25
-"""After which the host's next address is tried beside the one that does not answer."""
+"""The delay after which the host's next address is tried beside the one that does not answer."""
 PORTS = {"http": 80, "https": 443}
 
 
 class NoAnswer(Exception):
-    """The request may have arrived; no answer did. The message says why, and holds nothing that the receiver sent."""
+    """The request may have arrived, but no answer did. The message says why, without anything that the receiver
+    sent."""
 
 
 class NotConnected(Exception):
-    """There was no connection in time, so that the receiver has seen nothing."""
+    """There was no connection in time, so the receiver has seen nothing."""
 
 
 class HttpAnswer(NamedTuple):
@@ -67,7 +68,7 @@ class HttpClient:
         try:
             connection, answer = await self._ask(request, body, until)
         except TimeoutError:
-            # What swallowed one connection may have swallowed them all.
+            # What broke one connection silently may have broken all of them.
             self._drop_kept()
             raise
         if await connection.ended(until):
@@ -84,7 +85,7 @@ class HttpClient:
             try:
                 return kept, await kept.ask(request, body, until)
             except NoAnswer:
-                # The receiver may have closed it before the request came, as it may any idle connection.
+                # The receiver may have closed the idle connection before the request arrived.
                 self._drop_kept()
         new = await self._connect(until)
         return new, await new.ask(request, body, until)
@@ -137,7 +138,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether it can take a request, as far as is known here."""
+        """Whether it can take a request, as far as is known."""
         return self._transport is not None and not self._transport.is_closing() and self._end is None
 
     async def ask(self, request: h11.Request, body: bytes, until: float) -> HttpAnswer:
@@ -158,7 +159,7 @@ class _Connection(asyncio.Protocol):
             raise
 
     async def ended(self, until: float) -> bool:
-        """Whether the rest of the answer has come, and the connection can take another request; else it is closed."""
+        """Whether the answer is complete and the connection can take another request. Otherwise it is closed."""
         assert self._end is not None
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
@@ -183,12 +184,12 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's are no subclass of it.
+        # uvloop's transports are not a subclass of it.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._end is None:
-            self.abort()  # Nobody has asked.
+            self.abort()  # There is no request.
         elif not self._end.done():
             self._http.receive_data(data)
             self._read()
@@ -232,7 +233,8 @@ class _Connection(asyncio.Protocol):
 
 
 def _ascii(target: str) -> str:
-    """As it was given, but for what no request line can hold: in a query that is signed every character counts."""
+    """The target as configured, except for characters that no request line can hold: a signed query depends on every
+    character."""
     return re.sub(r"[^!-~]+", lambda match: quote(match[0]), target)
 
 

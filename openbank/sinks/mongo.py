@@ -29,7 +29,7 @@ class MongoSinkRecords:
 
     def __init__(self, link: MongoLink) -> None:
         self._link = link
-        # What a change of primaries could take back must not be gone on from.
+        # Read with `majority`: the sink must not continue from a place that a change of primaries can take back.
         self._documents: Documents = link.documents(COLLECTION).with_options(read_concern=ReadConcern("majority"))
 
     async def load(self, sink: str) -> StoredRecord | None:

@@ -66,14 +66,14 @@ class NatsTransport:
             reason = f"JetStream: {error.description} ({error.err_code})"
             return Rejected(reason) if error.err_code == _MESSAGE_TOO_LARGE else Later(reason)
         except TimeoutError:
-            # The connection may be half open, which looks like a server that is slow: the next try has a new one.
+            # The connection may be half open, which looks like a slow server: the next try uses a new one.
             self._drop(connection)
             what = "cannot connect" if connection is None else "no answer"
             return Later(f"{what} within {self._timeout_seconds:g} s", reached=connection is not None)
         except OSError as error:
             return cannot_connect(error, self._server.host)
         except nats.errors.Error as error:
-            # Without the error's own text, in which there may be the URL.
+            # Without the error's own text, which may hold the URL.
             refused = "authorization" in str(error).lower()
             return Later("not authorized" if refused else f"the connection failed: {type(error).__name__}")
         return Accepted()
@@ -92,7 +92,7 @@ class NatsTransport:
             closing.add_done_callback(self._closing.discard)
 
     async def _connected(self) -> _Connection:
-        """One connection, which all who want it wait for together."""
+        """One connection. All callers wait for the same attempt to open it."""
         if self._connection is None or self._connection.lost or self._connection.closed:
             if self._connecting is None or self._connecting.done():
                 self._connecting = asyncio.create_task(_connect(self._server, self._timeout_seconds))
@@ -101,7 +101,7 @@ class NatsTransport:
 
 
 class _Server(NamedTuple):
-    """Credentials apart from the URL: the client would send them escaped as they are in it."""
+    """The credentials are passed apart from the URL: the client would send them as escaped in it."""
 
     url: str
     host: str
@@ -120,14 +120,14 @@ class _Server(NamedTuple):
 
 
 class _Connection:
-    """Over once it is lost: what waits for an answer on it is told so, and the sender has its own pauses."""
+    """Ends once it is lost: waits for an answer on it fail, and the sender has its own pauses."""
 
     def __init__(self, client: Client, closed: asyncio.Event) -> None:
         self._client = client
         self._jetstream: JetStreamContext = client.jetstream()
         self._closed = closed
         self.lost = False
-        """Whether no new message is to be published on it."""
+        """Whether no new message may be published on it."""
 
     @property
     def closed(self) -> bool:
@@ -152,14 +152,14 @@ class _Connection:
 
 
 async def _close(client: Client) -> None:
-    """In bounded time: a server that reads nothing would be waited for."""
+    """In bounded time: otherwise a server that reads nothing would hold up the close."""
     with suppress(Exception):
         async with asyncio.timeout(CLOSE_SECONDS_MAX):
             await client.close()
 
 
 async def _connect(server: _Server, timeout_seconds: float) -> _Connection:
-    """Raises TimeoutError, OSError, nats.errors.Error: the last cause, rather than that no server is left to try."""
+    """Raises TimeoutError, OSError, nats.errors.Error: the last cause, not that there is no server left to try."""
     closed = asyncio.Event()
     errors: list[Exception] = []
 
@@ -182,7 +182,7 @@ async def _connect(server: _Server, timeout_seconds: float) -> _Connection:
                 # An idle connection that is half open is noticed within twice the timeout.
                 ping_interval=timeout_seconds,  # type: ignore[arg-type]
                 max_outstanding_pings=1,
-                # None of its own pauses, and no messages kept for when it is connected again: the sender sees to both.
+                # No pauses of the client's own, and no messages buffered for a reconnect: the sender handles both.
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,

@@ -1,7 +1,7 @@
-"""Which events a sink has failed on for too long, and whether it is the event's fault or the sink's.
+"""Finds the events that a sink has failed on for too long, and whether the cause is the event or the sink.
 
-A sink that is down fails on every event, and then nothing must be parked. So an event is parked only if, once its time
-is over, the sink accepts an event of another aggregate, and right after that fails on this one again.
+A sink that is down fails on every event, and then nothing must be parked. So after its time is over, an event is parked
+only if the sink accepts an event of another aggregate, and right after that fails on this one again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Overdue:
 
     @property
     def streams(self) -> set[str]:
-        """The aggregates of all events that the sink fails on."""
+        """The aggregates of all events that the sink currently fails on."""
         return {stream for stream, _ in self._since}
 
     def after_round(self, delivery: Delivery, later: Later | None) -> Outgoing | None:
-        """An event that has failed for too long. After a round that did not reach the sink all begin again."""
+        """An event that has failed for too long. A round that did not reach the sink restarts all times."""
         self._latest = dict([*{**self._latest, **delivery.latest}.items()][-2:])
         if self._seconds is None or later is None or not later.reached:
             self._since = {}
@@ -42,7 +42,7 @@ class Overdue:
         return None
 
     def accepted(self, stream: str) -> Outgoing | None:
-        """The last event that the sink accepted of another aggregate: it can be sent again, as any event can."""
+        """The last event of another aggregate that the sink accepted. It can be sent again, like any event."""
         others = [outgoing for outgoing in self._latest.values() if outgoing.stream != stream]
         return others[-1] if others else None
 

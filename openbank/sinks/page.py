@@ -1,4 +1,4 @@
-"""What comes next for a sink: a page of the log, and of each aggregate that is being sent again a page of its own."""
+"""The next events for a sink: a page of the log, and a page of each aggregate that is being sent again."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from openbank.sinks.port import Parked
 
 AGAIN_EVENTS_MAX = 50
 AGAIN_AGGREGATES_MAX = 10
-"""Events of an aggregate, and aggregates, that are sent again in one page: all of it is in memory."""
+"""The most events of an aggregate, and the most aggregates, that are sent again in one page, which is in memory."""
 QUARANTINED = "its events are quarantined: "
-"""Begins the reason of what is parked because nobody believes it, until the quarantine has released it."""
+"""The prefix of the reason of an aggregate that is parked because it is quarantined."""
 UNREADABLE = "this version of the bank cannot read the event: "
-"""Begins the reason of what is parked by the sender itself, for another version to send."""
+"""The prefix of the reason of an aggregate that the sender has parked for another version to send."""
 
 
 class SinkPage(NamedTuple):
-    """All that the sink is to have of the log up to `through`, but for what stays parked."""
+    """All events for the sink in the log up to `through`, except those of aggregates that stay parked."""
 
     through: LogPosition
     outgoing: list[Outgoing]
     unreadable: Mapping[str, Parked]
     again: Mapping[str, tuple[int, bool]]
-    """Of aggregates that are sent again: the last revision that is on this page, and whether that is all there is."""
+    """For each aggregate that is sent again: the last revision on this page, and whether it is the last one of all."""
 
     def parked_meanwhile(self, parked: Mapping[str, Parked], delivery: Delivery) -> dict[str, Parked]:
-        """What is parked while the page is being delivered, and the place in the log is still the one before it."""
+        """What is parked during the delivery of the page, while the place in the log is still the one before it."""
         result = dict(parked)
         for stream in self.again:
             if stream in delivery.accepted:
@@ -41,20 +41,20 @@ class SinkPage(NamedTuple):
         return {**result, **delivery.refused}
 
     def parked_afterwards(self, parked: Mapping[str, Parked], delivery: Delivery) -> dict[str, Parked]:
-        """What is parked once the page has been delivered, and the place in the log is `through`."""
+        """What is parked after the delivery of the page, when the place in the log is `through`."""
         result = dict(parked)
         for stream, (revision, complete) in self.again.items():
             result[stream] = parked[stream]._replace(revision=revision + 1)
             if complete:
                 del result[stream]
-        # What was refused comes before what was not even sent.
+        # A refused event comes before events that were not sent.
         return {**result, **self.unreadable, **delivery.refused}
 
 
 async def next_page(
     store: EventStore, read: LogSlice, parked: Mapping[str, Parked], now: int, quarantine: Quarantine
 ) -> SinkPage:
-    """From what was read of the log, where parked aggregates are passed over. Raises StoreUnavailable."""
+    """Makes a page of entries of the log, without those of parked aggregates. Raises StoreUnavailable."""
     page = SinkPage(read.through, [], {}, {})
     unreadable: dict[str, Parked] = {}
     for event, reason in read.aside:
@@ -83,7 +83,7 @@ async def next_page(
 
 
 def first_of_others(events: Iterable[RecordedEvent], streams: Container[str], now: int) -> Outgoing | None:
-    """The first event, to be published, of an aggregate that is none of these."""
+    """The first published event of an aggregate that is not one of these."""
     outgoing: list[Outgoing] = []
     _add([event for event in events if event.stream not in streams], outgoing, {}, now)
     return outgoing[0] if outgoing else None
@@ -97,7 +97,7 @@ def _add(events: Iterable[RecordedEvent], outgoing: list[Outgoing], unreadable: 
         try:
             published = cloud_event(event)
         except (UnknownEventType, UndecodableEvent) as error:
-            # Without the error's own words: they may hold what people entrusted to the bank.
+            # Without the error's own text, which may hold personal data.
             reason = f"{UNREADABLE}{type(error).__name__}, {event.type}"
             unreadable[event.stream] = Parked(event.revision, reason, now)
             continue

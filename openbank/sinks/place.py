@@ -1,4 +1,4 @@
-"""Where a sink is in this log: as it is recorded, or, where the log is another one now, as near to that as is safe."""
+"""The place of a sink in this log: the recorded one or, if the log has been replaced, one that is safely before it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, holds
 from openbank.sinks.port import SinkRecord
 
 MARGIN_MICROSECONDS = 3_600_000_000
-"""How far before the last known time it is gone on in a log that does not have the sink's place: clocks differ."""
+"""If a log does not have the sink's place, the sink continues this long before the last known time: clocks differ."""
 
 LOOKS_FOR_PLACE = "its place is being looked for in this log"
-"""The trouble of a sink until its sender has found that."""
+"""The trouble of a sink until its sender has found the place."""
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ def new_record(store: EventStore, at: LogPosition, now: int) -> SinkRecord:
 def check_bank(store: EventStore, sink: str, record: SinkRecord) -> None:
     """Raises StoreRefused for another bank's."""
     if record.bank_id != store.bank_id:
-        raise StoreRefused(f"the record of the sink {sink} is of the bank {record.bank_id}, not of {store.bank_id}")
+        raise StoreRefused(
+            f"the record of the sink {sink} belongs to the bank {record.bank_id}, not to {store.bank_id}"
+        )
 
 
 async def is_in_this_log(store: EventStore, record: SinkRecord) -> bool:
@@ -32,12 +34,11 @@ async def is_in_this_log(store: EventStore, record: SinkRecord) -> bool:
 
 
 async def in_this_log(store: EventStore, sink: str, record: SinkRecord) -> SinkRecord:
-    """The record with its place in this log; the record itself where it is of this log, and ahead of nothing.
+    """The record with its place in this log, unchanged if its place is one of this log.
 
-    A copy of the log has the place by stream and revision. A log that was restored from a backup made before the sink
-    came so far does not have it: what it has of that time the sink has too, so that only what was recorded since the
-    sink was last sent something can be new to it. That place is found by its time, which may read the log up to there.
-    Raises StoreUnavailable.
+    A copy of the log has the place by stream and revision. A log restored from an older backup does not have the place.
+    The sink already has the older events of that log, so only events recorded after its last delivery can be new to it.
+    That place is found by time, which may read the log up to there. Raises StoreUnavailable.
     """
     if await is_in_this_log(store, record):
         return record

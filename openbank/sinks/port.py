@@ -1,6 +1,6 @@
-"""What is kept of a sink: how far it has come, and what it would not take.
+"""The record of a sink: its place in the log, and what it refused.
 
-One conformance suite, `tests/sinks/conformance.py`, holds each adapter to these words.
+One conformance suite, `tests/sinks/conformance.py`, checks each adapter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from openbank.eventstore.port import LogPosition
 
 NEW = 0
-"""The version of a sink of which nothing is kept yet."""
+"""The version of a sink that has no record yet."""
 
 
 class Parked(NamedTuple):
@@ -30,7 +30,7 @@ class Parked(NamedTuple):
 class Trouble(NamedTuple):
     """Why nothing can be sent, and since when, in microseconds since 1970 UTC.
 
-    `aggregate` and `revision` are of the event that the sink failed on, empty and 0 where no event is the cause.
+    `aggregate` and `revision` name the event that the sink failed on; empty and 0 if no event is the cause.
     """
 
     reason: str
@@ -63,15 +63,15 @@ class StoredRecord(NamedTuple):
 
 
 class RecordsUnavailable(Exception):
-    """The records cannot be reached. What was to be saved may have been: load it again."""
+    """The records cannot be reached. A save may have been done: load the record again."""
 
 
 class SinkRecords(Protocol):
     """The records of all sinks, by the sink's name.
 
-    Durable: what `save` has said yes to is there after a crash. Whole: a record is saved as one, place and parked
-    aggregates together. Exact: of several who change the same version one succeeds, whichever instances they are in.
-    Every method may raise RecordsUnavailable.
+    Durable: a successful `save` survives a crash. Whole: place and parked aggregates are saved together. Exact: of
+    several changes to the same version one succeeds, in whichever instances they are made. Every method may raise
+    RecordsUnavailable.
     """
 
     async def load(self, sink: str) -> StoredRecord | None: ...
@@ -79,7 +79,7 @@ class SinkRecords(Protocol):
     async def save(self, sink: str, record: SinkRecord, version: int) -> int | None:
         """Replaces the record if it is still at `version`, NEW for one that must not be there yet.
 
-        The version that it has now; None where another was faster, and nothing was changed.
+        Returns the new version; None if another change was faster, and nothing was changed.
         """
         ...
 

@@ -1,7 +1,7 @@
-"""Records that this process puts back where the database has lost what it acknowledged.
+"""Records that this process restores if the database has lost acknowledged ones.
 
-A database may be emptied or replaced by an older one while the bank runs. A sink that began at the end of the log would
-then leave out what lies between, and another one would send the same events again.
+A database may be emptied or replaced by an older copy while the bank runs. A sink that starts at the end of the log
+would then skip events, and another sink would send events again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class RememberedRecords:
-    """`SinkRecords` that never fall behind what this process has seen of them."""
+    """`SinkRecords` that never fall behind what this process has seen."""
 
     def __init__(self, records: SinkRecords) -> None:
         self._records = records
@@ -30,7 +30,7 @@ class RememberedRecords:
                 if stored is not None:
                     self._seen[sink] = stored
                 return stored
-            # Exact: a look that was behind, as after a failover, changes nothing.
+            # The save is exact, so a stale read, as after a failover, changes nothing.
             if await self.save(sink, seen.record, stored.version if stored else NEW) is not None:
                 values = {"sink": sink, "position": seen.record.position.position}
                 _log.warning("sink's place is put back: the database has lost it", extra={"values": values})

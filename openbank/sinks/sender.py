@@ -1,8 +1,8 @@
 """One sink's sender: follows the log from the sink's place, a page at a time.
 
-The place moves once all of a page was accepted or parked, so that whatever is killed in between, the page is sent
-again. Every change of the record is made to the version that was seen: of two senders, or a sender and an operator, one
-is told to look again, and does the page once more. So there can be duplicates, and nothing is left out.
+The place moves once all of a page is accepted or parked, so that after a kill the page is sent again. Every change of
+the record is made to the version that was read: of two senders, or a sender and an operator, one reads the record again
+and repeats the page. So there can be duplicates, but nothing is left out.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from openbank.sinks.transport import Later, Transport
 
 PAGE_EVENTS_MAX = 200
 PARKED_MAX = 1_000
-"""Parked aggregates with which a sink goes on. Whoever refuses so much is broken, and more would be parked in vain."""
+"""The most parked aggregates with which a sink continues. A sink that refuses more is broken."""
 POLL_SECONDS = 0.5
-"""While nothing is appended: how soon an operator's wish is seen."""
+"""How soon an operator's command is seen while nothing is appended."""
 RETRY_SECONDS_MIN = 0.2
 OTHERS_MAX = 3
-"""Waiting events of other aggregates that are tried when one is overdue."""
+"""The most waiting events of other aggregates that are tried when one is overdue."""
 OTHER_PAGES_MAX = 50
-"""How far behind the page one is looked for, if there is nothing else to try."""
+"""How far behind the page to look for an event to try, if there is no other."""
 LAG_SECONDS = 60.0
-"""Between two lines about a sink that is behind."""
+"""The time between two log lines about a sink that is behind."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,10 +75,10 @@ class Sender:
         self._told_lag_at = float("-inf")
 
     async def prepare(self) -> None:
-        """Gives a new sink its place in the log, where its address says; what has a place is checked.
+        """Gives a new sink the place in the log that its address asks for, and checks an existing place.
 
-        Few reads, however long the log is: a place that is not in this log is looked for by `run`. Raises StoreRefused
-        for a record of another bank; RecordsUnavailable, StoreUnavailable.
+        Few reads, however long the log is: `run` looks for a place that is not in this log. Raises StoreRefused for a
+        record of another bank; RecordsUnavailable, StoreUnavailable.
         """
         while (stored := await self._records.load(self._name)) is None:
             begin = await self._store.head() if self._address.start == LIVE else BEGINNING
@@ -90,7 +90,7 @@ class Sender:
             await self._records.save(self._name, stored.record._replace(trouble=trouble), stored.version)
 
     async def run(self) -> None:
-        """Until cancelled. Raises NewerVersionNeeded: another instance may be newer."""
+        """Sends until cancelled. Raises NewerVersionNeeded, since another instance may be newer."""
         while True:
             try:
                 await self._begin()
@@ -108,7 +108,7 @@ class Sender:
                 await self._fail(f"the sender has failed: {type(error).__name__}")
 
     async def _fail(self, reason: str) -> None:
-        """A bug, perhaps of one event only: the sink says that it waits, and the log says once where it was."""
+        """Handles a bug, perhaps with one event only: the sink shows that it waits, and one log line says where."""
         if reason != self._told_trouble:
             _log.exception("sink has failed", extra={"values": {"sink": self._name}})
         seconds = self._backoff.next()
@@ -118,7 +118,7 @@ class Sender:
         await self._sleep(seconds)
 
     async def _begin(self) -> None:
-        """The place in this log; and what another version could not read, this one may."""
+        """Sets the place in this log, and retries what another version could not read."""
         await self.prepare()
         stored = await self._load()
         here = await in_this_log(self._store, self._name, stored.record)
@@ -136,7 +136,7 @@ class Sender:
             stored = await self._advance(stored or await self._load())
 
     async def _advance(self, stored: StoredRecord) -> StoredRecord | None:
-        """A page. The record as it is then; None where it has to be looked at again."""
+        """Sends one page. Returns the new record; None if it has to be read again."""
         record = stored.record
         if released := self._released(record):
             return await self._save(stored, record._replace(parked={**record.parked, **released}))
@@ -153,7 +153,7 @@ class Sender:
         return None
 
     def _released(self, record: SinkRecord) -> dict[str, Parked]:
-        """What was parked because it was quarantined, and is believed now."""
+        """Retries aggregates that were parked because of a quarantine and are released now."""
         return {
             stream: held._replace(retrying=True)
             for stream, held in record.parked.items()
@@ -161,7 +161,7 @@ class Sender:
         }
 
     async def _read(self, record: SinkRecord) -> SinkPage | None:
-        """None where so much is parked that it is not gone on."""
+        """The next page; None if so much is parked that the sink does not continue."""
         read = LogSlice([], record.position)
         if len(record.parked) < PARKED_MAX:
             read = await self._log.read(record.position, PAGE_EVENTS_MAX)
@@ -191,7 +191,7 @@ class Sender:
             stored = noted
             await self._sleep(seconds)
             if (await self._load()).version != stored.version:
-                # An operator wants something else by now, or another instance sends: this page is out of date.
+                # An operator's command has come meanwhile, or another instance sends: this page is out of date.
                 return None
         self._overdue.after_round(delivery, None)
         self._backoff.reset()
@@ -214,8 +214,8 @@ class Sender:
         return True
 
     async def _others(self, base: SinkRecord, page: SinkPage, delivery: Delivery, stream: str) -> Sequence[Outgoing]:
-        """Events of other aggregates, for a try: the next ones on this page; the last that the sink accepted, once
-        more; or, where it has accepted none, the next behind this page, ahead of its time."""
+        """Events of other aggregates to try: the next ones on this page; the last one that the sink accepted, again;
+        or, if it has accepted none, the next one behind this page, early."""
         held = {stream, *self._overdue.streams, *base.parked, *page.unreadable, *delivery.refused}
         waiting: dict[str, Outgoing] = {}
         for outgoing in delivery.waiting():
@@ -240,10 +240,10 @@ class Sender:
     async def _note(
         self, stored: StoredRecord, record: SinkRecord, later: Later, seconds: float, delivery: Delivery | None = None
     ) -> StoredRecord | None:
-        """Keeps, for all to see, why nothing can be sent, and what was parked nonetheless."""
+        """Records why nothing can be sent, and what was parked nevertheless."""
         known = stored.record.trouble
         failing = delivery.failing if delivery else {}
-        # The same one as before, while it fails: not another at each try.
+        # Stays with the same event while it fails.
         stream = known.aggregate if known and known.aggregate in failing else next(iter(failing), "")
         where = (stream, failing[stream][0].revision if stream else 0)
         trouble = Trouble(later.reason, known.since if known else self._clock(), *where)
@@ -268,18 +268,18 @@ class Sender:
         return stored
 
     def _tell_trouble(self, reason: str, retry_seconds: float, aggregate: str = "", revision: int = 0) -> None:
-        """A line when it begins, changes or ends, and none for every try."""
+        """Logs when trouble begins, changes or ends, not each attempt."""
         if reason and reason != self._told_trouble:
             values: dict[str, object] = {"sink": self._name, "reason": reason, "retry_seconds": round(retry_seconds, 1)}
             if aggregate:
                 values |= {"aggregate": aggregate, "revision": revision}
             _log.warning("sink waits", extra={"values": values})
         elif self._told_trouble and not reason:
-            _log.info("sink goes on", extra={"values": {"sink": self._name}})
+            _log.info("sink continues", extra={"values": {"sink": self._name}})
         self._told_trouble = reason
 
     def _tell_lag(self, record: SinkRecord, page: SinkPage) -> None:
-        """A line now and then about a sink that is behind."""
+        """Logs now and then that a sink is behind."""
         now = asyncio.get_running_loop().time()
         if not page.outgoing or now - self._told_lag_at < LAG_SECONDS:
             return

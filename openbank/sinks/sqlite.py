@@ -1,6 +1,6 @@
 """The embedded records: one SQLite file in WAL mode, apart from the views, which may be deleted at any time.
 
-Every save is synced. There is one a page of the log, or for what an operator wants, and it is made in a thread.
+Every save is synced, in a thread. There is one save per page of the log or operator's command.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class SqliteSinkRecords:
     """`SinkRecords` in `DIRECTORY/sinks.db`. One process at a time: the caller holds the directory's lock."""
 
     def __init__(self, directory: Path) -> None:
-        """Opened, and made where there is none, at the first use: a bank without sinks has no such file."""
+        """Opens or creates the file at the first use: a bank without sinks has no such file."""
         self._path = (directory / FILE).resolve()
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "sinks")
 
     async def load(self, sink: str) -> StoredRecord | None:
-        """Raises StoreRefused for a file that is not of this format. It is never set aside."""
+        """Raises StoreRefused for a file of another format. The file is never set aside."""
         select = "SELECT record, version FROM sinks WHERE name = ?"
         row = await self._run(lambda connection: connection.execute(select, (sink,)).fetchone())
         return StoredRecord(from_document(json.loads(row[0])), row[1]) if row else None
@@ -89,7 +89,7 @@ class SqliteSinkRecords:
             return work(self._connection)
         except sqlite3.Error as error:
             if is_failed_sync(error):
-                # No later sync makes up for it. What is there is made durable by opening it.
+                # No later sync makes up for it. Opening the file again makes its content durable.
                 self._close()
             raise
 
@@ -110,7 +110,7 @@ class SqliteSinkRecords:
 
 
 def banks(directory: Path) -> set[str]:
-    """Of which banks' sinks there are records; nothing is written. Raises RecordsUnavailable, StoreRefused."""
+    """The ids of the banks whose sinks have records. Writes nothing. Raises RecordsUnavailable, StoreRefused."""
     path = directory / FILE
     if not path.exists():
         return set()

@@ -1,4 +1,4 @@
-"""What a way out has to do: send, and say what the sink made of it."""
+"""The interface of a transport: it sends a message, and returns what the sink answered."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _log = logging.getLogger(__name__)
 
 
 class Accepted(NamedTuple):
-    """The sink has all of it."""
+    """The sink has accepted the message."""
 
 
 class Rejected(NamedTuple):
-    """The sink will not take this, however often it is sent; of several events, at least one is the reason."""
+    """The sink refuses the message permanently. Of several events, at least one is the reason."""
 
     reason: str
 
 
 class Later(NamedTuple):
-    """Nothing can be sent now, or it is not known whether this was: send it again."""
+    """Nothing can be sent now, or the outcome is unknown: send it again."""
 
     reason: str
     after_seconds: float = 0.0
-    """No sooner than this, if the sink has said so."""
+    """The shortest pause before the next try, if the sink asked for one."""
     reached: bool = True
-    """Whether the sink may have seen what was sent: not where there was no connection."""
+    """Whether the sink may have seen the message: False if there was no connection."""
 
 
 SendResult = Accepted | Rejected | Later
@@ -39,9 +39,9 @@ SendResult = Accepted | Rejected | Later
 
 class Transport(Protocol):
     events_max: int
-    """Events in one message."""
+    """The most events in one message."""
     messages_max: int
-    """Messages under way at one time; those of one aggregate follow one another whatever this is."""
+    """The most messages under way at one time. Those of one aggregate are always sent one after another."""
 
     async def send(self, events: Sequence[CloudEvent]) -> SendResult:
         """Sends one message. No reason in an answer holds what the sink said in words, or any secret of the address."""
@@ -51,7 +51,7 @@ class Transport(Protocol):
 
 
 async def send(transport: Transport, events: Sequence[CloudEvent]) -> SendResult:
-    """What the sink makes of a message: whatever fails, the message was not delivered, and is sent again."""
+    """Sends a message. Any failure means that it was not delivered, and is sent again."""
     try:
         return await transport.send(events)
     except Exception as error:

@@ -8,12 +8,12 @@ from openbank.eventstore.port import APPEND_BYTES_MAX, RecordedEvent
 
 BATCH_EVENTS_MAX = 250
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 8
-"""Events, and bytes of their payloads, in one append. As JSON, with every character escaped, they are six times as
-long, and there is metadata beside them."""
+"""The most events, and bytes of their payloads, in one append. As JSON with every character escaped they are six times
+as long, and metadata comes on top."""
 
 
 def batches(events: Iterable[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
-    """As few appends as can be: consecutive events of one stream, and only whole commands."""
+    """As few appends as possible: consecutive events of one stream, and only whole commands."""
     batch: list[RecordedEvent] = []
     size = 0
     for command in _commands(events):

@@ -1,13 +1,12 @@
-"""A bank's whole log from one store into another: each event as it is, in the order of the log.
+"""Copies a bank's whole log from one store into another: each event unchanged, in the order of the log.
 
-What the target holds is always a beginning of the source's log. So there is nothing to remember of a copy that was
-interrupted: what is there is compared, what is missing is appended, and read back. Appends are made one after the
-other. Of two that are under way at once nobody can promise which comes first, and the order of the log is what feeds
-and their tokens are made of.
+The target always holds a beginning of the source's log. So an interrupted copy needs no state of its own: what is there
+is compared, what is missing is appended and read back. Appends are made one after another: the order of two concurrent
+appends is not defined, and feeds and their tokens depend on the order of the log.
 
 Payloads are kept byte for byte, with whatever this version does not know, if both stores have one format. From binary
-to JSON, what JSON would lose stays binary. From JSON to binary, what binary would lose is refused: nothing is dropped
-but of events that are quarantined for another reason, or skipped.
+to JSON, what JSON would lose stays binary. From JSON to binary, what binary would lose is refused: nothing is dropped,
+except from events that are quarantined for another reason, or skipped.
 
 Events of other programs mean nothing, but have revisions. They are copied where one of the bank's follows them in its
 stream, right before that one.
@@ -38,28 +37,29 @@ PAGE = 1_000
 
 
 class CopyRefused(Exception):
-    """The target is not, and can't be made, a copy of the source; what the source does not have stays untouched."""
+    """The target is not a copy of the source, and cannot become one. Events that the source does not have stay
+    untouched."""
 
 
 class Copied(NamedTuple):
-    """How far a copy has come. Everything up to there is in the target, and was read back from it."""
+    """The progress of a copy. Everything up to there is in the target, and was read back from it."""
 
     events: int = 0
     appended: int = 0
-    """How many of them the target did not have before."""
+    """The number of events that the target did not have before."""
     part: float = 0.0
-    """Of the source's log, as it was at the beginning; 1 for all of it."""
+    """The fraction of the source's log as of the start; 1 for all of it."""
 
 
 async def copy_log(source: EventStore, target: EventStore, progress: Callable[[Copied], None]) -> Copied:
     """Makes the target a copy of the source, with its quarantine.
 
     The target must have been made for the source's bank. Of a source that is written to meanwhile the copy has all
-    events up to some place, and no other. Raises CopyRefused, and what stores raise; the same call
-    again then goes on.
+    events up to some place, and no other. Raises CopyRefused, and what stores raise. The same call then continues where
+    it stopped.
     """
     if source.bank_id != target.bank_id:
-        raise CopyRefused(f"the target is of the bank {target.bank_id}, not of {source.bank_id}")
+        raise CopyRefused(f"the target belongs to the bank {target.bank_id}, not to {source.bank_id}")
     if source.store_id == target.store_id:
         raise CopyRefused("source and target are the same store")
     end = (await source.head()).position
@@ -82,9 +82,9 @@ async def _quarantine(store: EventStore) -> QuarantineRecord:
 
 
 async def _copy_quarantine(source: EventStore, target: EventStore) -> None:
-    """Positions are the target's.
+    """Copies the quarantine, with the target's positions.
 
-    Skipped are only events that the target has: a revision that it does not have may become one of its own.
+    Only events that the target has are marked as skipped: a missing revision may become one of its own.
     """
     record, kept = await _quarantine(source), await target.quarantine()
     aside = {}
@@ -109,7 +109,7 @@ class _Reading:
         self._read_log = store.read_log_as_stored if isinstance(store, KeepsPayloads) else store.read_log
         self._through = BEGINNING
         self._read: list[RecordedEvent] = []
-        """And not yet taken."""
+        """Events that are read and not yet taken."""
 
     async def next(self, count: int) -> Sequence[RecordedEvent]:
         """The next events: as many as these, and the rest of the last one's command; fewer where the log ends."""
@@ -126,20 +126,21 @@ class _Reading:
 
 
 def _kept(event: RecordedEvent) -> RecordedEvent:
-    """For a target with a format of its own."""
+    """The event for a target with its own format."""
     if isinstance(event.data, StoredPayload) or codec.is_whole_as_json(event.type, event.data):
         return event
     return event._replace(data=StoredPayload.of(event.data, is_json=False))
 
 
 class _InBinary:
-    """For a target that has binary only."""
+    """Converts events for a target that stores binary only."""
 
     def __init__(self, quarantine: QuarantineRecord) -> None:
         self._quarantine = quarantine
 
     def __call__(self, event: RecordedEvent) -> RecordedEvent:
-        """Raises CopyRefused for what would lose something. Of what nobody believes the payload's bytes are kept."""
+        """Raises CopyRefused if the conversion would lose something. Of events that are not believed, the bytes are
+        kept."""
         data = event.data
         if not isinstance(data, StoredPayload):
             return event
@@ -169,7 +170,7 @@ def _loses(event: RecordedEvent, what: str) -> str:
 
 
 async def _bring(events: Sequence[RecordedEvent], source: EventStore, target: EventStore, there: _Reading) -> int:
-    """Lets the target go on with these events. How many of them it did not have."""
+    """Adds these events to the target as far as they are missing. Returns how many were missing."""
     stored = await there.next(len(events))
     _compare(events, stored)
     if len(stored) >= len(events):
@@ -243,7 +244,7 @@ def _does_not_fit(event: RecordedEvent) -> str:
 
 
 def _compare(events: Sequence[RecordedEvent], stored: Sequence[RecordedEvent]) -> None:
-    """That the target begins with these events; it may have fewer. Their positions are its own."""
+    """Checks that the target continues with these events; it may have fewer. Positions are not compared."""
     for event, other in zip(events, stored, strict=False):
         if event[1:4] != other[1:4]:
             raise CopyRefused(f"where the source has {_name(event)}, the target has {_name(other)}")
@@ -258,7 +259,7 @@ def _compare(events: Sequence[RecordedEvent], stored: Sequence[RecordedEvent]) -
 
 
 def _is_same_payload(event: RecordedEvent, other: RecordedEvent) -> bool:
-    """Byte for byte or, where the formats differ, in all that they say."""
+    """Compares byte for byte or, if the formats differ, by content."""
     if event.data == other.data:
         return True
     try:

@@ -1,4 +1,4 @@
-"""A backup is put back: the log, and what else is in the data directory of the log before."""
+"""Restores a backup: the log, and the other files in the data directory of the previous log."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from openbank.views import sqlite as views
 
 
 class Restored(NamedTuple):
-    """What the log holds now, and where the one before is kept, if there was one."""
+    """What the log holds now, and where the previous log is kept, if there was one."""
 
     contents: Contents
     kept: Path | None
 
 
 def restore(data: Path, file: Path) -> Restored:
-    """Puts the backup `file` in the place of the log in the directory `data`, which is made where there is none.
+    """Replaces the log in the directory `data`, which is created if needed, by the backup `file`.
 
-    The file is only read. What was there is kept, in a directory that can be served from. Views are rebuilt at the next
-    start. Sinks' places stay, as they are found in the new log, unless they are another bank's. Raises
+    The file is only read. The previous log is kept, in a directory that can be served from. Views are rebuilt at the
+    next start. Sinks' places stay, as they are found in the new log, unless they are another bank's. Raises
     DataDirectoryInUse, StoreRefused, OSError, RecordsUnavailable, and nothing is changed then.
     """
     with DataDirectory(data, "restores a backup") as directory, ExitStack() as stack:

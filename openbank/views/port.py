@@ -1,6 +1,6 @@
-"""The views as the bank sees them: what every adapter guarantees, whatever it is built on.
+"""The views as the bank sees them: the guarantees of every adapter.
 
-One conformance suite, `tests/views/conformance.py`, holds each adapter to these words.
+One conformance suite, `tests/views/conformance.py`, checks each adapter against them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ViewsOfAnEarlierFormat(ViewsUnavailable):
 
 
 class ViewsDamaged(ViewsUnavailable):
-    """What is stored is not what was written. Trying again does not help; building the views anew does."""
+    """The stored data is not what was written. Trying again does not help; rebuilding the views does."""
 
 
 def transfer_state(number: int, source_account_id: str, sent_revision: int) -> TransferState:
@@ -109,7 +109,7 @@ class Views(Protocol):
 
     @property
     def log(self) -> LogId | None:
-        """Whose log these are views of; None before the first `clear`."""
+        """The log that these views belong to; None before the first `clear`."""
         ...
 
     @property
@@ -118,7 +118,7 @@ class Views(Protocol):
         ...
 
     async def wait_for(self, position: int) -> None:
-        """Returns once `self.position` has reached `position`, whoever projects; for ever if need be."""
+        """Waits until `self.position` has reached `position`, without a time limit, whichever instance projects."""
         ...
 
     async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:

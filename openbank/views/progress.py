@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Watches views until they have caught up with the log as it was at the start, whoever projects.
+    """Watches views until they have caught up with the log as of the start, whichever instance projects.
 
     Positions are those of the store: events in the embedded one, bytes of its log in EventStoreDB.
     """

@@ -77,7 +77,7 @@ async def _has_event(store: EventStore, views: Views) -> bool:
 
 def _other_bank(views: Views, log: LogId) -> str:
     assert views.log is not None
-    other = f"these views are of the bank {views.log.bank_id}, not of {log.bank_id}"
+    other = f"these views belong to the bank {views.log.bank_id}, not to {log.bank_id}"
     return other if views.shared else f"{other}: serve the right log, or remove views.db to build views of this one"
 
 
@@ -185,7 +185,7 @@ class Projector:
                 await asyncio.wait_for(self._log.wait(at.position), POLL_SECONDS)
 
     def _believed_again(self) -> Sequence[str]:
-        """Streams with events that the views have left out, and that may be believed by now, whoever checked them."""
+        """Streams with events that the views have left out, and that may be believed by now."""
         aside = self._quarantine.aside
         for stream, held in aside.items():
             left_out = self._left_out.get(stream)
@@ -256,7 +256,7 @@ class Projector:
 
     def _note_available(self) -> None:
         if not self.available:
-            _log.info("projector goes on", extra={"values": {"position": self._views.position.position}})
+            _log.info("projector continues", extra={"values": {"position": self._views.position.position}})
         self.available = True
 
 

@@ -215,7 +215,7 @@ async def test_a_sink_that_is_down_gets_everything_once_it_is_back(
     assert_all_arrived_in_order(bench.receiver, bench)
     assert bench.trouble == ""
     assert [record.message for record in caplog.records].count("sink waits") == 1
-    assert "sink goes on" in caplog.messages
+    assert "sink continues" in caplog.messages
 
 
 async def test_the_pause_is_as_long_as_the_sink_asks_for(bench: Bench) -> None:
@@ -798,7 +798,7 @@ class TestOtherLogs:
         async with bench.sending():
             await until(lambda: bench.caught_up)
         bench.store.bank_id = "b1" * 16
-        with pytest.raises(StoreRefused, match="of the bank b0b0"):
+        with pytest.raises(StoreRefused, match="belongs to the bank b0b0"):
             await bench.sender().prepare()
 
 

@@ -105,7 +105,7 @@ async def test_views_of_another_bank_are_refused(database: str, tmp_path: Path) 
         async with serving(BackEnd(ours.uri).settings(tmp_path / "ours")):
             pass
         [line] = await refused_start(BackEnd(ours.uri, database), tmp_path / "data")
-    assert "these views are of the bank" in line
+    assert "these views belong to the bank" in line
 
 
 async def test_an_event_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:

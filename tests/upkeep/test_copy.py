@@ -502,10 +502,10 @@ class TestInterrupted:
 class TestRefusals:
     async def test_a_store_of_another_bank(self, source: EventStore, server: EventStoreDB, tmp_path: Path) -> None:
         await (await EventStoreDBEventStore.open(server.uri)).close()
-        with pytest.raises(StoreRefused, match=f"not of {source.bank_id}"):
+        with pytest.raises(StoreRefused, match=f"not to {source.bank_id}"):
             await EventStoreDBEventStore.open(server.uri, bank_id=source.bank_id, copying=True)
         await SqliteEventStore(_made(tmp_path / "another")).close()
-        with pytest.raises(StoreRefused, match=f"not of {source.bank_id}"):
+        with pytest.raises(StoreRefused, match=f"not to {source.bank_id}"):
             SqliteEventStore(tmp_path / "another", bank_id=source.bank_id, copying=True)
 
     async def test_the_store_itself(self, source: EventStore) -> None:

@@ -57,7 +57,7 @@ async def test_a_bank_without_a_fault(bank: Path) -> None:
     assert report.lines == [
         "log: 8 events, 1 persons, 2 accounts; it ends at position 8",
         "money: 13.00 USD paid in, 0.00 USD paid out, 13.00 USD on accounts",
-        "views: as of position 8, compared with views made anew",
+        "views: as of position 8, compared with rebuilt views",
     ]
 
 

@@ -189,7 +189,7 @@ async def test_views_in_mongodb_are_compared_and_left_as_they_are(in_mongodb: Se
     report = await verify(in_mongodb)
     assert report.faults == []
     assert report.lines[-1].startswith("views: as of position ")
-    assert report.lines[-1].endswith("compared with views made anew")
+    assert report.lines[-1].endswith("compared with rebuilt views")
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,7 @@ class TestRebuilding:
             unaware.find_requests("account-1", [b"1" * 16]),
         ):
             unaware._checkpoint.generation, unaware._checkpoint.position = 1, history_end(await history.events())
-            with pytest.raises(ViewsUnavailable, match="begun anew"):
+            with pytest.raises(ViewsUnavailable, match="a rebuild of the views began"):
                 await read
 
     async def test_a_projector_that_comes_late_moves_only_what_is_its_own(
@@ -341,7 +341,7 @@ class TestRebuilding:
         await views.clear(LOG)
         assert generations(documents) == {2}
         late._checkpoint.generation = 1
-        with pytest.raises(ViewsUnavailable, match="begun anew"):
+        with pytest.raises(ViewsUnavailable, match="a rebuild of the views began"):
             await project_events(late, events[5:])
         assert (late.position, views.position) == (BEGINNING, BEGINNING)
         await project_events(late, events)
@@ -369,7 +369,7 @@ class TestRefusals:
         theirs = await instance()
         store = MemoryStore()
         store.bank_id, store.store_id = OTHER_BANK
-        with pytest.raises(StoreRefused, match=f"of the bank {LOG.bank_id}, not of {OTHER_BANK.bank_id}"):
+        with pytest.raises(StoreRefused, match=f"to the bank {LOG.bank_id}, not to {OTHER_BANK.bank_id}"):
             await match_log(theirs, store)
         await assert_holds(views, history)
 

@@ -424,7 +424,7 @@ async def test_views_that_are_away_are_waited_for(
             await caught_up(store, views)
             await until(lambda: projector.available)
     lines = [record.message for record in caplog.records if record.name == projecting.__name__]
-    assert lines == ["projector waits", "projector goes on"]
+    assert lines == ["projector waits", "projector continues"]
     await assert_holds(views, history)
 
 
@@ -541,7 +541,7 @@ class TestMatchLog:
         async with running(store, views):
             await caught_up(store, views)
         store.bank_id = "ff" * 16
-        with pytest.raises(StoreRefused, match="of the bank"):
+        with pytest.raises(StoreRefused, match="belong to the bank"):
             await match_log(views, store)
         await assert_holds(views, history)
 

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     listing = actions.add_parser("list", help="all quarantined aggregates")
     show = actions.add_parser("show", help="one quarantined aggregate")
     retry = actions.add_parser("retry", help="check an aggregate's events again, after the cause was removed")
-    skip = actions.add_parser("skip", help="declare the first event that is not believed to be none of the bank's")
+    skip = actions.add_parser("skip", help="declare that the first event that is not believed is not the bank's")
     add_aggregate_or_all(retry, "everything that is quarantined")
     for action in (show, skip):
         add_aggregate(action)

@@ -1,4 +1,4 @@
-"""What an operator asks of the quarantine, and the lines that answer."""
+"""An operator's questions and commands about the quarantine, and the lines printed in answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openbank.operations.v1.quarantine_service_pb2_grpc import QuarantineService
 
 
 def ask(target: str, flags: Namespace) -> int:
-    """Prints the answer to what was typed; the exit code. Raises CommandFailed."""
+    """Runs what was typed and prints the answer. Returns the exit code. Raises CommandFailed."""
     actions: dict[str, Action] = {"list": _list, "show": _show, "retry": _retry, "skip": _skip}
     return print_answer(target, QuarantineServiceStub, actions[flags.action], flags)
 

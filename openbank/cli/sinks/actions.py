@@ -1,4 +1,4 @@
-"""`openbank sinks`: what an operator asks of sinks, and wants done about what they refuse."""
+"""`openbank sinks`: an operator's questions about sinks, and commands for what they refuse."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
 
 LAG_EVENTS_MAX = 1_000
-"""Events are counted no further by the bank."""
+"""The bank counts up to this many events."""
 
 
 def ask(target: str, flags: Namespace) -> int:
-    """Prints the answer to what was typed; the exit code. Raises CommandFailed."""
+    """Runs what was typed and prints the answer. Returns the exit code. Raises CommandFailed."""
     actions: dict[str, Action] = {"list": _list, "show": _show, "retry": _retry, "skip": _skip, "park": _park}
     return print_answer(target, SinksServiceStub, actions[flags.action], flags)
 

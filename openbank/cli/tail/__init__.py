@@ -47,7 +47,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         "--resume",
         type=path,
         metavar="FILE",
-        help="keep in FILE how far the reader has come, and continue there the next time; --from counts for the first",
+        help="keep the reader's position in FILE, and continue there the next time; --from counts for the first",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
     parser.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")

@@ -1,4 +1,4 @@
-"""How far what was printed has come to whoever reads it."""
+"""How much of the output its reader has taken."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ LOOK_SECONDS = 0.2
 
 
 class TailPrinter:
-    """Keeps the token of what has been printed and delivered, and sets `stop` when nobody reads any more.
+    """Keeps the token of what has been delivered, and sets `stop` when the reader is gone.
 
-    What goes to a pipe is delivered when it has been read from the pipe, and the reader is still there at the next
-    look: `head` reads more than it prints, and then ends. What a reader has read and then does not use, nobody can
-    tell. What goes to a file is delivered when it is on disk, what goes elsewhere when it has been written.
-
-    A thread of its own looks, as the one that prints may be waiting for events, or for the reader. At the end of the
-    block the rest is waited for.
+    Output to a pipe is delivered when it has been read from the pipe and the reader still exists at the next look:
+    `head` reads more than it prints, and then ends. Whether a reader uses what it has read cannot be known. Output to a
+    file is delivered when it is on disk, other output when it has been written. A separate thread looks, as the
+    printing thread may be waiting for events or for the reader. The end of the block waits for the rest.
     """
 
     def __init__(self, output: int, keep: Callable[[str], None] | None, stop: threading.Event) -> None:
@@ -38,9 +36,9 @@ class TailPrinter:
         self._lock = threading.Lock()
         self._written = 0
         self._pending: deque[tuple[int, str]] = deque()
-        """Tokens, each with what was written up to it, in bytes."""
+        """Tokens, each with the bytes written up to it."""
         self._read_before = -1
-        """What had been read at the last look."""
+        """The bytes that had been read at the last look."""
         self._ending = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="openbank-delivery", daemon=True)
@@ -68,7 +66,7 @@ class TailPrinter:
 
     def _run(self) -> None:
         output = select.poll()
-        # Of errors one is always told: that the other end of a pipe, or the terminal, is closed.
+        # poll always reports errors: that the other end of a pipe, or the terminal, is closed.
         output.register(self._output, 0)
         look_milliseconds = None if self._keep is None else LOOK_SECONDS * 1000
         try:
@@ -96,7 +94,7 @@ class TailPrinter:
             self._keep(token)
 
     def _unread(self) -> int:
-        """Bytes that are still in the pipe."""
+        """The number of bytes that are still in the pipe."""
         if not self._is_pipe:
             return 0
         (unread,) = struct.unpack("i", fcntl.ioctl(self._output, termios.FIONREAD, bytes(4)))

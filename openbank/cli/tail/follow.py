@@ -25,13 +25,13 @@ from openbank.common.v1.feed_pb2 import FEED_SIGNAL_CONFIRMED
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 1.0
 WAIT_SECONDS = 2.0
-"""A wait that takes longer is said."""
+"""A longer wait is reported."""
 
 
 def follow(wanted: TailOptions) -> None:
-    """Until a signal, or caught up where that is wanted. Raises CommandFailed."""
+    """Prints until a signal, or until caught up if that was asked for. Raises CommandFailed."""
     request = feed_and_filter(wanted)
-    # Output that is closed is found now, rather than at the first event.
+    # Finds closed output now, not at the first event.
     sys.stdout.buffer.write(b"")
     with _resume_file(wanted, request) as file:
         token = file.token() if file else None
@@ -67,8 +67,8 @@ def _print(wanted: TailOptions, request: Any, lines: Lines, file: ResumeFile | N
 
 
 class _Told:
-    """Says on standard error when there is a connection and when it is lost, once each, not at every try; and what is
-    waited for, where that takes longer than a moment: a tail that waits looks like one that hangs.
+    """Reports on standard error when the connection is made and lost, once each, not at every try. Also reports what it
+    waits for if that takes longer: otherwise a tail that waits looks like one that hangs.
     """
 
     def __init__(self, wanted: TailOptions) -> None:
@@ -103,7 +103,7 @@ class _Told:
             self._wait("the rest of its events")
 
     def _confirmed(self) -> None:
-        # The first time too, as a live tail prints nothing until there is an event.
+        # Also the first time, as a live tail prints nothing until there is an event.
         if self._waits_for_events and not self._connected:
             _say(f"connected to {self._target}, waiting for events; Ctrl-C ends")
         elif self._lost:
@@ -127,7 +127,7 @@ def _say(what: str) -> None:
 def _stop_at_signals() -> threading.Event:
     """Set by the first signal."""
     stop = threading.Event()
-    # Not by a handler: it may not set what the thread that it interrupts is waiting for.
+    # Not in a signal handler: it must not set an event that the interrupted thread is waiting for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     threading.Thread(target=_wait_for_signals, args=(stop,), daemon=True).start()
     return stop
@@ -136,8 +136,8 @@ def _stop_at_signals() -> threading.Event:
 def _wait_for_signals(stop: threading.Event) -> None:
     signal.sigwait(STOP_SIGNALS)
     stop.set()
-    # What is being printed is printed and kept, but a write to somebody who doesn't read is not waited for, nor is
-    # anything after a second signal.
+    # The current output is finished and its position kept. A write to a reader that does not read is not waited for,
+    # and after a second signal nothing is.
     signal.sigtimedwait(STOP_SIGNALS, STOP_SECONDS)
     os._exit(0)
 
@@ -149,5 +149,5 @@ def _resume_file(wanted: TailOptions, request: Any) -> AbstractContextManager[Re
 
 
 def _is_for_eyes(stream: TextIO) -> bool:
-    """Whether colours are of use: not in files and pipes, and not for those who don't want them (no-color.org)."""
+    """Whether to use colours: not in files and pipes, and not if NO_COLOR is set (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

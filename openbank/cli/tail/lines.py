@@ -34,7 +34,8 @@ _AMOUNTS = {
     "transfer_received": ("+", "amount"),
     "transfer_returned": ("+", "amount"),
 }
-"""The sign and the field of what a payload moves. Others print the amount that they have, if any, without a sign."""
+"""The sign and the field of the amount that a payload moves. Other payloads print their amount, if any, without a
+sign."""
 
 
 def json_lines(events: Sequence[Any]) -> Iterable[str]:
@@ -43,7 +44,7 @@ def json_lines(events: Sequence[Any]) -> Iterable[str]:
 
 
 class TextLines:
-    """One line an event, its columns below those of the line before: a column only ever becomes wider."""
+    """One line per event, with aligned columns: a column only ever becomes wider."""
 
     def __init__(self, coloured: bool) -> None:
         self._coloured = coloured
@@ -52,7 +53,7 @@ class TextLines:
     def __call__(self, events: Sequence[Any]) -> Iterable[str]:
         rows = [_account_row(event) if isinstance(event, AccountEvent) else _person_row(event) for event in events]
         rows = [list(map(shown, row)) for row in rows]
-        # All that came together is lined up together.
+        # Events that came together are aligned together.
         for row in rows:
             self._widths += [0] * (len(row) - len(self._widths))
             self._widths = [max(pair) for pair in zip(self._widths, map(len, row), strict=True)]
@@ -104,7 +105,7 @@ def _fields(payload: Message) -> str:
 
 
 _ABOUT: dict[str, Callable[[Any], str]] = {"person_registered": _name, "person_address_updated": _new_address}
-"""What the payloads of persons say. Others print all their fields."""
+"""Layouts of the payloads of persons. Other payloads print all their fields."""
 
 
 def _envelope(event: Event, id: str) -> list[str]:
@@ -121,7 +122,7 @@ def _type(event: Event) -> str:
 
 
 def _decimal(money: Money, digits: int) -> str:
-    """With the decimals of its currency, and never fewer than it has."""
+    """The amount with the decimals of its currency, and never fewer than it has."""
     units, nanos = divmod(abs(money.units * _NANOS + money.nanos), _NANOS)
     decimals = f"{nanos:09}".rstrip("0").ljust(digits, "0")
     sign = "-" if money.units < 0 or money.nanos < 0 else ""

@@ -1,4 +1,4 @@
-"""From what was typed to the request of a watch."""
+"""Makes the request of a watch from what was typed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def feed_and_filter(wanted: TailOptions) -> Any:
 
 
 def filter_of(request: Any) -> Mapping[str, object]:
-    """The same for requests that ask for the same events, in whatever order they name them."""
+    """A key that is equal for requests that ask for the same events, in any order."""
     filter = MessageToDict(request, preserving_proto_field_name=True)
     return {name: sorted(set(values)) for name, values in filter.items()}
 

@@ -1,4 +1,4 @@
-"""A file that remembers how far a feed was printed."""
+"""A file that stores how far a feed was printed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ KEPT_BY = "openbank tail"
 
 
 class ResumeFile:
-    """One token, and what it is of: with another filter it would leave events out that nobody has seen.
+    """One token, with its feed and filter: with another filter it would skip events that were never printed.
 
-    A context manager: within the block no other tail can have the file. The lock is the kernel's (flock), on the file
-    itself; each replacement has it before it takes the place of the one before.
+    A context manager: within the block no other tail can use the file. The lock is the kernel's (flock), on the file
+    itself. Each replacement is locked before it replaces the previous file.
     """
 
     def __init__(self, path: Path, target: str, feed: str, filter: Mapping[str, object]) -> None:
-        # A link is to stay one: it is the file it leads to that is replaced.
+        # A link stays a link: the file that it leads to is replaced.
         self._path = path.resolve()
         self._contents = {"kept_by": KEPT_BY, "target": target, "feed": feed, "filter": filter, "resume_token": ""}
         self._file = -1
@@ -49,7 +49,7 @@ class ResumeFile:
         os.close(self._file)
 
     def token(self) -> str | None:
-        """None where nothing is kept yet: in a new file, or an empty one. Raises CommandFailed."""
+        """The stored token; None for a new or empty file. Raises CommandFailed."""
         try:
             text = self._path.read_text()
         except (OSError, ValueError) as error:
@@ -67,7 +67,7 @@ class ResumeFile:
         return token
 
     def keep(self, token: str) -> None:
-        """The file has either the old token or this one, whatever happens meanwhile. Raises CommandFailed."""
+        """Stores the token atomically: the file has either the old one or this one. Raises CommandFailed."""
         if token == self._contents["resume_token"]:
             return
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
@@ -106,7 +106,7 @@ def _hold(path: Path) -> int:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CommandFailed(f"another tail is keeping its place in {path}: name another file") from None
-            # Its owner may have replaced or removed it between the two calls.
+            # The owner of the lock may have replaced or removed the file between the two calls.
             if _is_at(file, path):
                 failing.pop_all()
                 return file

@@ -25,7 +25,7 @@ from openbank.storage.v1.account_payload_pb2 import AccountPayload
 
 EVENTS = Events(AccountEvent, AccountEventType)
 ENCODED_MAX = 20_000
-"""Accounts kept encoded, of some 200 bytes each; when there are as many, it begins anew."""
+"""The most accounts kept encoded, about 200 bytes each. When the cache is full, it is cleared."""
 
 STATES = {
     AccountState.ACTIVE: account_pb2.ACCOUNT_STATE_ACTIVE,
@@ -73,7 +73,7 @@ def _fill_controls(message: account_pb2.Account, account: Account) -> None:
 class EncodedAccounts:
     """Accounts as they stand in a response that has nothing else: as the field 1, be it one account or many.
 
-    An account at a revision is what it is for ever, so it is encoded once. Encoded messages that follow one another are
+    An account at a revision never changes, so it is encoded once. Encoded messages that follow one another are
     one message, so that a response is its accounts' bytes and those of the rest.
     """
 

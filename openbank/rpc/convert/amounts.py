@@ -71,6 +71,6 @@ def has_decimals_of_table(amount: Money) -> bool:
 def refuse_sign(fields: Fields, violation: Violation, amount: Money) -> None:
     """Without its figures where the amount names no currency to show them in."""
     if amount.currency.code not in CURRENCIES:
-        fields.refuse(violation.field, violation.reason, "is too little in any currency")
+        fields.refuse(violation.field, violation.reason, "must be greater than zero")
     else:
         fields.violations.append(violation)

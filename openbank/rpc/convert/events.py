@@ -57,7 +57,7 @@ class Events:
         """The stored names of the types that a filter lists."""
         for index, number in enumerate(numbers):
             if number not in self._names:
-                fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"{number} is no type this server knows")
+                fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"unknown event type {number}")
         return frozenset(self._names[number] for number in numbers if number in self._names)
 
 

@@ -78,7 +78,7 @@ def _read_gender(fields: Fields, value: person_pb2.Gender.ValueType) -> Gender:
     if value == person_pb2.GENDER_UNSPECIFIED:
         fields.unreadable("gender", "FIELD_REQUIRED", "is required")
     elif value not in _GENDERS:
-        fields.unreadable("gender", "UNKNOWN_ENUM_VALUE", f"{value} is no gender this server knows")
+        fields.unreadable("gender", "UNKNOWN_ENUM_VALUE", f"unknown gender value {value}")
     return _GENDERS.get(value, Gender.OTHER)
 
 

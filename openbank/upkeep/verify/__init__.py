@@ -1,4 +1,4 @@
-"""Whether what is stored is what a bank has written, all of it: the log, and the views against it.
+"""Checks that the stored log is whole and is what a bank wrote, and that the views match it.
 
 Reads the embedded stores' files in short transactions, EventStoreDB page by page, and changes nothing, so that a bank
 may be served from them meanwhile.
@@ -30,9 +30,9 @@ BATCH_CHANGES = 8_000
 @dataclass
 class Report:
     lines: list[str] = field(default_factory=list)
-    """What was looked at, for people."""
+    """Readable lines that say what was checked."""
     faults: list[str] = field(default_factory=list)
-    """The first of what was found."""
+    """The first faults that were found."""
     fault_count: int = 0
 
     def fault(self, what: str) -> None:
@@ -42,10 +42,10 @@ class Report:
 
 
 async def verify(settings: Settings) -> Report:
-    """Of the stores that `serve` would use.
+    """Checks the stores that `serve` would use.
 
-    Raises FileNotFoundError where there is no log, StoreRefused for one that is none of this version's,
-    StoreUnavailable and ViewsUnavailable for what cannot be reached.
+    Raises FileNotFoundError without a log, StoreRefused for a log of another version, StoreUnavailable and
+    ViewsUnavailable for a store that cannot be reached.
     """
     report = Report()
     async with AsyncExitStack() as stack:
@@ -57,7 +57,7 @@ async def verify(settings: Settings) -> Report:
         except ViewsUnavailable as error:
             if not is_embedded(settings.views):
                 raise
-            # Not a matter of trying again: the file is none of the bank's, or damaged.
+            # Trying again does not help: the file is not the bank's, or is damaged.
             report.fault(str(error))
             views = None
         log = await open_log(stack, settings)
@@ -73,7 +73,7 @@ class _Verification:
 
     def __init__(self, log: VerifiedLog, views: Compared | None, report: Report, quarantine: QuarantineRecord) -> None:
         self._log = log
-        # Those of another log are rebuilt at the next start.
+        # Views of another log are rebuilt at the next start.
         self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
         self._report = report
         self._quarantine = quarantine
@@ -132,7 +132,7 @@ class _Verification:
             self._report.lines.append("views: not compared, as the bank has begun to rebuild them meanwhile")
             return
         place = self._rebuilt.position
-        self._report.lines.append(f"views: as of position {place:,}, compared with views made anew")
+        self._report.lines.append(f"views: as of position {place:,}, compared with rebuilt views")
         end = max(self._audit.position, self._log.end)
         if place > end:
             self._report.fault(f"the log ends at position {end}, and the views are of {place}")

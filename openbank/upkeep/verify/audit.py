@@ -1,4 +1,4 @@
-"""Whether a log can be that of a bank: each event after those before it, and what they say of one another.
+"""Checks that a log can be that of a bank: each event against those before it, and across streams.
 
 Balances are added up here, which the bank itself never does after an event.
 """
@@ -49,10 +49,11 @@ class _InTransit(NamedTuple):
 
 
 class Audit:
-    """Takes a log's events in order. `fault` is called with each thing that cannot be, without personal data.
+    """Takes a log's events in order.
 
-    After an event that does not follow, the rest of its stream is not believed either, and counts for nothing. Events
-    in `skipped`, by stream and revision, are those that an operator has declared not to be the bank's.
+    `fault` is called with each fault, without personal data. After an event that does not follow, the rest of its
+    stream is not believed either, and is ignored. Events in `skipped`, by stream and revision, are those that an
+    operator has declared not to be the bank's.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Audit:
     ) -> None:
         """`gapless` says that each event's position is the one before it and 1, as in the embedded store."""
         self.position = 0
-        """Of the last event."""
+        """The position of the last event."""
         self.events = 0
         self.skipped = 0
         self.foreign: Counter[str] = Counter()
@@ -73,7 +74,7 @@ class Audit:
         """In minor units, by currency."""
         self.paid_out: Counter[Currency] = Counter()
         self._in_transit: dict[str, _InTransit] = {}
-        """By id: transfers that have left one account and are neither in another nor back."""
+        """Transfers, by id, that have left one account and are neither in another nor back."""
         self._fault = fault
         self._skipped = skipped
         self._gapless = gapless
@@ -88,7 +89,7 @@ class Audit:
         """The stream of an append that is not complete, and how many of its events are to come."""
 
     def revision_of(self, stream: str) -> int:
-        """Of its last event that is believed or another program's; 0 without one."""
+        """The revision of the stream's last event that is believed or another program's; 0 without one."""
         return self._trails.get(stream, START).revision
 
     @property
@@ -137,7 +138,7 @@ class Audit:
         return Checked(event, decode(event.type, event.data, identifier) if is_ours(event.type) else None)
 
     def end(self) -> None:
-        """The log has no more."""
+        """Call at the end of the log."""
         if self._append[1]:
             self._fault(f"the log ends within an append to {self._append[0]}")
         on_accounts, in_transit = self.on_accounts, self.in_transit

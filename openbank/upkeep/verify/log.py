@@ -30,7 +30,7 @@ class VerifiedLog(Protocol):
     """The position up to which `events` has read, where that is past the last event."""
 
     def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
-        """Those after a position, up to the end; for one that is damaged, what is wrong with it."""
+        """The events after a position, up to the end. A damaged event comes as a description of the damage."""
         ...
 
     def faults(self, end: int) -> AsyncIterator[str]:

@@ -1,7 +1,7 @@
-"""The views in MongoDB, to be compared with views made anew, also while banks are served from them.
+"""The views in MongoDB, compared with rebuilt views, also while banks are served from them.
 
 Nothing is written. Documents are read in pages. One that has changed since is read again, beside views that have been
-brought forward meanwhile; what is told apart by its revision needs no moment at which everything stands still.
+brought forward meanwhile; documents have revisions, so the comparison needs no consistent snapshot.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class MongoViewsCompared:
         return wrong
 
     async def _compare_aggregates(self, table: str, wrong: dict[str, int], missing: dict[str, int]) -> list[str]:
-        """The ids of those whose documents have gone on since."""
+        """The ids of those whose documents have changed since."""
         moved, after = [], 0
         while page := self._made.aggregates(table, after, PAGE):
             found = await self._find(_COLLECTIONS[table], [_id(one) for one in page])
@@ -215,7 +215,7 @@ def _has_moved_on(document: Document | None, made: ListedTransfer) -> bool:
 
 
 def _read(convert: Callable[[Document], Any], document: Document) -> Any:
-    """None for a document that is none of ours."""
+    """None for a document that is not the bank's."""
     try:
         return convert(document)
     except (KeyError, TypeError, ValueError, AttributeError, NewerVersionNeeded):

@@ -1,4 +1,4 @@
-"""The views as they are compared with views made anew, in either database. Nothing of them is written."""
+"""The views, in either database, compared with rebuilt views. Writes nothing to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from openbank.views.port import LogId
 from openbank.views.sqlite import FILE, SLICE, MadeViews, SqliteViewsFile
 
 BYTES_MIN = 300
-"""An event takes at least so many of EventStoreDB's positions, which are bytes of its log."""
+"""An event takes at least this many of EventStoreDB's positions, which are bytes of its log."""
 
 CatchUp = Callable[[], Awaitable[None]]
 """Brings the views that are made as far as those that are there."""
@@ -22,7 +22,7 @@ CatchUp = Callable[[], Awaitable[None]]
 
 class Compared(Protocol):
     def place(self) -> tuple[LogId | None, LogPosition]:
-        """Of which log the views are, and up to where."""
+        """The log that the views belong to, and how far they are."""
         ...
 
     def rebuild(self, changes: Sequence[Change], through: LogPosition) -> None:
@@ -30,7 +30,8 @@ class Compared(Protocol):
         ...
 
     async def differences(self, catch_up: CatchUp, revision_of: Callable[[str], int]) -> Mapping[str, int] | None:
-        """How many rows or documents of each kind are not those of the log; None for views begun anew meanwhile.
+        """How many rows or documents of each kind differ from the log; None for views whose rebuild has begun
+        meanwhile.
 
         `revision_of` is where a stream ends in the log. Raises ViewsUnavailable.
         """
@@ -38,7 +39,7 @@ class Compared(Protocol):
 
 
 async def open_views(stack: AsyncExitStack, settings: Settings) -> Compared | None:
-    """None where there are none yet. Raises ViewsUnavailable, StoreRefused."""
+    """None if there are no views yet. Raises ViewsUnavailable, StoreRefused."""
     if not is_embedded(settings.views):
         # Late: its driver takes long to load.
         with needs("mongodb", "an address that begins with mongodb"):

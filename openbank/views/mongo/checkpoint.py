@@ -1,14 +1,14 @@
-"""Whose views these are and how far they have come: one document, which all instances follow.
+"""The checkpoint of the views: one document, which all instances follow.
 
     {_id: "views", format, bank_id, store_id, generation, position, stream, revision}
 
 A newer version may add fields, here and in the views, and collections with checkpoint documents of their own: what is
 missing has its default, what is unknown is left alone. If it has to raise the format for that, it adds the field
-readable_from: the oldest format whose instances go on with these views.
+readable_from: the oldest format whose instances can use these views.
 
 The views themselves are in collections whose names end with the generation. A rebuild is the next generation: the
-document names it first, then what is of older ones is dropped. So whoever found nothing in a collection, and then finds
-its generation named here still, has found that there is nothing.
+document names it first, then what is of older ones is dropped. So a reader that found nothing in a collection, and then
+finds its generation named here still, has found that there is nothing.
 
 Under a running bank the database may be emptied, or become an older one. Who follows sees that there is no document, or
 one that is behind what it said before, which no failover takes back. Then the next generation begins.
@@ -33,8 +33,8 @@ from openbank.views.port import LogId, ViewsUnavailable
 
 COLLECTION = "openbank_views"
 FORMAT = 3
-"""Of collections and projections together: views of an older format are rebuilt, those of a newer one refused, unless
-they say that this one can read them."""
+"""The format of collections and projections together. Views of an older format are rebuilt, those of a newer one
+refused, unless they say that this one can read them."""
 NONE = 0
 """The generation before the first."""
 
@@ -75,7 +75,8 @@ class Checkpoint:
         self._advanced_at = float("-inf")
 
     async def load(self) -> None:
-        """Whose views the database has, to go on with. Raises StoreRefused for what this program must not touch."""
+        """The log and place of the views in the database. Raises StoreRefused for views that this program must not
+        touch."""
         async with self._looking:
             self._adopt(await self._look(), None)
 
@@ -101,7 +102,7 @@ class Checkpoint:
         """Raises ViewsUnavailable unless what was read of this generation was all there is."""
         await self.refresh()
         if self.generation != generation:
-            raise ViewsUnavailable(f"{self._link.name}: the views were begun anew while they were read")
+            raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began while they were read")
 
     async def follow(self, begin_again: Callable[[], Awaitable[None]]) -> None:
         """Until cancelled. Nobody else of this process asks again and again, however many wait.
@@ -199,7 +200,7 @@ class Checkpoint:
             raise ViewsLost(f"{self._link.name}: the views are older: at position {at}, after {known.position}")
 
     def _adopt(self, stored: _Stored, log: LogId | None) -> None:
-        """Goes on with what is stored, of `log` if that is known."""
+        """Continues with the stored views, which belong to `log` if that is known."""
         if stored.generation == self.generation:
             if stored.position.position > self.position.position:
                 self.position = stored.position

@@ -1,7 +1,7 @@
 """The views on MongoDB: plain updates of single documents, which any number of instances may repeat at once.
 
 There is no transaction. Data are written before the checkpoint that speaks for them, and in an order in which what is
-there is never ahead of what it tells: an account's events before the account's revision. Whoever projects writes in the
+there is never ahead of what it states: an account's events before the account's revision. The projector writes in the
 order of the log, and begins at a checkpoint: so what a guarded update changes is there.
 """
 
@@ -118,7 +118,7 @@ class MongoViews:
     async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
         generation = self._checkpoint.generation
         if self.position.position < after.position:
-            raise ViewsUnavailable(f"{self._link.name}: the views were begun anew before position {after.position}")
+            raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began before position {after.position}")
         await self._prepare(generation)
         for name, writes in writes_of(changes):
             await self._write(self._documents(name, generation), writes)

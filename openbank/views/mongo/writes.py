@@ -57,7 +57,7 @@ async def write_bulk(collection: Documents, writes: Sequence[UpdateOne]) -> None
     try:
         await collection.bulk_write(writes, ordered=False)
     except BulkWriteError as error:
-        # Of two instances that insert the same document at once, one may be told that it is there.
+        # Of two instances that insert the same document at once, one may get a duplicate key error.
         details = error.details
         if details["writeConcernErrors"] or any(one["code"] != _DUPLICATE_KEY for one in details["writeErrors"]):
             raise

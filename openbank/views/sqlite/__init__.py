@@ -1,7 +1,7 @@
 """The embedded views: one SQLite file, one process.
 
 `views` is the port, `writer` what changes the file, `rows` what is in its tables and back, `schema` the file itself,
-`views_file` the views as `verify` reads them, `made` those that it makes anew.
+`views_file` the views as `verify` reads them, `made` those that it rebuilds.
 """
 
 from openbank.views.sqlite.made import MadeViews

@@ -1,4 +1,4 @@
-"""Views made anew from the log in a temporary database, to compare others with.
+"""Views rebuilt from the log in a temporary database, to compare others with.
 
 SQLite removes the database from its directory as soon as it is open: nothing is left, however the process ends.
 """
@@ -53,7 +53,7 @@ class MadeViews:
         return self._read(table, f"SELECT * FROM {table} WHERE {_AGGREGATES[table][0]} IN ({marks})", *ids)
 
     def events(self, after: int, limit: int) -> Sequence[RecordedEvent]:
-        """Of accounts."""
+        """Events of accounts."""
         rows = self._connection.execute(_EVENTS, (after, limit)).fetchall()
         return [event_of(row[0], row[1:]) for row in rows]
 

@@ -1,4 +1,4 @@
-"""The file: its tables, how far they are, and what is done about a file that cannot be gone on with."""
+"""The file: its tables, how far they are, and what happens to a file that cannot be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
 FORMAT = 6
-"""Of tables and projections together: views of another format, older or newer, are rebuilt."""
+"""The format of tables and projections together. Views of another format, older or newer, are rebuilt."""
 CACHE_KIB = 16 * 1024
 
 SCHEMA = f"""
@@ -160,7 +160,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def strange_in(connection: sqlite3.Connection) -> str | None:
-    """Why this file cannot be gone on with; None for views of this format, and for a new file."""
+    """Why this file cannot be used; None for views of this format, and for a new file."""
     if _is_empty(connection):
         return None
     application, version = _header(connection)
@@ -210,7 +210,8 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def set_aside(path: Path) -> None:
-    """Moved rather than deleted, as what cannot be read may be another's; whoever holds it open keeps it."""
+    """Moves the file rather than deleting it: an unreadable file may belong to another program. A process that has it
+    open keeps it."""
     path.replace(_aside(path))
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

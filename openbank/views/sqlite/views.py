@@ -4,7 +4,7 @@ A read by key takes some ten microseconds, a hand-over to a thread and back more
 a thread waits for the GIL again at every row: so reads and small batches stay where they are. A large batch, as a
 rebuild has them, goes to a thread, in few and large statements for the same reason.
 
-Views can be built anew, so that a commit need not be synced: `synchronous=NORMAL` may lose the last commits in a
+Views can be rebuilt, so commits need not be synced: `synchronous=NORMAL` may lose the last commits in a
 power cut, data and checkpoint together.
 """
 
@@ -46,17 +46,17 @@ from openbank.views.sqlite.writer import clear, in_transaction, project
 from openbank.views.waiters import Waiters
 
 ACCOUNTS_MAX = 20_000
-"""Accounts kept in memory, of some 600 bytes each; when there are as many, it begins anew."""
+"""The most accounts kept in memory, about 600 bytes each. When the cache is full, it is cleared."""
 BULK_CACHE_KIB = 4 * 1024
 LOOP_CHANGES_MAX = 256
 """A batch with more of them would hold up the event loop for too long."""
 NEAR_EVENTS = 1_000
-"""Who waits for a position further ahead than this has no use of a batch that comes a little sooner."""
+"""A read that waits for a position further ahead than this does not need smaller batches."""
 REST_SECONDS = 0.002
 """Between two small batches: a transaction costs as much as some ten changes in it."""
 CHECKPOINT_CHANGES = 4_000
 """Made on the loop between two checkpoints, which are a thread's. The projector waits for each, so that the WAL can
-begin anew after it."""
+restart after it."""
 
 _SELECT_EVENTS = """
 SELECT account_events.*, accounts.owner_id
@@ -124,7 +124,7 @@ class SqliteViews:
 
     async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
         if self.position.position < after.position:
-            raise ViewsUnavailable(f"{self._path}: the views were begun anew before position {after.position}")
+            raise ViewsUnavailable(f"{self._path}: a rebuild of the views began before position {after.position}")
         small = len(changes) <= LOOP_CHANGES_MAX
         if not small or not self._project_here(changes, through):
             await self._write(project, changes, through)

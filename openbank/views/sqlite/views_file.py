@@ -19,11 +19,11 @@ _CHANGING = ("persons", "accounts", "holds", "transfers")
 """Tables whose rows change, so that they are compared as of one moment; those of events never do."""
 _EVENTS = "account_events"
 SLICE = 20_000
-"""Positions compared in one transaction: a longer one would keep the WAL from beginning anew."""
+"""Positions compared in one transaction: a longer one would keep the WAL from restarting."""
 
 
 class SqliteViewsFile:
-    """The views that another process may be changing, beside views made anew (`made`); nothing of them is written."""
+    """The views that another process may be changing, beside rebuilt views (`made`). Writes nothing to them."""
 
     def __init__(self, directory: Path) -> None:
         """Raises ViewsOfAnEarlierFormat, and ViewsUnavailable for a file that cannot be read or is not the bank's."""
@@ -44,7 +44,7 @@ class SqliteViewsFile:
         attach_read_only(self._connection, self._path, "found")
 
     def place(self) -> tuple[LogId | None, LogPosition]:
-        """Of which log they are, and up to where. Raises ViewsUnavailable."""
+        """The log that they belong to, and the place that they have reached. Raises ViewsUnavailable."""
         try:
             return checkpoint(self._connection, "found")
         except sqlite3.Error as error:
