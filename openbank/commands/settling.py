@@ -1,7 +1,7 @@
 """Settling a transfer that was sent: the destination receives it, or refuses it and it comes back.
 
-Each step is one append under a request id that follows from the transfer, so whoever drives a transfer, and however
-often, each step is recorded once. Drivers are the call, the courier, and any retry of the call; two at once do no harm.
+Each step is one append under a request id that is derived from the transfer, so each step is recorded once, by any
+number of drivers. Drivers are the call, the courier, and any retry of the call; two at once do no harm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavai
 from openbank.eventstore.port import LogPosition, show_uuid
 
 NOT_NOW = (OutcomeUnknown, Refused, StoreDamaged, StoreUnavailable)
-"""What a step ends with that cannot be taken now: it is taken later, by whoever drives the transfer then."""
+"""The errors of a step that cannot be taken now. The next driver of the transfer takes it later."""
 
 
 class SentTransfer(NamedTuple):
@@ -49,7 +49,7 @@ class Settled(NamedTuple):
     state: TransferState
     update_time: int
     position: LogPosition | None = None
-    """Of that event; None where nothing was recorded after the money was sent."""
+    """The place of that event; None if nothing was recorded after the money was sent."""
     received_revision: int = 0
     refusal: str = ""
     trouble: Exception | None = None
@@ -57,7 +57,7 @@ class Settled(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What an account's stream says of a transfer, whoever has recorded it."""
+    """A step of a transfer, as an account's stream has it."""
 
     written: Written[Account]
     event: AccountEvent

@@ -1,4 +1,4 @@
-"""Work that goes on when the call that began it is cancelled."""
+"""Work that continues when the call that began it is cancelled."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ class Unfinished:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # Whoever waits is told; where nobody does any more, the courier or the next try meets the same trouble.
+        # A caller that waits gets the error. Without one, the courier or the next try meets the same error.
         if not task.cancelled():
             task.exception()

@@ -50,7 +50,7 @@ class WriteSide:
         self.clock = clock
         self.in_transit = in_transit
         self.unfinished = Unfinished()
-        """What goes on when its caller is gone."""
+        """Work that continues when its caller is gone."""
         persons = Kind(person_stream, lambda state, event, _: person.apply(state, event), snapshots=snapshots.PERSONS)
         accounts = Kind(
             account_stream,

@@ -21,7 +21,7 @@ from openbank.pause import Backoff
 from openbank.views.port import ListedTransfer, Views, ViewsUnavailable
 
 STAND_SECONDS = 2.0
-"""Before that, whoever sent a transfer settles it. Measured by this process's monotonic clock."""
+"""Before that, the sender of a transfer settles it. Measured by this process's monotonic clock."""
 LOOK_SECONDS = 0.5
 """Between two looks at what is not settled."""
 AT_ONCE = 32

@@ -58,7 +58,7 @@ class Transfer:
     update_time: int
     sent_revision: int
     received_revision: int
-    """Of the destination's event, received or refused; 0 without one."""
+    """The revision of the destination's event, received or refused; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,18 +113,18 @@ class TransferFacts(NamedTuple):
 
 
 class TransferUpdated(NamedTuple):
-    """What one event of a transfer tells. Its events are in two streams, so they may come in any order: the transfer is
-    in the greatest state that was told, and each of the other values is told by one event only.
+    """What one event of a transfer states. Its events are in two streams, so they may come in any order: the transfer
+    is in the greatest state that an event stated, and each of the other values is stated by one event only.
     """
 
     transfer_id: str
     state: TransferState
     update_time: int
-    """Of the event; the transfer has that of the latest."""
+    """The time of the event; the transfer has that of the latest."""
     sent: TransferFacts | None = None
     """Also the event's time is the time at which it was sent."""
     received_revision: int = 0
-    """Of the destination, received or refused; 0 where another event tells it."""
+    """The revision of the destination, received or refused; 0 if another event states it."""
     refusal: str = ""
 
 

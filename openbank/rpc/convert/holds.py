@@ -93,7 +93,7 @@ def read_states(fields: Fields, path: str, values: Sequence[int]) -> Collection[
     """The states that a filter lists; all of them for an empty one."""
     for index, value in enumerate(values):
         if value not in _STATE_OF:
-            fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"{value} is no state this server knows")
+            fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"unknown state {value}")
     return frozenset(_STATE_OF[value] for value in values if value in _STATE_OF) or frozenset(HoldState)
 
 

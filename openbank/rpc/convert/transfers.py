@@ -65,7 +65,7 @@ def read_states(fields: Fields, numbers: Sequence[int]) -> Sequence[TransferStat
     """In the order of their numbers, each once."""
     for index, number in enumerate(numbers):
         if number not in _BY_NUMBER:
-            fields.refuse(f"states[{index}]", "UNKNOWN_ENUM_VALUE", f"{number} is no state this server knows")
+            fields.refuse(f"states[{index}]", "UNKNOWN_ENUM_VALUE", f"unknown state {number}")
     return sorted({_BY_NUMBER[number] for number in numbers if number in _BY_NUMBER})
 
 

@@ -194,7 +194,7 @@ def _id(one: Listed[Any]) -> str:
 
 
 def _stream(one: Listed[Any]) -> str:
-    """Whose revision it has."""
+    """The stream whose revision it has."""
     state = one.resource.state
     return account_stream(state.account_id) if hasattr(state, "account_id") else person_stream(state.person_id)
 
