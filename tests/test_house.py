@@ -248,7 +248,6 @@ def test_openbank_is_a_namespace_of_two_halves(half: Path) -> None:
 
 LINES_MAX = 300
 LONGER = {
-    "domain.account_events": "one class per event of accounts: to be cut once holds and transfers are in",
     "aggregates.aggregate": "to be cut once transfers are in",
 }
 

@@ -94,7 +94,7 @@ async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Req
 async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> tuple[SendTransfer, _Look | None]:
     """The command with its destination's id, so that a replay means the same account.
 
-    A number that nobody has is a look that found nothing: what is wrong with the source is told before that.
+    An unknown number is a look that found nothing: refusals that are due to the source come first.
     """
     destination, field, look = command.destination_account_id, "destination_account_id", None
     if command.destination_account_number:

@@ -1,9 +1,7 @@
-"""What can have happened to an account.
+"""The events of an account.
 
-Every event states the result: `balance_after` is the posted balance, `available_after` what may be spent, so that
-readers assign and a redelivery is harmless. `moved` and `freed` are by how much the event changes the two, in minor
-units.
-"""
+Each states the result, so that readers assign and a redelivery is harmless: `balance_after` is the posted balance,
+`available_after` what may be spent. `moved` and `freed` are the changes of the two, in minor units."""
 
 from __future__ import annotations
 
