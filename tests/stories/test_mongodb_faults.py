@@ -116,11 +116,13 @@ class Clients:
         self.count = 0
         self.stale: list[float] = []
         """When an answer had less than its token promised."""
+        self.over = False
+        """Whether the payer is to make no more payments. One that is under way would be cancelled, yet made."""
         self._banks = banks
         self._answers = [0] * len(banks)
 
     async def pay(self) -> None:
-        while True:
+        while not self.over:
             # Writes need no views: none is refused.
             paid = await self._banks[0].deposit(self.account_id, "1", request_id=request_id())
             self.count, self.token = self.count + 1, paid.consistency_token
@@ -162,12 +164,14 @@ class Clients:
 async def calling(banks: list[Caller]) -> AsyncIterator[Clients]:
     opened = await banks[0].open()
     clients = Clients(banks, opened.account.account_id, opened.consistency_token)
-    works = [clients.pay(), *(clients.read(number) for number in range(len(banks)))]
-    tasks = [asyncio.create_task(work) for work in works]
+    paying = asyncio.create_task(clients.pay())
+    reading = [asyncio.create_task(clients.read(number)) for number in range(len(banks))]
     try:
         yield clients
     finally:
-        for task in tasks:
+        clients.over = True
+        for task in reading:
             task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        paid, *outcomes = await asyncio.gather(paying, *reading, return_exceptions=True)
+    assert paid is None
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
