@@ -13,13 +13,24 @@ from pathlib import Path
 import pytest
 
 from tests.back_ends import BackEnd
-from tests.readme import ADDRESS, INSTANCES, INTEGRATION_EVENTS, README, TOUR, TRANSFERS, Example, comparable, examples
+from tests.readme import (
+    ADDRESS,
+    HOLDS,
+    INSTANCES,
+    INTEGRATION_EVENTS,
+    README,
+    TOUR,
+    TRANSFERS,
+    Example,
+    comparable,
+    examples,
+)
 from tests.servers import ServerProcess
 from tests.stand_ins.process import EventStoreDBProcess
 
 CACHE = Path(__file__).parents[1] / ".cache/bin"
 # Each page continues the session of the one before it.
-PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS)
+PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS, HOLDS)
 EXAMPLES = [example for page in PAGES for example in examples(page)]
 README_LINES_MAX = 300
 

@@ -26,6 +26,8 @@ _RESTORE = "tests/eventstore/test_sqlite_restore.py"
 _POWER = "tests/disk/test_power.py"
 _READERS = "tests/disk/test_readers.py"
 
+_HOLDS = "tests/stories/test_holds.py"
+_OF_HOLDS = f"{_HOLDS}::test_what_is_on_hold_is_there_and_cannot_be_spent"
 _MONGO_FAULTS = "tests/views/test_mongo_faults.py::TestAnotherDatabase"
 _TRANSFERS = "tests/commands/test_transfers.py"
 _TRAIL = "tests/integrity/test_trail.py"
@@ -1360,6 +1362,70 @@ MUTATIONS = (
         "            return self.refused and account_id == self.source_account_id\n",
         "            return account_id == self.source_account_id\n",
         "tests/upkeep/test_verify_transfers.py",
+    ),
+    # Holds
+    Mutation(
+        "a hold ends by the clock of who reads it",
+        "openbank/rpc/convert/holds.py",
+        "    message.state = STATES[state.state]\n",
+        "    message.state = STATES[state.state if state.expire_time > 1_800_000_000_000_000 else HoldState.EXPIRED]\n",
+        _OF_HOLDS,
+    ),
+    Mutation(
+        "a capture forgets to give the remainder back",
+        "openbank/domain/holds.py",
+        "    released = account.money(remaining.minor if command.release_remainder else 0)\n",
+        "    released = account.money(0)\n",
+        f"{_HOLDS}::test_the_last_capture_gives_the_rest_back",
+    ),
+    Mutation(
+        "the sweeper skips the page after a full one",
+        "openbank/sweeper.py",
+        "        self._after = page[-1] if len(page) == PAGE else BEFORE_DUE\n",
+        "        self._after = BEFORE_DUE\n",
+        "tests/test_sweeper.py",
+    ),
+    Mutation(
+        "the sweeper tries an account that failed at every turn",
+        "openbank/sweeper.py",
+        "        return stuck is None or stuck.until <= asyncio.get_running_loop().time()\n",
+        "        return stuck is None or stuck.until > 0\n",
+        "tests/test_sweeper.py",
+    ),
+    Mutation(
+        "the sweeper ends what views that are being rebuilt show as open",
+        "openbank/sweeper.py",
+        "                more = self._is_current() and await self.sweep_page()\n",
+        "                more = await self.sweep_page()\n",
+        "tests/test_sweeper.py",
+    ),
+    Mutation(
+        "what is held is counted twice after a capture",
+        "openbank/domain/account.py",
+        "    held = controls.held - (before.remaining if before else 0) + hold.remaining\n",
+        "    held = controls.held + hold.remaining\n",
+        f"{_HOLDS}::test_a_hold_is_captured_in_parts",
+    ),
+    Mutation(
+        "a request to place a hold is known by the time that its ttl led to",
+        "openbank/rpc/convert/holds.py",
+        '        _read_ttl(fields, message.ttl) if message.HasField("ttl") else None,\n',
+        '        call.method.clock() if message.HasField("ttl") else None,\n',
+        f"{_HOLDS}::test_the_same_request_again_gives_the_first_answer",
+    ),
+    Mutation(
+        "an older event of a hold takes a newer one back",
+        "openbank/views/sqlite/writer.py",
+        "FROM (VALUES {rows}) AS new WHERE hold_id = new.column1 AND revision < new.column2\n",
+        "FROM (VALUES {rows}) AS new WHERE hold_id = new.column1\n",
+        "tests/views/test_sqlite.py::TestSqliteViews::test_a_hold_is_as_its_events_leave_it",
+    ),
+    Mutation(
+        "verify believes an event of a hold that is not open",
+        "openbank/upkeep/verify/audit.py",
+        "            self._folded[event.stream] = account.apply(before, happened, event.revision)\n",
+        "            pass\n",
+        "tests/upkeep/test_verify_holds.py",
     ),
     # MongoDB through faults
     Mutation(

@@ -96,13 +96,17 @@ class HoldViews:
         await expire(history, "1", 54)
         last = history.accounts["1"].resource
         await project_log(views, history)
-        assert [await seen(views, id) for id in ids] == [
+        ended = [
             (EXPIRED, 25, 0, 35),
             (CAPTURED, 25, 0, 35),
             (RELEASED, 10, 0, 50),
             (CAPTURED, 60, 0, 0),
             (EXPIRED, 20, 0, 40),
         ]
+        assert [await seen(views, id) for id in ids] == ended
+        for event in reversed(await history.events()):
+            await views.project(changes_of([event]), BEGINNING)
+        assert [await seen(views, id) for id in ids] == ended
         hold = await views.hold(ids[4])
         assert hold
         assert (hold.revision, hold.create_time, hold.update_time) == (
