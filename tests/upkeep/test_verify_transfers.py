@@ -64,6 +64,19 @@ async def test_transfers_that_completed_and_that_came_back_are_no_fault(data: Pa
     assert "money: 121.00 USD paid in, 0.00 USD paid out, 121.00 USD on accounts" in report.lines
 
 
+async def test_money_in_transit_is_no_fault(data: Path) -> None:
+    store = SqliteEventStore(data)
+    await store.append("account-a-1", 5, [written(SENT)])
+    await store.close()
+    report = await verify(Settings(data=data))
+    assert report.faults == []
+    assert "money: 121.00 USD paid in, 0.00 USD paid out, 120.00 USD on accounts, 1.00 USD in transit" in report.lines
+
+
+def written(event: AccountEvent) -> NewEvent:
+    return NewEvent(uuid4().bytes, *codec.encode(event), Metadata(1_000_000, owner_id="john"))
+
+
 SENT = TransferSent("t", "b-1", usd(100), "", usd(7000), usd(7000))
 RECEIVED = TransferReceived(usd(100), usd(5100), usd(5100), "t", "a-1", "")
 REFUSED = TransferRefused(usd(5000), usd(5000), "t", "a-1", usd(100), "ACCOUNT_NOT_ACTIVE")
@@ -86,8 +99,7 @@ async def test_transfers_that_no_bank_makes_are_found(data: Path, what: str) -> 
     revisions = {"account-a-1": 5, "account-b-1": 4}
     for event in WRONG[what]:
         stream = "account-a-1" if isinstance(event, TransferSent | TransferReturned) else "account-b-1"
-        new = NewEvent(uuid4().bytes, *codec.encode(event), Metadata(1_000_000, owner_id="john"))
-        await store.append(stream, revisions[stream], [new])
+        await store.append(stream, revisions[stream], [written(event)])
         revisions[stream] += 1
     await store.close()
     faults = (await verify(Settings(data=data))).faults

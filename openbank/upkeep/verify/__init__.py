@@ -160,7 +160,9 @@ def _described(audit: Audit, quarantine: QuarantineRecord) -> Sequence[str]:
     for currency, paid_in in sorted(audit.paid_in.items()):
         paid_out, held = audit.paid_out[currency], audit.on_accounts[currency]
         shown = [str(Money(currency, minor)) for minor in (paid_in, paid_out, held)]
-        lines.append("money: {} paid in, {} paid out, {} on accounts".format(*shown))
+        in_transit = audit.in_transit[currency]
+        rest = f", {Money(currency, in_transit)} in transit" if in_transit else ""
+        lines.append("money: {} paid in, {} paid out, {} on accounts".format(*shown) + rest)
     for stream, aside in sorted(quarantine.aside.items()):
         lines.append(f"quarantine: {stream} from revision {aside.revision} on: {aside.reason}")
     for stream, count in audit.foreign.most_common(FAULTS_TOLD):
