@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import Happened, History
 from openbank.aggregates.record_times import RecordTimes
+from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there
 from openbank.codec import events as codec
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
@@ -34,7 +35,7 @@ from openbank.eventstore.errors import (
     StreamDamaged,
     WrongExpectedRevision,
 )
-from openbank.eventstore.port import EventStore, LogPosition, NewEvent, RecordedEvent
+from openbank.eventstore.port import EventStore, LogPosition, NewEvent
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Pause
 
@@ -44,35 +45,6 @@ GATHER_SECONDS_MAX = 0.005
 answered together ask again together, and each append has a sync of its own. A lone caller never waits."""
 
 State = TypeVar("State")
-
-
-class Written(NamedTuple, Generic[State]):
-    """A command's outcome: the resource right after its last event, and that event's id and record time.
-
-    `position` is the log up to there. `replayed` says that the events are those of an earlier call. A command that
-    changes nothing has no event: its id is empty and the record time 0.
-    """
-
-    resource: Versioned[State]
-    event_id: bytes
-    record_time: int
-    position: LogPosition
-    replayed: bool
-
-
-class Recorded(NamedTuple, Generic[State]):
-    """An event as the log has it, what happened, and the resource right after it."""
-
-    event: RecordedEvent
-    happened: codec.DomainEvent
-    resource: Versioned[State]
-
-
-class _Waiting(NamedTuple, Generic[State]):
-    """A command in the queue, and the answer that its caller waits for; done as well when the caller gave up."""
-
-    command: Command[State]
-    answer: asyncio.Future[Any]
 
 
 class Aggregate(Generic[State]):
@@ -104,7 +76,7 @@ class Aggregate(Generic[State]):
         self._times = times
         self._tip: Tip[State] | None = None
         """None until the stream has been read, and after an append whose outcome is unknown."""
-        self._queue: list[_Waiting[State]] = []
+        self._queue: list[Waiting[State]] = []
         self._working: asyncio.Task[None] | None = None
         self._company = 1
         """How many commands were last decided together."""
@@ -189,7 +161,7 @@ class Aggregate(Generic[State]):
 
     async def _enqueue(self, decide: Decide[State], request: Request) -> object:
         self._quarantine.check(self._subject.stream)
-        waiting: _Waiting[State] = _Waiting(Command(decide, request), asyncio.get_running_loop().create_future())
+        waiting: Waiting[State] = Waiting(Command(decide, request), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._working is None:
             # A task, and not the caller's: a caller that gives up must not take the others' append with it. It begins
@@ -211,10 +183,10 @@ class Aggregate(Generic[State]):
                 await self._settle(batch)
             except StreamDamaged as error:
                 self._tip = None
-                _fail(batch, await self._quarantined(error))
+                fail(batch, await self._quarantined(error))
             except Exception as error:
                 self._tip = None
-                _fail(batch, error)
+                fail(batch, error)
         self._working = None
 
     async def _quarantined(self, error: StreamDamaged) -> Exception:
@@ -223,29 +195,29 @@ class Aggregate(Generic[State]):
         except (StoreUnavailable, StoreDamaged) as failed:
             return failed
 
-    async def _settle(self, batch: Sequence[_Waiting[State]]) -> None:
+    async def _settle(self, batch: Sequence[Waiting[State]]) -> None:
         """Until each command of `batch` has its answer, or nobody waits for one."""
         current = self._store.sole_writer and self._tip is not None
-        while batch := _still_there(batch):
+        while batch := still_there(batch):
             if self._tip is None:
                 self._tip = await self._history.newest()
                 current = True
             known = await self._known(batch, self._tip)
             # Nothing is awaited from here to the append, so a caller that has given up is not decided for.
-            batch = _still_there(batch)
+            batch = still_there(batch)
             decided, tip = decide(self._subject, self._tip, [one.command for one in batch], known, self._times)
             events = events_of(decided)
             if events:
                 current = await self._append(batch, decided, events, tip)
             elif current:
-                _answer(batch, decided)
+                answer(batch, decided)
             else:
                 # What is in the stream stays there. The rest is decided on what another process may have added.
-                _answer(*_replays(batch, decided))
-                if _still_there(batch):
+                answer(*replays(batch, decided))
+                if still_there(batch):
                     self._tip, current = await self._history.onward(self._tip), True
 
-    async def _known(self, batch: Sequence[_Waiting[State]], tip: Tip[State]) -> dict[RequestKey, Known]:
+    async def _known(self, batch: Sequence[Waiting[State]], tip: Tip[State]) -> dict[RequestKey, Known]:
         """Which requests of `batch` are in the stream, in events that are the bank's."""
         ids = {request_id for command, _ in batch if (request_id := command.request.id)}
         if not ids or not tip.revision:
@@ -260,7 +232,7 @@ class Aggregate(Generic[State]):
 
     async def _append(
         self,
-        batch: Sequence[_Waiting[State]],
+        batch: Sequence[Waiting[State]],
         decided: Sequence[Decided[State]],
         events: Sequence[NewEvent],
         tip: Tip[State],
@@ -279,11 +251,11 @@ class Aggregate(Generic[State]):
             # Those who were refused on the strength of these events are decided again without them.
             if isinstance(error, OutcomeUnknown):
                 self._tip = None
-            _fail([one for one, outcome in zip(batch, decided, strict=False) if outcome.events], error)
+            fail([one for one, outcome in zip(batch, decided, strict=False) if outcome.events], error)
             return False
         self._tip = tip
         self._history.written(decided)
-        _answer(batch, decided, LogPosition(position, self._subject.stream, tip.revision))
+        answer(batch, decided, LogPosition(position, self._subject.stream, tip.revision))
         return True
 
     async def _replay(self, revision: int) -> Written[State]:
@@ -304,34 +276,3 @@ class _NotFound(Exception):
 
 def _only_replay(_: object) -> Sequence[codec.DomainEvent]:
     raise _NotFound
-
-
-def _still_there(batch: Sequence[_Waiting[State]]) -> Sequence[_Waiting[State]]:
-    return [one for one in batch if not one.answer.done()]
-
-
-def _replays(
-    batch: Sequence[_Waiting[State]], decided: Sequence[Decided[State]]
-) -> tuple[Sequence[_Waiting[State]], Sequence[Decided[State]]]:
-    chosen = [pair for pair in zip(batch, decided, strict=False) if isinstance(pair[1].outcome, Replay)]
-    return [one for one, _ in chosen], [outcome for _, outcome in chosen]
-
-
-def _answer(batch: Sequence[_Waiting[State]], decided: Sequence[Decided[State]], at: LogPosition | None = None) -> None:
-    """Answers the first of `batch`, as many as were decided. `at` is where the events of these are."""
-    for one, (outcome, events) in zip(batch, decided, strict=False):
-        if one.answer.done():
-            continue
-        if isinstance(outcome, Exception):
-            one.answer.set_exception(outcome)
-        elif events and at and isinstance(outcome, Versioned):
-            last = events[-1]
-            one.answer.set_result(Written(outcome, last.id, last.metadata.record_time, at, replayed=False))
-        else:
-            one.answer.set_result(outcome)
-
-
-def _fail(batch: Sequence[_Waiting[Any]], error: BaseException) -> None:
-    for one in batch:
-        if not one.answer.done():
-            one.answer.set_exception(error)

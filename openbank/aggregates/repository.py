@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from openbank.aggregates.aggregate import Aggregate, Recorded, Written
+from openbank.aggregates.aggregate import Aggregate
 from openbank.aggregates.deciding import Decide
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.history import Happened
 from openbank.aggregates.record_times import RecordTimes
+from openbank.aggregates.waiting import Recorded, Written
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from openbank.aggregates import ids
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, is_ours, reserve
 from openbank.commands.on_account import Changing, change, fingerprinted, with_expiry

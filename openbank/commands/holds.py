@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands.on_account import DecideOne, change, expire_only
 from openbank.commands.write_side import WriteSide
 from openbank.domain import hold_record, holds

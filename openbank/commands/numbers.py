@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands.write_side import WriteSide
 from openbank.domain import movements
 from openbank.domain.account import Account

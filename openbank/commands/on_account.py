@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
 from typing import Any
 
-from openbank.aggregates.aggregate import Written
 from openbank.aggregates.deciding import Decide
+from openbank.aggregates.waiting import Written
 from openbank.commands.write_side import WriteSide
 from openbank.domain import holds
 from openbank.domain.account import Account, apply, there

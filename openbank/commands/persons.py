@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from openbank.aggregates import ids
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands.claims import check_claim, claim, load_claim
 from openbank.commands.together import together
 from openbank.commands.write_side import WriteSide

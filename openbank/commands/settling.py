@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands.on_account import DecideOne, with_expiry
 from openbank.commands.write_side import WriteSide
 from openbank.domain import transfers

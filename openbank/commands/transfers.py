@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from openbank.aggregates import ids
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands.numbers import took_its_number
 from openbank.commands.on_account import fingerprinted
 from openbank.commands.settling import NOT_NOW, SentTransfer, Settled, Step, sent_of, settle, step

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands.write_side import WriteSide
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from openbank.aggregates import deciding
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands import accounts
 from openbank.commands.write_side import WriteSide
 from openbank.domain import account, movements

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.codec import events as codec
 from openbank.commands import accounts
 from openbank.commands.write_side import WriteSide

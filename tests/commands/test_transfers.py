@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.commands import accounts
 from openbank.commands.persons import register_person
 from openbank.commands.settling import NOT_NOW, Settled, sent_at, settle

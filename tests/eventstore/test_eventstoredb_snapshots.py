@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from openbank.aggregates.aggregate import Written
 from openbank.aggregates.history import NEAR
+from openbank.aggregates.waiting import Written
 from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
 from openbank.domain import movements

@@ -253,7 +253,7 @@ MUTATIONS = (
         "an aggregate's answers rest on appends that failed",
         "openbank/aggregates/aggregate.py",
         "if outcome.events], error)\n            return False\n",
-        "if outcome.events], error)\n            _answer(batch, decided)\n            return False\n",
+        "if outcome.events], error)\n            answer(batch, decided)\n            return False\n",
         "tests/aggregates/test_aggregate.py",
     ),
     Mutation(
@@ -638,7 +638,7 @@ MUTATIONS = (
     Mutation(
         "a command is carried out whose caller gave up before it was decided",
         "openbank/aggregates/aggregate.py",
-        "            batch = _still_there(batch)\n            decided",
+        "            batch = still_there(batch)\n            decided",
         "            decided",
         "tests/aggregates/test_aggregate.py",
     ),

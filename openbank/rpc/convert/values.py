@@ -9,7 +9,7 @@ from typing import Any
 import iso4217
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from openbank.aggregates.aggregate import Written
+from openbank.aggregates.waiting import Written
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain import money

@@ -1,0 +1,74 @@
+"""Commands that wait for their answers, and giving these."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from openbank.aggregates.deciding import Command, Decided, Replay
+from openbank.codec import events as codec
+from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import LogPosition, RecordedEvent
+
+State = TypeVar("State")
+
+
+class Written(NamedTuple, Generic[State]):
+    """A command's outcome: the resource right after its last event, and that event's id and record time.
+
+    `position` is the log up to there. `replayed` says that the events are those of an earlier call. A command that
+    changes nothing has no event: its id is empty and the record time 0.
+    """
+
+    resource: Versioned[State]
+    event_id: bytes
+    record_time: int
+    position: LogPosition
+    replayed: bool
+
+
+class Recorded(NamedTuple, Generic[State]):
+    """An event as the log has it, what happened, and the resource right after it."""
+
+    event: RecordedEvent
+    happened: codec.DomainEvent
+    resource: Versioned[State]
+
+
+class Waiting(NamedTuple, Generic[State]):
+    """A command in the queue, and the answer that its caller waits for; done as well when the caller gave up."""
+
+    command: Command[State]
+    answer: asyncio.Future[Any]
+
+
+def still_there(batch: Sequence[Waiting[State]]) -> Sequence[Waiting[State]]:
+    return [one for one in batch if not one.answer.done()]
+
+
+def replays(
+    batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]]
+) -> tuple[Sequence[Waiting[State]], Sequence[Decided[State]]]:
+    chosen = [pair for pair in zip(batch, decided, strict=False) if isinstance(pair[1].outcome, Replay)]
+    return [one for one, _ in chosen], [outcome for _, outcome in chosen]
+
+
+def answer(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], at: LogPosition | None = None) -> None:
+    """Answers the first of `batch`, as many as were decided. `at` is where the events of these are."""
+    for one, (outcome, events) in zip(batch, decided, strict=False):
+        if one.answer.done():
+            continue
+        if isinstance(outcome, Exception):
+            one.answer.set_exception(outcome)
+        elif events and at and isinstance(outcome, Versioned):
+            last = events[-1]
+            one.answer.set_result(Written(outcome, last.id, last.metadata.record_time, at, replayed=False))
+        else:
+            one.answer.set_result(outcome)
+
+
+def fail(batch: Sequence[Waiting[Any]], error: BaseException) -> None:
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(error)
