@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -17,11 +18,17 @@ from grpc import StatusCode
 from openbank.accounts.v1 import account_pb2
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
+from openbank.codec import events as codec
 from openbank.common.v1.money_pb2 import Money
+from openbank.domain.account_events import HoldReleased
+from openbank.eventstore.port import Metadata, NewEvent
 from openbank.holds.v1 import hold_pb2
 from openbank.holds.v1 import holds_service_pb2 as holds
 from tests.back_ends import BackEnd
-from tests.callers import Caller, refused, request_id, show, usd
+from tests.callers import Caller, refused, request_id, show, until, until_available, usd
+from tests.examples import usd as money
+from tests.servers import ServerProcess
+from tests.stories.test_quarantine import written
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -407,3 +414,59 @@ async def test_an_account_has_a_thousand_open_holds_at_the_most_and_they_end_tog
         await bank.ended(last.hold.hold_id)
         account = await bank.account()
         assert (show(account.available_balance), account.revision) == ("100.00 USD", 2_001)
+
+
+@pytest.mark.parametrize("chosen", ["embedded", "mixed"], indirect=True)  # On MongoDB a kill waits for leases.
+async def test_holds_that_were_acknowledged_before_a_kill_are_there_once(back_end: BackEnd, tmp_path: Path) -> None:
+    process = ServerProcess(tmp_path / "data", *back_end.flags)
+    await process.start()
+    calls: list[tuple[str, str, str]] = []
+    """What was sent: the ids of the two requests, and of the hold, empty while it is unknown."""
+    async with Bank(process.address) as bank:
+        await bank.open(account_id="a-1", initial_deposit=usd("1000"))
+
+        async def place_and_capture() -> None:
+            while True:
+                names = request_id(), request_id()
+                calls.append((*names, ""))
+                number = len(calls) - 1
+                placed = await bank.place("2", request_id=names[0])
+                calls[number] = (*names, placed.hold.hold_id)
+                await bank.capture(placed.hold.hold_id, "1", request_id=names[1])
+
+        working = [asyncio.create_task(place_and_capture()) for _ in range(4)]
+        await until(lambda: len(calls) > 40, 20)
+        await process.kill()
+        await asyncio.gather(*working, return_exceptions=True)
+    await process.start()
+    async with Bank(process.address) as bank:
+        for place_id, capture_id, known in calls:
+            placed = await until_available(lambda name=place_id: bank.place("2", request_id=name))  # type: ignore[misc]
+            assert known in ("", placed.hold.hold_id)
+            last = await bank.capture(placed.hold.hold_id, "1", request_id=capture_id)
+        token = (await bank.deposit("a-1", "1")).consistency_token
+        account = await until_available(lambda: bank.account(token))
+        assert show(account.held_balance) == f"{len(calls)}.00 USD"
+        assert show(account.balance) == f"{1001 - len(calls)}.00 USD"
+        assert last.hold.state == OPEN
+    await process.stop()
+
+
+async def test_an_event_of_a_hold_that_is_not_open_stops_its_account_alone(back_end: BackEnd, tmp_path: Path) -> None:
+    settings = back_end.settings(tmp_path)
+    async with serving(settings) as server, Bank(server.address) as bank:
+        await bank.register(person_id="john-doe")
+        for account_id in ("a-1", "sound"):
+            await bank.open("john-doe", account_id=account_id, initial_deposit=usd("10"))
+        placed = await bank.place("4")
+        await bank.release(placed.hold.hold_id)
+    happened = HoldReleased(placed.hold.hold_id, money(400), money(1_000), money(1_400), "")
+    event = NewEvent(uuid4().bytes, *codec.encode(happened), Metadata(2**52, owner_id="john-doe"))
+    await written(settings, "account-a-1", 3, [event])
+    for _ in range(2):
+        async with serving(settings) as server, Bank(server.address) as bank:
+            await bank.deposit("sound", "1")
+            refusal = await refused(bank.place("1"))
+            assert (refusal.reason, refusal.metadata["revision"]) == ("AGGREGATE_QUARANTINED", "4")
+            assert (await refused(bank.hold(placed.hold.hold_id))).reason == "AGGREGATE_QUARANTINED"
+            assert (await refused(bank.listed(""))).reason == "AGGREGATE_QUARANTINED"
