@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from openbank.codec import events as codec
 from openbank.domain.account_events import Funds
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import NO_STREAM, RecordedEvent
+from openbank.eventstore.port import NO_STREAM, SNAPSHOT_EVENTS, RecordedEvent
 from openbank.integrity.trail import Trail, follow
 
 State = TypeVar("State")
@@ -21,6 +21,8 @@ class SnapshotCodec(NamedTuple, Generic[State]):
 
     encode: Callable[[Versioned[State]], bytes]
     decode: Callable[[bytes, str], Versioned[State] | None]
+    interval: Callable[[State], int] = lambda _: SNAPSHOT_EVENTS
+    """Events from one snapshot to the next: SNAPSHOT_EVENTS, and more for a state whose snapshot is large."""
 
 
 @dataclass(frozen=True, slots=True)

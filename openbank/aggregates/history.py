@@ -125,7 +125,7 @@ class History(Generic[State]):
     def written(self, decided: Sequence[Decided[State]]) -> None:
         """Keeps snapshots of what these commands, whose events are durable, have made of the aggregate."""
         for outcome, events in decided:
-            if events and isinstance(outcome, Versioned) and outcome.revision - self._kept_at >= SNAPSHOT_EVENTS:
+            if events and isinstance(outcome, Versioned) and self._is_due(outcome, self._kept_at):
                 self._kept_at = self._keep(outcome, events[-1].id)
 
     async def _start(self, through: int | None) -> _Start[State]:
@@ -198,7 +198,7 @@ class History(Generic[State]):
             except DoesNotFollow as error:
                 raise _NotBelieved(event.place, str(error)) from None
             # Never after an event of another program: the aggregate is not of that revision.
-            if tip.revision - kept_at >= SNAPSHOT_EVENTS and tip.resource and tip.resource.revision == tip.revision:
+            if tip.resource and tip.resource.revision == tip.revision and self._is_due(tip.resource, kept_at):
                 kept_at = self._keep(tip.resource, event.id)
         return _Folded(tip, kept_at, event)
 
@@ -220,6 +220,11 @@ class History(Generic[State]):
 
     async def _set_aside(self, at: LogPosition, reason: str) -> AggregateQuarantined:
         return AggregateQuarantined(at.stream, await self._quarantine.set_aside(at, reason))
+
+    def _is_due(self, resource: Versioned[State], kept_at: int) -> bool:
+        """Whether a snapshot is to be kept, the last one being that of `kept_at`."""
+        events, snapshots = resource.revision - kept_at, self._subject.kind.snapshots
+        return events >= SNAPSHOT_EVENTS and (snapshots is None or events >= snapshots.interval(resource.state))
 
     def _keep(self, resource: Versioned[State], event_id: bytes) -> int:
         subject = self._subject

@@ -18,6 +18,7 @@ from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, Spendi
 from openbank.domain.money import MAX_EXPONENT, Currency, Money
 from openbank.domain.person import Person, PersonRegistered
 from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import SNAPSHOT_EVENTS
 from openbank.storage.v1.account_snapshot_pb2 import AccountSnapshot
 from openbank.storage.v1.person_snapshot_pb2 import PersonSnapshot
 
@@ -142,5 +143,11 @@ def _versioned(state: State, message: AccountSnapshot | PersonSnapshot) -> Versi
 
 _REGISTERED = "openbank.persons.v1.PersonRegistered"
 
-ACCOUNTS = SnapshotCodec(_encode_account, _decode_account)
+
+def _account_interval(account: Account) -> int:
+    """In events. A snapshot of 1,000 holds takes as long as several deposits: each of them would pay for it."""
+    return SNAPSHOT_EVENTS * (1 + len(account.controls.holds) // 50)
+
+
+ACCOUNTS = SnapshotCodec(_encode_account, _decode_account, _account_interval)
 PERSONS = SnapshotCodec(_encode_person, _decode_person)

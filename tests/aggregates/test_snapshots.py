@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 from uuid import uuid4
@@ -355,3 +355,14 @@ def paths_of(kind: Any) -> Iterator[str]:
             yield from (f"{name}.{path}" for path in paths_of(type_))
         else:
             yield name
+
+
+def test_the_more_holds_an_account_has_the_fewer_snapshots_are_kept_of_it() -> None:
+    interval = snapshots.ACCOUNTS.interval
+    plain = Account("a-1", "john", "1", usd(5))
+    held = [
+        replace(plain, controls=Controls(holds={str(number): Hold(1, 1, number) for number in range(count)}))
+        for count in (10, 1_000)
+    ]
+    assert interval(plain) == interval(held[0]) == SNAPSHOT_EVENTS
+    assert interval(held[1]) == 21 * SNAPSHOT_EVENTS
