@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from openbank.domain.account import Account, apply, there
+from openbank.domain.account import Account, there
 from openbank.domain.account_events import HoldCaptured, HoldExpired, HoldPlaced, HoldReleased
 from openbank.domain.amounts import own_amount
 from openbank.domain.controls import Hold
@@ -121,12 +121,11 @@ def taken(account: Account, hold_id: str, amount: Money | None) -> tuple[Money, 
 
 def due(account: Account, now: int) -> Iterator[HoldExpired]:
     """The end of every hold whose time has come, oldest first. `now` is in microseconds since 1970 UTC."""
-    holds = account.controls.holds
+    holds, available = account.controls.holds, account.available
     for _, hold_id in sorted((hold.expire_time, id) for id, hold in holds.items() if hold.expire_time <= now):
         amount = account.money(holds[hold_id].remaining)
-        event = HoldExpired(hold_id, amount, account.balance, account.available.plus(amount))
-        account = apply(account, event)
-        yield event
+        available = available.plus(amount)
+        yield HoldExpired(hold_id, amount, account.balance, available)
 
 
 def find(account: Account, hold_id: str) -> Hold:
