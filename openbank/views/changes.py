@@ -110,6 +110,8 @@ class TransferFacts(NamedTuple):
     amount: Money
     description: str
     hold_id: str
+    time: int
+    """In microseconds since 1970 UTC."""
 
 
 class TransferUpdated(NamedTuple):
@@ -122,10 +124,20 @@ class TransferUpdated(NamedTuple):
     update_time: int
     """The time of the event; the transfer has that of the latest."""
     sent: TransferFacts | None = None
-    """Also the event's time is the time at which it was sent."""
     received_revision: int = 0
     """The revision of the destination, received or refused; 0 if another event states it."""
     refusal: str = ""
+
+    def merged(self, other: TransferUpdated) -> TransferUpdated:
+        """What two events of one transfer state together."""
+        return TransferUpdated(
+            self.transfer_id,
+            max(self.state, other.state),
+            max(self.update_time, other.update_time),
+            self.sent or other.sent,
+            max(self.received_revision, other.received_revision),
+            max(self.refusal, other.refusal),
+        )
 
 
 Change = (
@@ -166,7 +178,7 @@ class Grouped:
         self.persons: list[PersonInserted] = []
         self.accounts: list[AccountInserted] = []
         self.events: list[AccountEventRecorded] = []
-        self.transfers: list[TransferUpdated] = []
+        transfers: dict[str, TransferUpdated] = {}
         self.holds: list[HoldInserted] = []
         self.minutes: list[MinuteReached] = []
         person_updates: list[PersonUpdated] = []
@@ -185,7 +197,8 @@ class Grouped:
                 case PersonUpdated():
                     person_updates.append(change)
                 case TransferUpdated():
-                    self.transfers.append(change)
+                    earlier = transfers.get(change.transfer_id)
+                    transfers[change.transfer_id] = earlier.merged(change) if earlier else change
                 case HoldInserted():
                     self.holds.append(change)
                 case HoldUpdated():
@@ -196,6 +209,7 @@ class Grouped:
                     self.minutes.append(change)
                 case _:
                     assert_never(change)
+        self.transfers = list(transfers.values())
         self.person_updates = _rounds(person_updates)
         self.account_updates = _rounds(account_updates)
         self.hold_updates = list(hold_updates.values())

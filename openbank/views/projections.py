@@ -78,7 +78,7 @@ def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> S
     time = event.metadata.record_time
     match payload:
         case TransferSent(transfer_id, destination_id, amount, description, hold_id=hold_id):
-            facts = event.position, event.revision, account_id, destination_id, amount, description, hold_id
+            facts = event.position, event.revision, account_id, destination_id, amount, description, hold_id, time
             return (TransferUpdated(transfer_id, TransferState.IN_TRANSIT, time, TransferFacts(*facts)),)
         case TransferReceived(transfer_id=transfer_id):
             return (TransferUpdated(transfer_id, TransferState.COMPLETED, time, None, event.revision),)

@@ -18,7 +18,7 @@ RETURNED = "ACCOUNT_NOT_ACTIVE"
 
 
 def sent(transfer_id: str, position: int, source: str = "1", destination: str = "2") -> TransferUpdated:
-    facts = TransferFacts(position, 7, source, destination, DOLLAR, "Rent", "hold")
+    facts = TransferFacts(position, 7, source, destination, DOLLAR, "Rent", "hold", 10)
     return TransferUpdated(transfer_id, TransferState.IN_TRANSIT, 10, facts)
 
 

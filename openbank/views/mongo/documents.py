@@ -194,7 +194,7 @@ def update_transfer(change: TransferUpdated) -> UpdateOne:
     if change.refusal:
         values["refusal"] = change.refusal
     if change.sent is not None:
-        position, revision, source, destination, amount, description, hold_id = change.sent
+        position, revision, source, destination, amount, description, hold_id, time = change.sent
         values |= {
             "position": Int64(position),
             "sent_revision": Int64(revision),
@@ -206,7 +206,7 @@ def update_transfer(change: TransferUpdated) -> UpdateOne:
             "amount": Int64(amount.minor),
             "description": description,
             "hold_id": hold_id,
-            "create_time": Int64(change.update_time),
+            "create_time": Int64(time),
         }
     latest = {"state": change.state.value, "update_time": Int64(change.update_time)}
     return UpdateOne({"_id": change.transfer_id}, {"$set": values, "$max": latest})

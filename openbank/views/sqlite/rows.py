@@ -190,9 +190,9 @@ def transfer_row(change: TransferUpdated) -> Row:
     told = (change.state.value, change.received_revision, change.refusal, change.update_time)
     if change.sent is None:
         return (change.transfer_id, *(None,) * 10, *told)
-    position, revision, source, destination, amount, description, hold_id = change.sent
+    position, revision, source, destination, amount, description, hold_id, time = change.sent
     money = amount.currency.code, amount.currency.exponent, amount.minor
-    facts = position, revision, source, destination, *money, description, hold_id, change.update_time
+    facts = position, revision, source, destination, *money, description, hold_id, time
     return (change.transfer_id, *facts, *told)
 
 
