@@ -1,4 +1,4 @@
-"""Whether a history of one account can be explained: by Porcupine, a checker of linearizability in Go."""
+"""Whether a history of some accounts can be explained: by Porcupine, a checker of linearizability in Go."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ PORCUPINE = GoProgram("porcupine", Path(__file__).parent / "porcupine", "Porcupi
 
 @dataclass
 class Operation:
-    """What a client asked of the account, and what it was told; `porcupine/main.go` says what each field means."""
+    """What a client asked of an account, and what it was told; `porcupine/main.go` says what each field means."""
 
     kind: str
     call: int
+    account: int = 0
+    other: int = 0
     amount: int = 0
     request: str = ""
     expected: int = 0
@@ -34,11 +36,11 @@ class Operation:
         return {name.rstrip("_"): value for name, value in asdict(self).items()}
 
 
-async def verdict(balance: int, operations: Sequence[Operation]) -> str:
-    """ "linearizable", "not linearizable" or "too hard", for an account opened with `balance`. Raises GoMissing."""
+async def verdict(balances: Sequence[int], operations: Sequence[Operation]) -> str:
+    """ "linearizable", "not linearizable" or "too hard", for accounts opened with `balances`. Raises GoMissing."""
     built = await asyncio.to_thread(PORCUPINE.build)
     process = await asyncio.create_subprocess_exec(built, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
-    history = {"balance": balance, "operations": [operation.as_json() for operation in operations]}
+    history = {"balances": balances, "operations": [operation.as_json() for operation in operations]}
     out, _ = await process.communicate(json.dumps(history).encode())
     assert process.returncode == 0
     return out.decode().strip()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.linearizability.checker import Operation, verdict
 
-OPENED_WITH = 100
+OPENED_WITH = (100, 50)
 
 
 def deposit(call: int, balance: int, revision: int, **more: object) -> Operation:
@@ -29,6 +29,14 @@ def unknown(call: int, **more: object) -> Operation:
     return deposit(call, 0, 0, outcome="unknown", **more)
 
 
+def send(call: int, balance: int, revision: int, **more: object) -> Operation:
+    return deposit(call, balance, revision, kind="send", request="t", other=1, **more)
+
+
+def receive(call: int, revision: int, **more: object) -> Operation:
+    return deposit(call, 0, revision, kind="receive", request="t", account=1, other=0, **more)
+
+
 RIGHT = {
     "one after the other": [deposit(0, 110, 2), withdrawal(10, 100, 3), read(20, 100, 3, at_least=3)],
     "two at once, in either order": [deposit(0, 120, 3), deposit(1, 110, 2)],
@@ -46,6 +54,19 @@ RIGHT = {
         withdrawal(0, 0, 0, amount=105, outcome="insufficient"), deposit(3, 110, 2),
     ],
     "a revision as expected": [deposit(0, 110, 2, expected=1), deposit(10, 120, 3, expected=2)],
+    "a transfer": [send(0, 90, 2), receive(0, 2), read(10, 90, 2), read(10, 60, 2, account=1)],
+    "money in transit, which neither account has": [
+        send(0, 90, 2), receive(0, 2, return_=100), read(10, 90, 2, at_least=2), read(10, 50, 1, account=1, at_least=1),
+    ],
+    "a transfer that arrives long after its call": [
+        send(0, 0, 0, outcome="unknown"), receive(0, 0, outcome="unknown"), read(50, 90, 2), read(60, 60, 2, account=1),
+    ],
+    "a transfer that did not arrive yet": [
+        send(0, 90, 2), receive(0, 0, outcome="unknown"), read(50, 50, 1, account=1, at_least=1),
+    ],
+    "a repeated transfer": [
+        send(0, 90, 2), receive(0, 2), send(10, 90, 2, replayed=True), receive(10, 2, replayed=True),
+    ],
     "another revision than expected": [deposit(0, 110, 2), deposit(10, 0, 2, expected=1, outcome="mismatch")],
 }  # fmt: skip
 WRONG = {
@@ -75,6 +96,20 @@ WRONG = {
     "a revision that was not the expected one": [deposit(0, 110, 2), deposit(10, 120, 3, expected=1)],
     "two that expected one revision": [deposit(0, 110, 2, expected=1), deposit(1, 120, 3, expected=1)],
     "a mismatch although the revision was right": [deposit(0, 0, 1, expected=1, outcome="mismatch")],
+    "a transfer that arrives and was never sent": [receive(0, 2)],
+    "a transfer that arrives before it is sent": [receive(0, 2), send(10, 90, 2)],
+    "a transfer that arrives twice": [
+        send(0, 90, 2), receive(0, 2), receive(0, 0, outcome="unknown"), read(50, 70, 3, account=1),
+    ],
+    "a transfer that arrives as more": [send(0, 90, 2), receive(0, 2, amount=11)],
+    "a completed transfer that did not arrive": [
+        send(0, 90, 2), receive(0, 2), deposit(10, 60, 2, account=1), read(20, 60, 2, account=1),
+    ],
+    "a completed transfer that its own token does not show": [
+        send(0, 90, 2), receive(0, 2), read(10, 50, 1, account=1, at_least=2),
+    ],
+    "a transfer of more than there was": [send(0, -10, 2, amount=110)],
+    "a transfer on its way that was never sent": [receive(0, 0, outcome="unknown"), read(10, 60, 2, account=1)],
     "a refusal that was not right any more": [
         deposit(0, 110, 2), withdrawal(10, 0, 0, amount=105, outcome="insufficient"),
     ],

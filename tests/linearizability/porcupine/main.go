@@ -1,6 +1,9 @@
-// Reads the history of one account as JSON on standard input, and says whether there is an order of its operations,
-// each somewhere between its call and its return, in which an account would have answered as the bank did:
+// Reads the history of some accounts as JSON on standard input, and says whether there is an order of their operations,
+// each somewhere between its call and its return, in which the accounts would have answered as the bank did:
 // "linearizable", "not linearizable", or "too hard" where that is not found out in time.
+//
+// A transfer is two operations, as the bank promises no more: "send" takes the money out of one account, and "receive"
+// brings it to another, later. Between the two the money is on neither, and anybody may read both.
 package main
 
 import (
@@ -17,13 +20,15 @@ import (
 const patience = 60 * time.Second
 
 type history struct {
-	Balance    int64       `json:"balance"` // at revision 1
+	Balances   []int64     `json:"balances"` // of each account at revision 1
 	Operations []operation `json:"operations"`
 }
 
 // An operation as a client saw it. Amounts and balances are in smallest units, times in nanoseconds.
 type operation struct {
-	Kind     string `json:"kind"` // "deposit", "withdraw" or "read"
+	Kind     string `json:"kind"`    // "deposit", "withdraw", "send", "receive" or "read"
+	Account  int    `json:"account"` // which of the accounts, from 0
+	Other    int    `json:"other"`   // of "receive": the account that sent
 	Call     int64  `json:"call"`
 	Return   int64  `json:"return"`
 	Amount   int64  `json:"amount"`
@@ -32,7 +37,7 @@ type operation struct {
 	AtLeast  int    `json:"at_least"` // of a read: the revision that its token stands for, 0 without one
 	Outcome  string `json:"outcome"`  // "done", "unknown", "insufficient" or "mismatch"
 	Revision int    `json:"revision"` // as answered: the account's, or of a mismatch the actual one
-	Balance  int64  `json:"balance"`  // as answered
+	Balance  int64  `json:"balance"`  // as answered; of "receive" nobody is told
 	Replayed bool   `json:"replayed"`
 }
 
@@ -43,7 +48,7 @@ type movement struct {
 	balance int64
 }
 
-// The state is all that happened so far: a movement for each revision.
+// The state is all that happened to an account so far: a movement for each revision.
 type state []movement
 
 func (account state) balance() int64 { return account[len(account)-1].balance }
@@ -91,9 +96,10 @@ func (all answered) step(before, input, _ any) (bool, any) {
 		return seen && account[op.Revision-1].balance == op.Balance, account
 	}
 	change := op.Amount
-	if op.Kind == "withdraw" {
+	if op.Kind == "withdraw" || op.Kind == "send" {
 		change = -change
 	}
+	arrives := op.Kind == "receive"
 	done := account.find(op.Request)
 	fits := op.Expected == 0 || op.Expected == len(account)
 	covered := account.balance()+change >= 0
@@ -102,9 +108,9 @@ func (all answered) step(before, input, _ any) (bool, any) {
 	case "done":
 		if op.Replayed {
 			same := done >= 0 && account[done].change == change
-			return same && op.Revision == done+1 && op.Balance == account[done].balance, account
+			return same && op.Revision == done+1 && (arrives || op.Balance == account[done].balance), account
 		}
-		right := op.Revision == len(after) && op.Balance == after.balance()
+		right := op.Revision == len(after) && (arrives || op.Balance == after.balance())
 		return done < 0 && fits && covered && right, after
 	case "insufficient":
 		return done < 0 && fits && !covered, account
@@ -128,25 +134,65 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	model := porcupine.Model{
-		Init:  func() any { return state{{balance: recorded.Balance}} },
-		Step:  told(recorded.Operations).step,
-		Equal: func(one, other any) bool { return slices.Equal(one.(state), other.(state)) },
+	words := map[porcupine.CheckResult]string{
+		porcupine.Ok: "linearizable", porcupine.Illegal: "not linearizable", porcupine.Unknown: "too hard",
 	}
-	operations := make([]porcupine.Operation, len(recorded.Operations))
-	for i, op := range recorded.Operations {
-		operations[i] = porcupine.Operation{Input: op, Call: op.Call, Return: op.Return}
-		if op.Outcome == "unknown" {
-			// It may happen at any time from its call on; after all others is as good as never.
-			operations[i].Return = math.MaxInt64
+	fmt.Println(words[recorded.verdict()])
+}
+
+// Linearizability is local: a history is linearizable if that of each account is. What ties two accounts together is
+// looked at before.
+func (recorded history) verdict() porcupine.CheckResult {
+	result := porcupine.Ok
+	if !recorded.arrivalsWereSent() {
+		return porcupine.Illegal
+	}
+	for account, balance := range recorded.Balances {
+		switch recorded.of(account).check(balance) {
+		case porcupine.Illegal:
+			return porcupine.Illegal
+		case porcupine.Unknown:
+			result = porcupine.Unknown
 		}
 	}
-	switch porcupine.CheckOperationsTimeout(model, operations, patience) {
-	case porcupine.Ok:
-		fmt.Println("linearizable")
-	case porcupine.Illegal:
-		fmt.Println("not linearizable")
-	default:
-		fmt.Println("too hard")
+	return result
+}
+
+// Nothing arrives that was not sent before, as much, by the account that it says.
+func (recorded history) arrivalsWereSent() bool {
+	for _, arrived := range recorded.Operations {
+		sent := func(op operation) bool {
+			before := arrived.Outcome == "unknown" || op.Call < arrived.Return
+			same := op.Request == arrived.Request && op.Amount == arrived.Amount
+			may := op.Outcome == "done" || op.Outcome == "unknown"
+			return op.Kind == "send" && op.Account == arrived.Other && op.Other == arrived.Account && before && same && may
+		}
+		if arrived.Kind == "receive" && !slices.ContainsFunc(recorded.Operations, sent) {
+			return false
+		}
 	}
+	return true
+}
+
+type operations []operation
+
+func (recorded history) of(account int) operations {
+	return slices.DeleteFunc(slices.Clone(recorded.Operations), func(op operation) bool { return op.Account != account })
+}
+
+func (all operations) check(balance int64) porcupine.CheckResult {
+	model := porcupine.Model{
+		Init:  func() any { return state{{balance: balance}} },
+		Step:  told(all).step,
+		Equal: func(one, other any) bool { return slices.Equal(one.(state), other.(state)) },
+	}
+	made := make([]porcupine.Operation, len(all))
+	for i, op := range all {
+		made[i] = porcupine.Operation{Input: op, Call: op.Call, Return: op.Return}
+		if op.Outcome == "unknown" {
+			// It may happen at any time from its call on; after all others is as good as never.
+			made[i].Return = math.MaxInt64
+		}
+	}
+	return porcupine.CheckOperationsTimeout(model, made, patience)
 }
