@@ -9,7 +9,7 @@ from openbank.codec import events as codec
 from openbank.domain.account_events import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, account_stream, split
-from tests.faults.check import Ledger
+from tests.faults.ledger import Ledger
 from tests.faults.told import Broken
 
 Promise = tuple[str, ...]

@@ -16,10 +16,12 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from tests.faults.check import Ledger, check_complete, check_feed, check_told, check_views
+from tests.faults.check import check_complete, check_feed, check_told, check_views
 from tests.faults.driver import Driver
+from tests.faults.ledger import Ledger
 from tests.faults.parts import Bank, Part
 from tests.faults.recorder import AccountEvents, PersonEvents
+from tests.faults.told import Broken
 from tests.readers import Readers, reading
 from tests.stand_ins.eventstoredb.faults import Kind
 
@@ -30,6 +32,8 @@ ALIVE_REQUESTS = 50
 """At most so many are acknowledged between two kills, and one at least: a bank that is down has nothing to lose."""
 CUTS: tuple[Kind, ...] = ("cut_before", "cut_after", "hang_after", "refuse")
 """What happens to appends on their way, beside the kills."""
+IN_TRANSIT_SECONDS_MAX = 10.0
+"""For money to arrive or to come back, from when all parts are there and no client does anything for it."""
 POISON_CHANCE = 0.5
 """That another program spoils an account, after each lap."""
 LATENCY_SECONDS_MAX = 0.25
@@ -87,6 +91,7 @@ class Siege:
         self._turn = 0
         self._down: set[Part] = set()
         self._events = 0
+        self._ledger = Ledger(())
         self._readers: Readers | None = None
 
     @property
@@ -102,6 +107,7 @@ class Siege:
                 await self._driver.begin()
                 while self.killed < self._kills:
                     await self._lap(min(self._kills, self.killed + LAP_KILLS))
+                    await self._settled()
                     await self._poison()
                     await self._check()
                     say(f"bank {self._name}: {self._figures(time.monotonic() - began)}")
@@ -127,6 +133,14 @@ class Siege:
                 await asyncio.to_thread(self._bank.faults.clear)
             await self._driver.acknowledged(ALIVE_REQUESTS)
             self._driver.stop()
+
+    async def _settled(self) -> None:
+        """Until no money is in transit: no client asks for it any more, so the bank does it by itself."""
+        deadline = time.monotonic() + IN_TRANSIT_SECONDS_MAX
+        while (ledger := Ledger(await self._bank.log(), self._bank.forged)).in_transit_but_for(self._driver.poisoned):
+            if time.monotonic() > deadline:
+                raise Broken(f"money is in transit after {IN_TRANSIT_SECONDS_MAX} s: {ledger.transfers}")
+            await asyncio.sleep(0.2)
 
     async def _kill(self, part: Part) -> None:
         """And perhaps others, while it is down."""
@@ -184,6 +198,7 @@ class Siege:
             check_complete(recorder, self._driver.asked)
         await check_views(self._driver.caller(), ledger, token, self._driver.poisoned)
         self._events = len(ledger.events)
+        self._ledger = ledger
 
     @asynccontextmanager
     async def _recording(self) -> AsyncIterator[None]:
@@ -218,6 +233,7 @@ class Siege:
             "accounts poisoned": len(self._driver.poisoned),
             "feeds resumed": sum(recorder.resumed for recorder in self._feeds),
             "events": self._events,
+            **{f"{kind} events": count for kind, count in sorted(self._ledger.kinds.items())},
         }
         return Figures(Counter({part.name: part.kills for part in self._bank.parts}), Counter(counts), seconds)
 

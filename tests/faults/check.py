@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from grpc.aio import AioRpcError
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.accounts.v1.account_pb2 import AccountState
 from openbank.codec import events as codec
 from openbank.common.v1.money_pb2 import Money
-from openbank.domain.account_events import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.eventstore.port import RecordedEvent
-from openbank.eventstore.streams import ACCOUNT, PERSON, split
+from openbank.eventstore.streams import ACCOUNT, split
 from openbank.persons.v1 import persons_service_pb2 as persons
+from openbank.transfers.v1 import transfers_service_pb2 as transfers
+from openbank.transfers.v1.transfer_pb2 import TransferState
 from tests.callers import Caller, refusal
+from tests.faults.ledger import Folded, Ledger
 from tests.faults.recorder import Recorder
 from tests.faults.told import Asked, Broken, Told, resource, understand
 
@@ -27,64 +29,10 @@ VIEWS_SECONDS_MAX = 60.0
 PAGE = 50
 
 
-@dataclass
-class Folded:
-    """One aggregate, as the log has it."""
-
-    events: list[RecordedEvent] = field(default_factory=list)
-    opened: AccountOpened | None = None
-    balance: int = 0
-
-
-class Ledger:
-    """The log, folded here and not by the bank. Raises Broken for a log that cannot be."""
-
-    def __init__(self, log: Sequence[RecordedEvent], forged: Collection[bytes] = ()) -> None:
-        """`forged` are the ids of events that are none of the bank's."""
-        ours = [event for event in log if event.id not in forged]
-        self.events = [event for event in ours if split(event.stream)[0] in (ACCOUNT, PERSON)]
-        self.accounts: dict[str, Folded] = defaultdict(Folded)
-        self.persons: dict[str, Folded] = defaultdict(Folded)
-        self.moved = 0
-        """All that came into the bank, less all that left it."""
-        ids = set()
-        for event in self.events:
-            self._take(event)
-            ids.add(event.id)
-        if len(ids) != len(self.events):
-            raise Broken("an event is in the log twice")
-        if self.moved != sum(account.balance for account in self.accounts.values()):
-            raise Broken("money was made or lost")
-
-    def of(self, category: str) -> Sequence[RecordedEvent]:
-        return [event for event in self.events if split(event.stream)[0] == category]
-
-    def _take(self, event: RecordedEvent) -> None:
-        category, identifier = split(event.stream)
-        folded = (self.accounts if category == ACCOUNT else self.persons)[identifier]
-        folded.events.append(event)
-        if event.revision != len(folded.events):
-            raise Broken(f"{event.stream} has revision {event.revision} as event {len(folded.events)}")
-        match codec.decode(event.type, event.data, identifier):
-            case AccountOpened(initial_deposit=amount) as opened:
-                folded.opened = opened
-                change, after = amount.minor, amount.minor
-            case MoneyDeposited(amount=amount, balance_after=balance):
-                change, after = amount.minor, balance.minor
-            case MoneyWithdrawn(amount=amount, balance_after=balance):
-                change, after = -amount.minor, balance.minor
-            case _:
-                return
-        folded.balance += change
-        self.moved += change
-        if folded.balance != after or after < 0:
-            raise Broken(f"{event.stream} has {after} after revision {event.revision}, not {folded.balance}")
-
-
 def check_told(asked: Sequence[Asked], ledger: Ledger) -> None:
     """Every acknowledged request is in the log exactly once, and nothing that was refused is."""
     written: dict[int, list[RecordedEvent]] = defaultdict(list)
-    for event in ledger.events:
+    for event in ledger.asked_for:
         written[int(event.metadata.correlation_id.partition(".")[0])].append(event)
     for one in asked:
         least, most = one.written
@@ -111,9 +59,11 @@ def _check_answer(asked: Asked, event: RecordedEvent) -> None:
     if answer.record_time.ToMicroseconds() != event.metadata.record_time:
         raise Broken(f"{asked} was answered another record time than the log has: {answer}")
     if category == ACCOUNT:
-        state = codec.decode(event.type, event.data, identifier)
-        assert isinstance(state, AccountOpened | MoneyDeposited | MoneyWithdrawn)
-        if minor(made.balance) != state.balance_after.minor:
+        stated: Any = codec.decode(event.type, event.data, identifier)
+        if [minor(made.balance), minor(made.available_balance)] != [
+            stated.balance_after.minor,
+            stated.available_after.minor,
+        ]:
             raise Broken(f"{asked} was answered another balance than the log has: {answer}")
 
 
@@ -160,6 +110,8 @@ async def check_views(caller: Caller, ledger: Ledger, token: str, poisoned: Coll
         _compare(f"accounts of {owner_id}", [one.account_id for one in found], expected)
     everybody = await _list(caller.persons.ListPersons, persons.ListPersonsRequest(page_size=PAGE), "persons", token)
     expected_persons = [(person_id, len(folded.events)) for person_id, folded in ledger.persons.items()]
+    unpoisoned = {id: one for id, one in ledger.accounts.items() if id not in poisoned}
+    await _check_transfers(caller, ledger, token, unpoisoned)
     _compare("persons", [(one.person_id, one.revision) for one in everybody], expected_persons)
 
 
@@ -189,8 +141,13 @@ async def _check_account(caller: Caller, account_id: str, folded: Folded, token:
     assert opened is not None
     found = await _ask(caller.accounts.GetAccount, accounts.GetAccountRequest(account_id=account_id), token)
     account = found.account
-    expected = (folded.balance, len(folded.events), opened.owner_id, opened.account_number)
-    shown = (minor(account.balance), account.revision, account.owner_id, account.account_number)
+    state = AccountState.Value(f"ACCOUNT_STATE_{folded.state}")
+    expected = (
+        (folded.balance, folded.available, folded.overdraft, sum(folded.holds.values()), state),
+        (len(folded.events), opened.owner_id, opened.account_number),
+    )
+    amounts = (account.balance, account.available_balance, account.overdraft_limit, account.held_balance)
+    shown = (*map(minor, amounts), account.state), (account.revision, account.owner_id, account.account_number)
     _compare(account_id, shown, expected)
     by_number = accounts.GetAccountByNumberRequest(account_number=opened.account_number)
     _compare(account_id, (await _ask(caller.accounts.GetAccountByNumber, by_number, token)).account, account)
@@ -198,6 +155,23 @@ async def _check_account(caller: Caller, account_id: str, folded: Folded, token:
     listed = await _ask(caller.accounts.ListAccountEvents, newest, token)
     ids = [str(UUID(bytes=event.id)) for event in reversed(folded.events)][:PAGE]
     _compare(f"events of {account_id}", [event.event_id for event in listed.events], ids)
+
+
+async def _check_transfers(caller: Caller, ledger: Ledger, token: str, accounts: Collection[str]) -> None:
+    """Those between accounts that are believed."""
+    found = await _list(
+        caller.transfers.ListTransfers, transfers.ListTransfersRequest(page_size=PAGE), "transfers", token
+    )
+    both = {
+        transfer_id: one
+        for transfer_id, one in ledger.transfers.items()
+        if one.source in accounts and one.destination in accounts
+    }
+    shown = {
+        one.transfer_id: (minor(one.amount), TransferState.Name(one.state)) for one in found if one.transfer_id in both
+    }
+    expected = {transfer_id: (one.amount, f"TRANSFER_STATE_{one.state}") for transfer_id, one in both.items()}
+    _compare("transfers", shown, expected)
 
 
 async def _list(method: Any, request: Any, name: str, token: str) -> list[Any]:

@@ -61,9 +61,14 @@ class Asked:
         return bool(self.message.request_id)
 
     @property
+    def came_back(self) -> bool:
+        """Whether it is a transfer that was sent, and refused by its destination."""
+        return self.refusal == "TRANSFER_RETURNED"
+
+    @property
     def written(self) -> tuple[int, int]:
         """The least and the most events that it can have in the log."""
-        if self.answers:
+        if self.answers or self.came_back:
             return 1, 1
         return (0, 0) if self.refusal else (0, 1)
 

@@ -1,0 +1,103 @@
+"""What the clients of a bank that is being killed ask for beside movements: states, limits, holds and transfers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openbank.accounts.v1 import account_pb2
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.common.v1.money_pb2 import Money
+from openbank.transfers.v1 import transfers_service_pb2 as transfers
+
+if TYPE_CHECKING:
+    from tests.faults.driver import Call, Driver
+
+FREEZES = (
+    account_pb2.ACCOUNT_STATE_FROZEN,
+    account_pb2.ACCOUNT_STATE_DEBITS_FROZEN,
+    account_pb2.ACCOUNT_STATE_CREDITS_FROZEN,
+)
+HOLDS_MAX = 50
+"""Ids of holds that are remembered, open or not."""
+
+
+class Governor:
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._random = driver.random
+        self._holds: list[tuple[str, str]] = []
+        """Of some accounts: their ids, and those of the accounts."""
+        self._frozen: list[str] = []
+
+    @property
+    def mix(self) -> dict[Call, int]:
+        """Calls, and how often each is made."""
+        return {
+            self._transfer: 30,
+            self._transfer_there_and_back: 4,
+            self._freeze: 3,
+            self._unfreeze: 6,
+            self._limit: 4,
+            self._close: 1,
+        }
+
+    def learn(self, answer: Any) -> None:
+        if "hold" in answer.DESCRIPTOR.fields_by_name:
+            self._holds.append((answer.hold.account_id, answer.hold.hold_id))
+            del self._holds[:-HOLDS_MAX]
+
+    def _some(self) -> str:
+        """Any account but the first, which always moves."""
+        return self._random.choice(self._driver.accounts[1:])
+
+    async def _transfer(self) -> None:
+        source, destination = self._random.sample(self._driver.accounts, 2)
+        await self._send(source, destination, self._driver.amount())
+
+    async def _transfer_there_and_back(self) -> None:
+        """What two pay each other leaves both as they were."""
+        one, other = self._random.sample(self._driver.accounts, 2)
+        amount = self._driver.amount()
+        await self._send(one, other, amount)
+        await self._send(other, one, amount)
+
+    async def _send(self, source: str, destination: str, amount: Money) -> None:
+        request = transfers.CreateTransferRequest(
+            source_account_id=source, destination_account_id=destination, amount=amount
+        )
+        own = [hold_id for account_id, hold_id in self._holds if account_id == source]
+        if own and self._random.random() < 0.3:
+            request.hold_id = self._random.choice(own)
+        await self._ask("CreateTransfer", request)
+
+    async def _freeze(self) -> None:
+        account_id = self._some()
+        self._frozen.append(account_id)
+        state = self._random.choice(FREEZES)
+        request = accounts.FreezeAccountRequest(account_id=account_id, state=state, reason="Inquiry")
+        await self._ask("FreezeAccount", request)
+
+    async def _unfreeze(self) -> None:
+        frozen = [account_id for account_id in self._frozen if account_id not in self._driver.poisoned]
+        self._frozen.clear()
+        for account_id in frozen:
+            await self._ask("UnfreezeAccount", accounts.UnfreezeAccountRequest(account_id=account_id))
+
+    async def _limit(self) -> None:
+        account_id, limit = self._some(), self._driver.amount()
+        if self._random.random() < 0.5:
+            await self._ask("SetOverdraftLimit", accounts.SetOverdraftLimitRequest(account_id=account_id, limit=limit))
+            return
+        request = accounts.SetSpendingLimitsRequest(account_id=account_id)
+        if self._random.random() < 0.5:
+            limit.units += 1_000
+            request.per_day.CopyFrom(limit)
+        await self._ask("SetSpendingLimits", request)
+
+    async def _close(self) -> None:
+        """Empty ones are few: most have money, or some in transit."""
+        account_id = self._some()
+        await self._ask("CloseAccount", accounts.CloseAccountRequest(account_id=account_id))
+
+    async def _ask(self, rpc: str, request: Any) -> None:
+        await self._driver.finish(self._driver.ask(rpc, request))
