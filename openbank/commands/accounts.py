@@ -11,7 +11,7 @@ from openbank.aggregates import ids
 from openbank.aggregates.waiting import Written
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, is_ours, reserve
-from openbank.commands.on_account import Changing, change, fingerprinted, with_expiry
+from openbank.commands.on_account import Changing, change, execute, fingerprinted
 from openbank.commands.together import nothing, together
 from openbank.commands.write_side import WriteSide
 from openbank.domain import limits, movements, states
@@ -83,7 +83,7 @@ async def _close(bank: WriteSide, command: CloseAccount, in_transit: int, reques
     def close(account: Account | None, now: int) -> AccountClosed:
         return states.close(account, command, in_transit, now)
 
-    return await bank.accounts.execute(command.account_id, with_expiry(bank.clock, close), request)
+    return await execute(bank, command.account_id, close, request)
 
 
 def set_overdraft_limit(bank: WriteSide, command: SetOverdraftLimit, request: Request) -> Changing:

@@ -17,7 +17,7 @@ from openbank.domain.clock import Clock
 from openbank.domain.request import Request, fingerprint
 
 EXPIRED_MAX = 200
-"""So that one account's holds do not hold up all other accounts."""
+"""In one append: so that one account's holds do not hold up all other accounts, and the append is not too large."""
 
 Changing = Coroutine[Any, Any, Written[Account]]
 """A command being carried out. Plain functions pass it on: another coroutine would make each deposit slower."""
@@ -31,7 +31,24 @@ def change(bank: WriteSide, rpc: str, command: Any, request: Request, decide: De
     Raises what `decide` raises, RequestIdReused, RevisionMismatch, and InvalidFields for the request's violations.
     """
     request = fingerprinted(request, rpc, command)
-    return bank.accounts.execute(command.account_id, with_expiry(bank.clock, decide), request)
+    return execute(bank, command.account_id, decide, request)
+
+
+class _ManyAreDue(Exception):
+    """More holds are due than one append takes beside a command."""
+
+
+async def execute(bank: WriteSide, account_id: str, decide: DecideOne, request: Request) -> Written[Account]:
+    """As `Repository.execute`, on the account without the holds whose time has come.
+
+    They end in the same append. Of more than EXPIRED_MAX, as many end before, in appends of their own.
+    """
+    deciding = with_expiry(bank.clock, decide)
+    while True:
+        try:
+            return await bank.accounts.execute(account_id, deciding, request)
+        except _ManyAreDue:
+            await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), Request())
 
 
 def expire_only(account_id: str, clock: Clock) -> Decide[Account]:
@@ -50,14 +67,16 @@ def with_expiry(clock: Clock, decide: DecideOne) -> Decide[Account]:
     """Ends the holds whose time has come, in the same append, and gives `decide` the account as it is then.
 
     The log's order decides between a capture and an expiry, so instances whose clocks differ cannot disagree
-    afterwards; a hold may end early or late by the difference.
+    afterwards; a hold may end early or late by the difference. What it returns raises _ManyAreDue.
     """
 
     def decided(account: Account | None) -> Sequence[AccountEvent]:
         now = clock()
         if account is None or not account.controls.holds:
             return (decide(account, now),)
-        expired = tuple(holds.due(account, now))
+        expired = tuple(islice(holds.due(account, now), EXPIRED_MAX + 1))
+        if len(expired) > EXPIRED_MAX:
+            raise _ManyAreDue
         for event in expired:
             account = apply(account, event)
         return (*expired, decide(account, now))

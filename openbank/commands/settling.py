@@ -10,7 +10,7 @@ import hashlib
 from typing import NamedTuple
 
 from openbank.aggregates.waiting import Written
-from openbank.commands.on_account import DecideOne, with_expiry
+from openbank.commands.on_account import DecideOne, execute
 from openbank.commands.write_side import WriteSide
 from openbank.domain import transfers
 from openbank.domain.account import Account
@@ -137,7 +137,7 @@ async def step(bank: WriteSide, account_id: str, decide: DecideOne, request: Req
         made = decide(account, now)
         return made
 
-    written = await bank.accounts.execute(account_id, with_expiry(bank.clock, deciding), request)
+    written = await execute(bank, account_id, deciding, request)
     if not written.replayed and made is not None:
         return Step(written, made, request.correlation_id)
     event, happened, _ = await bank.accounts.at(account_id, written.resource.revision)

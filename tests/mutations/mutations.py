@@ -468,6 +468,13 @@ MUTATIONS = (
         "tests/domain/test_money_rules.py",
     ),
     Mutation(
+        "all holds that are due end in one append",
+        "openbank/commands/on_account.py",
+        "        if len(expired) > EXPIRED_MAX:\n",
+        "        expired = tuple(holds.due(account, now))\n        if False:\n",
+        "tests/stories/test_many_holds.py",
+    ),
+    Mutation(
         "an account moves after it was closed",
         "openbank/integrity/trail.py",
         "    if trail.closed and not isinstance(happened, TransferRefused):\n",
