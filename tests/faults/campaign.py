@@ -18,6 +18,7 @@ from random import Random
 
 from tests.faults.check import check_complete, check_feed, check_told, check_views
 from tests.faults.driver import Driver
+from tests.faults.governor import SOON_SECONDS
 from tests.faults.ledger import Ledger
 from tests.faults.parts import Bank, Part
 from tests.faults.recorder import AccountEvents, PersonEvents
@@ -135,11 +136,17 @@ class Siege:
             self._driver.stop()
 
     async def _settled(self) -> None:
-        """Until no money is in transit: no client asks for it any more, so the bank does it by itself."""
+        """Until no money is in transit and no hold is due soon: no client does anything for it any more, so the bank
+        does it by itself."""
         deadline = time.monotonic() + IN_TRANSIT_SECONDS_MAX
-        while (ledger := Ledger(await self._bank.log(), self._bank.forged)).in_transit_but_for(self._driver.poisoned):
+        soon = int((time.time() + SOON_SECONDS) * 1e6)
+        poisoned = self._driver.poisoned
+        while True:
+            ledger = Ledger(await self._bank.log(), self._bank.forged)
+            if not (ledger.in_transit_but_for(poisoned) or ledger.ends_soon(soon, poisoned)):
+                return
             if time.monotonic() > deadline:
-                raise Broken(f"money is in transit after {IN_TRANSIT_SECONDS_MAX} s: {ledger.transfers}")
+                raise Broken(f"money is in transit or on hold after {IN_TRANSIT_SECONDS_MAX} s: {ledger.transfers}")
             await asyncio.sleep(0.2)
 
     async def _kill(self, part: Part) -> None:

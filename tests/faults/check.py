@@ -16,6 +16,8 @@ from openbank.codec import events as codec
 from openbank.common.v1.money_pb2 import Money
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, split
+from openbank.holds.v1 import holds_service_pb2 as holds
+from openbank.holds.v1.hold_pb2 import HoldState
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
 from openbank.transfers.v1.transfer_pb2 import TransferState
@@ -111,6 +113,8 @@ async def check_views(caller: Caller, ledger: Ledger, token: str, poisoned: Coll
     everybody = await _list(caller.persons.ListPersons, persons.ListPersonsRequest(page_size=PAGE), "persons", token)
     expected_persons = [(person_id, len(folded.events)) for person_id, folded in ledger.persons.items()]
     unpoisoned = {id: one for id, one in ledger.accounts.items() if id not in poisoned}
+    for account_id, folded in unpoisoned.items():
+        await _check_holds(caller, account_id, folded, token)
     await _check_transfers(caller, ledger, token, unpoisoned)
     _compare("persons", [(one.person_id, one.revision) for one in everybody], expected_persons)
 
@@ -155,6 +159,17 @@ async def _check_account(caller: Caller, account_id: str, folded: Folded, token:
     listed = await _ask(caller.accounts.ListAccountEvents, newest, token)
     ids = [str(UUID(bytes=event.id)) for event in reversed(folded.events)][:PAGE]
     _compare(f"events of {account_id}", [event.event_id for event in listed.events], ids)
+
+
+async def _check_holds(caller: Caller, account_id: str, folded: Folded, token: str) -> None:
+    request = holds.ListHoldsRequest(account_id=account_id, page_size=PAGE)
+    found = await _list(caller.holds.ListHolds, request, "holds", token)
+    shown = {hold.hold_id: (minor(hold.remaining_amount), HoldState.Name(hold.state)) for hold in found}
+    expected = {
+        hold_id: (remaining, f"HOLD_STATE_{folded.ended.get(hold_id, 'OPEN')}")
+        for hold_id, remaining in folded.holds.items()
+    }
+    _compare(f"holds of {account_id}", shown, expected)
 
 
 async def _check_transfers(caller: Caller, ledger: Ledger, token: str, accounts: Collection[str]) -> None:

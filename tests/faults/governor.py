@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.duration_pb2 import Duration
+
 from openbank.accounts.v1 import account_pb2
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.money_pb2 import Money
+from openbank.holds.v1 import holds_service_pb2 as holds
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ FREEZES = (
     account_pb2.ACCOUNT_STATE_DEBITS_FROZEN,
     account_pb2.ACCOUNT_STATE_CREDITS_FROZEN,
 )
+SOON_SECONDS = 43_200
+"""Longer than any campaign. A hold that ends sooner ends during it."""
 HOLDS_MAX = 50
 """Ids of holds that are remembered, open or not."""
 
@@ -35,6 +40,8 @@ class Governor:
         return {
             self._transfer: 30,
             self._transfer_there_and_back: 4,
+            self._place: 12,
+            self._end_hold: 12,
             self._freeze: 3,
             self._unfreeze: 6,
             self._limit: 4,
@@ -69,6 +76,29 @@ class Governor:
         if own and self._random.random() < 0.3:
             request.hold_id = self._random.choice(own)
         await self._ask("CreateTransfer", request)
+
+    async def _place(self) -> None:
+        """Some for so short that they end by themselves."""
+        ttl = Duration(seconds=self._random.choice((1, 2, 2 * SOON_SECONDS)))
+        account_id = self._random.choice(self._driver.accounts)
+        await self._ask(
+            "PlaceHold", holds.PlaceHoldRequest(account_id=account_id, amount=self._driver.amount(), ttl=ttl)
+        )
+
+    async def _end_hold(self) -> None:
+        if not self._holds:
+            return
+        account_id, hold_id = self._random.choice(self._holds)
+        if account_id in self._driver.poisoned:
+            return
+        if self._random.random() < 0.4:
+            await self._ask("ReleaseHold", holds.ReleaseHoldRequest(account_id=account_id, hold_id=hold_id))
+            return
+        request = holds.CaptureHoldRequest(account_id=account_id, hold_id=hold_id)
+        if self._random.random() < 0.6:
+            request.amount.CopyFrom(Money(currency_code="USD", units=self._random.randint(1, 50)))
+            request.release_remainder = self._random.random() < 0.5
+        await self._ask("CaptureHold", request)
 
     async def _freeze(self) -> None:
         account_id = self._some()

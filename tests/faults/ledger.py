@@ -50,6 +50,7 @@ class Folded:
     state: str = "ACTIVE"
     holds: dict[str, int] = field(default_factory=dict)
     """What remains in each, open or not."""
+    expire_times: dict[str, int] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     """How each ended that is not open."""
 
@@ -101,6 +102,15 @@ class Ledger:
     @property
     def in_transit(self) -> int:
         return sum(one.amount for one in self.transfers.values() if one.state in ("IN_TRANSIT", "RETURNING"))
+
+    def ends_soon(self, until: int, but_for: set[str]) -> bool:
+        """Whether a hold is open that ends before a time, in microseconds since 1970 UTC, on any other account."""
+        return any(
+            folded.holds[hold_id] and expire_time < until
+            for account_id, folded in self.accounts.items()
+            for hold_id, expire_time in folded.expire_times.items()
+            if account_id not in but_for
+        )
 
     def in_transit_but_for(self, accounts: set[str]) -> bool:
         """Whether any money is, other than that from or to one of `accounts`."""
@@ -159,6 +169,7 @@ class Ledger:
                 pass
             case HoldPlaced():
                 folded.holds[happened.hold_id] = happened.amount.minor
+                folded.expire_times[happened.hold_id] = happened.expire_time
             case HoldCaptured():
                 folded.take(happened.hold_id, happened.amount.minor, happened.remaining_after.minor, "CAPTURED")
                 folded.pay(-happened.amount.minor)
