@@ -50,7 +50,7 @@ class Driver:
         self._stopping = False
         self._late: list[Asked] = []
         """Of unknown outcome, and not asked again yet."""
-        self._governor = Governor(self)
+        self.governor = Governor(self)
         self._persons: list[str] = []
         self.accounts: list[str] = []
         self._numbers = 100_000
@@ -135,7 +135,7 @@ class Driver:
             self._reuse_a_name: 2,
             self._register: 2,
             self._settle_one: 10,
-            **self._governor.mix,
+            **self.governor.mix,
         }
         while not self._stopping:
             [call] = self.random.choices(list(mix), list(mix.values()))
@@ -264,7 +264,7 @@ class Driver:
         if told is Told.DONE and not known:
             self._acknowledged += 1
             self._learn(resource(asked.answers[-1]))
-            self._governor.learn(asked.answers[-1])
+            self.governor.learn(asked.answers[-1])
         elif told is Told.DONE and not asked.answers[-1].replayed:
             raise Broken(f"{asked} was done a second time")
         elif told is Told.REFUSED and known and not asked.came_back:

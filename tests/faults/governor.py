@@ -33,6 +33,8 @@ class Governor:
         self._holds: list[tuple[str, str]] = []
         """Of some accounts: their ids, and those of the accounts."""
         self._frozen: list[str] = []
+        self.ttls: tuple[int, ...] = (1, 2, 2 * SOON_SECONDS)
+        """Of holds, in seconds: some so short that they end by themselves."""
 
     @property
     def mix(self) -> dict[Call, int]:
@@ -79,7 +81,7 @@ class Governor:
 
     async def _place(self) -> None:
         """Some for so short that they end by themselves."""
-        ttl = Duration(seconds=self._random.choice((1, 2, 2 * SOON_SECONDS)))
+        ttl = Duration(seconds=self._random.choice(self.ttls))
         account_id = self._random.choice(self._driver.accounts)
         await self._ask(
             "PlaceHold", holds.PlaceHoldRequest(account_id=account_id, amount=self._driver.amount(), ttl=ttl)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.callers import Caller
 from tests.faults.driver import Driver
+from tests.faults.governor import SOON_SECONDS
 from tests.servers import ServerProcess
 from tests.sinks.processes import HttpReceiver, NatsConsumer, Recorder, arrived, assert_in_order, recorded, serving
 from tests.stand_ins.nats import NatsProcess
@@ -64,6 +65,8 @@ async def kill_under_load(bank: ServerProcess, victims: Sequence[Victim]) -> str
     """The token of the last write."""
     random = Random(SEED)
     async with Driver(lambda: [bank.address] if bank.address else [], Random(SEED), 0.02) as driver:
+        # No event comes by itself after the last word.
+        driver.governor.ttls = (SOON_SECONDS,)
         await driver.begin()
         working = asyncio.ensure_future(driver.work())
         for kill in range(KILLS):
