@@ -129,7 +129,8 @@ def _keep_pauses_short() -> None:
 async def _announce(settings: Settings, server: Server) -> None:
     """Prints where the bank listens, and later that it is ready: building views takes a while."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(server.ready(), READY_SECONDS)
+        async with asyncio.timeout(READY_SECONDS):
+            await server.ready()
     waits_for = server.not_serving
     if waits_for:
         names = " ".join(waits_for)

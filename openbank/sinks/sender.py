@@ -149,7 +149,8 @@ class Sender:
         self._backoff.reset()
         self._tell_trouble("", 0)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._log.wait(record.position.position), POLL_SECONDS)
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._log.wait(record.position.position)
         return None
 
     def _released(self, record: SinkRecord) -> dict[str, Parked]:

@@ -182,7 +182,8 @@ class Projector:
         if batch.through.position == at.position:
             # An operator may want an aggregate to be tried again.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._log.wait(at.position), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._log.wait(at.position)
 
     def _believed_again(self) -> Sequence[str]:
         """Streams with events that the views have left out, and that may be believed by now."""

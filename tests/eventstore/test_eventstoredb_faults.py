@@ -1101,7 +1101,7 @@ async def test_a_store_is_made_for_a_bank_that_is_named_and_for_no_other(server:
         assert store.bank_id == bank
     async with opened(server.uri, bank_id=bank):
         pass
-    with pytest.raises(StoreRefused, match="not of"):
+    with pytest.raises(StoreRefused, match="not to"):
         await EventStoreDBEventStore.open(server.uri, bank_id="cd" * 16)
 
 

@@ -689,3 +689,38 @@ def assert_rebuilt(views: Views, caplog: pytest.LogCaptureFixture, reason: str) 
     [record] = [record for record in caplog.records if record.name == projecting.__name__]
     assert record.message == "views are rebuilt"
     assert record.__dict__["values"]["reason"] == reason
+
+
+class WakingLog(RecordingLog):
+    """Is woken, and so many turns of the event loop later its reader is cancelled."""
+
+    def __init__(self, tail: LogTail, turns: int) -> None:
+        super().__init__(tail)
+        self.turns = turns
+        self.reader: asyncio.Task[None] | None = None
+
+    async def wait(self, after: int) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(self._wake, woken, self.turns)
+        await woken
+
+    def _wake(self, woken: asyncio.Future[None], turns: int) -> None:
+        if not woken.done():
+            woken.set_result(None)
+        if turns:
+            asyncio.get_running_loop().call_soon(self._wake, woken, turns - 1)
+        elif self.reader:
+            self.reader.cancel()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_it_ends_when_it_is_cancelled_just_as_the_log_wakes_it(turns: int, tmp_path: Path) -> None:
+    """A bank that stops right after an event must not wait for its projector for good."""
+    store, views = MemoryStore(), SqliteViews(tmp_path)
+    await match_log(views, store)
+    log = WakingLog(LogTail(store), turns)
+    log.reader = asyncio.create_task(new_projector(store, log, views, 1000, None).run())
+    done, _ = await asyncio.wait([log.reader], timeout=PATIENCE_SECONDS)
+    log.reader.cancel()
+    await views.close()
+    assert done

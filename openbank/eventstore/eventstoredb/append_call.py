@@ -47,7 +47,8 @@ class AppendCall(AsyncGrpcStreamer):
         async with link.answered():
             call = cls(link)
             try:
-                await asyncio.wait_for(call._call.wait_for_connection(), CONNECT_SECONDS)
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await call._call.wait_for_connection()
             except AioRpcError as error:
                 await call.stop()
                 raise handle_rpc_error(error) from None
