@@ -76,6 +76,11 @@ class Messages:
         """Most are messages of the method's type, and of those most are wrong in one place or two."""
         wrong = self._random.choice((0.0, 0.1, 0.1, 0.5, 1.0))
         raw = self._message(method.input_type, wrong, 0)
+        if not wrong:
+            fields = method.input_type.fields_by_name
+            # Of a field that is there twice, the last one counts.
+            for name, value in self._values.fitting(fields).items():
+                raw += field(fields[name].number, value if isinstance(value, bytes) else value.encode())
         while self._random.random() < 0.2:
             raw = self._random.choice(self._damages)(raw, method.input_type)
         return raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from hashlib import blake2b
 from random import Random
 from struct import pack
@@ -13,6 +13,8 @@ from uuid import UUID
 from zlib import crc32
 
 from google.protobuf.descriptor import FieldDescriptor
+
+from openbank.common.v1.money_pb2 import Money
 
 KEPT = 200
 """Of ids and of tokens each: enough to meet them again."""
@@ -65,6 +67,10 @@ class Values:
         self.accounts = ["nobodys"]
         self.numbers = ["1"]
         self.holds = [str(UUID(int=7))]
+        self.held: dict[str, str] = {}
+        """The account of each hold."""
+        self.in_usd: list[str] = []
+        """Accounts with money."""
         self.transfers = [str(UUID(int=7))]
         self.tokens = [""]
         self.page_tokens = [""]
@@ -80,6 +86,12 @@ class Values:
                 self._keep(ids, getattr(made, f"{name}_id"))
                 if name == "account":
                     self._keep(self.numbers, made.account_number)
+        if "hold" in answer.DESCRIPTOR.fields_by_name and answer.hold.hold_id:
+            self.held[answer.hold.hold_id] = answer.hold.account_id
+        if "account" in answer.DESCRIPTOR.fields_by_name:
+            account = answer.account
+            if account.available_balance.currency_code == "USD" and account.available_balance.units > 0:
+                self._keep(self.in_usd, account.account_id)
         for name in ("consistency_token", "resume_token"):
             if name in answer.DESCRIPTOR.fields_by_name:
                 self._keep(self.tokens, getattr(answer, name))
@@ -94,6 +106,19 @@ class Values:
         if len(kept) >= KEPT:
             del kept[self._random.randrange(KEPT)]
         kept.append(value)
+
+    def fitting(self, names: Container[str]) -> Mapping[str, str | bytes]:
+        """Values that fit one another, for some of the fields with these names: a hold and its account, two accounts
+        and money that one of them has. Chosen one by one, they would hardly ever meet."""
+        if "source_account_id" in names and len(self.in_usd) > 1:
+            source, destination = self._random.sample(self.in_usd, 2)
+            cent = Money(currency_code="USD", nanos=10_000_000).SerializeToString()
+            ends = {"source_account_id": source, "destination_account_id": destination}
+            return {**ends, "amount": cent, "hold_id": "", "description": ""}
+        hold_id = self._random.choice(self.holds)
+        if "hold_id" in names and "account_id" in names and hold_id in self.held:
+            return {"account_id": self.held[hold_id], "hold_id": hold_id}
+        return {}
 
     def right(self, field: FieldDescriptor) -> Any:
         """A value that is likely to be taken; by the field's name, and by its type where the name says nothing."""
