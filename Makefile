@@ -85,7 +85,7 @@ dev: $(DEV)
 # All tests run in two processes, file by file: most wait more than they compute. Those that ARGS selects run in one, so
 # that what they print is seen and --pdb works.
 IN_PARALLEL := --numprocesses 2 --dist loadfile
-ALL_TESTS := all tests, about 7 minutes on two idle cores, and 3 more the first time to build what they run
+ALL_TESTS := all tests, about 11 minutes on two idle cores, and 3 more the first time to build what they run
 test: $(DEV)
 	@echo 'Running $(if $(ARGS),the tests that ARGS selects,$(ALL_TESTS))'
 	@$(BIN)/pytest $(or $(ARGS),$(IN_PARALLEL))

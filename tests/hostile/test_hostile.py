@@ -24,6 +24,9 @@ from tests.hostile.values import UNICODE, Values
 from tests.hostile.verdict import CORE, OTHERS, Broken, Told, judge
 from tests.servers import ServerProcess
 
+BY_CHANCE = {"CaptureHold", "CloseAccount", "CreateTransfer", "ReleaseHold", "UnfreezeAccount", "WatchCloudEvents"}
+"""Methods that need a state which requests at random seldom meet: an open hold, an empty account. Those of operators
+need a sink, or an aggregate that was set aside."""
 INPUTS = 20_000
 SEED = 7
 BUSY = 300
@@ -39,8 +42,7 @@ async def test_twenty_thousand_inputs_leave_no_mark(tmp_path: Path) -> None:
     for far in ("OK", "REVISION_MISMATCH", "ACCOUNT_ALREADY_EXISTS", "UNKNOWN_FIELD", "MALFORMED_REQUEST"):
         assert figures.outcomes[far] > 25, far
     for method in METHODS:
-        # What runs by itself needs a sink or an aggregate that was set aside.
-        assert figures.done[method.path] or "operations" in method.path or "integration" in method.path, method.path
+        assert figures.done[method.path] or method.path.split("/")[-1] in BY_CHANCE or "operations" in method.path
     # Nor would one whose requests were all small say much of the memory that refused ones leave.
     assert figures.outcomes["REQUEST_TOO_LARGE"] > 50
     assert figures.large_bytes > 50 << 20

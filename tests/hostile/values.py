@@ -13,6 +13,7 @@ from uuid import UUID
 from zlib import crc32
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 
 from openbank.common.v1.money_pb2 import Money
 
@@ -56,6 +57,9 @@ def _classes() -> dict[str, str]:
 
 
 UNICODE = _classes()
+
+CENT = Money(currency_code="USD", nanos=10_000_000).SerializeToString() + b"\x10\x00"
+"""With its units, 0, written out: an amount that is there twice is merged, field by field."""
 
 
 class Values:
@@ -112,10 +116,16 @@ class Values:
         and money that one of them has. Chosen one by one, they would hardly ever meet."""
         if "source_account_id" in names and len(self.in_usd) > 1:
             source, destination = self._random.sample(self.in_usd, 2)
-            cent = Money(currency_code="USD", nanos=10_000_000).SerializeToString()
             ends = {"source_account_id": source, "destination_account_id": destination}
-            return {**ends, "amount": cent, "hold_id": "", "description": ""}
-        hold_id = self._random.choice(self.holds)
+            return {**ends, "amount": CENT, "hold_id": "", "description": ""}
+        if "ttl" in names and self.in_usd:
+            hour = Duration(seconds=3_600).SerializeToString()
+            return {"account_id": self._random.choice(self.in_usd[-8:]), "amount": CENT, "ttl": hour}
+        empty = [account_id for account_id in self.accounts[-20:] if account_id not in self.in_usd]
+        if "reason" in names and "state" not in names and empty:
+            return {"account_id": self._random.choice(empty), "reason": ""}
+        # Of the last ones, few have ended.
+        hold_id = self._random.choice(self.holds[-4:])
         if "hold_id" in names and "account_id" in names and hold_id in self.held:
             return {"account_id": self.held[hold_id], "hold_id": hold_id}
         return {}
