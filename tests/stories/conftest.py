@@ -8,6 +8,7 @@ import pytest
 
 from tests.back_ends import BackEnd
 from tests.stand_ins.process import eventstoredb
+from tests.stories.one_account import Clock
 
 SEED = 14
 """Of what EventStoreDB does now and then."""
@@ -28,3 +29,8 @@ async def back_end(chosen: BackEnd) -> AsyncIterator[BackEnd]:
     async with eventstoredb() as server:
         server.modes.turn_on(SEED)
         yield chosen._replace(event_store=server.uri)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

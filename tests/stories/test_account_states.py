@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from openbank.app import serving
 from openbank.common.v1.money_pb2 import Money
 from openbank.rpc.convert import account_commands
 from tests.back_ends import BackEnd
-from tests.callers import Caller, Refusal, refused, request_id, show, usd
+from tests.callers import refused, request_id, show, usd
+from tests.stories.one_account import NOW, AccountCaller, Clock, opened
 
 HOUR = 3_600_000_000
-NOW = 1_764_201_600_000_000
-"""2025-11-27T00:00:00Z."""
 FROZEN, DEBITS_FROZEN = account_pb2.ACCOUNT_STATE_FROZEN, account_pb2.ACCOUNT_STATE_DEBITS_FROZEN
 
 
@@ -38,7 +36,7 @@ def limits_request(name: str, limit: Money) -> accounts.SetSpendingLimitsRequest
     return accounts.SetSpendingLimitsRequest(account_id="a-1", **some)
 
 
-class Bank(Caller):
+class Bank(AccountCaller):
     """Calls about the account a-1."""
 
     def withdraw(self, amount: str, **changes: Any) -> Awaitable[Any]:
@@ -63,40 +61,11 @@ class Bank(Caller):
         request = accounts.SetSpendingLimitsRequest(account_id="a-1", **limits)
         return self.accounts.SetSpendingLimits(request)  # type: ignore[no-any-return]
 
-    async def account(self, token: str) -> account_pb2.Account:
-        request = accounts.GetAccountRequest(account_id="a-1", consistency_token=token)
-        account: account_pb2.Account = (await self.accounts.GetAccount(request)).account
-        return account
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> int:
-        return self.now
-
-
-@asynccontextmanager
-async def opened(back_end: BackEnd, data: Path, clock: Clock, balance: str = "100") -> AsyncIterator[Bank]:
-    async with serving(back_end.settings(data), clock) as server, Bank(server.address) as bank:
-        await bank.open(account_id="a-1", initial_deposit=usd(balance))
-        yield bank
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
 
 @pytest.fixture
 async def bank(back_end: BackEnd, tmp_path: Path, clock: Clock) -> AsyncIterator[Bank]:
-    async with opened(back_end, tmp_path / "data", clock) as bank:
+    async with opened(Bank, back_end, tmp_path / "data", clock) as bank:
         yield bank
-
-
-async def told(call: Awaitable[object]) -> Refusal:
-    return await refused(call)
 
 
 async def test_a_frozen_account_moves_again_once_it_is_unfrozen(bank: Bank) -> None:
@@ -105,19 +74,19 @@ async def test_a_frozen_account_moves_again_once_it_is_unfrozen(bank: Bank) -> N
     assert seen == frozen.account
     assert (seen.state, seen.freeze_reason, seen.revision) == (FROZEN, "Fraud", 2)
     for call in (bank.withdraw("1"), bank.deposit("a-1", "1")):
-        refusal = await told(call)
+        refusal = await refused(call)
         assert (refusal.code, refusal.reason) == (StatusCode.FAILED_PRECONDITION, "ACCOUNT_NOT_ACTIVE")
         assert refusal.metadata["state"] == "ACCOUNT_STATE_FROZEN"
     unfrozen = await bank.unfreeze()
     assert (unfrozen.account.state, unfrozen.account.freeze_reason) == (account_pb2.ACCOUNT_STATE_ACTIVE, "")
-    assert (await told(bank.unfreeze())).reason == "ACCOUNT_NOT_FROZEN"
+    assert (await refused(bank.unfreeze())).reason == "ACCOUNT_NOT_FROZEN"
     await bank.withdraw("1")
 
 
 async def test_debits_are_frozen_and_credits_go_on(bank: Bank) -> None:
     await bank.freeze(DEBITS_FROZEN)
     await bank.deposit("a-1", "1")
-    assert (await told(bank.withdraw("1"))).metadata["state"] == "ACCOUNT_STATE_DEBITS_FROZEN"
+    assert (await refused(bank.withdraw("1"))).metadata["state"] == "ACCOUNT_STATE_DEBITS_FROZEN"
 
 
 async def test_the_same_freeze_again_freezes_nothing_and_gives_the_first_answer(bank: Bank) -> None:
@@ -127,7 +96,7 @@ async def test_the_same_freeze_again_freezes_nothing_and_gives_the_first_answer(
     again = await bank.freeze(request_id=name)
     assert (again.replayed, again.event_id, again.account) == (True, first.event_id, first.account)
     assert (await bank.account(unfrozen.consistency_token)).state == account_pb2.ACCOUNT_STATE_ACTIVE
-    assert (await told(bank.freeze(reason="Another", request_id=name))).reason == "REQUEST_ID_REUSED"
+    assert (await refused(bank.freeze(reason="Another", request_id=name))).reason == "REQUEST_ID_REUSED"
 
 
 async def test_an_account_is_overdrawn_up_to_its_limit(bank: Bank) -> None:
@@ -137,7 +106,7 @@ async def test_an_account_is_overdrawn_up_to_its_limit(bank: Bank) -> None:
     overdrawn = await bank.withdraw("150")
     assert (overdrawn.account.balance.units, show(overdrawn.account.available_balance)) == (-50, "0.00 USD")
     assert await bank.account(overdrawn.consistency_token) == overdrawn.account
-    assert (await told(bank.withdraw("0.01"))).reason == "INSUFFICIENT_FUNDS"
+    assert (await refused(bank.withdraw("0.01"))).reason == "INSUFFICIENT_FUNDS"
     lowered = await bank.overdraft("20", expected_revision=overdrawn.account.revision)
     assert lowered.account.available_balance.units == -30
     await bank.deposit("a-1", "31")
@@ -148,7 +117,7 @@ async def test_the_largest_limits_are_kept_and_the_whole_of_them_can_be_spent(ba
     await bank.accounts.SetOverdraftLimit(accounts.SetOverdraftLimitRequest(account_id="a-1", limit=cents(LARGEST)))
     await bank.limits(per_transaction=cents(LARGEST), per_day=cents(LARGEST))
     await bank.accounts.Withdraw(accounts.WithdrawRequest(account_id="a-1", amount=cents(LARGEST)))
-    assert (await told(bank.withdraw("0.01"))).reason == "SPENDING_LIMIT_EXCEEDED"
+    assert (await refused(bank.withdraw("0.01"))).reason == "SPENDING_LIMIT_EXCEEDED"
     await bank.limits()
     overdrawn = await bank.withdraw("100")
     assert overdrawn.account.balance == Money(currency_code="USD", units=-(LARGEST // 100), nanos=-910_000_000)
@@ -164,7 +133,7 @@ async def test_a_zone_that_this_instance_does_not_know_is_utc(
     monkeypatch.setattr(account_commands, "TIME_ZONES", zones)
     await bank.limits(per_day=usd("30"), time_zone="Moon/Tranquility")
     await bank.withdraw("30")
-    assert (await told(bank.withdraw("1"))).metadata["resetTime"] == "2025-11-28T00:00:00+00:00"
+    assert (await refused(bank.withdraw("1"))).metadata["resetTime"] == "2025-11-28T00:00:00+00:00"
     clock.now += 24 * HOUR
     await bank.withdraw("1")
 
@@ -175,8 +144,8 @@ async def test_a_day_spends_up_to_its_limit_in_the_accounts_time_zone(bank: Bank
     assert limited.account.spending_limits.time_zone == "Pacific/Auckland"
     assert await bank.account(limited.consistency_token) == limited.account
     await bank.withdraw("20")
-    assert (await told(bank.withdraw("20.01"))).metadata["limit"] == "20.00 USD"
-    refusal = await told(bank.withdraw("10.01"))
+    assert (await refused(bank.withdraw("20.01"))).metadata["limit"] == "20.00 USD"
+    refusal = await refused(bank.withdraw("10.01"))
     assert (refusal.reason, refusal.metadata["spent"]) == ("SPENDING_LIMIT_EXCEEDED", "20.00 USD")
     assert refusal.metadata["resetTime"] == "2025-11-27T11:00:00+00:00"
     clock.now += 11 * HOUR
@@ -187,15 +156,15 @@ async def test_a_day_spends_up_to_its_limit_in_the_accounts_time_zone(bank: Bank
 
 
 async def test_what_was_spent_today_is_known_after_a_restart(back_end: BackEnd, tmp_path: Path, clock: Clock) -> None:
-    async with opened(back_end, tmp_path, clock) as bank:
+    async with opened(Bank, back_end, tmp_path, clock) as bank:
         await bank.limits(per_day=usd("30"))
         await bank.withdraw("30")
     async with serving(back_end.settings(tmp_path), clock) as server, Bank(server.address) as bank:
-        assert (await told(bank.withdraw("0.01"))).reason == "SPENDING_LIMIT_EXCEEDED"
+        assert (await refused(bank.withdraw("0.01"))).reason == "SPENDING_LIMIT_EXCEEDED"
 
 
 async def test_an_account_is_closed_when_it_is_empty_and_never_moves_again(bank: Bank) -> None:
-    refusal = await told(bank.close())
+    refusal = await refused(bank.close())
     assert (refusal.reason, refusal.metadata["balance"]) == ("ACCOUNT_NOT_EMPTY", "100.00 USD")
     await bank.withdraw("100")
     await bank.freeze()
@@ -205,7 +174,7 @@ async def test_an_account_is_closed_when_it_is_empty_and_never_moves_again(bank:
     assert closed.account.freeze_reason == ""
     assert await bank.account(closed.consistency_token) == closed.account
     for call in (bank.deposit("a-1", "1"), bank.unfreeze(), bank.freeze(), bank.close(), bank.overdraft("1")):
-        assert (await told(call)).metadata["state"] == "ACCOUNT_STATE_CLOSED"
+        assert (await refused(call)).metadata["state"] == "ACCOUNT_STATE_CLOSED"
     request = accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
     events = [event async for response in bank.accounts.WatchAccountEvents(request) for event in response.events]
     assert [event.WhichOneof("payload") for event in events][-2:] == ["account_frozen", "account_closed"]
@@ -275,6 +244,6 @@ async def test_bad_fields_are_named(
 ) -> None:
     if chosen.event_store != "embedded":
         return
-    async with opened(chosen, tmp_path, clock) as bank:
-        refusal = await told(getattr(bank.accounts, rpc)(request_))
+    async with opened(Bank, chosen, tmp_path, clock) as bank:
+        refusal = await refused(getattr(bank.accounts, rpc)(request_))
         assert (refusal.code, refusal.violations) == (StatusCode.INVALID_ARGUMENT, violations)

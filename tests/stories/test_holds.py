@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,20 +24,19 @@ from openbank.eventstore.port import Metadata, NewEvent
 from openbank.holds.v1 import hold_pb2
 from openbank.holds.v1 import holds_service_pb2 as holds
 from tests.back_ends import BackEnd
-from tests.callers import Caller, refused, request_id, show, until, until_available, usd
+from tests.callers import refused, request_id, show, until, until_available, usd
 from tests.examples import usd as money
 from tests.servers import ServerProcess
+from tests.stories.one_account import NOW, AccountCaller, Clock, opened
 from tests.stories.test_quarantine import written
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
-NOW = 1_764_201_600_000_000
-"""2025-11-27T00:00:00Z."""
 OPEN, CAPTURED = hold_pb2.HOLD_STATE_OPEN, hold_pb2.HOLD_STATE_CAPTURED
 RELEASED, EXPIRED = hold_pb2.HOLD_STATE_RELEASED, hold_pb2.HOLD_STATE_EXPIRED
 
 
-class Bank(Caller):
+class Bank(AccountCaller):
     """Calls about the account a-1."""
 
     def place(self, amount: str, account_id: str = "a-1", **changes: Any) -> Awaitable[Any]:
@@ -63,11 +61,6 @@ class Bank(Caller):
         request = holds.ListHoldsRequest(account_id="a-1", states=states, consistency_token=token, **changes)
         return [hold.hold_id for hold in (await self.holds.ListHolds(request)).holds]
 
-    async def account(self, token: str = "") -> account_pb2.Account:
-        request = accounts.GetAccountRequest(account_id="a-1", consistency_token=token)
-        account: account_pb2.Account = (await self.accounts.GetAccount(request)).account
-        return account
-
     async def ended(self, hold_id: str) -> hold_pb2.Hold:
         """The hold, once somebody has recorded its end."""
         async with asyncio.timeout(20):
@@ -76,29 +69,9 @@ class Bank(Caller):
         return hold
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> int:
-        return self.now
-
-
-@asynccontextmanager
-async def opened(back_end: BackEnd, data: Path, clock: Clock, balance: str = "100") -> AsyncIterator[Bank]:
-    async with serving(back_end.settings(data), clock) as server, Bank(server.address) as bank:
-        await bank.open(account_id="a-1", initial_deposit=usd(balance))
-        yield bank
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 async def bank(back_end: BackEnd, tmp_path: Path, clock: Clock) -> AsyncIterator[Bank]:
-    async with opened(back_end, tmp_path / "data", clock) as bank:
+    async with opened(Bank, back_end, tmp_path / "data", clock) as bank:
         yield bank
 
 
@@ -298,7 +271,7 @@ async def test_holds_are_listed_newest_first_by_state_and_in_pages(bank: Bank) -
 async def test_holds_are_known_after_a_restart_and_end_when_they_fell_due_meanwhile(
     back_end: BackEnd, tmp_path: Path, clock: Clock
 ) -> None:
-    async with opened(back_end, tmp_path, clock) as bank:
+    async with opened(Bank, back_end, tmp_path, clock) as bank:
         due = await bank.place("60", ttl=Duration(seconds=60))
         kept = await bank.place("10")
     clock.now += 3600 * SECOND
@@ -381,7 +354,7 @@ async def test_bad_fields_are_named(
 ) -> None:
     if chosen.event_store != "embedded":
         return
-    async with opened(chosen, tmp_path, clock) as bank:
+    async with opened(Bank, chosen, tmp_path, clock) as bank:
         rpc = type(request_).__name__.removesuffix("Request")
         refusal = await refused(getattr(bank.holds, rpc)(request_))
         assert (refusal.code, refusal.violations) == (StatusCode.INVALID_ARGUMENT, violations)
@@ -390,7 +363,7 @@ async def test_bad_fields_are_named(
 async def test_the_earliest_and_the_latest_end_are_taken(chosen: BackEnd, tmp_path: Path, clock: Clock) -> None:
     if chosen.event_store != "embedded":
         return
-    async with opened(chosen, tmp_path, clock) as bank:
+    async with opened(Bank, chosen, tmp_path, clock) as bank:
         for ends in (
             {"ttl": Duration(seconds=1)},
             {"ttl": Duration(seconds=366 * 86_400)},
@@ -405,7 +378,7 @@ async def test_an_account_has_a_thousand_open_holds_at_the_most_and_all_of_them_
 ) -> None:
     if chosen.event_store != "embedded":
         return
-    async with opened(chosen, tmp_path, clock) as bank:
+    async with opened(Bank, chosen, tmp_path, clock) as bank:
         await asyncio.gather(*(bank.place("0.09", ttl=Duration(seconds=60)) for _ in range(1_000)))
         refusal = await refused(bank.place("0.01"))
         assert (refusal.reason, refusal.metadata["max"]) == ("TOO_MANY_HOLDS", "1000")
