@@ -107,8 +107,7 @@ def _from_withdrawn(message: messages.MoneyWithdrawn, _: str) -> MoneyWithdrawn:
 def _moved_of(message: messages.MoneyDeposited | messages.MoneyWithdrawn) -> tuple[Money, str, Money, Money | None]:
     """Amount, description, balance and what may be spent."""
     currency = currency_of(message.amount.currency_code, message.currency_exponent)
-    if message.balance_after.currency_code != currency.code:
-        raise ValueError("two currencies")
+    check_currency(message.balance_after, currency.code)
     available = AVAILABLE.read(message, currency) if message.HasField("available_after") else None
     return (
         from_units(currency, message.amount.units, message.amount.nanos),

@@ -58,9 +58,7 @@ def decode(type_name: str, data: bytes, aggregate_id: str) -> DomainEvent:
 
     Raises UnknownEventType and UndecodableEvent.
     """
-    row = ROWS.get(type_name)
-    if row is None:
-        raise UnknownEventType(type_name)
+    row = event_type(type_name)
     try:
         event: DomainEvent = row.decode(row.message.FromString(data), aggregate_id)
     except (DecodeError, ValueError) as error:

@@ -71,6 +71,22 @@ def there(account: Account | None, account_id: str) -> Account:
     return account
 
 
+def creditable(account: Account | None, account_id: str) -> Account:
+    """The account, if its state lets money in. Raises AccountNotFound, AccountNotActive."""
+    account = there(account, account_id)
+    if not account.state.takes_credits:
+        raise AccountNotActive(account.account_id, account.state.value)
+    return account
+
+
+def debitable(account: Account | None, account_id: str) -> Account:
+    """The account, if its state lets money out. Raises AccountNotFound, AccountNotActive."""
+    account = there(account, account_id)
+    if not account.state.takes_debits:
+        raise AccountNotActive(account.account_id, account.state.value)
+    return account
+
+
 def open_for_change(account: Account | None, account_id: str) -> Account:
     """The account, unless it is closed. Raises AccountNotFound, AccountNotActive."""
     account = there(account, account_id)

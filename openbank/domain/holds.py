@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from openbank.domain.account import Account, there
+from openbank.domain.account import Account, debitable, there
 from openbank.domain.account_events import HoldCaptured, HoldExpired, HoldPlaced, HoldReleased
 from openbank.domain.amounts import own_amount
 from openbank.domain.controls import Hold
 from openbank.domain.errors import (
-    AccountNotActive,
     CaptureExceedsHold,
     HoldNotFound,
     HoldNotOpen,
@@ -82,9 +81,7 @@ def capture(account: Account | None, command: CaptureHold) -> HoldCaptured:
 
     Raises AccountNotFound, AccountNotActive, HoldNotFound, HoldNotOpen, InvalidFields, CaptureExceedsHold.
     """
-    account = there(account, command.account_id)
-    if not account.state.takes_debits:
-        raise AccountNotActive(account.account_id, account.state.value)
+    account = debitable(account, command.account_id)
     amount, remaining = taken(account, command.hold_id, command.amount)
     released = account.money(remaining.minor if command.release_remainder else 0)
     return HoldCaptured(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openbank.domain.account import Account, there
+from openbank.domain.account import Account, creditable, debitable
 from openbank.domain.account_events import AccountOpened, MoneyDeposited, MoneyWithdrawn
 from openbank.domain.amounts import negative, own_amount
 from openbank.domain.controls import PLAIN
 from openbank.domain.errors import (
     AccountAlreadyExists,
-    AccountNotActive,
     BalanceLimitExceeded,
     InsufficientFunds,
     InvalidFields,
@@ -61,9 +60,7 @@ def open_account(account: Account | None, command: OpenAccount) -> AccountOpened
 
 def deposit(account: Account | None, command: Deposit) -> MoneyDeposited:
     """Raises AccountNotFound, AccountNotActive, InvalidFields, BalanceLimitExceeded."""
-    account = there(account, command.account_id)
-    if not account.state.takes_credits:
-        raise AccountNotActive(account.account_id, account.state.value)
+    account = creditable(account, command.account_id)
     amount = own_amount(command.amount, account.currency)
     balance = credited(account, amount)
     return MoneyDeposited(amount, command.description, balance, _available(account, balance))
@@ -85,9 +82,7 @@ def spendable(account: Account | None, account_id: str, amount: Money) -> tuple[
 
     Raises AccountNotFound, AccountNotActive, InvalidFields, InsufficientFunds.
     """
-    account = there(account, account_id)
-    if not account.state.takes_debits:
-        raise AccountNotActive(account.account_id, account.state.value)
+    account = debitable(account, account_id)
     amount = own_amount(amount, account.currency)
     if amount.minor > account.available.minor:
         raise InsufficientFunds(account.account_id, account.balance, account.available, amount)

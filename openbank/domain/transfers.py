@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from openbank.domain.account import Account, there
+from openbank.domain.account import Account, debitable, there
 from openbank.domain.account_events import TransferReceived, TransferRefused, TransferReturned, TransferSent
 from openbank.domain.amounts import currency_mismatch
 from openbank.domain.errors import (
-    AccountNotActive,
     AccountNotFound,
     DestinationRefuses,
     InvalidFields,
@@ -151,9 +150,7 @@ def _out_of_available(account: Account | None, command: SendTransfer, now: int) 
 
 def _out_of_hold(account: Account | None, command: SendTransfer) -> TransferSent:
     """A hold was counted when it was placed, so that its capture spends nothing again."""
-    account = there(account, command.source_account_id)
-    if not account.state.takes_debits:
-        raise AccountNotActive(account.account_id, account.state.value)
+    account = debitable(account, command.source_account_id)
     amount, remaining = taken(account, command.hold_id, command.amount)
     return TransferSent(
         command.transfer_id,

@@ -8,10 +8,8 @@ from openbank.domain.fields import account_number_key, account_number_with_hyphe
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.streams import account_stream
-from openbank.queries.paging import Listing, ListPage, PageRequest, read_page
+from openbank.queries.paging import AFTER_THE_LAST, Listing, ListPage, PageRequest, read_page
 from openbank.queries.reader import Answer, Reader, answer
-
-_AFTER_THE_LAST_REVISION = 2**63 - 1
 
 
 async def get_account(reader: Reader, account_id: str, at: LogPosition | None = None) -> Answer[Versioned[Account]]:
@@ -91,7 +89,7 @@ async def list_account_events(
         reader,
         page,
         at,
-        _AFTER_THE_LAST_REVISION,
+        AFTER_THE_LAST,
         lambda before, limit: views.account_events(account_id, before, limit),
         lambda event: event.revision,
     )

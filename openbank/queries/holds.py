@@ -9,10 +9,8 @@ from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition
 from openbank.eventstore.streams import account_stream
-from openbank.queries.paging import Listing, ListPage, PageRequest, read_page
+from openbank.queries.paging import AFTER_THE_LAST, Listing, ListPage, PageRequest, read_page
 from openbank.queries.reader import Answer, Reader, answer
-
-_AFTER_THE_LAST = 2**63 - 1
 
 
 async def get_hold(reader: Reader, hold_id: str, at: LogPosition | None = None) -> Answer[Versioned[HoldRecord]]:
@@ -41,7 +39,7 @@ async def list_holds(
         reader,
         page,
         at,
-        _AFTER_THE_LAST,
+        AFTER_THE_LAST,
         lambda before, limit: views.holds(account_id, states, before, limit),
         lambda row: row.position,
     )

@@ -21,6 +21,8 @@ from openbank.views.port import LogId
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1_000
+AFTER_THE_LAST = 2**63 - 1
+"""Where a list begins that is read from its newest item: beyond every revision and position."""
 SLICE = 100
 """Items that are read and encoded in one turn of the event loop: together they cost about as much as a few calls."""
 

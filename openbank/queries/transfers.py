@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from openbank.domain.errors import AccountNotFound, TransferNotFound
 from openbank.domain.transfers import Transfer, TransferState
 from openbank.eventstore.port import LogPosition
-from openbank.queries.paging import Listing, ListPage, PageRequest, read_page
+from openbank.queries.paging import AFTER_THE_LAST, Listing, ListPage, PageRequest, read_page
 from openbank.queries.reader import Answer, Reader, answer
-
-_AFTER_THE_LAST_POSITION = 2**63 - 1
 
 
 async def get_transfer(reader: Reader, transfer_id: str, at: LogPosition | None = None) -> Answer[Transfer]:
@@ -41,7 +39,7 @@ async def list_transfers(
         reader,
         page,
         at,
-        _AFTER_THE_LAST_POSITION,
+        AFTER_THE_LAST,
         lambda before, limit: views.transfers(account_id, states or tuple(TransferState), before, limit),
         lambda row: row.position,
     )

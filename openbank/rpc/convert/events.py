@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from openbank.domain.fields import Fields
 from openbank.eventstore.port import RecordedEvent, show_uuid
 from openbank.eventstore.streams import split
-from openbank.rpc.convert.values import fill_time
+from openbank.rpc.convert.values import fill_time, read_enums
 
 
 class _Type(NamedTuple):
@@ -55,10 +55,7 @@ class Events:
 
     def read_types(self, fields: Fields, path: str, numbers: Sequence[int]) -> frozenset[str]:
         """The stored names of the types that a filter lists."""
-        for index, number in enumerate(numbers):
-            if number not in self._names:
-                fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"unknown event type {number}")
-        return frozenset(self._names[number] for number in numbers if number in self._names)
+        return frozenset(read_enums(fields, path, numbers, self._names, "event type"))
 
 
 def _prefix(enum: Any) -> str:

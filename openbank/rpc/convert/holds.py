@@ -17,7 +17,7 @@ from openbank.holds.v1 import hold_pb2
 from openbank.holds.v1.holds_service_pb2 import CaptureHoldRequest, PlaceHoldRequest, ReleaseHoldRequest
 from openbank.rpc.call import Call
 from openbank.rpc.convert.amounts import read_amount, settle_amount
-from openbank.rpc.convert.values import fill_money, fill_time, read_request_at_revision, read_time
+from openbank.rpc.convert.values import fill_money, fill_time, read_enums, read_request_at_revision, read_time
 
 STATES = {
     HoldState.OPEN: hold_pb2.HOLD_STATE_OPEN,
@@ -91,10 +91,7 @@ def read_release_hold(message: ReleaseHoldRequest, call: Call) -> tuple[ReleaseH
 
 def read_states(fields: Fields, path: str, values: Sequence[int]) -> Collection[HoldState]:
     """The states that a filter lists; all of them for an empty one."""
-    for index, value in enumerate(values):
-        if value not in _STATE_OF:
-            fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"unknown state {value}")
-    return frozenset(_STATE_OF[value] for value in values if value in _STATE_OF) or frozenset(HoldState)
+    return frozenset(read_enums(fields, path, values, _STATE_OF, "state")) or frozenset(HoldState)
 
 
 def fill_hold(message: hold_pb2.Hold, hold: Versioned[HoldRecord]) -> None:

@@ -15,7 +15,7 @@ from openbank.domain.versioned import Versioned
 from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import fill_account
 from openbank.rpc.convert.amounts import read_amount, settle_amount
-from openbank.rpc.convert.values import fill_money, fill_time, read_request_at_revision
+from openbank.rpc.convert.values import fill_money, fill_time, read_enums, read_request_at_revision
 from openbank.rpc.errors import REASON
 from openbank.transfers.v1 import transfer_pb2
 from openbank.transfers.v1.transfers_service_pb2 import CreateTransferRequest, CreateTransferResponse
@@ -63,10 +63,7 @@ def _read_destination(fields: Fields, message: CreateTransferRequest) -> tuple[s
 
 def read_states(fields: Fields, numbers: Sequence[int]) -> Sequence[TransferState]:
     """In the order of their numbers, each once."""
-    for index, number in enumerate(numbers):
-        if number not in _BY_NUMBER:
-            fields.refuse(f"states[{index}]", "UNKNOWN_ENUM_VALUE", f"unknown state {number}")
-    return sorted({_BY_NUMBER[number] for number in numbers if number in _BY_NUMBER})
+    return sorted(set(read_enums(fields, "states", numbers, _BY_NUMBER, "state")))
 
 
 def fill_create_transfer(response: CreateTransferResponse, written: Versioned[Transferred]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import iso4217
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -26,6 +27,8 @@ CURRENCIES = {c.code: Currency(c.code, c.exponent) for c in iso4217.Currency if 
 """ISO 4217's, by code, but for those that have no minor unit: metals, test codes, "no currency"."""
 
 AGGREGATE_LENGTH_MAX = 200
+
+Value = TypeVar("Value")
 
 _NO_REQUEST_IDS = (bytes(16), b"\xff" * 16)
 """The nil and the max UUID: an uninitialised field, which would make one request of many."""
@@ -143,6 +146,16 @@ def read_time(fields: Fields, path: str, message: Timestamp) -> int:
 
 _TIME_SECONDS_MIN = -62_135_596_800
 _TIME_SECONDS_MAX = 253_402_300_799
+
+
+def read_enums(
+    fields: Fields, path: str, numbers: Sequence[int], known: Mapping[int, Value], what: str
+) -> Sequence[Value]:
+    """What the numbers of a filter mean; those that this server does not know are refused as an unknown `what`."""
+    for index, number in enumerate(numbers):
+        if number not in known:
+            fields.refuse(f"{path}[{index}]", "UNKNOWN_ENUM_VALUE", f"unknown {what} {number}")
+    return [known[number] for number in numbers if number in known]
 
 
 def fill_time(message: Timestamp, microseconds: int) -> None:
