@@ -9,14 +9,29 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from openbank import address
-from openbank.sinks import address as sinks
+from openbank.setting_types import (
+    EMBEDDED,
+    SECONDS_MAX,
+    WHOLE_MAX,
+    directory,
+    embedded_or,
+    host_and_port,
+    is_embedded,
+    one_of,
+    seconds,
+    sink_addresses,
+    store,
+    whole,
+)
 from openbank.sinks.address import SinkAddress
+
+__all__ = ["EMBEDDED", "SECONDS_MAX", "WHOLE_MAX", "BadSetting", "Settings", "is_embedded", "settings"]
 
 ENVIRONMENT = "OPENBANK_"
 OTHER_VARIABLES = (
@@ -24,27 +39,17 @@ OTHER_VARIABLES = (
     "OPENBANK_MODEL_EXAMPLES",
     "OPENBANK_ESDB_TRANSCRIPTS",
     "OPENBANK_MONGODB_PASSWORD",
+    "OPENBANK_TOKEN",
 )
-"""What variables begin with that are no settings: those of tests, and of deploy/compose.yaml."""
+"""What variables begin with that are no settings: those of tests, of deploy/compose.yaml, and of clients."""
 NEAR = 0.65
 """How much of a variable's name must be that of a setting to be taken for a mistyped one, from 0 to 1."""
-
-WHOLE_MAX = 100_000_000
-SECONDS_MAX = 31_536_000
-"""A year. What the libraries below take is not much more, and differs."""
-
-EMBEDDED = "embedded"
-"""The event store or the views in SQLite, in the data directory."""
 
 EVENT_STORES = ("esdb", "esdb+discover")
 VIEWS = ("mongodb", "mongodb+srv")
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
-
-
-def is_embedded(address: str) -> bool:
-    return address == EMBEDDED
 
 
 def read_location(text: str) -> str | Path:
@@ -54,86 +59,11 @@ def read_location(text: str) -> str | Path:
     """
     if not address.scheme(text):
         return address.path(text)
-    return _store(*EVENT_STORES)(text)
+    return store(*EVENT_STORES)(text)
 
 
 class BadSetting(ValueError):
     """A value that cannot be used; the message names the flag or the variable it came from."""
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        digits = text.isascii() and text.isdigit() and len(text) <= len(str(WHOLE_MAX))
-        if not (digits and least <= int(text) <= WHOLE_MAX):
-            raise ValueError(f"must be a whole number, {least} to {WHOLE_MAX}")
-        return int(text)
-
-    return read
-
-
-def _seconds(least: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= SECONDS_MAX:
-            raise ValueError(f"must be a number of seconds, {least:g} to {SECONDS_MAX}")
-        return value
-
-    return read
-
-
-def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return text
-
-    return read
-
-
-def host_and_port(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
-    return text
-
-
-def _directory(text: str) -> Path:
-    try:
-        return address.path(text)
-    except ValueError:
-        raise ValueError("must be a directory") from None
-
-
-def _store(*schemes: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if address.scheme(text) not in schemes or "://" not in text:
-            raise ValueError(f"must be an address that begins with {' or '.join(f'{one}://' for one in schemes)}")
-        address.check(text)
-        return address.normal(text)
-
-    return read
-
-
-def _embedded_or(*schemes: str) -> Callable[[str], str]:
-    read_address = _store(*schemes)
-
-    def read(text: str) -> str:
-        if text == EMBEDDED:
-            return text
-        if not address.scheme(text):
-            raise ValueError(f"must be {EMBEDDED} or an address that begins with {schemes[0]}://")
-        return read_address(text)
-
-    return read
-
-
-def _sinks(text: str) -> tuple[SinkAddress, ...]:
-    if not text.split():
-        raise ValueError("must be URL or NAME=URL, or several with spaces between")
-    return sinks.parse_all(text.split())
 
 
 def _as(read: Callable[[str], Any], help: str, **more: Any) -> Mapping[str, Any]:
@@ -146,77 +76,75 @@ class Settings:
         default="127.0.0.1:50051",
         metadata=_as(host_and_port, "address to serve on, HOST:PORT; port 0 takes a free one"),
     )
-    data: Path = field(default=Path("data"), metadata=_as(_directory, "directory of the bank's files"))
+    data: Path = field(default=Path("data"), metadata=_as(directory, "directory of the bank's files"))
     event_store: str = field(
         default=EMBEDDED,
         metadata=_as(
-            _embedded_or(*EVENT_STORES), "where the events are: embedded, or EventStoreDB at esdb://HOST:PORT?OPTIONS"
+            embedded_or(*EVENT_STORES), "where the events are: embedded, or EventStoreDB at esdb://HOST:PORT?OPTIONS"
         ),
     )
     views: str = field(
         default=EMBEDDED,
-        metadata=_as(_embedded_or(*VIEWS), "where the views are: embedded, or MongoDB at mongodb://HOST:PORT/DATABASE"),
+        metadata=_as(embedded_or(*VIEWS), "where the views are: embedded, or MongoDB at mongodb://HOST:PORT/DATABASE"),
     )
     sink: tuple[SinkAddress, ...] = field(
         default=(),
         metadata=_as(
-            _sinks,
+            sink_addresses,
             "where integration events are sent as CloudEvents, URL or NAME=URL of https://, http:// or nats://, with"
             " #mode=structured|binary|batched&start=beginning|live&park_after=SECONDS behind it; may be given more than"
             " once, in the environment with spaces between",
             action="append",
         ),
     )
-    sink_timeout_seconds: float = field(
-        default=10.0, metadata=_as(_seconds(0.01), "how long a sink may take to answer")
-    )
+    sink_timeout_seconds: float = field(default=10.0, metadata=_as(seconds(0.01), "how long a sink may take to answer"))
     sink_retry_seconds_max: float = field(
-        default=30.0, metadata=_as(_seconds(0.01), "the longest pause before a sink that fails is tried again")
+        default=30.0, metadata=_as(seconds(0.01), "the longest pause before a sink that fails is tried again")
     )
     store_wait_seconds: float = field(
-        default=60.0, metadata=_as(_seconds(0), "how long the start waits for EventStoreDB and MongoDB")
+        default=60.0, metadata=_as(seconds(0), "how long the start waits for EventStoreDB and MongoDB")
     )
     log_level: str = field(
-        default="info", metadata=_as(_one_of(LOG_LEVELS), "least level that is logged: " + ", ".join(LOG_LEVELS))
+        default="info", metadata=_as(one_of(LOG_LEVELS), "least level that is logged: " + ", ".join(LOG_LEVELS))
     )
     log_format: str = field(
-        default="console", metadata=_as(_one_of(LOG_FORMATS), "console, for people, or json, one object a line")
+        default="console", metadata=_as(one_of(LOG_FORMATS), "console, for people, or json, one object a line")
     )
 
     message_bytes_max: int = field(
-        default=1 << 20, metadata=_as(_whole(1024), "largest request in bytes; no request needs more")
+        default=1 << 20, metadata=_as(whole(1024), "largest request in bytes; no request needs more")
     )
     concurrent_calls_max: int = field(
         default=1000,
         metadata=_as(
-            _whole(1),
+            whole(1),
             "commands at one time, and as many queries, and as many queries that wait for their consistency token; one"
             " more is RESOURCE_EXHAUSTED",
         ),
     )
     watches_max: int = field(
-        default=10_000, metadata=_as(_whole(1), "watches at one time; one more is RESOURCE_EXHAUSTED")
+        default=10_000, metadata=_as(whole(1), "watches at one time; one more is RESOURCE_EXHAUSTED")
     )
 
     view_wait_seconds: float = field(
-        default=5.0, metadata=_as(_seconds(0), "how long a query waits for its consistency token")
+        default=5.0, metadata=_as(seconds(0), "how long a query waits for its consistency token")
     )
     heartbeat_seconds: float = field(
-        default=15.0, metadata=_as(_seconds(0.01), "a watch without events gets a heartbeat this often")
+        default=15.0, metadata=_as(seconds(0.01), "a watch without events gets a heartbeat this often")
     )
     silence_seconds_max: float = field(
         default=300.0,
-        metadata=_as(_seconds(0.01), "end a watch whose client reads nothing for this long; lag alone never does"),
+        metadata=_as(seconds(0.01), "end a watch whose client reads nothing for this long; lag alone never does"),
     )
     drain_seconds: float = field(
-        default=10.0, metadata=_as(_seconds(0), "how long a stop waits, for watches and calls together")
+        default=10.0, metadata=_as(seconds(0), "how long a stop waits, for watches and calls together")
     )
     ring_events: int = field(
-        default=10_000, metadata=_as(_whole(1), "recent events kept in memory for all watches together")
+        default=10_000, metadata=_as(whole(1), "recent events kept in memory for all watches together")
     )
     cached_aggregates: int = field(
         default=20_000,
-        metadata=_as(_whole(1), "persons, accounts and numbers each, kept in memory to decide on, about 1.3 KB each"),
+        metadata=_as(whole(1), "persons, accounts and numbers each, kept in memory to decide on, about 1.3 KB each"),
     )
 
     @property

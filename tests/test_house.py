@@ -82,7 +82,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "views.port",
     },
     # The process.
-    "config": {"address", "sinks.address"},
+    "setting_types": {"address", "sinks.address"},
+    "config": {"address", "setting_types", "sinks.address"},
     "datadir": {"disk"},
     "log_writer": set(),
     "logs": {"log_writer", "tracebacks"},
@@ -126,7 +127,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # What people and programs start.
     "client": set(),
-    "cli": {"address", "config", "logs", "disk", "app", "upkeep", "rpc.probe", "client"},
+    "cli": {"address", "config", "setting_types", "logs", "disk", "app", "upkeep", "rpc.probe", "client"},
     "__main__": {"cli"},
 }
 

@@ -67,9 +67,11 @@ def test_a_mistyped_variable_is_refused_with_what_was_meant(mistyped: str, meant
 
 
 def test_variables_of_others_are_not_refused_but_named() -> None:
-    # Of Kubernetes, for a service of this name; of a newer version; of the tests.
-    foreign = ["OPENBANK_PORT_50051_TCP", "OPENBANK_SERVICE_HOST", "OPENBANK_TOKEN"]
-    environment = dict.fromkeys([*foreign, "OPENBANK_MODEL_EXAMPLES", "OPENBANK_TEST_MONGODB", "PATH"], "1")
+    # Of Kubernetes, for a service of this name; of clients; of the tests.
+    foreign = ["OPENBANK_PORT_50051_TCP", "OPENBANK_SERVICE_HOST"]
+    environment = dict.fromkeys(
+        [*foreign, "OPENBANK_TOKEN", "OPENBANK_MODEL_EXAMPLES", "OPENBANK_TEST_MONGODB", "PATH"], "1"
+    )
     assert settings({}, environment) == Settings()
     assert unknown_variables(environment) == foreign
 

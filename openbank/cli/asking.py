@@ -11,8 +11,10 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from openbank.cli.connection import Connection
 from openbank.cli.errors import CommandFailed
 from openbank.cli.terminal import shown
+from openbank.cli.unreachable import UNREACHABLE, unreachable
 from openbank.client.errors import bank_error
 
 ANSWER_SECONDS = 10.0
@@ -23,10 +25,10 @@ Action = Callable[[Any, argparse.Namespace], Iterator[str]]
 
 
 def print_answer(
-    target: str, stub_class: Callable[[grpc.Channel], Any], action: Action, flags: argparse.Namespace
+    bank: Connection, stub_class: Callable[[grpc.Channel], Any], action: Action, flags: argparse.Namespace
 ) -> int:
     """Prints the answer of a running bank. Returns the exit code. Raises CommandFailed."""
-    with asking(target), grpc.insecure_channel(target) as channel:
+    with asking(bank), bank.channel() as channel:
         lines = list(action(stub_class(channel), flags))
     for line in lines:
         print(shown(line))
@@ -34,14 +36,17 @@ def print_answer(
 
 
 @contextmanager
-def asking(target: str) -> Iterator[None]:
+def asking(bank: Connection) -> Iterator[None]:
     """Raises CommandFailed for the error of a call."""
     try:
         yield
     except grpc.RpcError as error:
         status: Any = error
-        who = f"{target} answers" if bank_error(error) else f"no bank answers at {target}:"
-        raise CommandFailed(f"{who} {status.code().name}: {shown(status.details() or '')}") from error
+        said = f"{status.code().name}: {shown(status.details() or '')}"
+        if bank_error(error):
+            raise CommandFailed(f"{bank.target} answers {said}") from error
+        why = unreachable(bank) if status.code().name in UNREACHABLE else ""
+        raise CommandFailed(why or f"no bank answers at {bank.target}: {said}") from error
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

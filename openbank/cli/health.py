@@ -6,8 +6,9 @@ import argparse
 import sys
 
 from openbank.cli import grpc_log
+from openbank.cli.connection import add_connection, connection
 from openbank.cli.errors import EXIT_NO
-from openbank.cli.parsers import Commands, add_target, text
+from openbank.cli.parsers import Commands, text
 from openbank.config import Settings
 
 
@@ -26,20 +27,24 @@ def add(commands: Commands) -> None:
         metavar="PART",
         help="openbank.commands, openbank.queries, openbank.feeds, ...",
     )
-    add_target(parser)
+    add_connection(parser)
     parser.set_defaults(run=run)
 
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.cli.asking import table
+    from openbank.cli.unreachable import UNREACHABLE, unreachable
     from openbank.rpc.probe import SERVING, WHY_NOT, probe
 
-    health = probe(flags.target or settings.listen, flags.part)
+    bank = connection(settings, flags)
+    with bank.channel() as channel:
+        health = probe(channel, bank.target, flags.part)
     print(health.status)
     rows = [(part, status, "" if status == SERVING else WHY_NOT[part]) for part, status in health.parts.items()]
     for row in table(rows):
         print(row)
     if health.why:
-        print(f"openbank: {health.why}", file=sys.stderr)
+        why = (unreachable(bank) if health.status in UNREACHABLE else "") or health.why
+        print(f"openbank: {why}", file=sys.stderr)
     return 0 if health.status == SERVING else EXIT_NO

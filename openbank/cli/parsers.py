@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-from openbank import address, config
+from openbank import address, setting_types
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -28,12 +28,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(re.sub(r"\S*(?:://|@)\S*", "...", message))
-
-
-def add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--target", type=target, metavar="ADDRESS", help="HOST:PORT (default: what the bank here listens on)"
-    )
 
 
 def add_aggregate(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +56,7 @@ def text(text: str) -> str:
 def target(target: str) -> str:
     """The type of an argument that is a bank's address."""
     try:
-        return config.host_and_port(text(target))
+        return setting_types.bank_address(text(target))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

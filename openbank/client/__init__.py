@@ -12,7 +12,7 @@ bank's decision, whatever its code: the call is sent again, with the same reques
 WatchPersonEventsRequest or WatchCloudEventsRequest, and yield the responses: without end, or until caught up if the
 request says so:
 
-    async with grpc.aio.insecure_channel("127.0.0.1:50051", options=CHANNEL_OPTIONS) as channel:
+    async with connect("127.0.0.1:50051") as channel:
         async for response in watch(channel, WatchAccountEventsRequest(resume_token=kept_token)):
             with database.transaction():
                 for event in response.events:
@@ -26,12 +26,18 @@ It resumes where it was, after growing delays. Each response comes once; no even
 transaction that has the effects, as above, and start from it. The unit is a response: there is no token between its
 events. Store the tokens of responses without events too: a restart then skips the events that your filter leaves out.
 
+`connect`, and `connect_sync` without asyncio, make the channel: plain, by TLS or mutual TLS, or to a local socket, with
+a token or without:
+
+    connect("bank.example:50051", tls_ca="ca.pem", token_file="/run/secrets/bank-token")
+
 What the bank refuses permanently (a mistaken request, a token of another bank, no permission) is raised as the
 grpc.RpcError that it is; `bank_error` reads it. An answer of a proxy ends no watch, with one exception: UNIMPLEMENTED,
 after five minutes with no other answer.
 """
 
 from openbank.client.call import Retry, call, call_sync
+from openbank.client.channel import BadCredentials, connect, connect_sync
 from openbank.client.errors import BankError, Violation, bank_error
 from openbank.client.resumption import Interruption
 from openbank.client.watch import CHANNEL_OPTIONS, watch
@@ -39,6 +45,7 @@ from openbank.client.watch_sync import watch_sync
 
 __all__ = [
     "CHANNEL_OPTIONS",
+    "BadCredentials",
     "BankError",
     "Interruption",
     "Retry",
@@ -46,6 +53,8 @@ __all__ = [
     "bank_error",
     "call",
     "call_sync",
+    "connect",
+    "connect_sync",
     "watch",
     "watch_sync",
 ]

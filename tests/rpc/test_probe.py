@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import ssl
-from pathlib import Path
 
 from openbank.server import Server
 from tests.client.proxy import proxy_of
 from tests.servers import run_openbank
-
-SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
-"""Guards nothing: a key and a certificate for localhost."""
-
 
 WHOLE = """\
 SERVING
@@ -59,17 +52,6 @@ async def test_a_server_that_says_nothing_is_said() -> None:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         why = f"openbank: {address} accepts connections, but no bank answers within 3 s\n"
         assert await run_openbank("health", "--target", address) == (1, "DEADLINE_EXCEEDED\n", why)
-
-
-async def test_tls_on_the_other_side_is_said() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(SELF_SIGNED)
-    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context) as server:
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        code, out, why = await run_openbank("health", "--target", address)
-    assert code == 1
-    assert out in {"UNAVAILABLE\n", "DEADLINE_EXCEEDED\n"}
-    assert why == f"openbank: {address} expects TLS, and this is a connection without\n"
 
 
 async def test_a_proxy_that_answers_for_the_bank_is_said(server: Server) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_aggregate, add_aggregate_or_all, add_revision, add_target
+from openbank.cli.connection import add_connection, connection
+from openbank.cli.parsers import Commands, add_aggregate, add_aggregate_or_all, add_revision
 from openbank.config import Settings
 
 
@@ -26,7 +27,7 @@ def add(commands: Commands) -> None:
         add_aggregate(action)
     add_revision(skip, "only if this is the first event that is not believed")
     for action in (listing, show, retry, skip):
-        add_target(action)
+        add_connection(action)
         action.set_defaults(run=run)
 
 
@@ -34,4 +35,4 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.cli.quarantine.actions import ask
 
-    return ask(flags.target or settings.listen, flags)
+    return ask(connection(settings, flags), flags)

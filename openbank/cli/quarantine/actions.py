@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from openbank.cli.asking import ANSWER_SECONDS, Action, print_answer, table, time_text
+from openbank.cli.connection import Connection
 from openbank.operations.v1 import quarantine_service_pb2 as messages
 from openbank.operations.v1.quarantine_pb2 import QuarantinedAggregate
 from openbank.operations.v1.quarantine_service_pb2_grpc import QuarantineServiceStub
 
 
-def ask(target: str, flags: Namespace) -> int:
+def ask(bank: Connection, flags: Namespace) -> int:
     """Runs what was typed and prints the answer. Returns the exit code. Raises CommandFailed."""
     actions: dict[str, Action] = {"list": _list, "show": _show, "retry": _retry, "skip": _skip}
-    return print_answer(target, QuarantineServiceStub, actions[flags.action], flags)
+    return print_answer(bank, QuarantineServiceStub, actions[flags.action], flags)
 
 
 def _list(stub: Any, _: Namespace) -> Iterator[str]:

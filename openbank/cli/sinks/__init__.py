@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_aggregate, add_aggregate_or_all, add_revision, add_target, text
+from openbank.cli.connection import add_connection, connection
+from openbank.cli.parsers import Commands, add_aggregate, add_aggregate_or_all, add_revision, text
 from openbank.config import Settings
 
 
@@ -35,7 +36,7 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
     skip.add_argument("--all", action="store_true", help="leave out all events recorded until now, and send later ones")
     add_revision(skip, "only if this is the first event that the sink lacks")
     for action in (listing, show, retry, skip, park):
-        add_target(action)
+        add_connection(action)
         action.set_defaults(run=run)
 
 
@@ -43,4 +44,4 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.cli.sinks.actions import ask
 
-    return ask(flags.target or settings.listen, flags)
+    return ask(connection(settings, flags), flags)

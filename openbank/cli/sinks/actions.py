@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 from openbank.cli.asking import ANSWER_SECONDS, Action, print_answer, table, time_text
+from openbank.cli.connection import Connection
 from openbank.operations.v1 import sinks_service_pb2 as messages
 from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
@@ -14,10 +15,10 @@ LAG_EVENTS_MAX = 1_000
 """The bank counts up to this many events."""
 
 
-def ask(target: str, flags: Namespace) -> int:
+def ask(bank: Connection, flags: Namespace) -> int:
     """Runs what was typed and prints the answer. Returns the exit code. Raises CommandFailed."""
     actions: dict[str, Action] = {"list": _list, "show": _show, "retry": _retry, "skip": _skip, "park": _park}
-    return print_answer(target, SinksServiceStub, actions[flags.action], flags)
+    return print_answer(bank, SinksServiceStub, actions[flags.action], flags)
 
 
 def _list(stub: SinksServiceStub, _: Namespace) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli import grpc_log
-from openbank.cli.parsers import Commands, add_target, path, text
+from openbank.cli.connection import add_connection, connection
+from openbank.cli.parsers import Commands, path, text
 from openbank.config import Settings
 
 
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("feed", choices=("accounts", "persons"), help="whose events")
-    add_target(parser)
+    add_connection(parser)
     for flag, what in (
         ("--account", "only this account's"),
         ("--person", "only this person's; for persons"),
@@ -61,7 +62,7 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     follow(
         TailOptions(
             feed=flags.feed,
-            target=flags.target or settings.listen,
+            bank=connection(settings, flags),
             accounts=flags.account,
             persons=flags.person,
             owners=flags.owner,

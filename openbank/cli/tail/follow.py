@@ -17,6 +17,7 @@ from openbank.cli.tail.lines import Lines, TextLines, json_lines
 from openbank.cli.tail.request import TailOptions, feed_and_filter, filter_of, start_at
 from openbank.cli.tail.resume_file import ResumeFile
 from openbank.cli.terminal import shown
+from openbank.cli.unreachable import tls_trouble
 from openbank.client.resumption import Interruption
 from openbank.client.watch import CHANNEL_OPTIONS
 from openbank.client.watch_sync import watch_sync
@@ -46,7 +47,7 @@ def follow(wanted: TailOptions) -> None:
         except grpc.RpcError as error:
             status: Any = error
             raise CommandFailed(
-                f"{wanted.target} refuses: {status.code().name}: {shown(status.details() or '')}"
+                f"{wanted.bank.target} refuses: {status.code().name}: {shown(status.details() or '')}"
             ) from error
 
 
@@ -54,7 +55,7 @@ def _print(wanted: TailOptions, request: Any, lines: Lines, file: ResumeFile | N
     stop = _stop_at_signals()
     with (
         _Told(wanted) as told,
-        grpc.insecure_channel(wanted.target, options=CHANNEL_OPTIONS) as channel,
+        wanted.bank.channel(CHANNEL_OPTIONS) as channel,
         TailPrinter(sys.stdout.fileno(), file.keep if file else None, stop) as delivery,
     ):
         for response in watch_sync(channel, request, stop, told.interrupted):
@@ -72,7 +73,8 @@ class _Told:
     """
 
     def __init__(self, wanted: TailOptions) -> None:
-        self._target = wanted.target
+        self._bank = wanted.bank
+        self._target = wanted.bank.target
         self._waits_for_events = not wanted.until_caught_up
         self._connected = False
         self._lost = False
@@ -88,7 +90,7 @@ class _Told:
     def interrupted(self, interruption: Interruption) -> None:
         self._end_wait()
         if not self._lost:
-            _say(f"no connection to {self._target}, trying again: {interruption.why}")
+            _say(f"no connection to {self._target}, trying again: {tls_trouble(self._bank) or interruption.why}")
         self._lost = True
 
     def came(self, response: Any) -> None:
@@ -145,7 +147,7 @@ def _wait_for_signals(stop: threading.Event) -> None:
 def _resume_file(wanted: TailOptions, request: Any) -> AbstractContextManager[ResumeFile | None]:
     if wanted.resume is None:
         return nullcontext()
-    return ResumeFile(wanted.resume, wanted.target, wanted.feed, filter_of(request))
+    return ResumeFile(wanted.resume, wanted.bank.target, wanted.feed, filter_of(request))
 
 
 def _is_for_eyes(stream: TextIO) -> bool:

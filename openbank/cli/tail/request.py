@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from openbank.accounts.v1 import account_events_pb2
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
+from openbank.cli.connection import Connection
 from openbank.cli.errors import CommandFailed
 from openbank.persons.v1 import person_events_pb2
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsRequest
@@ -27,7 +28,7 @@ class TailOptions:
     """What is to be printed, as it was typed."""
 
     feed: str
-    target: str
+    bank: Connection
     accounts: Sequence[str] = ()
     persons: Sequence[str] = ()
     owners: Sequence[str] = ()
