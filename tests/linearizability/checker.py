@@ -37,10 +37,16 @@ class Operation:
 
 
 async def verdict(balances: Sequence[int], operations: Sequence[Operation]) -> str:
-    """ "linearizable", "not linearizable" or "too hard", for accounts opened with `balances`. Raises GoMissing."""
+    """ "linearizable", "not linearizable" or "too hard", for accounts opened with `balances`. Raises GoMissing.
+
+    Prints a history that is not linearizable, so that a failed test can be examined: no other run has the same one.
+    """
     built = await asyncio.to_thread(PORCUPINE.build)
     process = await asyncio.create_subprocess_exec(built, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
     history = {"balances": balances, "operations": [operation.as_json() for operation in operations]}
     out, _ = await process.communicate(json.dumps(history).encode())
     assert process.returncode == 0
-    return out.decode().strip()
+    said = out.decode().strip()
+    if said != "linearizable":
+        print(json.dumps(history))
+    return said

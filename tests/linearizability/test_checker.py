@@ -70,6 +70,9 @@ RIGHT = {
     "another revision than expected": [deposit(0, 110, 2), deposit(10, 0, 2, expected=1, outcome="mismatch")],
 }  # fmt: skip
 WRONG = {
+    "what nobody wrote, after many of which nothing was heard": [
+        *(unknown(0, request=str(n)) for n in range(40)), deposit(50, 110, 2), read(60, 100, 2),
+    ],
     "a lost update": [deposit(0, 110, 2), deposit(0, 110, 2)],
     "a lost update under revisions that look right": [deposit(0, 110, 2), deposit(1, 110, 3)],
     "a gap in the revisions": [deposit(0, 110, 2), deposit(10, 120, 4)],
