@@ -113,6 +113,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             quarantine.check,
             calls.wait,
             take_turn,
+            calls.backlog.wait,
             progress.seconds_to,
             lambda at: at.position <= tail.head.position,
         )

@@ -65,6 +65,10 @@ class Reader(NamedTuple):
     """Awaited before each slice of a long list, and after a wait that many calls may share, so that other calls have
     their turn.
     """
+    before_refusal: Callable[[], Awaitable[None]] = _at_once
+    """Awaited before a question is refused because the views are behind. Callers ask again all at once, and refusals,
+    one for each call as it arrives, would hold up the calls behind them.
+    """
     seconds_to: Callable[[int], float | None] = _unknown
     """How many seconds views that are catching up need to reach a position, if known."""
     is_in_log: Callable[[LogPosition], bool] = lambda _: False
@@ -111,6 +115,7 @@ async def _read(
         now = asyncio.get_running_loop().time()
         seconds = reader.seconds_to(at.position)
         if now >= deadline or (seconds is not None and now + seconds > deadline):
+            await reader.before_refusal()
             raise ViewBehind(seconds)
         with suppress(TimeoutError):
             await _wait(reader, at, min(deadline, now + LOOK_SECONDS))

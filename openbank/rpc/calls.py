@@ -7,6 +7,7 @@ from typing import Any
 
 from openbank.eventstore.errors import LogReplaced
 from openbank.feeds.errors import ServerDraining
+from openbank.rpc.backlog import Backlog
 from openbank.rpc.errors import TooManyCalls
 
 GIVE_WAY_SECONDS = 0.005
@@ -41,6 +42,7 @@ class Calls:
         self._cut = False
         self.commands = Group()
         self.queries = Group()
+        self.backlog = Backlog()
         self._waiting = Group()
         self._tasks: dict[asyncio.Task[Any] | None, Group] = {}
         self._begun = False
@@ -54,6 +56,7 @@ class Calls:
         if group.count >= self.maximum:
             raise TooManyCalls(self.maximum)
         group.count += 1
+        self.backlog.arrived += 1
         self._begun = True
         self._tasks[asyncio.current_task()] = group
 
