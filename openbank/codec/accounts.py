@@ -18,6 +18,7 @@ from openbank.codec.by_fields import (
     optional_money,
     spending_limits,
     spent,
+    tags,
     text,
     time,
 )
@@ -42,9 +43,11 @@ from openbank.domain.account_events import (
     TransferSent,
 )
 from openbank.domain.money import Money, from_units, to_units
+from openbank.domain.tags import NO_TAGS
 
 AVAILABLE = optional_money("available_after", "available")
 SPENT = spent()
+TAGS = tags()
 
 MovementMessage = TypeVar("MovementMessage", messages.MoneyDeposited, messages.MoneyWithdrawn)
 
@@ -90,18 +93,20 @@ def _moved(event: MoneyDeposited | MoneyWithdrawn, message: MovementMessage) -> 
     message.currency_exponent = event.amount.currency.exponent
     if event.available is not None:
         message.available_after.CopyFrom(money_message(event.available))
+    if event.tags is not NO_TAGS:
+        TAGS.fill(message, event.tags, event.amount.currency)
     return message
 
 
 def _from_deposited(message: messages.MoneyDeposited, _: str) -> MoneyDeposited:
-    return MoneyDeposited(*_moved_of(message))
+    moved = _moved_of(message)
+    return MoneyDeposited(*moved, TAGS.read(message, moved[0].currency))
 
 
 def _from_withdrawn(message: messages.MoneyWithdrawn, _: str) -> MoneyWithdrawn:
     moved = _moved_of(message)
-    if not message.HasField("spent_after"):
-        return MoneyWithdrawn(*moved)
-    return MoneyWithdrawn(*moved, SPENT.read(message, moved[0].currency))
+    currency = moved[0].currency
+    return MoneyWithdrawn(*moved, SPENT.read(message, currency), TAGS.read(message, currency))
 
 
 def _moved_of(message: messages.MoneyDeposited | messages.MoneyWithdrawn) -> tuple[Money, str, Money, Money | None]:
@@ -155,6 +160,7 @@ ROWS = (
         time("expire_time"),
         text("description"),
         SPENT,
+        TAGS,
     ),
     account_event(
         HoldCaptured,
@@ -165,6 +171,7 @@ ROWS = (
         money("released_amount", "released"),
         money("hold_remaining_after", "remaining_after"),
         text("description"),
+        TAGS,
     ),
     account_event(
         HoldReleased,
@@ -186,6 +193,7 @@ ROWS = (
         text("hold_id"),
         optional_money("hold_remaining_after"),
         SPENT,
+        TAGS,
     ),
     account_event(
         TransferReceived,

@@ -15,6 +15,7 @@ from openbank.common.v1 import errors_pb2
 from openbank.common.v1.money_pb2 import Money as MoneyMessage
 from openbank.domain.controls import AccountState, SpendingLimits, Spent
 from openbank.domain.money import Currency, Money
+from openbank.domain.tags import NO_TAGS, Label, Tags
 
 
 class Field(NamedTuple):
@@ -127,6 +128,23 @@ def spent() -> Field:
         return Spent(date(day.year, day.month, day.day), _own(message.spent_after, currency).minor)
 
     return Field("spent", fill, read)
+
+
+def tags() -> Field:
+    """In `external_reference` and `labels`."""
+
+    def fill(message: Any, tags: Tags, _: Currency) -> None:
+        if tags is not NO_TAGS:
+            message.external_reference = tags.external_reference
+            for key, value in tags.labels:
+                message.labels.add(key=key, value=value)
+
+    def read(message: Any, _: Currency) -> Tags:
+        if not (message.external_reference or message.labels):
+            return NO_TAGS
+        return Tags(message.external_reference, tuple(Label(label.key, label.value) for label in message.labels))
+
+    return Field("tags", fill, read)
 
 
 def spending_limits(name: str) -> Field:

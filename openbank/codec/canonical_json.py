@@ -1,8 +1,8 @@
 """Messages in protobuf's canonical JSON mapping, with the names of the proto files: as `json_format` has them.
 
 Every append to EventStoreDB writes one and every read reads one, and `json_format` takes longer for it than all else
-that is done in Python. Messages of texts, integers and such messages, as movements of money are, are written here in
-40% of its time, and read in 30%.
+that is done in Python. Messages of texts, integers, such messages and lists of these are written here in 40% of its
+time, and read in 30%. Movements of money are such messages.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _writer(message: Descriptor) -> _Write | None:
 
 def _field_writer(field: FieldDescriptor) -> _Write | None:
     if field.label == FieldDescriptor.LABEL_REPEATED:
-        return None
+        return _list_writer(field)
     match field.type:
         case FieldDescriptor.TYPE_STRING:
             return _quoted
@@ -80,6 +80,14 @@ def _field_writer(field: FieldDescriptor) -> _Write | None:
         case FieldDescriptor.TYPE_MESSAGE:
             return _writer(field.message_type)
     return None
+
+
+def _list_writer(field: FieldDescriptor) -> _Write | None:
+    """Writes a list of messages. A map is another form."""
+    if field.message_type is None or field.message_type.GetOptions().map_entry:
+        return None
+    write = _writer(field.message_type)
+    return (lambda values: "[" + ", ".join(map(write, values)) + "]") if write else None
 
 
 class _OtherForm(Exception):
@@ -121,6 +129,8 @@ def _reader(message: Descriptor) -> _Read | None:
 def _field_setter(field: FieldDescriptor) -> _SetField | None:
     if field.containing_oneof:
         return None
+    if field.label == FieldDescriptor.LABEL_REPEATED:
+        return _list_setter(field)
     match field.type:
         case FieldDescriptor.TYPE_STRING:
             return _set_text
@@ -162,3 +172,17 @@ def _message_setter(field: FieldDescriptor) -> _SetField | None:
         read(part, value)
 
     return set_message
+
+
+def _list_setter(field: FieldDescriptor) -> _SetField | None:
+    read = _reader(field.message_type)
+    if read is None:
+        return None
+
+    def set_list(into: Message, name: str, values: Any) -> None:
+        if type(values) is not list:
+            raise _OtherForm
+        for value in values:
+            read(getattr(into, name).add(), value)
+
+    return set_list

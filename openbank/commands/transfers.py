@@ -33,6 +33,7 @@ from openbank.domain.errors import (
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Money
 from openbank.domain.request import Request
+from openbank.domain.tags import NO_TAGS, Tags
 from openbank.domain.transfers import SendTransfer, Transfer
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.streams import number_streams
@@ -48,6 +49,7 @@ class CreateTransfer:
     amount: Money
     description: str
     hold_id: str = ""
+    tags: Tags = NO_TAGS
 
 
 class Transferred(NamedTuple):
@@ -103,8 +105,8 @@ async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> 
     if destination == command.source_account_id:
         others = request.violations(None) if request.violations else ()
         raise InvalidFields([*others, Violation(field, "SAME_ACCOUNT", "must be another account than the source")])
-    source = command.source_account_id
-    return SendTransfer("", source, destination, command.amount, command.description, command.hold_id), look
+    accounts = command.source_account_id, destination
+    return SendTransfer("", *accounts, command.amount, command.description, command.hold_id, command.tags), look
 
 
 async def _account_of(bank: WriteSide, number: str) -> tuple[str, _Look | None]:
@@ -187,4 +189,5 @@ def _transfer(sent: SentTransfer, settled: Settled) -> Transfer:
         max(sent.record_time, settled.update_time),
         sent.revision,
         settled.received_revision,
+        event.tags,
     )

@@ -1,22 +1,18 @@
-"""The events of an account.
+"""The events of an account: those of the account and its money are here, those of holds and transfers beside it.
 
-Each states the result, so that readers assign and a redelivery is harmless: `balance_after` is the posted balance,
-`available_after` what may be spent. `moved` and `freed` are the changes of the two, in minor units."""
+`event_effects` says what each of them states."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from openbank.domain.controls import AccountState, SpendingLimits, Spent
+from openbank.domain.event_effects import Funds, Unmoved
+from openbank.domain.hold_events import HoldCaptured, HoldExpired, HoldPlaced, HoldReleased
 from openbank.domain.money import Money
-
-
-class Funds(NamedTuple):
-    """An account's posted balance, and what may be spent: less by what is held, more by the overdraft limit."""
-
-    balance: Money
-    available: Money
+from openbank.domain.tags import NO_TAGS, Tags
+from openbank.domain.transfer_events import TransferReceived, TransferRefused, TransferReturned, TransferSent
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,41 +41,13 @@ class AccountOpened:
 
 
 @dataclass(frozen=True, slots=True)
-class _Credit:
-    """`amount` is paid in, and may be spent."""
-
-    amount: Money
-    balance_after: Money
-    available_after: Money
-    spends: ClassVar[bool] = False
-
-    @property
-    def moved(self) -> int:
-        return self.amount.minor
-
-    @property
-    def freed(self) -> int:
-        return self.amount.minor
-
-
-@dataclass(frozen=True, slots=True)
-class _Unmoved:
-    """The balance stays, and so does what may be spent."""
-
-    balance_after: Money
-    available_after: Money
-    spends: ClassVar[bool] = False
-    moved: ClassVar[int] = 0
-    freed: ClassVar[int] = 0
-
-
-@dataclass(frozen=True, slots=True)
 class MoneyDeposited:
     amount: Money
     description: str
     balance_after: Money
     available: Money | None = None
     """What may be spent after it; None where that is the balance, as it is without holds and an overdraft."""
+    tags: Tags = NO_TAGS
     spends: ClassVar[bool] = False
 
     @property
@@ -104,6 +72,7 @@ class MoneyWithdrawn:
     """As that of a deposit."""
     spent: Spent | None = None
     """The day's total after it, where there is a limit per day."""
+    tags: Tags = NO_TAGS
     spends: ClassVar[bool] = True
 
     @property
@@ -120,19 +89,19 @@ class MoneyWithdrawn:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountFrozen(_Unmoved):
+class AccountFrozen(Unmoved):
     state_after: AccountState
     """Which way money does not move any more. It replaces an earlier freeze."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class AccountUnfrozen(_Unmoved):
+class AccountUnfrozen(Unmoved):
     pass
 
 
 @dataclass(frozen=True, slots=True)
-class AccountClosed(_Unmoved):
+class AccountClosed(Unmoved):
     """Final. Nothing follows it but refusals of transfers."""
 
     reason: str
@@ -156,128 +125,9 @@ class OverdraftLimitSet:
 
 
 @dataclass(frozen=True, slots=True)
-class SpendingLimitsSet(_Unmoved):
+class SpendingLimitsSet(Unmoved):
     limits: SpendingLimits | None
     """None for no limit at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class HoldPlaced:
-    hold_id: str
-    amount: Money
-    expire_time: int
-    """In microseconds since 1970 UTC."""
-    description: str
-    balance_after: Money
-    available_after: Money
-    spent: Spent | None = None
-    spends: ClassVar[bool] = True
-    moved: ClassVar[int] = 0
-
-    @property
-    def freed(self) -> int:
-        return -self.amount.minor
-
-
-@dataclass(frozen=True, slots=True)
-class HoldCaptured:
-    """`amount` of the hold is paid out, and `released` given back. The hold is closed when nothing remains."""
-
-    hold_id: str
-    amount: Money
-    released: Money
-    remaining_after: Money
-    description: str
-    balance_after: Money
-    available_after: Money
-    spends: ClassVar[bool] = False
-
-    @property
-    def moved(self) -> int:
-        return -self.amount.minor
-
-    @property
-    def freed(self) -> int:
-        return self.released.minor
-
-
-@dataclass(frozen=True, slots=True)
-class _HoldEnded:
-    """All that remained of the hold, `amount`, may be spent again."""
-
-    hold_id: str
-    amount: Money
-    balance_after: Money
-    available_after: Money
-    spends: ClassVar[bool] = False
-    moved: ClassVar[int] = 0
-
-    @property
-    def freed(self) -> int:
-        return self.amount.minor
-
-
-@dataclass(frozen=True, slots=True)
-class HoldReleased(_HoldEnded):
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class HoldExpired(_HoldEnded):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class TransferSent:
-    """`amount` is in transit: to be received, or refused and returned."""
-
-    transfer_id: str
-    destination_account_id: str
-    amount: Money
-    description: str
-    balance_after: Money
-    available_after: Money
-    hold_id: str = ""
-    """The id of the hold that it was taken out of."""
-    hold_remaining_after: Money | None = None
-    spent: Spent | None = None
-
-    @property
-    def spends(self) -> bool:
-        return not self.hold_id
-
-    @property
-    def moved(self) -> int:
-        return -self.amount.minor
-
-    @property
-    def freed(self) -> int:
-        return 0 if self.hold_id else -self.amount.minor
-
-
-@dataclass(frozen=True, slots=True)
-class TransferReceived(_Credit):
-    transfer_id: str
-    source_account_id: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class TransferRefused(_Unmoved):
-    """The destination does not take `amount`: because of this record, and nothing else, the source gets it back."""
-
-    transfer_id: str
-    source_account_id: str
-    amount: Money
-    reason: str
-    """The published ErrorReason, without its prefix."""
-
-
-@dataclass(frozen=True, slots=True)
-class TransferReturned(_Credit):
-    transfer_id: str
-    destination_account_id: str
-    reason: str
 
 
 AccountEvent = (
@@ -298,3 +148,24 @@ AccountEvent = (
     | TransferRefused
     | TransferReturned
 )
+
+__all__ = [
+    "AccountClosed",
+    "AccountEvent",
+    "AccountFrozen",
+    "AccountOpened",
+    "AccountUnfrozen",
+    "Funds",
+    "HoldCaptured",
+    "HoldExpired",
+    "HoldPlaced",
+    "HoldReleased",
+    "MoneyDeposited",
+    "MoneyWithdrawn",
+    "OverdraftLimitSet",
+    "SpendingLimitsSet",
+    "TransferReceived",
+    "TransferRefused",
+    "TransferReturned",
+    "TransferSent",
+]

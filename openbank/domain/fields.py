@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from openbank.domain.errors import InvalidFields, Violation
 from openbank.domain.request import Request
+from openbank.domain.tags import Label
 from openbank.domain.text import PLAIN, is_clean, is_visible
 
 ID_LENGTH_MAX = 64
@@ -22,11 +24,15 @@ POSTAL_CODE_LENGTH_MAX = 20
 COUNTRY_LENGTH_MAX = 100
 EMAIL_LENGTH_MAX = 254
 DESCRIPTION_LENGTH_MAX = 500
+EXTERNAL_REFERENCE_LENGTH_MAX = 64
+LABELS_MAX = 16
+LABEL_VALUE_LENGTH_MAX = 256
 
 VIOLATIONS_MAX = 100
 """Violations kept for one request; more are only counted."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LABEL_KEY = re.compile(r"[a-z0-9_.-]{1,64}")
 _SPACE = re.compile("[\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 """A tab, and Unicode's space separators but for the space itself."""
 _HYPHEN = re.compile("[\u2010\u2011]")
@@ -117,6 +123,28 @@ class Fields:
                 "must have a letter or digit, and may have nothing but ASCII letters, digits, spaces and hyphens",
             )
         return number
+
+    def labels(self, field: str, labels: Sequence[tuple[str, str]]) -> Sequence[Label]:
+        """From pairs of key and value, in their order."""
+        if len(labels) > LABELS_MAX:
+            message = f"has {len(labels)} values, at most {LABELS_MAX} are allowed"
+            self.unreadable(field, "TOO_MANY_VALUES", message, count=str(len(labels)), maxCount=str(LABELS_MAX))
+            return ()
+        earlier: set[str] = set()
+        read: list[Label] = []
+        for index, (key, value) in enumerate(labels):
+            self._label_key(f"{field}[{index}].key", key, earlier)
+            earlier.add(key)
+            read.append(Label(key, self.text(f"{field}[{index}].value", value, LABEL_VALUE_LENGTH_MAX)))
+        return tuple(read)
+
+    def _label_key(self, field: str, key: str, earlier: Collection[str]) -> None:
+        if not key:
+            self.refuse(field, "FIELD_REQUIRED", "is required")
+        elif not _LABEL_KEY.fullmatch(key):
+            self.refuse(field, "INVALID_LABEL", "must be 1 to 64 of a-z 0-9 _ . -")
+        elif key in earlier:
+            self.refuse(field, "INVALID_LABEL", "is the key of an earlier label")
 
     def past_date(self, field: str, value: date | None, today: date) -> date:
         """A date before `today`. None, for a date that was not given or could not be read, is refused by the reader."""

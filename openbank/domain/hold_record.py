@@ -14,6 +14,7 @@ from openbank.domain.account_events import (
     TransferSent,
 )
 from openbank.domain.money import Money
+from openbank.domain.tags import NO_TAGS, Tags
 
 
 class HoldState(Enum):
@@ -36,6 +37,7 @@ class HoldRecord:
     description: str
     expire_time: int
     """In microseconds since 1970 UTC."""
+    tags: Tags = NO_TAGS
 
     @property
     def captured(self) -> Money:
@@ -62,6 +64,7 @@ def placed(account_id: str, event: HoldPlaced) -> HoldRecord:
         HoldState.OPEN,
         event.description,
         event.expire_time,
+        event.tags,
     )
 
 

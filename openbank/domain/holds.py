@@ -20,6 +20,7 @@ from openbank.domain.errors import (
 from openbank.domain.limits import spend
 from openbank.domain.money import Money
 from openbank.domain.movements import spendable
+from openbank.domain.tags import NO_TAGS, Tags
 
 SECOND = 1_000_000
 """In microseconds, as all times here."""
@@ -41,6 +42,7 @@ class PlaceHold:
     description: str = ""
     expire_time: int | None = None
     ttl: int | None = None
+    tags: Tags = NO_TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class CaptureHold:
     """None for all that remains."""
     release_remainder: bool
     description: str
+    tags: Tags = NO_TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,8 @@ def place(account: Account | None, command: PlaceHold, now: int) -> HoldPlaced:
     hold_id = new_id(account.account_id, account.controls.holds_placed)
     ttl = TTL_DEFAULT if command.ttl is None else command.ttl
     ends = now + ttl if command.expire_time is None else command.expire_time
-    available = account.available.minus(amount)
-    return HoldPlaced(hold_id, amount, ends, command.description, account.balance, available, spent)
+    funds = account.balance, account.available.minus(amount)
+    return HoldPlaced(hold_id, amount, ends, command.description, *funds, spent, command.tags)
 
 
 def capture(account: Account | None, command: CaptureHold) -> HoldCaptured:
@@ -92,6 +95,7 @@ def capture(account: Account | None, command: CaptureHold) -> HoldCaptured:
         command.description,
         account.balance.minus(amount),
         account.available.plus(released),
+        command.tags,
     )
 
 

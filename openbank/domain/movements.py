@@ -16,6 +16,7 @@ from openbank.domain.errors import (
 )
 from openbank.domain.limits import spend
 from openbank.domain.money import MAX_MINOR, Money
+from openbank.domain.tags import NO_TAGS, Tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Deposit:
     amount: Money
     """With any number of decimals that holds it exactly: the account's currency says how many it has."""
     description: str
+    tags: Tags = NO_TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Withdraw:
     amount: Money
     """As that of a deposit."""
     description: str
+    tags: Tags = NO_TAGS
 
 
 def open_account(account: Account | None, command: OpenAccount) -> AccountOpened:
@@ -63,7 +66,7 @@ def deposit(account: Account | None, command: Deposit) -> MoneyDeposited:
     account = creditable(account, command.account_id)
     amount = own_amount(command.amount, account.currency)
     balance = credited(account, amount)
-    return MoneyDeposited(amount, command.description, balance, _available(account, balance))
+    return MoneyDeposited(amount, command.description, balance, _available(account, balance), command.tags)
 
 
 def withdraw(account: Account | None, command: Withdraw, now: int) -> MoneyWithdrawn:
@@ -74,7 +77,7 @@ def withdraw(account: Account | None, command: Withdraw, now: int) -> MoneyWithd
     account, amount = spendable(account, command.account_id, command.amount)
     spent = spend(account, amount, now)
     balance = account.balance.minus(amount)
-    return MoneyWithdrawn(amount, command.description, balance, _available(account, balance), spent)
+    return MoneyWithdrawn(amount, command.description, balance, _available(account, balance), spent, command.tags)
 
 
 def spendable(account: Account | None, account_id: str, amount: Money) -> tuple[Account, Money]:

@@ -21,6 +21,7 @@ from openbank.domain.holds import taken
 from openbank.domain.limits import spend
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.movements import credited, spendable
+from openbank.domain.tags import NO_TAGS, Tags
 
 NOT_ACTIVE = "ACCOUNT_NOT_ACTIVE"
 OTHER_CURRENCY = "CURRENCY_MISMATCH"
@@ -58,6 +59,8 @@ class Transfer:
     sent_revision: int
     received_revision: int
     """The revision of the destination's event, received or refused; 0 without one."""
+    tags: Tags = NO_TAGS
+    """The payer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class SendTransfer:
     description: str
     hold_id: str = ""
     """The source's hold that the money is taken out of; empty takes it out of the available balance."""
+    tags: Tags = NO_TAGS
 
 
 def send(account: Account | None, destination: Account | None, command: SendTransfer, now: int) -> TransferSent:
@@ -145,6 +149,7 @@ def _out_of_available(account: Account | None, command: SendTransfer, now: int) 
         account.balance.minus(amount),
         account.available.minus(amount),
         spent=spent,
+        tags=command.tags,
     )
 
 
@@ -161,4 +166,5 @@ def _out_of_hold(account: Account | None, command: SendTransfer) -> TransferSent
         account.available,
         command.hold_id,
         remaining,
+        tags=command.tags,
     )

@@ -13,6 +13,7 @@ from openbank.domain.controls import AccountState, SpendingLimits
 from openbank.domain.hold_record import HoldChange, HoldRecord
 from openbank.domain.money import Money
 from openbank.domain.person import Address, Person
+from openbank.domain.tags import Tags
 from openbank.domain.transfers import TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
@@ -110,6 +111,7 @@ class TransferFacts(NamedTuple):
     amount: Money
     description: str
     hold_id: str
+    tags: Tags
     time: int
     """In microseconds since 1970 UTC."""
 

@@ -77,9 +77,10 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
 def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
     time = event.metadata.record_time
     match payload:
-        case TransferSent(transfer_id, destination_id, amount, description, hold_id=hold_id):
-            facts = event.position, event.revision, account_id, destination_id, amount, description, hold_id, time
-            return (TransferUpdated(transfer_id, TransferState.IN_TRANSIT, time, TransferFacts(*facts)),)
+        case TransferSent(transfer_id, destination_id, amount, description, hold_id=hold_id, tags=tags):
+            ids = event.position, event.revision, account_id, destination_id
+            facts = TransferFacts(*ids, amount, description, hold_id, tags, time)
+            return (TransferUpdated(transfer_id, TransferState.IN_TRANSIT, time, facts),)
         case TransferReceived(transfer_id=transfer_id):
             return (TransferUpdated(transfer_id, TransferState.COMPLETED, time, None, event.revision),)
         case TransferRefused(transfer_id=transfer_id, reason=reason):

@@ -16,6 +16,7 @@ WRITTEN = {
     "description": "Salary",
     "balance_after": {"currency_code": "USD", "units": "-9223372036854775808", "nanos": 0},
     "currency_exponent": 2,
+    "labels": [{"key": "shop", "value": "7"}, {}],
 }
 
 TEXTS = [
@@ -58,6 +59,16 @@ TEXTS = [
     '\ufeff{"description": "a"}',
     '{"description": "a"} ',
     '{"description": "a"} x',
+    '{"labels": []}',
+    '{"labels": null}',
+    '{"labels": {}}',
+    '{"labels": [{"key": "a"}, {"key": "a", "value": "b"}]}',
+    '{"labels": [null]}',
+    '{"labels": ["a"]}',
+    '{"labels": [[]]}',
+    '{"labels": [{"nobody": 1, "key": "a"}]}',
+    '{"labels": [{"key": 1}]}',
+    '{"labels": "a"}',
 ]
 
 
@@ -85,3 +96,4 @@ def test_what_is_written_is_read_without_json_format(monkeypatch: pytest.MonkeyP
     monkeypatch.delattr(json_format, "Parse")
     message = canonical_json.from_json(json.dumps(WRITTEN).encode(), MoneyDeposited)
     assert (message.amount.units, message.balance_after.units, message.currency_exponent) == (12, -(1 << 63), 2)
+    assert [(label.key, label.value) for label in message.labels] == [("shop", "7"), ("", "")]

@@ -19,6 +19,7 @@ from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Currency, Money
 from openbank.domain.movements import OpenAccount
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonRegistered
+from openbank.domain.tags import Label, Tags
 from tests.examples import usd
 
 TEXT = st.text(max_size=20)
@@ -27,6 +28,7 @@ MONEY = st.builds(
     st.builds(Currency, st.from_regex(r"\A[A-Z]{3}\Z"), st.integers(0, 4)),
     st.integers(0, MAX_MINOR),
 )
+TAGS = st.builds(Tags, TEXT, st.lists(st.builds(Label, TEXT, TEXT), max_size=3).map(tuple))
 ADDRESS = st.builds(Address, TEXT, TEXT, TEXT, TEXT)
 PERSON = st.builds(Person, st.just("x"), TEXT, TEXT, TEXT, st.sampled_from(Gender), st.dates(), ADDRESS, TEXT)
 
@@ -35,7 +37,7 @@ PERSON = st.builds(Person, st.just("x"), TEXT, TEXT, TEXT, st.sampled_from(Gende
 def movements(draw: st.DrawFn) -> MoneyDeposited | MoneyWithdrawn:
     balance = draw(MONEY)
     amount = Money(balance.currency, draw(st.integers(1, MAX_MINOR)))
-    return (MoneyDeposited if draw(st.booleans()) else MoneyWithdrawn)(amount, draw(TEXT), balance)
+    return (MoneyDeposited if draw(st.booleans()) else MoneyWithdrawn)(amount, draw(TEXT), balance, tags=draw(TAGS))
 
 
 EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(

@@ -14,10 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbank.domain import tags
+from openbank.domain.holds import CaptureHold, PlaceHold
 from openbank.domain.money import Currency, Money
 from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.person import Gender, RegisterPerson, UpdateAddress
 from openbank.domain.request import fingerprint
+from openbank.domain.tags import NO_TAGS, Tags
+from openbank.domain.transfers import SendTransfer
 from tests.examples import HOME, JOHN, OFFICE, USD, opening, usd
 
 # Never change one of these: a stored fingerprint that no longer matches turns every replay into REQUEST_ID_REUSED.
@@ -27,6 +31,18 @@ GOLDEN = [
     ("OpenAccount", opening(), "01ee9af424231d2897f9f3acd1dcc677"),
     ("Deposit", Deposit("a-1", usd(50_000), "Salary deposit"), "0144d0c9975aaee8af0069ca2304b6d8"),
     ("Withdraw", Withdraw("a-1", Money(Currency("JPY", 0), 7), "ラーメン"), "01f12599fca7491c53b2cc97b414b05a"),
+    ("PlaceHold", PlaceHold("a-1", usd(7), "Hotel", ttl=1_000_000), "019196f567d680b023da9362f9a13303"),
+    ("CaptureHold", CaptureHold("a-1", "h", usd(7), True, "Bar"), "01ad972a68cd627c511f8f1ed177c791"),
+    ("CreateTransfer", SendTransfer("", "a-1", "b-1", usd(7), "Rent", "h"), "01325fe3ee0b790099cab24e5aae2924"),
+]
+
+SHOP = Tags("order 7", (tags.Label("shop", "12"), tags.Label("till", "")))
+TAGGED = [
+    ("Deposit", Deposit("a-1", usd(1), "", SHOP)),
+    ("Withdraw", Withdraw("a-1", usd(1), "", SHOP)),
+    ("PlaceHold", PlaceHold("a-1", usd(1), tags=SHOP)),
+    ("CaptureHold", CaptureHold("a-1", "h", None, False, "", SHOP)),
+    ("CreateTransfer", SendTransfer("", "a-1", "b-1", usd(1), "", tags=SHOP)),
 ]
 
 CORPUS = Path(__file__).with_name("fingerprints.json")
@@ -72,6 +88,14 @@ def variations(value: Any) -> list[Any]:
         ]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [value._replace(**{name: other}) for name in value._fields for other in variations(getattr(value, name))]  # type: ignore[attr-defined]
+    if isinstance(value, tuple):
+        parts = [(at, other) for at, part in enumerate(value) for other in variations(part)]
+        return [
+            (*value, tags.Label("key", "value")),
+            *((*value[:at], other, *value[at + 1 :]) for at, other in parts),
+        ]
+    if value is None:
+        return [7]
     if isinstance(value, Gender):
         return [gender for gender in Gender if gender is not value]
     if isinstance(value, date):
@@ -160,6 +184,16 @@ def test_a_field_that_a_later_version_adds_to_the_parts_of_a_sequence_changes_no
         (Label("xy"),),
     ]
     assert len({of(*labels) for labels in [(Label("x", "y"),), *others]}) == 1 + len(others)
+
+
+@pytest.mark.parametrize(("rpc", "command"), TAGGED, ids=[rpc for rpc, _ in TAGGED])
+def test_a_reference_and_labels_are_part_of_it_and_leave_no_trace_where_there_are_none(rpc: str, command: Any) -> None:
+    without = replace(command, tags=NO_TAGS)
+    assert fingerprint(rpc, replace(command, tags=Tags("", ()))) == fingerprint(rpc, without)
+    prints = {fingerprint(rpc, replace(command, tags=other)) for other in [*variations(SHOP), SHOP, NO_TAGS]}
+    assert len(prints) == len(variations(SHOP)) + 2
+    turned = replace(SHOP, labels=SHOP.labels[::-1])
+    assert fingerprint(rpc, replace(command, tags=turned)) not in prints
 
 
 @given(st.text(), st.text(), st.text(), st.text())

@@ -248,6 +248,8 @@ def _bytes(text: str) -> bytes:
 
 
 _RIGHT: dict[str, Sequence[Any]] = {
+    "external_reference": ("order 7", "Zoë"),
+    "key": ("shop", "till", "a.b-c_d", "0"),
     "first_name": ("John", "Zoë", "李"),
     "last_name": ("Doe", "O'Neill"),
     "street": ("1 Main Street",),

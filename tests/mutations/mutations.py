@@ -1434,6 +1434,21 @@ MUTATIONS = (
         "            pass\n",
         "tests/upkeep/test_verify_holds.py",
     ),
+    # References and labels
+    Mutation(
+        "two labels may have one key",
+        "openbank/domain/fields.py",
+        "            earlier.add(key)\n",
+        "            pass\n",
+        "tests/rpc/test_fields.py::test_everything_wrong_with_a_reference_and_labels_is_told_by_its_path",
+    ),
+    Mutation(
+        "a request repeats one with other labels",
+        "openbank/rpc/convert/account_commands.py",
+        "        read_tags(fields, message),\n    )\n    if fields.violations:\n",
+        "        type(read_tags(fields, message))(),\n    )\n    if fields.violations:\n",
+        "tests/stories/test_references.py",
+    ),
     # MongoDB through faults
     Mutation(
         "an older copy of the views database is not noticed",

@@ -14,6 +14,7 @@ from grpc import StatusCode
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.date_pb2 import Date
+from openbank.common.v1.label_pb2 import Label
 from openbank.common.v1.money_pb2 import Money
 from openbank.integration.v1 import integration_events_service_pb2 as integration
 from openbank.persons.v1 import person_pb2
@@ -402,3 +403,47 @@ async def test_another_banks_token_is_refused(bank: Caller) -> None:
 
 async def _watch_refused(bank: Caller, request: accounts.WatchAccountEventsRequest) -> Refusal:
     return await refused(bank.accounts.WatchAccountEvents(request).read())
+
+
+LABELS = {
+    "": "FIELD_REQUIRED",
+    "Shop": "INVALID_LABEL",
+    "shop id": "INVALID_LABEL",
+    "x" * 65: "INVALID_LABEL",
+    "é": "INVALID_LABEL",
+    "shop\n": "INVALID_LABEL",
+    "shop": "INVALID_LABEL",
+}
+
+
+async def test_everything_wrong_with_a_reference_and_labels_is_told_by_its_path(bank: Caller) -> None:
+    labels = [Label(key="shop", value="7"), *(Label(key=key, value="7") for key in LABELS)]
+    labels += [Label(key="a", value="x" * 257), Label(key="b", value="a\nb"), Label(key="c", value="\u200b")]
+    request = accounts.DepositRequest(account_id="a", amount=usd("1"), external_reference="x" * 65, labels=labels)
+    told = await refused(bank.accounts.Deposit(request))
+    assert told.violations == {
+        "external_reference": "FIELD_TOO_LONG",
+        **{f"labels[{index}].key": reason for index, reason in enumerate(LABELS.values(), 1)},
+        "labels[8].value": "FIELD_TOO_LONG",
+        "labels[9].value": "INVALID_TEXT",
+        "labels[10].value": "INVALID_TEXT",
+    }
+
+
+async def test_labels_are_counted_before_anything_else_is_said_of_them(bank: Caller) -> None:
+    account_id = (await bank.open(initial_deposit=usd("1"))).account.account_id
+    labels = [Label(key="_.-0" + "x" * number, value="é" * 256) for number in range(1, 17)]
+    request = accounts.DepositRequest(account_id=account_id, amount=usd("1"), labels=labels)
+    assert await bank.accounts.Deposit(request)
+    told = await refused(bank.accounts.Deposit(accounts.DepositRequest(account_id="a", labels=[*labels, Label()])))
+    assert told.violations == {"amount": "FIELD_REQUIRED", "labels": "TOO_MANY_VALUES"}
+    request.labels.add()
+    told = await refused(bank.accounts.Deposit(request))
+    assert told.metadata == {"field": "labels", "count": "17", "maxCount": "16"}
+
+
+async def test_an_unknown_field_of_a_label_is_told_by_its_path(bank: Caller) -> None:
+    request = accounts.DepositRequest(account_id="a", labels=[Label(key="a"), Label(key="b")])
+    request.labels[1].MergeFromString(b"\x7a\x01x")
+    told = await refused(bank.accounts.Deposit(request))
+    assert told.violations == {"labels[1].15": "UNKNOWN_FIELD"}

@@ -10,6 +10,7 @@ from openbank.domain.account_events import TransferSent
 from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.holds import CaptureHold, PlaceHold, ReleaseHold
 from openbank.domain.money import Money
+from openbank.domain.tags import Label, Tags
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import BEGINNING
 from openbank.views.port import BEFORE_DUE, DueHold, Views
@@ -17,6 +18,7 @@ from tests.eventstore.memory import MemoryStore
 from tests.views.histories import EVERYTHING, LOG, USD, History, changes_of, project_events, project_log
 
 OPEN, CAPTURED, RELEASED, EXPIRED = HoldState
+TAGS = Tags("booking 7", (Label("room", "12"),))
 
 
 def usd(minor: int) -> Money:
@@ -31,7 +33,8 @@ async def opened(history: History, *account_ids: str) -> None:
 
 async def place(history: History, account_id: str, minor: int, expire_time: int = 50) -> str:
     account = history.accounts[account_id].resource.state
-    await history.happen(account_id, holds.place(account, PlaceHold(account_id, usd(minor), "Hotel", expire_time), 0))
+    command = PlaceHold(account_id, usd(minor), "Hotel", expire_time, tags=TAGS)
+    await history.happen(account_id, holds.place(account, command, 0))
     return holds.new_id(account_id, account.controls.holds_placed)
 
 
@@ -82,7 +85,7 @@ class HoldViews:
         placed = history.accounts["1"].resource
         await project_log(views, history)
         assert await views.hold(ids[4]) == Versioned(
-            HoldRecord(ids[4], "1", usd(60), usd(60), usd(0), OPEN, "Hotel", 54),
+            HoldRecord(ids[4], "1", usd(60), usd(60), usd(0), OPEN, "Hotel", 54, TAGS),
             placed.revision,
             placed.update_time,
             placed.update_time,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from openbank.domain.money import Currency, Money
+from openbank.domain.tags import Label, Tags
 from openbank.domain.transfers import UNSETTLED, Transfer, TransferState
 from openbank.eventstore.port import LogPosition
 from openbank.views.changes import TransferFacts, TransferUpdated
@@ -15,10 +16,11 @@ EVERYTHING = 100_000
 EVERY_STATE = tuple(TransferState)
 DOLLAR = Money(Currency("USD", 2), 100)
 RETURNED = "ACCOUNT_NOT_ACTIVE"
+TAGS = Tags('order 7, "Zoë"', (Label("shop.id", "[1, 2]"), Label("b", "")))
 
 
 def sent(transfer_id: str, position: int, source: str = "1", destination: str = "2") -> TransferUpdated:
-    facts = TransferFacts(position, 7, source, destination, DOLLAR, "Rent", "hold", 10)
+    facts = TransferFacts(position, 7, source, destination, DOLLAR, "Rent", "hold", TAGS, 10)
     return TransferUpdated(transfer_id, TransferState.IN_TRANSIT, 10, facts)
 
 
@@ -35,7 +37,7 @@ def returned(transfer_id: str) -> TransferUpdated:
 
 
 def transfer(transfer_id: str, state: TransferState, updated: int, received_at: int = 0, refusal: str = "") -> Transfer:
-    return Transfer(transfer_id, "1", "2", DOLLAR, "Rent", "hold", state, refusal, 10, updated, 7, received_at)
+    return Transfer(transfer_id, "1", "2", DOLLAR, "Rent", "hold", state, refusal, 10, updated, 7, received_at, TAGS)
 
 
 COMPLETED = transfer("t", TransferState.COMPLETED, 10, 3)

@@ -34,6 +34,7 @@ from openbank.rpc.convert.amounts import (
     settle_amount,
     settle_amounts,
 )
+from openbank.rpc.convert.tags import read_tags
 from openbank.rpc.convert.values import CURRENCIES, read_currency, read_money, read_request, read_request_at_revision
 
 DEFAULT_CURRENCY = "USD"
@@ -91,6 +92,7 @@ def _read_movement(
         fields.identifier("account_id", message.account_id),
         read_amount(fields, message),
         fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
+        read_tags(fields, message),
     )
     if fields.violations:
         request = settle_amount(fields, request, command.amount)

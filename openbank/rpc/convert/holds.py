@@ -17,6 +17,7 @@ from openbank.holds.v1 import hold_pb2
 from openbank.holds.v1.holds_service_pb2 import CaptureHoldRequest, PlaceHoldRequest, ReleaseHoldRequest
 from openbank.rpc.call import Call
 from openbank.rpc.convert.amounts import read_amount, settle_amount
+from openbank.rpc.convert.tags import fill_tags, read_tags
 from openbank.rpc.convert.values import fill_money, fill_time, read_enums, read_request_at_revision, read_time
 
 STATES = {
@@ -39,6 +40,7 @@ def read_place_hold(message: PlaceHoldRequest, call: Call) -> tuple[PlaceHold, R
         fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
         _read_expire_time(fields, message, call.method.clock()) if message.HasField("expire_time") else None,
         _read_ttl(fields, message.ttl) if message.HasField("ttl") else None,
+        read_tags(fields, message),
     )
     if fields.violations:
         request = settle_amount(fields, request, command.amount)
@@ -70,6 +72,7 @@ def read_capture_hold(message: CaptureHoldRequest, call: Call) -> tuple[CaptureH
         read_amount(fields, message) if message.HasField("amount") else None,
         message.release_remainder,
         fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
+        read_tags(fields, message),
     )
     if command.amount is None:
         return command, fields.settle(request)
@@ -103,6 +106,7 @@ def fill_hold(message: hold_pb2.Hold, hold: Versioned[HoldRecord]) -> None:
     fill_money(message.remaining_amount, state.remaining)
     message.state = STATES[state.state]
     message.description = state.description
+    fill_tags(message, state.tags)
     fill_time(message.create_time, hold.create_time)
     fill_time(message.expire_time, state.expire_time)
     fill_time(message.update_time, hold.update_time)

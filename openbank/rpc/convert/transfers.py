@@ -15,6 +15,7 @@ from openbank.domain.versioned import Versioned
 from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import fill_account
 from openbank.rpc.convert.amounts import read_amount, settle_amount
+from openbank.rpc.convert.tags import fill_tags, read_tags
 from openbank.rpc.convert.values import fill_money, fill_time, read_enums, read_request_at_revision
 from openbank.rpc.errors import REASON
 from openbank.transfers.v1 import transfer_pb2
@@ -41,6 +42,7 @@ def read_create_transfer(message: CreateTransferRequest, call: Call) -> tuple[Cr
         read_amount(fields, message),
         fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
         fields.identifier("hold_id", message.hold_id, required=False),
+        read_tags(fields, message),
     )
     if fields.violations:
         request = settle_amount(fields, request, command.amount)
@@ -88,3 +90,4 @@ def fill_transfer(message: Any, transfer: Transfer) -> None:
     message.sent_revision = transfer.sent_revision
     message.received_revision = transfer.received_revision
     message.hold_id = transfer.hold_id
+    fill_tags(message, transfer.tags)

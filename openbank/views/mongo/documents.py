@@ -30,6 +30,7 @@ from openbank.views.changes import (
 )
 from openbank.views.governed import limits_of, limits_text, seen_controls
 from openbank.views.port import Listed, ListedTransfer, account_state, transfer_state
+from openbank.views.tags import tags_of, tags_text
 
 
 def insert_person(change: PersonInserted) -> UpdateOne:
@@ -194,7 +195,7 @@ def update_transfer(change: TransferUpdated) -> UpdateOne:
     if change.refusal:
         values["refusal"] = change.refusal
     if change.sent is not None:
-        position, revision, source, destination, amount, description, hold_id, time = change.sent
+        position, revision, source, destination, amount, description, hold_id, tags, time = change.sent
         values |= {
             "position": Int64(position),
             "sent_revision": Int64(revision),
@@ -206,6 +207,7 @@ def update_transfer(change: TransferUpdated) -> UpdateOne:
             "amount": Int64(amount.minor),
             "description": description,
             "hold_id": hold_id,
+            "tags": tags_text(tags),
             "create_time": Int64(time),
         }
     latest = {"state": change.state.value, "update_time": Int64(change.update_time)}
@@ -227,6 +229,8 @@ def transfer(document: Document) -> ListedTransfer:
         int(document["update_time"]),
         int(document["sent_revision"]),
         int(document.get("received_revision", 0)),
+        # What earlier versions wrote lacks what no transfer had then.
+        tags_of(document.get("tags", "")),
     )
     return ListedTransfer(int(document["position"]), transfer)
 

@@ -12,6 +12,7 @@ from openbank.mongodb.link import Document
 from openbank.views.changes import HoldInserted, HoldUpdated
 from openbank.views.mongo.documents import insert_once, set_newer, version_of
 from openbank.views.port import DueHold, Listed
+from openbank.views.tags import tags_of, tags_text
 
 
 def insert_hold(change: HoldInserted) -> UpdateOne:
@@ -29,6 +30,7 @@ def insert_hold(change: HoldInserted) -> UpdateOne:
             "state": hold.state.value,
             "description": hold.description,
             "expire_time": Int64(hold.expire_time),
+            "tags": tags_text(hold.tags),
             "revision": Int64(revision),
             "create_time": Int64(create_time),
             "update_time": Int64(update_time),
@@ -58,6 +60,8 @@ def hold(document: Document) -> Listed[HoldRecord]:
         HoldState(document["state"]),
         document["description"],
         int(document["expire_time"]),
+        # What earlier versions wrote lacks what no hold had then.
+        tags_of(document.get("tags", "")),
     )
     return Listed(int(document["position"]), Versioned(state, *version_of(document)))
 

@@ -28,6 +28,7 @@ from openbank.views.changes import (
 )
 from openbank.views.governed import limits_of, limits_text, seen_controls
 from openbank.views.port import ListedTransfer, account_state, transfer_state
+from openbank.views.tags import tags_of, tags_text
 
 Row = Sequence[Any]
 
@@ -107,6 +108,7 @@ def hold_row(change: HoldInserted) -> Row:
         hold.state.value,
         hold.description,
         hold.expire_time,
+        tags_text(hold.tags),
         revision,
         create_time,
         update_time,
@@ -114,7 +116,8 @@ def hold_row(change: HoldInserted) -> Row:
 
 
 def hold_of(row: Row) -> Versioned[HoldRecord]:
-    _, hold_id, account_id, code, exponent, amount, remaining, released, state, description, expire_time, *version = row
+    _, hold_id, account_id, code, exponent, amount, remaining, released, state, *rest = row
+    description, expire_time, tags, *version = rest
     currency = Currency.of(code, exponent)
     hold = HoldRecord(
         hold_id,
@@ -125,6 +128,7 @@ def hold_of(row: Row) -> Versioned[HoldRecord]:
         HoldState(state),
         description,
         expire_time,
+        tags_of(tags),
     )
     return Versioned(hold, *version)
 
@@ -189,17 +193,17 @@ def transfer_row(change: TransferUpdated) -> Row:
     """NULL for what another event of the transfer tells."""
     told = (change.state.value, change.received_revision, change.refusal, change.update_time)
     if change.sent is None:
-        return (change.transfer_id, *(None,) * 10, *told)
-    position, revision, source, destination, amount, description, hold_id, time = change.sent
+        return (change.transfer_id, *(None,) * 11, *told)
+    position, revision, source, destination, amount, description, hold_id, tags, time = change.sent
     money = amount.currency.code, amount.currency.exponent, amount.minor
-    facts = position, revision, source, destination, *money, description, hold_id, time
+    facts = position, revision, source, destination, *money, description, hold_id, tags_text(tags), time
     return (change.transfer_id, *facts, *told)
 
 
 def transfer_of(row: Row) -> ListedTransfer:
     """A transfer that was sent."""
     transfer_id, position, sent_revision, source, destination, currency, exponent, minor, *rest = row
-    description, hold_id, create_time, state, received_revision, refusal, update_time = rest
+    description, hold_id, tags, create_time, state, received_revision, refusal, update_time = rest
     transfer = Transfer(
         transfer_id,
         source,
@@ -213,6 +217,7 @@ def transfer_of(row: Row) -> ListedTransfer:
         update_time,
         sent_revision,
         received_revision,
+        tags_of(tags),
     )
     return ListedTransfer(position, transfer)
 

@@ -15,7 +15,7 @@ from openbank.views.port import LogId
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 6
+FORMAT = 7
 """The format of tables and projections together. Views of another format, older or newer, are rebuilt."""
 CACHE_KIB = 16 * 1024
 
@@ -78,6 +78,7 @@ CREATE TABLE holds (
     state TEXT NOT NULL,
     description TEXT NOT NULL,
     expire_time INTEGER NOT NULL,
+    tags TEXT NOT NULL,
     revision INTEGER NOT NULL,
     create_time INTEGER NOT NULL,
     update_time INTEGER NOT NULL
@@ -111,6 +112,7 @@ CREATE TABLE transfers (
     amount INTEGER,
     description TEXT,
     hold_id TEXT,
+    tags TEXT,
     create_time INTEGER,
     state INTEGER NOT NULL,
     received_revision INTEGER NOT NULL,

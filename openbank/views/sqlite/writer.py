@@ -68,7 +68,8 @@ INSERT INTO transfers VALUES {rows} ON CONFLICT (transfer_id) DO UPDATE SET
     source = coalesce(source, excluded.source), destination = coalesce(destination, excluded.destination),
     currency = coalesce(currency, excluded.currency), exponent = coalesce(exponent, excluded.exponent),
     amount = coalesce(amount, excluded.amount), description = coalesce(description, excluded.description),
-    hold_id = coalesce(hold_id, excluded.hold_id), create_time = coalesce(create_time, excluded.create_time),
+    hold_id = coalesce(hold_id, excluded.hold_id), tags = coalesce(tags, excluded.tags),
+    create_time = coalesce(create_time, excluded.create_time),
     state = max(state, excluded.state), received_revision = max(received_revision, excluded.received_revision),
     refusal = max(refusal, excluded.refusal), update_time = max(update_time, excluded.update_time)
 """

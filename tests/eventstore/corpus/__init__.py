@@ -27,6 +27,8 @@ def said_by(value: Any) -> Any:
         return {"is": type(value).__name__, **values}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {name: said_by(getattr(value, name)) for name in value._fields}
+    if isinstance(value, tuple):
+        return [said_by(part) for part in value]
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, bytes):

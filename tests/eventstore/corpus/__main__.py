@@ -40,6 +40,7 @@ from openbank.domain.controls import AccountState, SpendingLimits, Spent
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR, Money
 from openbank.domain.person import Gender, PersonAddressUpdated, PersonRegistered
+from openbank.domain.tags import Label, Tags
 from openbank.eventstore.port import BEGINNING, Metadata, NewEvent
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from openbank.eventstore.streams import split
@@ -49,6 +50,7 @@ from tests.examples import CLF, HOME, JPY, KWD, NOON, OFFICE, john, opening, usd
 HOLD = "6cb9ae3b-9a45-8a6e-b5d0-3b6f00000000"
 TRANSFER = "0a54a1fb-58ab-8f0e-9d9c-33a5a3be7e0f"
 DAY = date(2026, 11, 27)
+TAGS = Tags("order 7", (Label("shop.id", "Zoë"), Label("till", "")))
 
 EXAMPLES: list[tuple[str, str, DomainEvent]] = [
     ("a person", "person-john", PersonRegistered(john())),
@@ -120,6 +122,19 @@ EXAMPLES: list[tuple[str, str, DomainEvent]] = [
         TransferRefused(Money(JPY, 7), Money(JPY, 7), TRANSFER, "a-1", usd(5), "CURRENCY_MISMATCH"),
     ),
     ("money returned", "account-a-1", TransferReturned(usd(5), usd(5), usd(5), TRANSFER, "a-2", "ACCOUNT_NOT_ACTIVE")),
+    ("a deposit with a reference", "account-a-1", MoneyDeposited(usd(1), "", usd(6), tags=TAGS)),
+    ("a withdrawal with labels", "account-a-1", MoneyWithdrawn(usd(1), "", usd(5), tags=Tags("", TAGS.labels))),
+    ("a hold with a reference", "account-a-1", HoldPlaced(HOLD, usd(4), NOON + 1, "", usd(6), usd(2), tags=TAGS)),
+    (
+        "a capture with a reference",
+        "account-a-1",
+        HoldCaptured(HOLD, usd(1), usd(0), usd(3), "", usd(5), usd(2), tags=TAGS),
+    ),
+    (
+        "money sent with a reference",
+        "account-a-1",
+        TransferSent(TRANSFER, "a-2", usd(5), "", usd(0), usd(0), tags=TAGS),
+    ),
     (
         "a request to register somebody",
         "request-00000000-0000-0000-0000-000000000001",

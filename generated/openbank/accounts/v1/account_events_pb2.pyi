@@ -4,13 +4,16 @@ isort:skip_file
 """
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import openbank.accounts.v1.account_pb2
 import openbank.common.v1.date_pb2
 import openbank.common.v1.errors_pb2
+import openbank.common.v1.label_pb2
 import openbank.common.v1.money_pb2
 import sys
 import typing
@@ -330,10 +333,14 @@ class MoneyDeposited(google.protobuf.message.Message):
     BALANCE_AFTER_FIELD_NUMBER: builtins.int
     CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
     AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     description: builtins.str
     """The caller's text, at most 500 code points; empty when none was given."""
     currency_exponent: builtins.int
     """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    external_reference: builtins.str
+    """The caller's own name for it, at most 64 code points; empty when none was given."""
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero; required on input."""
@@ -346,6 +353,10 @@ class MoneyDeposited(google.protobuf.message.Message):
     def available_after(self) -> openbank.common.v1.money_pb2.Money:
         """What can be spent after the event. Unset where it is balance_after, as it is without holds and an overdraft limit."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The labels of the request, at most 16, in the order in which they were sent."""
+
     def __init__(
         self,
         *,
@@ -354,9 +365,11 @@ class MoneyDeposited(google.protobuf.message.Message):
         balance_after: openbank.common.v1.money_pb2.Money | None = ...,
         currency_exponent: builtins.int = ...,
         available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "external_reference", b"external_reference", "labels", b"labels"]) -> None: ...
 
 Global___MoneyDeposited: typing_extensions.TypeAlias = MoneyDeposited
 
@@ -373,10 +386,14 @@ class MoneyWithdrawn(google.protobuf.message.Message):
     AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
     SPENDING_DAY_FIELD_NUMBER: builtins.int
     SPENT_AFTER_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     description: builtins.str
     """The caller's text, at most 500 code points; empty when none was given."""
     currency_exponent: builtins.int
     """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    external_reference: builtins.str
+    """The caller's own name for it, at most 64 code points; empty when none was given."""
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero; required on input."""
@@ -397,6 +414,10 @@ class MoneyWithdrawn(google.protobuf.message.Message):
     def spent_after(self) -> openbank.common.v1.money_pb2.Money:
         """What was spent on spending_day, this included."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The labels of the request, at most 16, in the order in which they were sent."""
+
     def __init__(
         self,
         *,
@@ -407,9 +428,11 @@ class MoneyWithdrawn(google.protobuf.message.Message):
         available_after: openbank.common.v1.money_pb2.Money | None = ...,
         spending_day: openbank.common.v1.date_pb2.Date | None = ...,
         spent_after: openbank.common.v1.money_pb2.Money | None = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "external_reference", b"external_reference", "labels", b"labels", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> None: ...
 
 Global___MoneyWithdrawn: typing_extensions.TypeAlias = MoneyWithdrawn
 
@@ -619,12 +642,16 @@ class HoldPlaced(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     SPENDING_DAY_FIELD_NUMBER: builtins.int
     SPENT_AFTER_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     hold_id: builtins.str
     """Which hold."""
     currency_exponent: builtins.int
     """Decimal digits of the currency's smallest unit, as in AccountOpened."""
     description: builtins.str
     """The caller's text, at most 500 code points; empty when none was given."""
+    external_reference: builtins.str
+    """The caller's own name for it, at most 64 code points; empty when none was given."""
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero."""
@@ -649,6 +676,10 @@ class HoldPlaced(google.protobuf.message.Message):
     def spent_after(self) -> openbank.common.v1.money_pb2.Money:
         """What was spent on spending_day, this included."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The labels of the request, at most 16, in the order in which they were sent."""
+
     def __init__(
         self,
         *,
@@ -661,9 +692,11 @@ class HoldPlaced(google.protobuf.message.Message):
         description: builtins.str = ...,
         spending_day: openbank.common.v1.date_pb2.Date | None = ...,
         spent_after: openbank.common.v1.money_pb2.Money | None = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "expire_time", b"expire_time", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "expire_time", b"expire_time", "hold_id", b"hold_id", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "expire_time", b"expire_time", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> None: ...
 
 Global___HoldPlaced: typing_extensions.TypeAlias = HoldPlaced
 
@@ -683,12 +716,16 @@ class HoldCaptured(google.protobuf.message.Message):
     RELEASED_AMOUNT_FIELD_NUMBER: builtins.int
     HOLD_REMAINING_AFTER_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     hold_id: builtins.str
     """Which hold."""
     currency_exponent: builtins.int
     """Decimal digits of the currency's smallest unit, as in AccountOpened."""
     description: builtins.str
     """The caller's text, at most 500 code points; empty when none was given."""
+    external_reference: builtins.str
+    """The caller's own name for it, at most 64 code points; empty when none was given."""
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero."""
@@ -709,6 +746,10 @@ class HoldCaptured(google.protobuf.message.Message):
     def hold_remaining_after(self) -> openbank.common.v1.money_pb2.Money:
         """What remains on hold; zero closes the hold."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The labels of the request, at most 16, in the order in which they were sent."""
+
     def __init__(
         self,
         *,
@@ -720,9 +761,11 @@ class HoldCaptured(google.protobuf.message.Message):
         released_amount: openbank.common.v1.money_pb2.Money | None = ...,
         hold_remaining_after: openbank.common.v1.money_pb2.Money | None = ...,
         description: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "hold_remaining_after", b"hold_remaining_after", "released_amount", b"released_amount"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "released_amount", b"released_amount"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "external_reference", b"external_reference", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "labels", b"labels", "released_amount", b"released_amount"]) -> None: ...
 
 Global___HoldCaptured: typing_extensions.TypeAlias = HoldCaptured
 
@@ -829,6 +872,8 @@ class TransferSent(google.protobuf.message.Message):
     HOLD_REMAINING_AFTER_FIELD_NUMBER: builtins.int
     SPENDING_DAY_FIELD_NUMBER: builtins.int
     SPENT_AFTER_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     transfer_id: builtins.str
     """Which transfer: an id made by the bank. TRANSFER_NOT_FOUND for any other."""
     destination_account_id: builtins.str
@@ -839,6 +884,8 @@ class TransferSent(google.protobuf.message.Message):
     """The caller's text, at most 500 code points; empty when none was given."""
     hold_id: builtins.str
     """The hold that it was taken out of; empty for none."""
+    external_reference: builtins.str
+    """The caller's own name for it, at most 64 code points; empty when none was given."""
     @property
     def balance_after(self) -> openbank.common.v1.money_pb2.Money:
         """Posted balance after the event."""
@@ -863,6 +910,10 @@ class TransferSent(google.protobuf.message.Message):
     def spent_after(self) -> openbank.common.v1.money_pb2.Money:
         """What was spent on spending_day, this included."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The labels of the request, at most 16, in the order in which they were sent."""
+
     def __init__(
         self,
         *,
@@ -877,9 +928,11 @@ class TransferSent(google.protobuf.message.Message):
         hold_remaining_after: openbank.common.v1.money_pb2.Money | None = ...,
         spending_day: openbank.common.v1.date_pb2.Date | None = ...,
         spent_after: openbank.common.v1.money_pb2.Money | None = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "hold_remaining_after", b"hold_remaining_after", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "destination_account_id", b"destination_account_id", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "spending_day", b"spending_day", "spent_after", b"spent_after", "transfer_id", b"transfer_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "destination_account_id", b"destination_account_id", "external_reference", b"external_reference", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "labels", b"labels", "spending_day", b"spending_day", "spent_after", b"spent_after", "transfer_id", b"transfer_id"]) -> None: ...
 
 Global___TransferSent: typing_extensions.TypeAlias = TransferSent
 

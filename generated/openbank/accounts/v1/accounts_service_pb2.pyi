@@ -14,6 +14,7 @@ import google.protobuf.timestamp_pb2
 import openbank.accounts.v1.account_events_pb2
 import openbank.accounts.v1.account_pb2
 import openbank.common.v1.feed_pb2
+import openbank.common.v1.label_pb2
 import openbank.common.v1.money_pb2
 import sys
 import typing
@@ -132,6 +133,8 @@ class DepositRequest(google.protobuf.message.Message):
     ACCOUNT_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again moves nothing and returns the first
@@ -150,11 +153,22 @@ class DepositRequest(google.protobuf.message.Message):
     tabs are kept; other control characters are refused, and so is a text without a visible character.
     Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
+    external_reference: builtins.str
+    """The caller's own name for the deposit, such as the number of an order. Trimmed, at most 64 code points, valid
+    Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
+    FIELD_TOO_LONG, INVALID_TEXT.
+    """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero. Required on input: FIELD_REQUIRED, UNKNOWN_CURRENCY,
         CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER, AMOUNT_OUT_OF_RANGE,
         BALANCE_LIMIT_EXCEEDED.
+        """
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """At most 16 labels, each with another key. Their order is part of what request_id compares. Optional:
+        TOO_MANY_VALUES, INVALID_LABEL.
         """
 
     def __init__(
@@ -165,9 +179,11 @@ class DepositRequest(google.protobuf.message.Message):
         account_id: builtins.str = ...,
         amount: openbank.common.v1.money_pb2.Money | None = ...,
         description: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___DepositRequest: typing_extensions.TypeAlias = DepositRequest
@@ -222,6 +238,8 @@ class WithdrawRequest(google.protobuf.message.Message):
     ACCOUNT_ID_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again moves nothing and returns the first
@@ -240,11 +258,22 @@ class WithdrawRequest(google.protobuf.message.Message):
     tabs are kept; other control characters are refused, and so is a text without a visible character.
     Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
+    external_reference: builtins.str
+    """The caller's own name for the withdrawal, such as the number of an order. Trimmed, at most 64 code points, valid
+    Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
+    FIELD_TOO_LONG, INVALID_TEXT.
+    """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero and at most the available balance. Required on input:
         FIELD_REQUIRED, UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER,
         AMOUNT_OUT_OF_RANGE, INSUFFICIENT_FUNDS.
+        """
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """At most 16 labels, each with another key. Their order is part of what request_id compares. Optional:
+        TOO_MANY_VALUES, INVALID_LABEL.
         """
 
     def __init__(
@@ -255,9 +284,11 @@ class WithdrawRequest(google.protobuf.message.Message):
         account_id: builtins.str = ...,
         amount: openbank.common.v1.money_pb2.Money | None = ...,
         description: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___WithdrawRequest: typing_extensions.TypeAlias = WithdrawRequest

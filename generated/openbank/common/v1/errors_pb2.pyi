@@ -121,6 +121,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_UNKNOWN_TIME_ZONE: _ErrorReason.ValueType  # 36
     """Violation. A time zone is no name of the IANA time zone database."""
+    ERROR_REASON_INVALID_LABEL: _ErrorReason.ValueType  # 37
+    """Violation. The key of a label is not 1 to 64 characters of [a-z0-9_.-], or an earlier label of the request has it."""
+    ERROR_REASON_TOO_MANY_VALUES: _ErrorReason.ValueType  # 38
+    """Violation. A list of a mutation has more values than it may: labels more than 16. Metadata: count, maxCount."""
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
     """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
     than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").
@@ -395,6 +399,10 @@ no duration.
 """
 ERROR_REASON_UNKNOWN_TIME_ZONE: ErrorReason.ValueType  # 36
 """Violation. A time zone is no name of the IANA time zone database."""
+ERROR_REASON_INVALID_LABEL: ErrorReason.ValueType  # 37
+"""Violation. The key of a label is not 1 to 64 characters of [a-z0-9_.-], or an earlier label of the request has it."""
+ERROR_REASON_TOO_MANY_VALUES: ErrorReason.ValueType  # 38
+"""Violation. A list of a mutation has more values than it may: labels more than 16. Metadata: count, maxCount."""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31
 """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
 than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").

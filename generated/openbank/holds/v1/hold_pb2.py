@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from openbank.common.v1 import label_pb2 as openbank_dot_common_dot_v1_dot_label__pb2
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1copenbank/holds/v1/hold.proto\x12\x11openbank.holds.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenbank/common/v1/money.proto\"\x94\x03\n\x04Hold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12)\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x32\n\x0f\x63\x61ptured_amount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x33\n\x10remaining_amount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x1c.openbank.holds.v1.HoldState\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x86\x01\n\tHoldState\x12\x1a\n\x16HOLD_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fHOLD_STATE_OPEN\x10\x01\x12\x17\n\x13HOLD_STATE_CAPTURED\x10\x02\x12\x17\n\x13HOLD_STATE_RELEASED\x10\x03\x12\x16\n\x12HOLD_STATE_EXPIRED\x10\x04\x42k\n\x14io.openbank.holds.v1P\x01Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\xaa\x02\x11OpenBank.Holds.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1copenbank/holds/v1/hold.proto\x12\x11openbank.holds.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\"\xdb\x03\n\x04Hold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12)\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x32\n\x0f\x63\x61ptured_amount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x33\n\x10remaining_amount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x1c.openbank.holds.v1.HoldState\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06labels\x18\x0c \x03(\x0b\x32\x19.openbank.common.v1.Label*\x86\x01\n\tHoldState\x12\x1a\n\x16HOLD_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fHOLD_STATE_OPEN\x10\x01\x12\x17\n\x13HOLD_STATE_CAPTURED\x10\x02\x12\x17\n\x13HOLD_STATE_RELEASED\x10\x03\x12\x16\n\x12HOLD_STATE_EXPIRED\x10\x04\x42k\n\x14io.openbank.holds.v1P\x01Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\xaa\x02\x11OpenBank.Holds.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +35,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.holds.v1.hold_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024io.openbank.holds.v1P\001Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\252\002\021OpenBank.Holds.V1'
-  _globals['_HOLDSTATE']._serialized_start=524
-  _globals['_HOLDSTATE']._serialized_end=658
-  _globals['_HOLD']._serialized_start=117
-  _globals['_HOLD']._serialized_end=521
+  _globals['_HOLDSTATE']._serialized_start=627
+  _globals['_HOLDSTATE']._serialized_end=761
+  _globals['_HOLD']._serialized_start=149
+  _globals['_HOLD']._serialized_end=624
 # @@protoc_insertion_point(module_scope)

@@ -4,10 +4,13 @@ isort:skip_file
 """
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import openbank.common.v1.label_pb2
 import openbank.common.v1.money_pb2
 import sys
 import typing
@@ -66,9 +69,11 @@ class Hold(google.protobuf.message.Message):
     REMAINING_AMOUNT_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     hold_id: builtins.str
     """Made by the bank: a UUID, in lower case."""
     account_id: builtins.str
@@ -77,6 +82,8 @@ class Hold(google.protobuf.message.Message):
     """Whether it holds money, and if not, how it ended."""
     description: builtins.str
     """The text of PlaceHold, at most 500 code points; empty when none was given."""
+    external_reference: builtins.str
+    """The caller's own name for it, at most 64 code points; empty when none was given."""
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much was placed on hold, in the account's currency. It never changes."""
@@ -101,6 +108,10 @@ class Hold(google.protobuf.message.Message):
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the hold last changed, by the bank's clock, to the microsecond."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The labels of PlaceHold, at most 16, in the order in which they were sent."""
+
     def __init__(
         self,
         *,
@@ -111,11 +122,13 @@ class Hold(google.protobuf.message.Message):
         remaining_amount: openbank.common.v1.money_pb2.Money | None = ...,
         state: Global___HoldState.ValueType = ...,
         description: builtins.str = ...,
+        external_reference: builtins.str = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "captured_amount", b"captured_amount", "create_time", b"create_time", "expire_time", b"expire_time", "remaining_amount", b"remaining_amount", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "captured_amount", b"captured_amount", "create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "hold_id", b"hold_id", "remaining_amount", b"remaining_amount", "state", b"state", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "captured_amount", b"captured_amount", "create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "remaining_amount", b"remaining_amount", "state", b"state", "update_time", b"update_time"]) -> None: ...
 
 Global___Hold: typing_extensions.TypeAlias = Hold

@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from openbank.accounts.v1 import account_pb2 as openbank_dot_accounts_dot_v1_dot_account__pb2
+from openbank.common.v1 import label_pb2 as openbank_dot_common_dot_v1_dot_label__pb2
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 from openbank.holds.v1 import hold_pb2 as openbank_dot_holds_dot_v1_dot_hold__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbank/holds/v1/holds_service.proto\x12\x11openbank.holds.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1eopenbank/common/v1/money.proto\x1a\x1copenbank/holds/v1/hold.proto\"\x9b\x02\n\x10PlaceHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x31\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12(\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\tB\x0c\n\nexpirationB\x14\n\x12_expected_revision\"\xda\x01\n\x11PlaceHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\xde\x01\n\x12\x43\x61ptureHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x19\n\x11release_remainder\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\tB\x14\n\x12_expected_revision\"\xdc\x01\n\x13\x43\x61ptureHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\x98\x01\n\x12ReleaseHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"\xdc\x01\n\x13ReleaseHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"<\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"S\n\x0fGetHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x96\x01\n\x10ListHoldsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12,\n\x06states\x18\x02 \x03(\x0e\x32\x1c.openbank.holds.v1.HoldState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"o\n\x11ListHoldsResponse\x12&\n\x05holds\x18\x01 \x03(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\xd6\x03\n\x0cHoldsService\x12V\n\tPlaceHold\x12#.openbank.holds.v1.PlaceHoldRequest\x1a$.openbank.holds.v1.PlaceHoldResponse\x12\\\n\x0b\x43\x61ptureHold\x12%.openbank.holds.v1.CaptureHoldRequest\x1a&.openbank.holds.v1.CaptureHoldResponse\x12\\\n\x0bReleaseHold\x12%.openbank.holds.v1.ReleaseHoldRequest\x1a&.openbank.holds.v1.ReleaseHoldResponse\x12U\n\x07GetHold\x12!.openbank.holds.v1.GetHoldRequest\x1a\".openbank.holds.v1.GetHoldResponse\"\x03\x90\x02\x01\x12[\n\tListHolds\x12#.openbank.holds.v1.ListHoldsRequest\x1a$.openbank.holds.v1.ListHoldsResponse\"\x03\x90\x02\x01\x42k\n\x14io.openbank.holds.v1P\x01Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\xaa\x02\x11OpenBank.Holds.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbank/holds/v1/holds_service.proto\x12\x11openbank.holds.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\x1a\x1copenbank/holds/v1/hold.proto\"\xe2\x02\n\x10PlaceHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x31\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12(\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.LabelB\x0c\n\nexpirationB\x14\n\x12_expected_revision\"\xda\x01\n\x11PlaceHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\xa5\x02\n\x12\x43\x61ptureHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x19\n\x11release_remainder\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.LabelB\x14\n\x12_expected_revision\"\xdc\x01\n\x13\x43\x61ptureHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\x98\x01\n\x12ReleaseHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\n\x12_expected_revision\"\xdc\x01\n\x13ReleaseHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"<\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"S\n\x0fGetHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x96\x01\n\x10ListHoldsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12,\n\x06states\x18\x02 \x03(\x0e\x32\x1c.openbank.holds.v1.HoldState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"o\n\x11ListHoldsResponse\x12&\n\x05holds\x18\x01 \x03(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\xd6\x03\n\x0cHoldsService\x12V\n\tPlaceHold\x12#.openbank.holds.v1.PlaceHoldRequest\x1a$.openbank.holds.v1.PlaceHoldResponse\x12\\\n\x0b\x43\x61ptureHold\x12%.openbank.holds.v1.CaptureHoldRequest\x1a&.openbank.holds.v1.CaptureHoldResponse\x12\\\n\x0bReleaseHold\x12%.openbank.holds.v1.ReleaseHoldRequest\x1a&.openbank.holds.v1.ReleaseHoldResponse\x12U\n\x07GetHold\x12!.openbank.holds.v1.GetHoldRequest\x1a\".openbank.holds.v1.GetHoldResponse\"\x03\x90\x02\x01\x12[\n\tListHolds\x12#.openbank.holds.v1.ListHoldsRequest\x1a$.openbank.holds.v1.ListHoldsResponse\"\x03\x90\x02\x01\x42k\n\x14io.openbank.holds.v1P\x01Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\xaa\x02\x11OpenBank.Holds.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,26 +42,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOLDSSERVICE'].methods_by_name['GetHold']._serialized_options = b'\220\002\001'
   _globals['_HOLDSSERVICE'].methods_by_name['ListHolds']._loaded_options = None
   _globals['_HOLDSSERVICE'].methods_by_name['ListHolds']._serialized_options = b'\220\002\001'
-  _globals['_PLACEHOLDREQUEST']._serialized_start=224
-  _globals['_PLACEHOLDREQUEST']._serialized_end=507
-  _globals['_PLACEHOLDRESPONSE']._serialized_start=510
-  _globals['_PLACEHOLDRESPONSE']._serialized_end=728
-  _globals['_CAPTUREHOLDREQUEST']._serialized_start=731
-  _globals['_CAPTUREHOLDREQUEST']._serialized_end=953
-  _globals['_CAPTUREHOLDRESPONSE']._serialized_start=956
-  _globals['_CAPTUREHOLDRESPONSE']._serialized_end=1176
-  _globals['_RELEASEHOLDREQUEST']._serialized_start=1179
-  _globals['_RELEASEHOLDREQUEST']._serialized_end=1331
-  _globals['_RELEASEHOLDRESPONSE']._serialized_start=1334
-  _globals['_RELEASEHOLDRESPONSE']._serialized_end=1554
-  _globals['_GETHOLDREQUEST']._serialized_start=1556
-  _globals['_GETHOLDREQUEST']._serialized_end=1616
-  _globals['_GETHOLDRESPONSE']._serialized_start=1618
-  _globals['_GETHOLDRESPONSE']._serialized_end=1701
-  _globals['_LISTHOLDSREQUEST']._serialized_start=1704
-  _globals['_LISTHOLDSREQUEST']._serialized_end=1854
-  _globals['_LISTHOLDSRESPONSE']._serialized_start=1856
-  _globals['_LISTHOLDSRESPONSE']._serialized_end=1967
-  _globals['_HOLDSSERVICE']._serialized_start=1970
-  _globals['_HOLDSSERVICE']._serialized_end=2440
+  _globals['_PLACEHOLDREQUEST']._serialized_start=256
+  _globals['_PLACEHOLDREQUEST']._serialized_end=610
+  _globals['_PLACEHOLDRESPONSE']._serialized_start=613
+  _globals['_PLACEHOLDRESPONSE']._serialized_end=831
+  _globals['_CAPTUREHOLDREQUEST']._serialized_start=834
+  _globals['_CAPTUREHOLDREQUEST']._serialized_end=1127
+  _globals['_CAPTUREHOLDRESPONSE']._serialized_start=1130
+  _globals['_CAPTUREHOLDRESPONSE']._serialized_end=1350
+  _globals['_RELEASEHOLDREQUEST']._serialized_start=1353
+  _globals['_RELEASEHOLDREQUEST']._serialized_end=1505
+  _globals['_RELEASEHOLDRESPONSE']._serialized_start=1508
+  _globals['_RELEASEHOLDRESPONSE']._serialized_end=1728
+  _globals['_GETHOLDREQUEST']._serialized_start=1730
+  _globals['_GETHOLDREQUEST']._serialized_end=1790
+  _globals['_GETHOLDRESPONSE']._serialized_start=1792
+  _globals['_GETHOLDRESPONSE']._serialized_end=1875
+  _globals['_LISTHOLDSREQUEST']._serialized_start=1878
+  _globals['_LISTHOLDSREQUEST']._serialized_end=2028
+  _globals['_LISTHOLDSRESPONSE']._serialized_start=2030
+  _globals['_LISTHOLDSRESPONSE']._serialized_end=2141
+  _globals['_HOLDSSERVICE']._serialized_start=2144
+  _globals['_HOLDSSERVICE']._serialized_end=2614
 # @@protoc_insertion_point(module_scope)

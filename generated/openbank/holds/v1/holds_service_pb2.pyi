@@ -11,6 +11,7 @@ import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import openbank.accounts.v1.account_pb2
+import openbank.common.v1.label_pb2
 import openbank.common.v1.money_pb2
 import openbank.holds.v1.hold_pb2
 import sys
@@ -36,6 +37,8 @@ class PlaceHoldRequest(google.protobuf.message.Message):
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     TTL_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -54,6 +57,11 @@ class PlaceHoldRequest(google.protobuf.message.Message):
     tabs are kept; other control characters are refused, and so is a text without a visible character.
     Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
+    external_reference: builtins.str
+    """The caller's own name for the hold, such as the number of an order. Trimmed, at most 64 code points, valid
+    Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
+    FIELD_TOO_LONG, INVALID_TEXT.
+    """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero and at most the available balance. Required on input:
@@ -69,6 +77,12 @@ class PlaceHoldRequest(google.protobuf.message.Message):
     def ttl(self) -> google.protobuf.duration_pb2.Duration:
         """After this time, 1 second to 1 year (366 days). INVALID_EXPIRATION."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """At most 16 labels, each with another key. Their order is part of what request_id compares. Optional:
+        TOO_MANY_VALUES, INVALID_LABEL.
+        """
+
     def __init__(
         self,
         *,
@@ -79,9 +93,11 @@ class PlaceHoldRequest(google.protobuf.message.Message):
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         ttl: google.protobuf.duration_pb2.Duration | None = ...,
         description: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision", "expiration", b"expiration", "expire_time", b"expire_time", "ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "expiration", b"expiration", "expire_time", b"expire_time", "request_id", b"request_id", "ttl", b"ttl"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "expiration", b"expiration", "expire_time", b"expire_time", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id", "ttl", b"ttl"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
     @typing.overload
@@ -147,6 +163,8 @@ class CaptureHoldRequest(google.protobuf.message.Message):
     AMOUNT_FIELD_NUMBER: builtins.int
     RELEASE_REMAINDER_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -171,11 +189,22 @@ class CaptureHoldRequest(google.protobuf.message.Message):
     tabs are kept; other control characters are refused, and so is a text without a visible character.
     Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
+    external_reference: builtins.str
+    """The caller's own name for the capture, such as the number of an order. Trimmed, at most 64 code points, valid
+    Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
+    FIELD_TOO_LONG, INVALID_TEXT.
+    """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero and at most what remains. Optional: unset, all that remains.
         FIELD_REQUIRED (its currency), UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_PRECISE,
         AMOUNT_SIGNS_DIFFER, AMOUNT_OUT_OF_RANGE, CAPTURE_EXCEEDS_HOLD.
+        """
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """At most 16 labels, each with another key. Their order is part of what request_id compares. Optional:
+        TOO_MANY_VALUES, INVALID_LABEL.
         """
 
     def __init__(
@@ -188,9 +217,11 @@ class CaptureHoldRequest(google.protobuf.message.Message):
         amount: openbank.common.v1.money_pb2.Money | None = ...,
         release_remainder: builtins.bool = ...,
         description: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "hold_id", b"hold_id", "release_remainder", b"release_remainder", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "release_remainder", b"release_remainder", "request_id", b"request_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___CaptureHoldRequest: typing_extensions.TypeAlias = CaptureHoldRequest

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from openbank.common.v1 import errors_pb2 as openbank_dot_common_dot_v1_dot_errors__pb2
+from openbank.common.v1 import label_pb2 as openbank_dot_common_dot_v1_dot_label__pb2
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$openbank/transfers/v1/transfer.proto\x12\x15openbank.transfers.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopenbank/common/v1/errors.proto\x1a\x1eopenbank/common/v1/money.proto\"\xad\x03\n\x08Transfer\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x19\n\x11source_account_id\x18\x02 \x01(\t\x12\x1e\n\x16\x64\x65stination_account_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.openbank.transfers.v1.TransferState\x12\x37\n\x0erefusal_reason\x18\x07 \x01(\x0e\x32\x1f.openbank.common.v1.ErrorReason\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsent_revision\x18\n \x01(\x03\x12\x19\n\x11received_revision\x18\x0b \x01(\x03\x12\x0f\n\x07hold_id\x18\x0e \x01(\t*\xa7\x01\n\rTransferState\x12\x1e\n\x1aTRANSFER_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSFER_STATE_IN_TRANSIT\x10\x01\x12\x1c\n\x18TRANSFER_STATE_COMPLETED\x10\x02\x12\x1c\n\x18TRANSFER_STATE_RETURNING\x10\x03\x12\x1b\n\x17TRANSFER_STATE_RETURNED\x10\x04\x42{\n\x18io.openbank.transfers.v1P\x01ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\xaa\x02\x15OpenBank.Transfers.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$openbank/transfers/v1/transfer.proto\x12\x15openbank.transfers.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopenbank/common/v1/errors.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\"\xf4\x03\n\x08Transfer\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x19\n\x11source_account_id\x18\x02 \x01(\t\x12\x1e\n\x16\x64\x65stination_account_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.openbank.transfers.v1.TransferState\x12\x37\n\x0erefusal_reason\x18\x07 \x01(\x0e\x32\x1f.openbank.common.v1.ErrorReason\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsent_revision\x18\n \x01(\x03\x12\x19\n\x11received_revision\x18\x0b \x01(\x03\x12\x0f\n\x07hold_id\x18\x0e \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x0f \x01(\t\x12)\n\x06labels\x18\x10 \x03(\x0b\x32\x19.openbank.common.v1.Label*\xa7\x01\n\rTransferState\x12\x1e\n\x1aTRANSFER_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSFER_STATE_IN_TRANSIT\x10\x01\x12\x1c\n\x18TRANSFER_STATE_COMPLETED\x10\x02\x12\x1c\n\x18TRANSFER_STATE_RETURNING\x10\x03\x12\x1b\n\x17TRANSFER_STATE_RETURNED\x10\x04\x42{\n\x18io.openbank.transfers.v1P\x01ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\xaa\x02\x15OpenBank.Transfers.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +36,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.transfers.v1.trans
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030io.openbank.transfers.v1P\001ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\252\002\025OpenBank.Transfers.V1'
-  _globals['_TRANSFERSTATE']._serialized_start=594
-  _globals['_TRANSFERSTATE']._serialized_end=761
-  _globals['_TRANSFER']._serialized_start=162
-  _globals['_TRANSFER']._serialized_end=591
+  _globals['_TRANSFERSTATE']._serialized_start=697
+  _globals['_TRANSFERSTATE']._serialized_end=864
+  _globals['_TRANSFER']._serialized_start=194
+  _globals['_TRANSFER']._serialized_end=694
 # @@protoc_insertion_point(module_scope)

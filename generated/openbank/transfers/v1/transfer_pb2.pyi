@@ -4,11 +4,14 @@ isort:skip_file
 """
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import openbank.common.v1.errors_pb2
+import openbank.common.v1.label_pb2
 import openbank.common.v1.money_pb2
 import sys
 import typing
@@ -70,6 +73,8 @@ class Transfer(google.protobuf.message.Message):
     SENT_REVISION_FIELD_NUMBER: builtins.int
     RECEIVED_REVISION_FIELD_NUMBER: builtins.int
     HOLD_ID_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     transfer_id: builtins.str
     """Id of the transfer, a UUID made by the bank, in lower case."""
     source_account_id: builtins.str
@@ -88,6 +93,8 @@ class Transfer(google.protobuf.message.Message):
     """Revision of the destination's event transfer_received or transfer_refused; 0 while there is neither."""
     hold_id: builtins.str
     """Id of the source's hold that it was taken out of; empty without one."""
+    external_reference: builtins.str
+    """The payer's own name for it, at most 64 code points; empty when none was given. It is not in the events of the payee."""
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the currency of both accounts."""
@@ -99,6 +106,10 @@ class Transfer(google.protobuf.message.Message):
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When its last event was recorded."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The payer's labels, at most 16, in the order in which they were sent. They are not in the events of the payee."""
 
     def __init__(
         self,
@@ -115,8 +126,10 @@ class Transfer(google.protobuf.message.Message):
         sent_revision: builtins.int = ...,
         received_revision: builtins.int = ...,
         hold_id: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "create_time", b"create_time", "description", b"description", "destination_account_id", b"destination_account_id", "hold_id", b"hold_id", "received_revision", b"received_revision", "refusal_reason", b"refusal_reason", "sent_revision", b"sent_revision", "source_account_id", b"source_account_id", "state", b"state", "transfer_id", b"transfer_id", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "create_time", b"create_time", "description", b"description", "destination_account_id", b"destination_account_id", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "received_revision", b"received_revision", "refusal_reason", b"refusal_reason", "sent_revision", b"sent_revision", "source_account_id", b"source_account_id", "state", b"state", "transfer_id", b"transfer_id", "update_time", b"update_time"]) -> None: ...
 
 Global___Transfer: typing_extensions.TypeAlias = Transfer

@@ -10,6 +10,7 @@ import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import openbank.accounts.v1.account_pb2
+import openbank.common.v1.label_pb2
 import openbank.common.v1.money_pb2
 import openbank.transfers.v1.transfer_pb2
 import sys
@@ -36,6 +37,8 @@ class CreateTransferRequest(google.protobuf.message.Message):
     AMOUNT_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     HOLD_ID_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of the source, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again sends nothing and returns the
@@ -66,11 +69,22 @@ class CreateTransferRequest(google.protobuf.message.Message):
     goes to the balance, and the hold is not restored. Optional: unset, the money is taken out of the available
     balance. INVALID_ID, HOLD_NOT_FOUND, HOLD_NOT_OPEN, CAPTURE_EXCEEDS_HOLD.
     """
+    external_reference: builtins.str
+    """The caller's own name for the transfer, such as the number of an order. Trimmed, at most 64 code points, valid
+    Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
+    FIELD_TOO_LONG, INVALID_TEXT.
+    """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the currency of both accounts, more than zero, and at most what is available or what remains in the
         hold. Required on input: FIELD_REQUIRED, UNKNOWN_CURRENCY, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE,
         AMOUNT_TOO_PRECISE, AMOUNT_SIGNS_DIFFER, AMOUNT_OUT_OF_RANGE.
+        """
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """At most 16 labels, each with another key. Their order is part of what request_id compares. Optional:
+        TOO_MANY_VALUES, INVALID_LABEL.
         """
 
     def __init__(
@@ -84,9 +98,11 @@ class CreateTransferRequest(google.protobuf.message.Message):
         amount: openbank.common.v1.money_pb2.Money | None = ...,
         description: builtins.str = ...,
         hold_id: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "destination", b"destination", "destination_account_id", b"destination_account_id", "destination_account_number", b"destination_account_number", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "description", b"description", "destination", b"destination", "destination_account_id", b"destination_account_id", "destination_account_number", b"destination_account_number", "expected_revision", b"expected_revision", "hold_id", b"hold_id", "request_id", b"request_id", "source_account_id", b"source_account_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "description", b"description", "destination", b"destination", "destination_account_id", b"destination_account_id", "destination_account_number", b"destination_account_number", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "request_id", b"request_id", "source_account_id", b"source_account_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
     @typing.overload
