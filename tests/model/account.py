@@ -55,6 +55,17 @@ class Event(NamedTuple):
 
 
 @dataclass
+class Hold:
+    id: str
+    amount: int
+    remaining: int
+    expire_time: int
+    description: str
+    captured: int = 0
+    state: str = "OPEN"
+
+
+@dataclass
 class Account:
     owner_id: str
     number: str
@@ -72,10 +83,30 @@ class Account:
     time_zone: str = ""
     spent: tuple[date, int] = date.min, 0
     """On the last day on which something was spent under a limit per day."""
+    holds: dict[str, Hold] = field(default_factory=dict)
+
+    @property
+    def held(self) -> int:
+        return sum(hold.remaining for hold in self.holds.values())
 
     @property
     def available(self) -> int:
-        return self.balance + self.overdraft_limit
+        return self.balance + self.overdraft_limit - self.held
+
+    def open_hold(self, hold_id: str) -> Hold:
+        if hold_id not in self.holds:
+            raise Refused("NOT_FOUND", "HOLD_NOT_FOUND")
+        if self.holds[hold_id].state != "OPEN":
+            raise Refused("FAILED_PRECONDITION", "HOLD_NOT_OPEN")
+        return self.holds[hold_id]
+
+    def taken(self, hold_id: str, paid: Amount) -> tuple[Hold, int]:
+        """What a capture takes out of a hold: all that remains if it names no amount."""
+        hold = self.open_hold(hold_id)
+        minor = hold.remaining if paid is None else self._own("amount", paid)
+        if minor > hold.remaining:
+            raise Refused("FAILED_PRECONDITION", "CAPTURE_EXCEEDS_HOLD")
+        return hold, minor
 
     def unless_closed(self) -> Account:
         if self.state == CLOSED:
@@ -88,14 +119,14 @@ class Account:
             raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
         return self._own("amount", paid)
 
-    def debit(self, paid: Amount) -> int:
+    def may_debit(self) -> None:
         if self.state not in (ACTIVE, CREDITS_FROZEN):
             raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
-        return self._own("amount", paid)
 
     def spend(self, paid: Amount, now: int) -> int:
         """A debit that must be there, and that counts towards the limits."""
-        minor = self.debit(paid)
+        self.may_debit()
+        minor = self._own("amount", paid)
         if minor > self.available:
             raise Refused("FAILED_PRECONDITION", "INSUFFICIENT_FUNDS")
         if self.per_transaction is not None and minor > self.per_transaction:
@@ -140,7 +171,7 @@ def same_account(answered: Any, made: Account) -> None:
     closed_at = answered.close_time.ToMicroseconds() if answered.HasField("close_time") else None
     assert closed_at == made.close_time
     shown = [answered.overdraft_limit, answered.held_balance]
-    assert shown == [money(minor) if minor else type(answered.balance)() for minor in (made.overdraft_limit, 0)]
+    assert shown == [money(minor) if minor else type(answered.balance)() for minor in (made.overdraft_limit, made.held)]
     limits = account_messages.SpendingLimits()
     for name in ("per_transaction", "per_day"):
         if (limit := getattr(made, name)) is not None:

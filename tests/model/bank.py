@@ -33,6 +33,7 @@ from tests.model.fields import (
     read_request,
     text,
 )
+from tests.model.moves import Moves, Sent, same_hold, same_transfer
 
 
 class Replayed(Exception):
@@ -43,7 +44,7 @@ class Replayed(Exception):
         self.done = done
 
 
-class Model:
+class Model(Moves):
     def __init__(self, clock_error: int = 0) -> None:
         self.persons: dict[str, Person] = {}
         self.accounts: dict[str, Account] = {}
@@ -58,6 +59,7 @@ class Model:
         told = _as_told(outcome) if isinstance(outcome, Refusal) else None
         refused, replayed = None, None
         made: Any = None
+        self.expire()
         try:
             made = getattr(self, rpc)(request, outcome)
         except Refused as error:
@@ -73,10 +75,17 @@ class Model:
             assert outcome == first
             return
         assert not outcome.replayed
+        made, part = made if isinstance(made, tuple) else (made, None)
         made.record(outcome.event_id)
+        if isinstance(part, Sent):
+            part.arrive()
+            same_transfer(outcome.transfer, made, part)
+        elif part is not None:
+            same_hold(outcome.hold, request.account_id, made, part)
         _same(outcome.person if isinstance(made, Person) else outcome.account, made)
         if request.request_id:
-            made.done[request.request_id.lower()] = Done(_fingerprint(rpc, request), outcome)
+            asked = part.request if isinstance(part, Sent) else request
+            made.done[request.request_id.lower()] = Done(_fingerprint(rpc, asked), outcome)
 
     def RegisterPerson(self, request: Any, outcome: Any) -> Any:
         wrong = read_request(request)
@@ -166,7 +175,7 @@ class Model:
         wrong = read_request(request)
         text(wrong, "reason", request.reason, 500, required=False)
         account = self._account("CloseAccount", request, wrong, "reason").unless_closed()
-        if account.balance:
+        if account.balance or account.held:
             raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_EMPTY")
         account.state, account.freeze_reason = CLOSED, ""
         account.close_time = 0 if isinstance(outcome, Refusal) else outcome.account.close_time.ToMicroseconds()
@@ -195,7 +204,9 @@ class Model:
         """The one that the request names. Raises Replayed, Refused."""
         identifier(wrong, "account_id", request.account_id)
         check(wrong, ("request_id", "expected_revision", "account_id", *fields))
-        account = self.accounts.get(request.account_id)
+        return self._of_account(rpc, self.accounts.get(request.account_id), request)
+
+    def _of_account(self, rpc: str, account: Account | None, request: Any) -> Account:
         if account is None:
             raise Refused("NOT_FOUND", "ACCOUNT_NOT_FOUND")
         _replay(account, rpc, request)
@@ -257,13 +268,17 @@ def _fingerprint(rpc: str, request: Any) -> Hashable:
     if rpc == "OpenAccount":
         parts = request.account_id, request.owner_id, request.account_number.strip()
         return rpc, *parts, *initial_deposit({}, request)
-    texts = (getattr(request, name, "").strip() for name in ("description", "reason", "time_zone"))
+    if rpc == "CreateTransfer":
+        parties = request.source_account_id, request.destination_account_id
+        return rpc, *parties, request.description.strip(), request.hold_id, amount({}, request)
+    texts = (getattr(request, name, "").strip() for name in ("description", "reason", "time_zone", "hold_id"))
+    ends = [str(getattr(request, name, "")) for name in ("ttl", "expire_time", "release_remainder")]
     amounts = (
         amount({}, request, name)
         for name in ("amount", "limit", "per_transaction", "per_day")
         if hasattr(request, name)
     )
-    return rpc, request.account_id, getattr(request, "state", 0), *texts, *amounts
+    return rpc, request.account_id, getattr(request, "state", 0), *texts, *ends, *amounts
 
 
 def _replay(made: Person | Account, rpc: str, request: Any) -> None:

@@ -64,14 +64,14 @@ def text(wrong: Violations, path: str, value: str, length_max: int, *, required:
         wrong[path] = "FIELD_REQUIRED" if required else "INVALID_TEXT"
 
 
-def account_number(wrong: Violations, value: str) -> None:
+def account_number(wrong: Violations, value: str, path: str = "account_number") -> None:
     number = number_as_kept(value)
     if not number:
-        wrong["account_number"] = "FIELD_REQUIRED"
+        wrong[path] = "FIELD_REQUIRED"
     elif len(compared(number)) > 34 or len(number) > 136:
-        wrong["account_number"] = "FIELD_TOO_LONG"
+        wrong[path] = "FIELD_TOO_LONG"
     elif not (set(number) <= LETTERS - {"_"} | {" "} and number.strip("- ")):
-        wrong["account_number"] = "INVALID_ACCOUNT_NUMBER"
+        wrong[path] = "INVALID_ACCOUNT_NUMBER"
 
 
 def number_as_kept(value: str) -> str:

@@ -16,12 +16,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.money_pb2 import Money
+from openbank.holds.v1 import holds_service_pb2 as holds
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
+from openbank.transfers.v1 import transfers_service_pb2 as transfers
 from tests.callers import Caller, Refusal, john_doe, refusal
 from tests.model.account import TIME_ZONES, same_account
 from tests.model.bank import Model
 from tests.model.fields import EXPONENTS, show
+from tests.model.moves import SECOND, same_hold
 
 SECONDS_MAX = 60.0
 CLOCK_ERROR = 60_000_000
@@ -58,7 +61,7 @@ def _mostly(right: Sequence[Any], wrong: Sequence[Any]) -> st.SearchStrategy[Any
 
 # Few of each, so that they are met again and again.
 PERSON_IDS = _mostly(["p3", "p4", "", ""], ["p1", "no body", "x" * 65])
-ACCOUNT_IDS = _mostly(["a3", "a4", "", ""], ["a1", "é", "x" * 65])
+ACCOUNT_IDS = _mostly(["a5", "a6", "", ""], ["a1", "é", "x" * 65])
 KNOWN = _mostly([0, 0, 1, 2], [9])
 """Which of the persons or accounts that there are, in turn; 9 is one that is not there."""
 NUMBERS = _mostly(
@@ -94,8 +97,27 @@ GOVERNING: st.SearchStrategy[Any] = st.one_of(
         st.fixed_dictionaries({"per_transaction": LIMITS, "per_day": LIMITS, "time_zone": ZONES}),
     ),
 )
+FIRST_CURRENCY = ("USD", "USD")
 HOURS = st.sampled_from([1, 5, 13, 24, -30])
 MOVEMENTS = st.tuples(DEPOSIT_OR_WITHDRAW, KNOWN, CURRENCIES, AMOUNTS, OPTIONAL_REQUEST_IDS, REVISIONS)
+
+
+SECONDS_HELD = _mostly([None, 3_600, 20 * 3_600], [0, -5, 367 * 86_400])
+"""None is as long as the bank likes."""
+HOLDS: st.SearchStrategy[Any] = st.one_of(
+    st.tuples(
+        st.just("PlaceHold"),
+        st.fixed_dictionaries({"amount": AMOUNTS, "seconds": SECONDS_HELD, "by_time": st.booleans()}),
+    ),
+    st.tuples(
+        st.just("CaptureHold"),
+        st.fixed_dictionaries({"amount": st.none() | AMOUNTS, "hold": KNOWN, "release_remainder": st.booleans()}),
+    ),
+    st.tuples(st.just("ReleaseHold"), st.fixed_dictionaries({"hold": KNOWN})),
+)
+TRANSFERS = st.fixed_dictionaries(
+    {"source": KNOWN, "to": _mostly([1, 2, 1, 2], [0, 3, 9]), "by_number": st.booleans(), "hold": st.none() | KNOWN}
+)
 
 
 class BankMachine(RuleBasedStateMachine):
@@ -116,12 +138,15 @@ class BankMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """With a few to work on: one of each kind of currency."""
+        """With a few to work on: one of each kind of currency, two more of the first, and two holds."""
         self._do(self._start)
         for person_id in ("p1", "p2"):
             self._send("RegisterPerson", john_doe(person_id=person_id))
-        for number, code in enumerate(EXPONENTS):
+        for number, code in enumerate([*EXPONENTS, *FIRST_CURRENCY]):
             self._send("OpenAccount", self._opening(f"a{number}", number % 2, f"N{number}", code, (100, 0), ""))
+        for seconds in (3_600, 20 * 3_600):
+            parts = {"amount": (9, 0), "seconds": seconds, "by_time": False}
+            self._send(*self._holding(("PlaceHold", parts), 0, "own", "", None))
 
     @rule(person_id=PERSON_IDS, first_name=TEXTS, request_id=OPTIONAL_REQUEST_IDS)
     def register(self, person_id: str, first_name: str, request_id: str) -> None:
@@ -154,6 +179,22 @@ class BankMachine(RuleBasedStateMachine):
     def govern_while_it_moves(self, change: Any, known: int, movement: Any) -> None:
         self._send_at_once(self._governing(change, known, "own", "", None), self._movement(*movement))
 
+    @rule(change=HOLDS, known=KNOWN, code=CURRENCIES, request_id=OPTIONAL_REQUEST_IDS, revision=REVISIONS)
+    def hold(self, change: Any, known: int, code: str, request_id: str, revision: Any) -> None:
+        self._send(*self._holding(change, known, code, request_id, revision))
+
+    @rule(change=HOLDS, known=KNOWN, movement=MOVEMENTS)
+    def hold_while_it_moves(self, change: Any, known: int, movement: Any) -> None:
+        self._send_at_once(self._holding(change, known, "own", "", None), self._movement(*movement))
+
+    @rule(parts=TRANSFERS, code=CURRENCIES, amount=AMOUNTS, request_id=OPTIONAL_REQUEST_IDS, revision=REVISIONS)
+    def transfer(self, parts: Any, code: str, amount: Any, request_id: str, revision: Any) -> None:
+        self._send(*self._transfer(parts, code, amount, request_id, revision))
+
+    @rule(parts=TRANSFERS, amount=AMOUNTS, movement=MOVEMENTS)
+    def transfer_while_it_moves(self, parts: Any, amount: Any, movement: Any) -> None:
+        self._send_at_once(self._transfer(parts, "own", amount, "", None), self._movement(*movement))
+
     @rule(known=KNOWN)
     def empty_and_close(self, known: int) -> None:
         """Which chance alone would hardly ever do."""
@@ -165,9 +206,16 @@ class BankMachine(RuleBasedStateMachine):
         self._send("CloseAccount", accounts.CloseAccountRequest(account_id=account_id))
 
     @precondition(lambda self: self._host.has_clock)
-    @rule(hours=HOURS)
-    def set_clock(self, hours: int) -> None:
+    @rule(hours=HOURS, movement=st.none() | MOVEMENTS)
+    def set_clock(self, hours: int, movement: Any) -> None:
+        """Holds fall due; somebody may write to an account before the bank has ended them by itself."""
         self._host.advance(hours)
+        if movement:
+            rpc, known, code, amount, request_id, _ = movement
+            self._send(*self._movement(rpc, known, code, amount, request_id, None))
+        self._model.now = self._host.now()
+        self._model.expire()
+        self._do(self._until_expired)
 
     @precondition(lambda self: self._sent)
     @rule(back=st.integers(0, 30))
@@ -262,7 +310,8 @@ class BankMachine(RuleBasedStateMachine):
     async def _call(self, rpc: str, request: Any) -> Any:
         """The answer, or the refusal."""
         assert self._caller is not None
-        service = self._caller.persons if hasattr(self._caller.persons, rpc) else self._caller.accounts
+        callers = (self._caller.accounts, self._caller.persons, self._caller.holds, self._caller.transfers)
+        service = next(one for one in callers if hasattr(one, rpc))
         try:
             answer = await getattr(service, rpc)(request)
         except AioRpcError as error:
@@ -304,6 +353,61 @@ class BankMachine(RuleBasedStateMachine):
         fields = {name: _money(code, value) if name in _LIMIT_FIELDS else value for name, value in fields.items()}
         request = getattr(accounts, f"{rpc}Request")(account_id=account_id, request_id=request_id, **fields)
         return rpc, self._expecting(request, account, revision)
+
+    def _holding(self, change: Any, known: int, code: str, request_id: str, revision: Any) -> tuple[str, Any]:
+        rpc, fields = change[0], dict(change[1])
+        with_holds = {id: account for id, account in self._model.accounts.items() if account.holds}
+        account_id = self._some(with_holds if "hold" in fields and with_holds else self._model.accounts, known)
+        account = self._model.accounts.get(account_id)
+        code = code.replace("own", account.currency if account else "USD")
+        if "amount" in fields:
+            fields["amount"] = _money(code, fields["amount"])
+        if "hold" in fields:
+            fields["hold_id"] = self._some_hold(account, fields.pop("hold"))
+        seconds, by_time = fields.pop("seconds", None), fields.pop("by_time", False)
+        request = getattr(holds, f"{rpc}Request")(account_id=account_id, request_id=request_id, **fields)
+        if seconds is not None and by_time:
+            request.expire_time.FromMicroseconds(self._host.now() + seconds * SECOND)
+        elif seconds is not None:
+            request.ttl.FromSeconds(seconds)
+        return rpc, self._expecting(request, account, revision)
+
+    def _some_hold(self, account: Any, known: int) -> str:
+        """The latest are most likely open."""
+        return self._some(dict.fromkeys([*account.holds][::-1]), known) if account and account.holds else "nobody"
+
+    def _transfer(self, parts: Any, code: str, amount: Any, request_id: str, revision: Any) -> tuple[str, Any]:
+        """Mostly to an account in the same currency: there are three in the first."""
+        source_id = self._some(self._model.accounts, parts["source"])
+        source = self._model.accounts.get(source_id)
+        others = {
+            id: account
+            for id, account in self._model.accounts.items()
+            if parts["to"] == 3 or source is None or account.currency == source.currency
+        }
+        shift = 9 if parts["to"] == 9 else [*others].index(source_id) + parts["to"] if source_id in others else 0
+        destination_id = self._some(others, shift)
+        destination = self._model.accounts.get(destination_id)
+        code = code.replace("own", source.currency if source else "USD")
+        request = transfers.CreateTransferRequest(
+            source_account_id=source_id, amount=_money(code, amount), request_id=request_id
+        )
+        if parts["by_number"]:
+            request.destination_account_number = destination.number if destination else "NONE"
+        else:
+            request.destination_account_id = destination_id
+        if parts["hold"] is not None:
+            request.hold_id = self._some_hold(source, parts["hold"])
+        return "CreateTransfer", self._expecting(request, source, revision)
+
+    async def _until_expired(self) -> None:
+        """All holds that are due, on accounts that nobody writes to as well."""
+        assert self._caller is not None
+        for account_id, account in self._model.accounts.items():
+            asked = accounts.GetAccountRequest(account_id=account_id)
+            # What is waited for has no event of its own.
+            while (await self._caller.accounts.GetAccount(asked)).account.revision < account.revision:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
     async def _start(self) -> None:
         self._steps = 0
@@ -364,12 +468,14 @@ class BankMachine(RuleBasedStateMachine):
             number = accounts.GetAccountByNumberRequest(account_number=spelling(account.number))
             assert (await self._caller.accounts.GetAccountByNumber(number)).account == read
             await self._compare_events(account_id, page)
+            await self._compare_holds(account_id, page)
         await self._compare_list("persons", page)
         await self._compare_feed()
 
     async def _pages(self, rpc: str, request: Any, items: str) -> list[Any]:
         assert self._caller is not None
-        service = self._caller.persons if rpc == "ListPersons" else self._caller.accounts
+        services = {"ListPersons": self._caller.persons, "ListHolds": self._caller.holds}
+        service = services.get(rpc, self._caller.accounts)
         found: list[Any] = []
         while True:
             answer = await getattr(service, rpc)(request)
@@ -399,6 +505,14 @@ class BankMachine(RuleBasedStateMachine):
         assert [event.revision for event in found] == list(range(len(found), 0, -1))
         self._same_events(account_id, found[::-1])
 
+    async def _compare_holds(self, account_id: str, page: int) -> None:
+        account = self._model.accounts[account_id]
+        request = holds.ListHoldsRequest(account_id=account_id, page_size=page)
+        found = await self._pages("ListHolds", request, "holds")
+        assert [hold.hold_id for hold in found] == [*account.holds][::-1]
+        for hold in found:
+            same_hold(hold, account_id, account, account.holds[hold.hold_id])
+
     async def _compare_feed(self) -> None:
         assert self._caller is not None
         events = await self._caller.account_events()
@@ -409,8 +523,9 @@ class BankMachine(RuleBasedStateMachine):
     def _same_events(self, account_id: str, found: list[Any]) -> None:
         account = self._model.accounts[account_id]
         expected = [
-            (event.id, show(account.currency, event.balance), show(account.currency, event.available))
-            for event in account.events
+            # Nobody was told the id of what the bank did by itself.
+            (event.id or made.event_id, show(account.currency, event.balance), show(account.currency, event.available))
+            for event, made in zip(account.events, found, strict=True)
         ]
         assert [(event.event_id, event.balance, event.available_balance) for event in found] == expected
 
