@@ -41,7 +41,7 @@ from openbank.domain.account_events import (
     TransferReturned,
     TransferSent,
 )
-from openbank.domain.controls import AccountState
+from openbank.domain.controls import NO_HOLDS, AccountState
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Money
 from openbank.domain.person import PersonEvent, PersonRegistered
@@ -230,7 +230,7 @@ async def test_it_is_folded(type: str) -> None:
 
 def _seen(account: Versioned[Account]) -> Versioned[Account]:
     """An account without what only commands need to know."""
-    controls = replace(account.state.controls, holds={}, holds_placed=0, last_hold=0, spent=None)
+    controls = replace(account.state.controls, holds=NO_HOLDS, holds_placed=0, last_hold=0, spent=None)
     return account._replace(state=replace(account.state, controls=controls))
 
 

@@ -6,7 +6,6 @@ Snapshots can always be made again, so nothing is converted: a snapshot of anoth
 from __future__ import annotations
 
 from datetime import date
-from types import MappingProxyType
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
@@ -14,7 +13,7 @@ from google.protobuf.message import DecodeError
 from openbank.aggregates.folding import SnapshotCodec
 from openbank.codec import events as codec
 from openbank.domain.account import Account
-from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, SpendingLimits, Spent
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds, SpendingLimits, Spent
 from openbank.domain.money import MAX_EXPONENT, Currency, Money
 from openbank.domain.person import Person, PersonRegistered
 from openbank.domain.versioned import Versioned
@@ -107,7 +106,7 @@ def _controls_of(message: AccountSnapshot) -> Controls:
         message.overdraft_limit_minor,
         limits,
         spent,
-        MappingProxyType(holds),
+        OpenHolds(holds),
         sum(hold.remaining for hold in holds.values()),
         message.holds_placed,
         message.last_hold,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import assert_never
 
 from openbank.domain.account_events import (
@@ -26,7 +25,7 @@ from openbank.domain.account_events import (
     TransferReturned,
     TransferSent,
 )
-from openbank.domain.controls import PLAIN, AccountState, Controls, Hold
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds
 from openbank.domain.errors import AccountNotActive, AccountNotFound, DoesNotFollow
 from openbank.domain.money import Currency, Money
 
@@ -181,4 +180,4 @@ def _with_hold(controls: Controls, hold_id: str, hold: Hold) -> Controls:
     if hold.remaining:
         holds[hold_id] = hold
     held = controls.held - (before.remaining if before else 0) + hold.remaining
-    return replace(controls, holds=MappingProxyType(holds), held=held, last_hold=hold.placed)
+    return replace(controls, holds=OpenHolds(holds), held=held, last_hold=hold.placed)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
-from types import MappingProxyType
 
 
 class AccountState(Enum):
@@ -65,7 +64,33 @@ class Spent:
     minor: int
 
 
-NO_HOLDS: Mapping[str, Hold] = MappingProxyType({})
+class OpenHolds(Mapping[str, Hold]):
+    """The open holds of an account, by id. Immutable.
+
+    Every command asks whether one is due, so it knows the first to be.
+    """
+
+    __slots__ = ("_holds", "first_expiry")
+
+    def __init__(self, holds: Mapping[str, Hold]) -> None:
+        self._holds = dict(holds)
+        self.first_expiry = min((hold.expire_time for hold in self._holds.values()), default=None)
+        """In microseconds since 1970 UTC; None without a hold."""
+
+    def __getitem__(self, hold_id: str) -> Hold:
+        return self._holds[hold_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._holds)
+
+    def __len__(self) -> int:
+        return len(self._holds)
+
+    def __repr__(self) -> str:
+        return repr(self._holds)
+
+
+NO_HOLDS = OpenHolds({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +107,7 @@ class Controls:
     spending: SpendingLimits | None = None
     spent: Spent | None = None
     """On the last day on which something was spent under a limit per day."""
-    holds: Mapping[str, Hold] = field(default_factory=lambda: NO_HOLDS, hash=False)
-    """The open ones, by id."""
+    holds: OpenHolds = field(default_factory=lambda: NO_HOLDS, hash=False)
     held: int = 0
     """What they hold together, in minor units."""
     holds_placed: int = 0

@@ -123,6 +123,8 @@ def taken(account: Account, hold_id: str, amount: Money | None) -> tuple[Money, 
 def due(account: Account, now: int) -> Iterator[HoldExpired]:
     """The end of every hold whose time has come, oldest first. `now` is in microseconds since 1970 UTC."""
     holds, available = account.controls.holds, account.available
+    if holds.first_expiry is None or holds.first_expiry > now:
+        return
     for _, hold_id in sorted((hold.expire_time, id) for id, hold in holds.items() if hold.expire_time <= now):
         amount = account.money(holds[hold_id].remaining)
         available = available.plus(amount)

@@ -20,7 +20,7 @@ from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
 from openbank.domain import account, movements
 from openbank.domain.account import Account
-from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, SpendingLimits, Spent
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds, SpendingLimits, Spent
 from openbank.domain.errors import RequestIdReused
 from openbank.domain.money import MAX_EXPONENT, MAX_MINOR, Currency, Money
 from openbank.domain.movements import Deposit, OpenAccount
@@ -285,7 +285,7 @@ def governed(draw: st.DrawFn) -> Controls:
         draw(st.integers(0, MAX_MINOR)),
         draw(st.none() | limits),
         draw(st.none() | st.builds(Spent, st.dates(), minor)),
-        holds,
+        OpenHolds(holds),
         sum(hold.remaining for hold in holds.values()),
         draw(st.integers(0, 2**31)),
         draw(st.integers(0, 2**40)),
@@ -361,7 +361,7 @@ def test_the_more_holds_an_account_has_the_fewer_snapshots_are_kept_of_it() -> N
     interval = snapshots.ACCOUNTS.interval
     plain = Account("a-1", "john", "1", usd(5))
     held = [
-        replace(plain, controls=Controls(holds={str(number): Hold(1, 1, number) for number in range(count)}))
+        replace(plain, controls=Controls(holds=OpenHolds({str(number): Hold(1, 1, number) for number in range(count)})))
         for count in (10, 1_000)
     ]
     assert interval(plain) == interval(held[0]) == SNAPSHOT_EVENTS

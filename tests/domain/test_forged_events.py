@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from types import MappingProxyType
 
 import pytest
 
@@ -29,7 +28,7 @@ from openbank.domain.account_events import (
     TransferReturned,
     TransferSent,
 )
-from openbank.domain.controls import AccountState, Controls, Hold, SpendingLimits, Spent
+from openbank.domain.controls import AccountState, Controls, Hold, OpenHolds, SpendingLimits, Spent
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.money import MAX_MINOR
 from tests.examples import ACCOUNT, usd
@@ -37,7 +36,7 @@ from tests.examples import ACCOUNT, usd
 HELD = replace(
     ACCOUNT,
     balance=usd(100),
-    controls=Controls(overdraft_limit=5, holds=MappingProxyType({"h": Hold(10, 7, 1)}), held=10, holds_placed=1),
+    controls=Controls(overdraft_limit=5, holds=OpenHolds({"h": Hold(10, 7, 1)}), held=10, holds_placed=1),
 )
 BALANCE, AVAILABLE = HELD.funds
 DAY = date(2025, 11, 27)
