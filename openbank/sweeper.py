@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ REST_SECONDS = 0.5
 PAGE = 500
 """Due holds read at a time."""
 TOGETHER = 32
-"""Accounts at a time, whose events the store may write together. Calls go first between them."""
+"""Holds at a time, whose events the store may write together: some 5 ms of work. Calls go first between them. Those of
+one account are never parted."""
 RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_MAX = 60.0
 """Before an account that could not be written is tried again, and before a store that was away is."""
@@ -38,6 +40,17 @@ class _Stuck(NamedTuple):
     backoff: Backoff
     until: float
     """By the event loop's clock."""
+
+
+def _slice(due: Counter[str]) -> Sequence[str]:
+    """Takes accounts out of `due` until they have TOGETHER due holds."""
+    accounts: list[str] = []
+    taken = 0
+    while due and taken < TOGETHER:
+        account_id = next(iter(due))
+        taken += due.pop(account_id)
+        accounts.append(account_id)
+    return accounts
 
 
 class Sweeper:
@@ -77,12 +90,10 @@ class Sweeper:
         """
         page = await self._views.due_holds(self._bank.clock(), self._after, PAGE)
         self._after = page[-1] if len(page) == PAGE else BEFORE_DUE
-        accounts = [
-            account_id for account_id in dict.fromkeys(hold.account_id for hold in page) if self._may(account_id)
-        ]
-        for start in range(0, len(accounts), TOGETHER):
+        due = Counter(hold.account_id for hold in page if self._may(hold.account_id))
+        while due:
             await self._give_way()
-            await self._expire(accounts[start : start + TOGETHER])
+            await self._expire(_slice(due))
         await self._give_way()
         return len(page) == PAGE
 
