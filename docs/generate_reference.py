@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the settings, the commands and the protos. Run by `make reference`.
+"""Writes docs/reference/ from the settings, the commands, the metrics and the protos. Run by `make reference`.
 
 tests/test_docs.py checks that the pages are current.
 """
@@ -23,6 +23,7 @@ from openbank.codec import events as codec
 from openbank.common.v1 import errors_pb2
 from openbank.config import ENVIRONMENT, Settings
 from openbank.domain.clock import system_clock
+from openbank.metrics.families import FAMILIES
 from openbank.publishing.events import STORED_TYPES
 from openbank.rpc.call import Method
 from openbank.rpc.errors import REASON, TABLE
@@ -48,6 +49,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "services.md": services(protos),
         REFERENCE / "errors.md": errors(protos),
         REFERENCE / "events.md": events(protos),
+        REFERENCE / "metrics.md": metrics(),
     }
 
 
@@ -56,7 +58,7 @@ def settings() -> str:
     rows = []
     for setting in fields(Settings):
         flag = flags[setting.name].option_strings[0]
-        default = f"`{setting.default}`" if setting.default != () else "none"
+        default = f"`{setting.default}`" if setting.default not in ((), None) else "none"
         name = f"`{flag}`<br>`{ENVIRONMENT}{setting.name.upper()}`"
         rows.append((name, _unit(setting.name, setting.default), default, setting.metadata["help"]))
     return _page(
@@ -138,6 +140,20 @@ def _meaning(comment: str) -> tuple[str, str]:
     """The first sentence of a comment, and the reasons that it names."""
     reasons = dict.fromkeys(word for word in re.findall(r"[A-Z][A-Z_]+", comment) if f"{REASON}{word}" in _REASONS)
     return f"{comment.partition('. ')[0].removesuffix('.')}.", ", ".join(f"`{reason}`" for reason in reasons)
+
+
+def metrics() -> str:
+    rows = [
+        (f"`{one.name}`", one.type.value, ", ".join(f"`{label}`" for label in one.labels), one.help) for one in FAMILIES
+    ]
+    return _page(
+        "Metrics",
+        "A bank with `--metrics-listen` serves them at `/metrics`, as OpenMetrics, or in the older text format where"
+        " the `Accept` header has only that. Labels have values of closed sets: no id and no text of a caller is one. A"
+        " metric is absent while the store that it is read from does not answer."
+        " [operations.md](../operations.md) says what to watch.",
+        _table(("metric", "type", "labels", "meaning"), rows),
+    )
 
 
 def errors(protos: Protos) -> str:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from openbank.back_ends.opening import accept_loss, open_source, open_stores, open_target
 from openbank.back_ends.port import ViewsBackEnd
@@ -23,9 +24,11 @@ from openbank.extras import ExtraMissing, needs
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.following.tail import LogTail
+from openbank.instruments import Histogram
 from openbank.integrity.checking import Checker
 from openbank.integrity.newer import check_types
 from openbank.integrity.quarantine import Quarantine
+from openbank.metrics.scrape import Sources
 from openbank.parts import Parts
 from openbank.pause import Turnstile
 from openbank.queries.owners import OwnersAccounts
@@ -47,6 +50,9 @@ from openbank.upkeep.copy import Copied, CopyRefused, copy_log
 from openbank.views.port import ViewsUnavailable
 from openbank.views.progress import Progress
 from openbank.views.projector import Projector, match_log
+
+if TYPE_CHECKING:
+    from openbank.metrics.endpoint import Endpoint
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "backup", "copy", "serving"]
 
@@ -89,6 +95,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
     Raises one of CANNOT_START when it cannot start.
     """
     async with AsyncExitStack() as stack:
+        metrics = await _metrics(stack, settings)
         directory = _data_directory(settings)
         if directory:
             stack.enter_context(directory)
@@ -105,7 +112,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.give_way)
         feed = Feed(store, views, tail, encode, _feed_limits(settings), clock, OwnersAccounts(views))
         take_turn = Turnstile().take
-        progress = Progress(views, await store.head())
+        progress, view_waits = Progress(views, await store.head()), Histogram()
         reader = Reader(
             views,
             store.head,
@@ -116,6 +123,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             calls.backlog.wait,
             progress.seconds_to,
             lambda at: at.position <= tail.head.position,
+            view_waits.observe,
         )
         write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine, partial(unsettled_from, reader))
         await adopt_old_numbers(write_side, store)
@@ -126,7 +134,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         records = stores.views.sink_records()
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
-        bank = Bank(write_side, reader, Watches(feed, tokens), tokens, desk, quarantine)
+        bank = Bank(write_side, reader, Watches(feed, tokens, calls.statistics.watch_ends), tokens, desk, quarantine)
         for handler in bank_handlers(bank, calls):
             server.add(handler)
 
@@ -143,15 +151,23 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         sweep = stores.views.by_one_instance(sweeper.run, "sweeper", "ends holds that are due")
         await stack.enter_async_context(_background("sweeper", sweep))
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
+        senders: dict[str, Sender] = {}
         for address in settings.sink:
             transport = _open_transport(address, settings.sink_timeout_seconds)
             stack.push_async_callback(transport.close)
-            sender = Sender(
+            sender = senders[address.name] = Sender(
                 address, tail.reader(), store, quarantine, records, transport, clock, settings.sink_retry_seconds_max
             )
             await _once_there(sender.prepare, settings)
             await stack.enter_async_context(_sending(address, sender, stores.views))
         await server.start()
+        if metrics:
+            log = (store, store.commits, tail, quarantine, write_side)
+            sources = Sources(
+                calls, health, *log, views, progress, view_waits, feed, desk, senders, stores.views.leases
+            )
+            metrics.show(sources, lambda: not server.not_serving)
+            server.metrics_address = metrics.address
         stack.push_async_callback(write_side.unfinished.finished, settings.drain_seconds)
         stack.push_async_callback(server.stop, feed.drain)
         if directory:
@@ -161,6 +177,15 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await stack.enter_async_context(_background("health", parts.report))
         stores.started()
         yield server
+
+
+async def _metrics(stack: AsyncExitStack, settings: Settings) -> Endpoint | None:
+    """Imports late: a bank without it need not load what makes the text. Raises CannotListen."""
+    if not settings.metrics_listen:
+        return None
+    from openbank.metrics.endpoint import listening
+
+    return await stack.enter_async_context(listening(settings.metrics_listen))
 
 
 async def _once_there(step: Callable[[], Awaitable[None]], settings: Settings) -> None:

@@ -23,6 +23,7 @@ from openbank.setting_types import (
     embedded_or,
     host_and_port,
     is_embedded,
+    loopback,
     one_of,
     seconds,
     sink_addresses,
@@ -109,6 +110,13 @@ class Settings:
     )
     log_format: str = field(
         default="console", metadata=_as(one_of(LOG_FORMATS), "console, for people, or json, one object a line")
+    )
+
+    metrics_listen: str | None = field(
+        default=None,
+        metadata=_as(
+            loopback, "address to serve /metrics, /livez and /readyz on, HOST:PORT of this machine; off without one"
+        ),
     )
 
     message_bytes_max: int = field(

@@ -12,6 +12,7 @@ import grpc
 from openbank.config import Settings
 from openbank.rpc import health, reflection
 from openbank.rpc.calls import Calls
+from openbank.rpc.handlers import UnknownMethods
 from openbank.rpc.health import COMMANDS, FEEDS, QUERIES, Health
 from openbank.rpc.services import DESCRIPTORS
 
@@ -47,6 +48,8 @@ class Server:
         self._health = health_
         self._calls = calls
         self.address = settings.listen
+        self.metrics_address = ""
+        """Where metrics are served, HOST:PORT; empty where they are not."""
         self._server = grpc.aio.server(
             # No maximum_concurrent_rpcs: it refuses without a reason. Unary calls, watches and other streams have
             # limits of their own, so that none keeps the others out.
@@ -56,6 +59,7 @@ class Server:
         self._others = (
             health.handlers(health_, self._streams),
             *reflection.handlers([*DESCRIPTORS, health.SERVICE], self._streams),
+            UnknownMethods(calls.statistics),
         )
 
     def add(self, handlers: grpc.GenericRpcHandler) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from openbank import address
@@ -61,6 +62,17 @@ def host_and_port(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
+    return text
+
+
+def loopback(text: str) -> str:
+    host = host_and_port(text).rpartition(":")[0].strip("[]")
+    try:
+        is_loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError("must be an address of this machine only, such as 127.0.0.1:9464: it has no TLS")
     return text
 
 

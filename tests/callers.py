@@ -41,6 +41,7 @@ class Caller:
     """A channel to a bank, and the stubs on it."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self.channel = grpc.aio.insecure_channel(address, options=SOON)
         self.persons: Any = PersonsServiceStub(self.channel)
         self.accounts: Any = AccountsServiceStub(self.channel)

@@ -86,7 +86,7 @@ def test_every_room_of_the_picture_is_a_package_and_every_layer_is_in_it() -> No
     packages = {path.parent.name for path in (ROOT / "openbank").glob("*/__init__.py")}
     # What callers use, what operators run, what only opens stores and what finishes the work of others is not on the
     # way of a command or an event.
-    assert drawn == packages - {"back_ends", "cli", "client", "courier", "mongodb", "upkeep"}
+    assert drawn == packages - {"back_ends", "cli", "client", "courier", "metrics", "mongodb", "upkeep"}
 
 
 def test_the_walks_name_the_files_by_their_paths() -> None:

@@ -24,6 +24,7 @@ from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import Happened, History
 from openbank.aggregates.record_times import RecordTimes
+from openbank.aggregates.statistics import CommandStatistics
 from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there
 from openbank.codec import events as codec
 from openbank.domain.request import Request, RequestKey
@@ -59,6 +60,7 @@ class Aggregate(Generic[State]):
         "_history",
         "_quarantine",
         "_queue",
+        "_statistics",
         "_store",
         "_subject",
         "_times",
@@ -67,13 +69,20 @@ class Aggregate(Generic[State]):
     )
 
     def __init__(
-        self, store: EventStore, quarantine: Quarantine, kind: Kind[State], aggregate_id: str, times: RecordTimes
+        self,
+        store: EventStore,
+        quarantine: Quarantine,
+        kind: Kind[State],
+        aggregate_id: str,
+        times: RecordTimes,
+        statistics: CommandStatistics,
     ) -> None:
         self._store = store
         self._quarantine = quarantine
         self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
         self._history = History(store, quarantine, self._subject)
         self._times = times
+        self._statistics = statistics
         self._tip: Tip[State] | None = None
         """None until the stream has been read, and after an append whose outcome is unknown."""
         self._queue: list[Waiting[State]] = []
@@ -243,6 +252,7 @@ class Aggregate(Generic[State]):
         try:
             position = await self._store.append(self._subject.stream, before.revision, events)
         except WrongExpectedRevision as error:
+            self._statistics.conflicts += 1
             self._tip = await self._history.onward(before)
             if self._tip.revision == before.revision:
                 raise StoreDamaged(f"{self._subject.stream} reads as at {before.revision}, but: {error}") from error
@@ -250,9 +260,12 @@ class Aggregate(Generic[State]):
         except (StoreUnavailable, OutcomeUnknown) as error:
             # Those who were refused on the strength of these events are decided again without them.
             if isinstance(error, OutcomeUnknown):
+                self._statistics.unknown += 1
                 self._tip = None
             fail([one for one, outcome in zip(batch, decided, strict=False) if outcome.events], error)
             return False
+        for event in events:
+            self._statistics.events[event.type] += 1
         self._tip = tip
         self._history.written(decided)
         answer(batch, decided, LogPosition(position, self._subject.stream, tip.revision))
@@ -261,6 +274,7 @@ class Aggregate(Generic[State]):
     async def _replay(self, revision: int) -> Written[State]:
         """The outcome of the command whose last event has `revision`, as it was then."""
         resource, event = await self._history.at(revision)
+        self._statistics.replayed += 1
         return Written(resource, event.id, event.metadata.record_time, event.place, replayed=True)
 
     async def _unchanged(self, resource: Versioned[State]) -> Written[State]:

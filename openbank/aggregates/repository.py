@@ -10,6 +10,7 @@ from openbank.aggregates.deciding import Decide
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.history import Happened
 from openbank.aggregates.record_times import RecordTimes
+from openbank.aggregates.statistics import CommandStatistics
 from openbank.aggregates.waiting import Recorded, Written
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
@@ -33,13 +34,19 @@ class Repository(Generic[State]):
         clock: Clock,
         kept_max: int,
         quarantine: Quarantine | None = None,
+        statistics: CommandStatistics | None = None,
     ) -> None:
         self._store = store
         self._quarantine = quarantine or Quarantine(store, clock)
         self._kind = kind
         self._times = RecordTimes(clock)
+        self._statistics = statistics or CommandStatistics()
         self._kept_max = kept_max
         self._kept: OrderedDict[str, Aggregate[State]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many aggregates are in memory."""
+        return len(self._kept)
 
     async def execute(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State]:
         """See `Aggregate.execute`."""
@@ -82,7 +89,7 @@ class Repository(Generic[State]):
         if aggregate is None:
             self._drop()
             aggregate = self._kept[stream] = Aggregate(
-                self._store, self._quarantine, self._kind, aggregate_id, self._times
+                self._store, self._quarantine, self._kind, aggregate_id, self._times, self._statistics
             )
         else:
             self._kept.move_to_end(stream)

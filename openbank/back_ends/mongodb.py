@@ -17,6 +17,7 @@ with needs("mongodb", "an address that begins with mongodb"):
 class MongoViewsBackEnd:
     def __init__(self, views: MongoViews) -> None:
         self.views = views
+        self.leases: dict[str, Lease] = {}
 
     @classmethod
     async def open(cls, stack: AsyncExitStack, uri: str, wait_seconds: float) -> MongoViewsBackEnd:
@@ -29,4 +30,5 @@ class MongoViewsBackEnd:
         return MongoSinkRecords(self.views.link)
 
     def by_one_instance(self, work: Work, name: str, doing: str) -> Work:
-        return Leased(Lease(self.views.lease(name)), work, doing).run
+        lease = self.leases[name] = Lease(self.views.lease(name))
+        return Leased(lease, work, doing).run

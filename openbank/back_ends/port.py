@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from openbank.eventstore.extensions import OldNumbers
 from openbank.eventstore.port import EventStore
 from openbank.eventstore.request_index import RequestIndex
+from openbank.eventstore.statistics import CommitStatistics
+from openbank.following.lease import Lease
 from openbank.sinks.port import SinkRecords
 from openbank.views.port import Views
 
@@ -16,6 +18,9 @@ Work = Callable[[], Awaitable[None]]
 
 class ServedLog(EventStore, OldNumbers, Protocol):
     """A log that a bank serves."""
+
+    @property
+    def commits(self) -> CommitStatistics: ...
 
 
 class CopyTarget(EventStore, Protocol):
@@ -35,6 +40,11 @@ class ViewsBackEnd(Protocol):
 
     @property
     def views(self) -> IndexedViews: ...
+
+    @property
+    def leases(self) -> Mapping[str, Lease]:
+        """The leases of what is done `by_one_instance`, by name; empty where no other instance can do it."""
+        ...
 
     def sink_records(self) -> SinkRecords:
         """Where sinks keep their places, beside the views but apart from them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from openbank.datadir import DataDirectory
 from openbank.eventstore import sqlite
 from openbank.eventstore.port import EventStore
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
-from openbank.following.lease import alone
+from openbank.following.lease import Lease, alone
 from openbank.sinks.port import SinkRecords
 from openbank.sinks.sqlite import SqliteSinkRecords
 from openbank.views.sqlite import SqliteViews
@@ -29,6 +30,7 @@ class SqliteViewsBackEnd:
     def __init__(self, stack: AsyncExitStack, data: Path, *, index_requests: bool) -> None:
         """`index_requests` is for a log that has no index of request ids of its own."""
         self._directory = data.resolve()
+        self.leases: Mapping[str, Lease] = {}
         self.views = SqliteViews(self._directory, index_requests=index_requests)
         stack.push_async_callback(self.views.close)
 

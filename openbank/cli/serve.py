@@ -134,21 +134,23 @@ async def _announce(settings: Settings, server: Server) -> None:
     waits_for = server.not_serving
     if waits_for:
         names = " ".join(waits_for)
-        _tell(settings, "is starting", f"waits for   {names}", server.address, "listening", not_serving=names)
+        _tell(settings, server, "is starting", f"waits for   {names}", "listening", not_serving=names)
         await server.ready()
-    _tell(settings, "is ready", f"try         {TRY.format(address=server.address)}", server.address, "ready")
+    _tell(settings, server, "is ready", f"try         {TRY.format(address=server.address)}", "ready")
 
 
-def _tell(settings: Settings, is_what: str, last: str, address: str, event: str, **values: str) -> None:
+def _tell(settings: Settings, server: Server, is_what: str, last: str, event: str, **values: str) -> None:
     if settings.log_format == "console":
         # This line need not be read.
         with suppress(OutputFailed):
             print(f"OpenBank {version('openbank')} {is_what}.")
-            print(f"  listens on  {address}")
+            print(f"  listens on  {server.address}")
             print(f"  data in     {settings.stores}")
+            if server.metrics_address:
+                print(f"  metrics on  http://{server.metrics_address}/metrics")
             print(f"  {last}", flush=True)
     else:
-        _say(event, version=version("openbank"), listen=address, data=settings.stores, **values)
+        _say(event, version=version("openbank"), listen=server.address, data=settings.stores, **values)
 
 
 def _say(what: str, **values: str) -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from openbank.aggregates import snapshots
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.repository import Repository
+from openbank.aggregates.statistics import CommandStatistics
 from openbank.commands.unfinished import Unfinished
 from openbank.domain import account, person
 from openbank.domain.account import Account
@@ -49,6 +50,7 @@ class WriteSide:
         self.id = store.bank_id
         self.clock = clock
         self.in_transit = in_transit
+        self.statistics = CommandStatistics()
         self.unfinished = Unfinished()
         """Work that continues when its caller is gone."""
         persons = Kind(person_stream, lambda state, event, _: person.apply(state, event), snapshots=snapshots.PERSONS)
@@ -62,11 +64,11 @@ class WriteSide:
         requests: Kind[RequestClaimed] = Kind(request_stream, _latest)
         numbers: Kind[AccountNumberReserved] = Kind(number_stream, _latest)
         old_numbers: Kind[AccountNumberReserved] = Kind(lambda stream: stream, _latest)
-        self.persons: Repository[Person] = Repository(store, persons, clock, kept_max, quarantine)
-        self.accounts: Repository[Account] = Repository(store, accounts, clock, kept_max, quarantine)
-        self.requests = Repository(store, requests, clock, kept_max, quarantine)
-        self.numbers = Repository(store, numbers, clock, kept_max, quarantine)
-        self.old_numbers = Repository(store, old_numbers, clock, kept_max, quarantine)
+        self.persons: Repository[Person] = Repository(store, persons, clock, kept_max, quarantine, self.statistics)
+        self.accounts: Repository[Account] = Repository(store, accounts, clock, kept_max, quarantine, self.statistics)
+        self.requests = Repository(store, requests, clock, kept_max, quarantine, self.statistics)
+        self.numbers = Repository(store, numbers, clock, kept_max, quarantine, self.statistics)
+        self.old_numbers = Repository(store, old_numbers, clock, kept_max, quarantine, self.statistics)
         """By stream: see `commands.old_numbers`."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from typing import Protocol
 
 from openbank.domain.clock import Clock
@@ -19,6 +20,11 @@ from openbank.following.tail import LogTail
 
 
 class Watching(Protocol):
+    @property
+    def behind_at(self) -> LogPosition | None:
+        """The place that the watch has reached; None while it has all there is."""
+        ...
+
     def hurry(self) -> None:
         """Call when the server stops: ends long waits for the client, and waits to begin."""
 
@@ -80,6 +86,11 @@ class Feed:
     def watches(self) -> int:
         """The number of watches."""
         return len(self._watches)
+
+    @property
+    def furthest_behind(self) -> LogPosition | None:
+        """The place of the watch with the largest lag; None if all have all there is."""
+        return min((at for watch in self._watches if (at := watch.behind_at)), default=None, key=attrgetter("position"))
 
     @property
     def draining(self) -> bool:

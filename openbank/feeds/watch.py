@@ -121,6 +121,8 @@ class _Watch:
         self._at = BEGINNING
         self._selects = False
         """Whether history is read from the streams that the filter names."""
+        self._at_head = False
+        """Whether it waits for events that are not there yet."""
         self._selected: Selected | None = None
         self._selecting: asyncio.Task[Page | None] | None = None
         self._said: LogPosition | None = None
@@ -132,6 +134,10 @@ class _Watch:
         self._last_sent = 0.0
         self._finding: asyncio.Timeout | None = None
         self._sending: asyncio.Timeout | None = None
+
+    @property
+    def behind_at(self) -> LogPosition | None:
+        return None if self._at_head or self._said is None else self._at
 
     async def begin(self, start: Start) -> None:
         """The first message: confirms the watch and its place."""
@@ -185,7 +191,9 @@ class _Watch:
             return await self._history()
         # A watch that has not reported that it is caught up must do so, whatever comes.
         wish = self._filter if self._told_caught_up else None
+        self._at_head = True
         place, time = await pages.news(wish, self._silence_left())
+        self._at_head = False
         if place.position > self._at.position:
             self._at, self._passed_time = place, time or self._passed_time
         return None

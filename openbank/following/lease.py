@@ -66,6 +66,8 @@ class Lease:
     def __init__(self, record: LeaseRecord, clock: Callable[[], float] = time.monotonic) -> None:
         self.held = False
         """Whether this instance holds the lease, as far as it knows."""
+        self.changes = 0
+        """How often this instance has taken or lost it."""
         self._record = record
         self._clock = clock
         self._me = secrets.token_hex(8)
@@ -75,7 +77,7 @@ class Lease:
     async def beat(self) -> None:
         """Renews the lease, or takes it if it is free or stands still. Raises LeaseUnavailable."""
         try:
-            self.held = await self._record.renew(self._me) if self.held else await self._take()
+            self._note(await self._record.renew(self._me) if self.held else await self._take())
         except LeaseUnavailable:
             # No instance could renew it meanwhile, so an unchanged count means nothing.
             self._seen = None
@@ -83,9 +85,13 @@ class Lease:
 
     async def release(self) -> None:
         """Frees the lease. If the record cannot be reached, the next instance has to wait."""
-        self.held = False
+        self._note(False)
         with suppress(LeaseUnavailable):
             await self._record.release(self._me)
+
+    def _note(self, held: bool) -> None:
+        self.changes += held != self.held
+        self.held = held
 
     async def _take(self) -> bool:
         now = self._clock()

@@ -84,6 +84,8 @@ class LogTail:
         self.current = False
         """Whether the subscription has reached the end of the log since it was opened. Before that it is catching
         up."""
+        self.opened = self.misses = 0
+        """How often the subscription was opened, and how often a follower was behind the ring and read the store."""
         self._confirmed_at: float | None = None
         """While events that have arrived are not processed yet: the time, by the loop's clock, up to which none is
         missing."""
@@ -94,8 +96,7 @@ class LogTail:
         self._ring_releases = 0
         """The number of releases that the ring has seen."""
         self._ring: list[Entry] = []
-        self._ring_events = ring_events
-        self._ring_bytes_max = ring_bytes
+        self._ring_events, self._ring_bytes_max = ring_events, ring_bytes
         self._ring_bytes = 0
         self._floor: int | None = None
         """The ring holds all that follows this position; None before the log is followed."""
@@ -199,6 +200,7 @@ class LogTail:
             self._ring_bytes += _size(entry.event)
         self._trim()
         self.head = page.through
+        self.opened += not self.available
         self.available = True
         if changed:
             self._announce()
@@ -260,6 +262,7 @@ class LogReader:
             entries, through = recent
             return entries, through, through.position >= self._tail.head.position
         followed = self._tail.head
+        self._tail.misses += 1
         page = await self._store.read_log(after, limit)
         through = page.through
         if page.caught_up and through.position < followed.position:

@@ -73,6 +73,8 @@ class Reader(NamedTuple):
     """How many seconds views that are catching up need to reach a position, if known."""
     is_in_log: Callable[[LogPosition], bool] = lambda _: False
     """Whether the log is known to reach this position, without asking the store."""
+    waited: Callable[[float], None] = lambda _: None
+    """Called with the seconds from the question on, when one has waited for the views."""
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
@@ -111,7 +113,19 @@ async def _read(
     reader: Reader, at: LogPosition, deadline: float, read: Callable[[], Awaitable[Value]]
 ) -> Answer[Value]:
     views = reader.views
-    while views.position.position < at.position:
+    if views.position.position < at.position:
+        try:
+            await _wait_for(reader, at, deadline)
+        finally:
+            reader.waited(asyncio.get_running_loop().time() - (deadline - reader.wait_seconds))
+    # Taken before the read, which sees at least this much. After it, the views may be further than what was read.
+    position = views.position
+    return Answer(await read(), position)
+
+
+async def _wait_for(reader: Reader, at: LogPosition, deadline: float) -> None:
+    """Raises ViewBehind if the views do not reach the position by then."""
+    while reader.views.position.position < at.position:
         now = asyncio.get_running_loop().time()
         seconds = reader.seconds_to(at.position)
         if now >= deadline or (seconds is not None and now + seconds > deadline):
@@ -119,9 +133,6 @@ async def _read(
             raise ViewBehind(seconds)
         with suppress(TimeoutError):
             await _wait(reader, at, min(deadline, now + LOOK_SECONDS))
-    # Taken before the read, which sees at least this much. After it, the views may be further than what was read.
-    position = views.position
-    return Answer(await read(), position)
 
 
 async def _wait(reader: Reader, at: LogPosition, deadline: float) -> None:

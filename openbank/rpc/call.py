@@ -20,6 +20,7 @@ from openbank.domain.clock import Clock
 from openbank.logs import tell
 from openbank.publishing.cloudevent import is_traceparent
 from openbank.rpc.errors import DETAILS_KEY, Failure, failure_of, internal, to_status
+from openbank.rpc.statistics import CallStatistics
 
 CORRELATION_ID = "x-correlation-id"
 TRACEPARENT = "traceparent"
@@ -35,9 +36,9 @@ Response = Message | bytes
 
 
 class Method:
-    """What is known of a method before any call. `clock` is the bank's."""
+    """What is known of a method before any call. `clock` is the bank's, and `statistics` those of all calls."""
 
-    def __init__(self, method: MethodDescriptor, clock: Clock) -> None:
+    def __init__(self, method: MethodDescriptor, clock: Clock, statistics: CallStatistics | None = None) -> None:
         self.request = method.input_type
         self.clock = clock
         self.service = method.containing_service.full_name
@@ -45,6 +46,8 @@ class Method:
         self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
         self.is_stream = method.server_streaming
         """Whether it has many responses."""
+        statistics = statistics or CallStatistics()
+        self.durations, self.refusals = statistics.durations_of(self.name), statistics.refusals
         self._ids = [field.name for field in method.input_type.fields if _is_id(field)]
         self._made = list(_resources(method.output_type))
         """The resources in the response, each with its id, which the request may have left to the bank."""
@@ -100,6 +103,7 @@ class Call:
             self.ended(failure.code.name, logging.WARNING, reason=failure.reason, cause=str(error))
         else:
             self.ended(failure.code.name, reason=failure.reason)
+        self.method.refusals[failure.reason] += 1
         _forget_frames(error)
         return failure
 
@@ -127,11 +131,13 @@ class Call:
         response: Response | None = None,
         **more: str,
     ) -> None:
-        """The line in the log. Of what was sent and answered it holds ids and nothing else."""
+        """Counts the call, and writes its line in the log. Of what was sent and answered that holds ids only."""
+        seconds = perf_counter() - self._started
+        self.method.durations[code].observe(seconds)
         values: dict[str, object] = {
             "method": self.method.name,
             "code": code,
-            "duration_ms": round((perf_counter() - self._started) * 1000, 2),
+            "duration_ms": round(seconds * 1000, 2),
             "correlation_id": self.correlation_id,
             "peer": _shown(self._context.peer()),
         }

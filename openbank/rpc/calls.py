@@ -9,6 +9,7 @@ from openbank.eventstore.errors import LogReplaced
 from openbank.feeds.errors import ServerDraining
 from openbank.rpc.backlog import Backlog
 from openbank.rpc.errors import TooManyCalls
+from openbank.rpc.statistics import CallStatistics
 
 GIVE_WAY_SECONDS = 0.005
 """How long background work stands back for calls. It then does its next slice, however many calls there are."""
@@ -43,7 +44,8 @@ class Calls:
         self.commands = Group()
         self.queries = Group()
         self.backlog = Backlog()
-        self._waiting = Group()
+        self.waiting = Group()
+        self.statistics = CallStatistics()
         self._tasks: dict[asyncio.Task[Any] | None, Group] = {}
         self._begun = False
         """Whether a call has begun since background work last gave way."""
@@ -63,10 +65,10 @@ class Calls:
     def wait(self) -> None:
         """From now on the call counts among those that wait, and makes room for another. Raises TooManyCalls."""
         task = asyncio.current_task()
-        group = self._tasks.get(task, self._waiting)
-        if group is self._waiting:
+        group = self._tasks.get(task, self.waiting)
+        if group is self.waiting:
             return
-        self.enter(self._waiting)
+        self.enter(self.waiting)
         group.count -= 1
 
     def leave(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, assert_never
+
+import grpc
 
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsResponse
 from openbank.common.v1 import feed_pb2
@@ -24,6 +27,8 @@ from openbank.publishing.events import cloud_event
 from openbank.rpc.convert.accounts import fill_account_event
 from openbank.rpc.convert.persons import fill_person_event
 from openbank.rpc.convert.values import fill_time, read_position, read_time
+from openbank.rpc.errors import failure_of
+from openbank.rpc.statistics import CAUGHT_UP, CLIENT_LEFT
 
 FILTER_VALUES_MAX = 1_000
 HEARTBEAT_SECONDS_MIN = 1
@@ -45,9 +50,11 @@ Value = TypeVar("Value")
 class Watches:
     """The process's feed, as watches reach it from the network."""
 
-    def __init__(self, feed: Feed, tokens: Tokens) -> None:
+    def __init__(self, feed: Feed, tokens: Tokens, ends: Counter[str]) -> None:
+        """`ends` counts how watches end, by cause: CAUGHT_UP, CLIENT_LEFT, or the reason of an error."""
         self._feed = feed
         self._tokens = tokens
+        self._ends = ends
 
     async def read_start(self, fields: Fields, request: Any) -> Start:
         match request.WhichOneof("start"):
@@ -91,15 +98,31 @@ class Watches:
             await write(encoded)
             last_time = time
 
+        cause = CLIENT_LEFT
         try:
             await watch(self._feed, start, filter, stop_when_caught_up, send, heartbeat_seconds)
-        except PositionOutOfRange as error:
+            cause = CAUGHT_UP
+        except grpc.aio.BaseError:
+            # A write that fails because the client has gone.
+            raise
+        except Exception as error:
+            cause = _reason(error)
+            self._add_tokens(error)
+            raise
+        finally:
+            self._ends[cause] += 1
+
+    def _add_tokens(self, error: Exception) -> None:
+        """Tells a client from where it can watch again."""
+        if isinstance(error, PositionOutOfRange):
             error.metadata["earliestToken"] = self._tokens.encode(BEGINNING)
-            raise
-        except (ServerDraining, SlowConsumer) as error:
-            if error.position is not None:
-                error.metadata["resumeToken"] = self._tokens.encode(error.position)
-            raise
+        elif isinstance(error, ServerDraining | SlowConsumer) and error.position is not None:
+            error.metadata["resumeToken"] = self._tokens.encode(error.position)
+
+
+def _reason(error: Exception) -> str:
+    failure = failure_of(error, None)
+    return failure.reason if failure else "INTERNAL"
 
 
 def read_heartbeat(fields: Fields, request: Any) -> float | None:

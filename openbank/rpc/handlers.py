@@ -18,6 +18,7 @@ from openbank.rpc.call import Call, Context, Method, Response
 from openbank.rpc.calls import Calls
 from openbank.rpc.errors import interrupted
 from openbank.rpc.guards import ReadFailure, guards, reader
+from openbank.rpc.statistics import OTHER, CallStatistics
 
 Write = Callable[[bytes], Awaitable[None]]
 """Sends one response of a stream, encoded."""
@@ -38,11 +39,21 @@ def handlers(
 def _handler(
     descriptor: MethodDescriptor, serve: Callable[..., Awaitable[Any]], calls: Calls, clock: Clock
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    method, read = Method(descriptor, clock), reader(descriptor.input_type)
+    method, read = Method(descriptor, clock, calls.statistics), reader(descriptor.input_type)
     handle = _around(method, serve, calls)
     if method.is_stream:
         return grpc.unary_stream_rpc_method_handler(handle, read)
     return grpc.unary_unary_rpc_method_handler(handle, read, _encode)
+
+
+class UnknownMethods(grpc.GenericRpcHandler):
+    """Comes last: counts the calls that no service has a method for. gRPC refuses them."""
+
+    def __init__(self, statistics: CallStatistics) -> None:
+        self._durations = statistics.durations_of(OTHER, "UNIMPLEMENTED")
+
+    def service(self, _: grpc.HandlerCallDetails) -> None:
+        self._durations["UNIMPLEMENTED"].observe(0.0)
 
 
 def _encode(response: Response) -> bytes:

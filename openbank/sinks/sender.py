@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -29,7 +30,7 @@ from openbank.sinks.page import QUARANTINED, UNREADABLE, SinkPage, first_of_othe
 from openbank.sinks.place import LOOKS_FOR_PLACE, check_bank, in_this_log, is_in_this_log, new_record
 from openbank.sinks.port import NEW, Parked, RecordsUnavailable, SinkRecord, SinkRecords, StoredRecord, Trouble
 from openbank.sinks.remembered import RememberedRecords
-from openbank.sinks.transport import Later, Transport
+from openbank.sinks.transport import Counted, Later, SendResult, Transport
 
 PAGE_EVENTS_MAX = 200
 PARKED_MAX = 1_000
@@ -66,13 +67,18 @@ class Sender:
         self._store = store
         self._quarantine = quarantine
         self._records = RememberedRecords(records)
-        self._transport = transport
+        self._transport = Counted(transport)
         self._clock = clock
         self._backoff = Backoff(RETRY_SECONDS_MIN, retry_seconds_max)
         self._overdue = Overdue(address.park_after_seconds, monotonic)
         self._sleep = sleep
         self._told_trouble = ""
         self._told_lag_at = float("-inf")
+
+    @property
+    def outcomes(self) -> Counter[type[SendResult]]:
+        """How many messages this instance has sent, by the sink's answer."""
+        return self._transport.outcomes
 
     async def prepare(self) -> None:
         """Gives a new sink the place in the log that its address asks for, and checks an existing place.

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -57,6 +58,21 @@ async def send(transport: Transport, events: Sequence[CloudEvent]) -> SendResult
     except Exception as error:
         _log.debug("sending has failed", exc_info=True)
         return Later(f"sending fails: {type(error).__name__}")
+
+
+class Counted:
+    """A transport that counts the messages it has sent, by what became of them."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.events_max, self.messages_max = transport.events_max, transport.messages_max
+        self.close = transport.close
+        self.outcomes: Counter[type[SendResult]] = Counter()
+        self._transport = transport
+
+    async def send(self, events: Sequence[CloudEvent]) -> SendResult:
+        answer = await send(self._transport, events)
+        self.outcomes[type(answer)] += 1
+        return answer
 
 
 def cannot_connect(error: OSError, host: str) -> Later:

@@ -42,6 +42,11 @@ class Progress:
     def caught_up(self) -> bool:
         return self._views.position.position >= self._goal
 
+    @property
+    def ratio(self) -> float:
+        """How much of the log the views have, of what they had to catch up with, from 0 to 1."""
+        return 1.0 if self.caught_up else self._views.position.position / self._goal
+
     def seconds_to(self, position: int) -> float | None:
         """How long the views will take to reach `position`; None where that is unknown, or not worth asking."""
         rate = self._rate()

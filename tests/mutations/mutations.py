@@ -30,6 +30,8 @@ _HOLDS = "tests/stories/test_holds.py"
 _OF_HOLDS = f"{_HOLDS}::test_what_is_on_hold_is_there_and_cannot_be_spent"
 _MONGO_FAULTS = "tests/views/test_mongo_faults.py::TestAnotherDatabase"
 _TRANSFERS = "tests/commands/test_transfers.py"
+_METRICS = "tests/metrics/test_values.py"
+_LAGS = "tests/metrics/test_lags.py"
 _TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
 
@@ -901,8 +903,8 @@ MUTATIONS = (
     Mutation(
         "a query does not wait for its token",
         "openbank/queries/reader.py",
-        "    while views.position.position < at.position:\n",
-        "    while views.position.position < 0:\n",
+        "    while reader.views.position.position < at.position:\n",
+        "    while reader.views.position.position < 0:\n",
         "tests/queries",
     ),
     Mutation(
@@ -1477,5 +1479,34 @@ MUTATIONS = (
         "            self._seen[sink] = StoredRecord(record, saved)\n",
         "            self._seen.pop(sink, None)\n",
         "tests/sinks/test_sender.py::test_a_place_that_the_database_has_lost_is_put_back",
+    ),
+    # Metrics
+    Mutation(
+        "the seconds of a lag stand still with the part that lags",
+        "openbank/metrics/scrape.py",
+        "return 0.0 if time is None else max(0, self.now - time) / 1_000_000\n",
+        "return 0.0 if time is None else max(0, self.bank.tail.head.position - time) / 1_000_000\n",
+        f"{_LAGS}::test_the_lag_of_views_that_stand_still",
+    ),
+    Mutation(
+        "a watch that waits for its client counts as level",
+        "openbank/feeds/watch.py",
+        "return None if self._at_head or self._said is None else self._at\n",
+        "return None\n",
+        f"{_LAGS}::test_the_lag_of_a_watch_whose_client_does_not_read",
+    ),
+    Mutation(
+        "methods that callers make up become labels",
+        "openbank/rpc/handlers.py",
+        'self, _: grpc.HandlerCallDetails) -> None:\n        self._durations["UNIMPLEMENTED"].observe(0.0)\n',
+        "self, _: grpc.HandlerCallDetails) -> None:\n        self._durations[_.method].observe(0.0)\n",
+        f"{_METRICS}::test_a_method_of_nobody_is_other",
+    ),
+    Mutation(
+        "a bank that drains is ready",
+        "openbank/rpc/health.py",
+        "return SERVING if self._serving[part] and not self._draining else NOT_SERVING\n",
+        "return SERVING if self._serving[part] else NOT_SERVING\n",
+        "tests/metrics/test_endpoint.py::test_a_bank_that_drains_lives_but_is_not_ready",
     ),
 )

@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
+from time import perf_counter
 from uuid import UUID
 
 from esdbclient import NewEvent as Proposed
@@ -36,7 +37,9 @@ from openbank.eventstore.port import (
     Snapshot,
 )
 from openbank.eventstore.request_index import RequestIndex
+from openbank.eventstore.statistics import CommitStatistics
 from openbank.eventstore.streams import NUMBER
+from openbank.instruments import SIZES, Histogram
 
 QUARANTINE_STREAM = "openbank-quarantine"
 """The stream whose last event holds the record of what is quarantined. It is not part of the log."""
@@ -77,6 +80,7 @@ class EventStoreDBEventStore:
         self._same_log = SameLog(link.read_unchecked, prefix, self._identity.stream)
         link.guard.check = self._same_log.check
         self._log = LogReads(link, prefix, own, self._same_log, self.locate)
+        self.commits = CommitStatistics(Histogram(SIZES), Histogram(), None)
         self._closed = False
 
     @classmethod
@@ -130,7 +134,10 @@ class EventStoreDBEventStore:
         def find() -> Awaitable[Sequence[RecordedEvent]]:
             return self.read_stream(stream, expected_revision, len(events))
 
+        begin = perf_counter()
         position = await self._appends.append(self._prefix + stream, expected_revision, events, find)
+        self.commits.events.observe(len(events))
+        self.commits.seconds.observe(perf_counter() - begin)
         self._streams.requests.note(stream, expected_revision, [event.metadata.request_id for event in events])
         last, revision = events[-1], expected_revision + len(events)
         self._same_log.note(Witness(position, stream, revision - 1, last.id))

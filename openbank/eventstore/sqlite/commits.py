@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.sqlite.wal import Wal
 from openbank.eventstore.sqlite.writer import Append, Locked, Outcome, Writer, WrittenAppend
+from openbank.eventstore.statistics import CommitStatistics
+from openbank.instruments import SIZES, Histogram
 from openbank.pause import Pause
 
 BATCH_EVENTS_MAX = 2_000
@@ -41,6 +44,7 @@ class Commits:
         self.failed = False
         """Whether a sync has failed: then nothing may be read or written any more."""
         self.writable = True
+        self.statistics = CommitStatistics(Histogram(SIZES), Histogram(), wal.syncs)
         self._pending: deque[Append] = deque()
         self._committing: asyncio.Task[None] | None = None
         self._gathering = Pause()
@@ -86,6 +90,7 @@ class Commits:
         if self.failed:
             _settle(batch, [StoreUnavailable("the event store has failed") for _ in batch])
             return
+        begin = perf_counter()
         outcomes = await self._write(batch)
         # Refusals, too, rest on durable events: commits are made one at a time, and each is synced before the next.
         if any(isinstance(outcome, WrittenAppend) and outcome.events for outcome in outcomes):
@@ -97,6 +102,8 @@ class Commits:
         self.writable = not any(isinstance(outcome, StoreUnavailable | OutcomeUnknown) for outcome in outcomes)
         events = [event for outcome in outcomes if isinstance(outcome, WrittenAppend) for event in outcome.events]
         if events:
+            self.statistics.events.observe(len(events))
+            self.statistics.seconds.observe(perf_counter() - begin)
             self.head = events[-1].place
         _settle(batch, outcomes)
         if events:

@@ -32,6 +32,7 @@ from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.subscriber import Subscriber
 from openbank.eventstore.sqlite.wal import Wal, end_process
 from openbank.eventstore.sqlite.writer import Append, Writer
+from openbank.eventstore.statistics import CommitStatistics
 from openbank.eventstore.streams import NUMBER
 from openbank.sqlite_wal import WalFiles
 
@@ -82,6 +83,10 @@ class SqliteEventStore:
         self._commits = Commits(self._writer, self._wal, self._committed)
         self._subscribers: set[Subscriber] = set()
         self._closed = False
+
+    @property
+    def commits(self) -> CommitStatistics:
+        return self._commits.statistics
 
     def append(self, stream: str, expected_revision: int, events: Sequence[NewEvent]) -> asyncio.Future[int]:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()

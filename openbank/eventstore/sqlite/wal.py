@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from openbank.instruments import Histogram
 from openbank.sqlite_wal import (
     SYNCHRONOUS_FULL,
     Checkpointed,
@@ -58,6 +59,8 @@ class Wal:
         set_pragma(self._connection, "synchronous", SYNCHRONOUS_FULL)
         self._sync_seconds = 1.0
         """How long a sync is expected to take."""
+        self.syncs = Histogram()
+        """How long each took, in seconds."""
         self._syncing = ThreadPoolExecutor(1, "events-sync")
         self._checkpointing = ThreadPoolExecutor(1, "events-checkpoint")
         self._bound = WalBound(self._connection, files, self._checkpointing, self._failed)
@@ -106,6 +109,7 @@ class Wal:
         begin = time.perf_counter()
         os.fdatasync(self._files.wal)
         took = time.perf_counter() - begin
+        self.syncs.observe(took)
         self._sync_seconds = max(took, 0.8 * self._sync_seconds + 0.2 * took)
 
     def _checkpoint(self) -> Checkpointed:

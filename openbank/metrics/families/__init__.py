@@ -1,0 +1,7 @@
+"""Every metric, one row each. `tests/metrics` holds dashboards and alerts to them."""
+
+from __future__ import annotations
+
+from openbank.metrics.families import calls, followers, log, money
+
+FAMILIES = (*calls.FAMILIES, *log.FAMILIES, *followers.FAMILIES, *money.FAMILIES)
