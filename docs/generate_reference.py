@@ -98,6 +98,7 @@ def _subcommands(parser: argparse.ArgumentParser, prefix: str) -> Iterator[tuple
         if isinstance(action, argparse._SubParsersAction):
             about = {choice.dest: choice.help for choice in action._choices_actions}
             for name, subparser in action.choices.items():
+                subparser.fill()
                 if not subparser.description and about.get(name):
                     subparser.description = _sentence(str(about[name]))
                 yield f"{prefix}{name}", subparser
@@ -110,7 +111,7 @@ def _arguments(parser: argparse.ArgumentParser) -> str:
         if isinstance(action, argparse._HelpAction | argparse._SubParsersAction) or action.help == argparse.SUPPRESS:
             continue
         value = action.metavar or ("|".join(action.choices) if action.choices else action.dest.upper())
-        name = str(value) if not action.option_strings else action.option_strings[0]
+        name = str(value) if not action.option_strings else action.option_strings[-1]
         if action.option_strings and action.nargs != 0:
             name += f" {value}"
         rows.append((f"`{name}`", "yes" if action.required else "", action.help or ""))

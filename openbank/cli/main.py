@@ -9,12 +9,30 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from openbank import config
-from openbank.cli import accept_loss, backup, copy, health, quarantine, restore, serve, sinks, tail, verify
+from openbank.cli import (
+    accept_loss,
+    account,
+    backup,
+    copy,
+    health,
+    hold,
+    person,
+    quarantine,
+    restore,
+    serve,
+    sinks,
+    tail,
+    transfer,
+    verify,
+)
 from openbank.cli.errors import EXIT_FAILED, CommandFailed
 from openbank.cli.parsers import Parser
 from openbank.config import BadSetting
 
-COMMANDS = (serve, backup, restore, accept_loss, verify, copy, tail, sinks, quarantine, health)
+COMMANDS = (
+    serve, backup, restore, accept_loss, verify, copy,
+    person, account, transfer, hold, tail, sinks, quarantine, health,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

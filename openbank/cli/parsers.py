@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from openbank import address, setting_types
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
 
 class Parser(argparse.ArgumentParser):
-    """Shows the usage of the subcommand that was mistyped. Repeats no address: it may hold a password."""
+    """Shows the usage of the subcommand that was mistyped. Repeats no address: it may hold a password.
+
+    `fill` adds the arguments. It is called when they are needed: no command waits for the arguments of all others.
+    """
+
+    def __init__(self, *arguments: Any, fill: Callable[[Parser], None] | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._fill = fill
+
+    def fill(self) -> None:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        self.fill()
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             from difflib import get_close_matches

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from openbank.cli.main import main
-from openbank.cli.tail.follow import _is_for_eyes
+from openbank.cli.terminal import is_coloured
 from openbank.server import Server
 from tests.callers import Caller
 from tests.client.proxy import proxy_of
@@ -355,10 +355,10 @@ class Terminal(StringIO):
 def test_colours_are_for_terminals_and_for_those_who_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert _is_for_eyes(Terminal())
-    assert not _is_for_eyes(StringIO())
+    assert is_coloured(Terminal())
+    assert not is_coloured(StringIO())
     monkeypatch.setenv("TERM", "dumb")
-    assert not _is_for_eyes(Terminal())
+    assert not is_coloured(Terminal())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not _is_for_eyes(Terminal())
+    assert not is_coloured(Terminal())

@@ -34,6 +34,7 @@ _METRICS = "tests/metrics/test_values.py"
 _LAGS = "tests/metrics/test_lags.py"
 _TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
+_COMMANDS = "tests/cli/test_bank_commands.py"
 
 MUTATIONS = (
     # Believed only if it follows
@@ -1508,5 +1509,41 @@ MUTATIONS = (
         "return SERVING if self._serving[part] and not self._draining else NOT_SERVING\n",
         "return SERVING if self._serving[part] else NOT_SERVING\n",
         "tests/metrics/test_endpoint.py::test_a_bank_that_drains_lives_but_is_not_ready",
+    ),
+    # Calls of the command line
+    Mutation(
+        "a change whose answer is lost is not sent again",
+        "openbank/cli/bank.py",
+        "            response = call_sync(method, request, timeout_seconds=self._seconds, on_retry=_say_retry)\n",
+        "            response = method(request, timeout=self._seconds)\n",
+        f"{_COMMANDS}::test_a_change_whose_answer_is_lost_is_sent_again_and_done_once",
+    ),
+    Mutation(
+        "a change has another request_id than the one that was typed",
+        "openbank/cli/bank.py",
+        "        request.request_id = request.request_id or str(uuid4())\n",
+        "        request.request_id = str(uuid4())\n",
+        f"{_COMMANDS}::test_the_same_request_id_is_done_once",
+    ),
+    Mutation(
+        "decimals are read from their right",
+        "openbank/cli/arguments.py",
+        'int(decimals.ljust(NANOS_DIGITS, "0"))',
+        'int(decimals.rjust(NANOS_DIGITS, "0"))',
+        f"{_COMMANDS}::test_an_account_is_opened_paid_frozen_and_closed",
+    ),
+    Mutation(
+        "a description is a formula in a spreadsheet",
+        "openbank/cli/output/csv_rows.py",
+        "    return [_harmless(text) if isinstance(value, str) else text]\n",
+        "    return [text]\n",
+        f"{_COMMANDS}::test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet",
+    ),
+    Mutation(
+        "a description controls the terminal",
+        "openbank/cli/output/values.py",
+        '    return shown(" ".join(text.splitlines()).replace("\\t", " "))\n',
+        '    return " ".join(text.splitlines()).replace("\\t", " ")\n',
+        f"{_COMMANDS}::test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet",
     ),
 )

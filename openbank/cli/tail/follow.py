@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import grpc
 
@@ -16,7 +16,7 @@ from openbank.cli.tail.delivery import TailPrinter
 from openbank.cli.tail.lines import Lines, TextLines, json_lines
 from openbank.cli.tail.request import TailOptions, feed_and_filter, filter_of, start_at
 from openbank.cli.tail.resume_file import ResumeFile
-from openbank.cli.terminal import shown
+from openbank.cli.terminal import is_coloured, shown
 from openbank.cli.unreachable import tls_trouble
 from openbank.client.resumption import Interruption
 from openbank.client.watch import CHANNEL_OPTIONS
@@ -41,7 +41,7 @@ def follow(wanted: TailOptions) -> None:
         else:
             start_at(request, wanted.start)
         request.stop_when_caught_up = wanted.until_caught_up
-        lines: Lines = json_lines if wanted.format == "json" else TextLines(_is_for_eyes(sys.stdout))
+        lines: Lines = json_lines if wanted.format == "json" else TextLines(is_coloured(sys.stdout))
         try:
             _print(wanted, request, lines, file)
         except grpc.RpcError as error:
@@ -148,8 +148,3 @@ def _resume_file(wanted: TailOptions, request: Any) -> AbstractContextManager[Re
     if wanted.resume is None:
         return nullcontext()
     return ResumeFile(wanted.resume, wanted.bank.target, wanted.feed, filter_of(request))
-
-
-def _is_for_eyes(stream: TextIO) -> bool:
-    """Whether to use colours: not in files and pipes, and not if NO_COLOR is set (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

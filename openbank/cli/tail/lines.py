@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.text_format import MessageToString
 
 from openbank.accounts.v1.account_events_pb2 import AccountEvent
-from openbank.cli.terminal import shown
+from openbank.cli.terminal import DIM, RESET, STYLES, shown
 from openbank.common.v1.money_pb2 import Money
 from openbank.persons.v1.person_events_pb2 import PersonAddressUpdated, PersonEvent, PersonRegistered
 
@@ -21,8 +21,7 @@ Lines = Callable[[Sequence[Any]], Iterable[str]]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS = 1_000_000_000
 
-_GREEN, _RED, _CYAN, _DIM = "\033[32m", "\033[31m", "\033[36m", "\033[2m"
-_RESET = "\033[0m"
+_GREEN, _RED, _CYAN = STYLES["green"], STYLES["red"], STYLES["cyan"]
 _COLOURS = {"account_opened": _CYAN, "person_registered": _CYAN, "money_deposited": _GREEN, "money_withdrawn": _RED}
 _COLOURS |= {"hold_captured": _RED, "transfer_sent": _RED, "transfer_received": _GREEN, "transfer_returned": _GREEN}
 _AMOUNTS = {
@@ -64,8 +63,8 @@ class TextLines:
         widths = self._widths
         cells = [time.ljust(widths[0]), id.ljust(widths[1]), revision.rjust(widths[2]), type.ljust(widths[3])]
         if self._coloured:
-            cells[0] = _DIM + cells[0] + _RESET
-            cells[3] = _COLOURS.get(event.WhichOneof("payload") or "", "") + cells[3] + _RESET
+            cells[0] = DIM + cells[0] + RESET
+            cells[3] = _COLOURS.get(event.WhichOneof("payload") or "", "") + cells[3] + RESET
         align = str.rjust if isinstance(event, AccountEvent) else str.ljust
         cells += [align(cell, width) for cell, width in zip(rest, widths[4:], strict=True)]
         return "  ".join(cells).rstrip()

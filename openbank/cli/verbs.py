@@ -1,0 +1,125 @@
+"""Commands that call a bank, as rows: a noun such as `account`, and its verbs such as `deposit`.
+
+A new command is a row here and a function in the noun's `actions`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from openbank.cli import grpc_log
+from openbank.cli.arguments import amount, count, currency, seconds
+from openbank.cli.connection import add_connection
+from openbank.cli.parsers import Commands, Parser, revision, text
+from openbank.config import Settings
+
+if TYPE_CHECKING:
+    from openbank.cli.bank import BankAction
+
+TIMEOUT_SECONDS = 20.0
+FORMATS = ("table", "json", "jsonl", "csv")
+COLORS = ("auto", "always", "never")
+TIME_FORMATS = ("utc", "local", "relative")
+
+
+class Argument(NamedTuple):
+    names: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+def argument(*names: str, **options: Any) -> Argument:
+    """An argument as argparse has it; unless `options` say otherwise, it is text that is sent to the bank."""
+    return Argument(names, options if {"type", "action"} & options.keys() else {"type": text, **options})
+
+
+MONEY = (
+    argument("amount", type=amount, metavar="AMOUNT", help="such as 25.00"),
+    argument("currency", type=currency, metavar="CURRENCY", help="of ISO 4217, such as EUR"),
+)
+DESCRIPTION = argument("--description", default="", metavar="TEXT", help="kept with the movement")
+LIST = (argument("--limit", type=count, metavar="COUNT", help="print at most this many (default: all)"),)
+QUERY = (
+    argument(
+        "--consistency-token", default="", metavar="TOKEN", help="of an earlier answer: wait until its change is seen"
+    ),
+)
+MUTATION = (
+    argument(
+        "--request-id",
+        default="",
+        metavar="UUID",
+        help="of an earlier try of the same command, which is then done once (default: a new one)",
+    ),
+)
+REVISION = argument(
+    "--expected-revision", type=revision, metavar="REVISION", help="only if this is the revision it has now"
+)
+
+
+class Verb(NamedTuple):
+    name: str
+    help: str
+    arguments: Sequence[Argument]
+
+
+def add_noun(
+    commands: Commands, name: str, help: str, verbs: Sequence[Verb], actions: Callable[[], Mapping[str, BankAction]]
+) -> None:
+    """`actions` imports the functions of the verbs and returns them by name."""
+    commands.add_parser(name, help=help, fill=partial(_add_verbs, verbs=verbs, actions=actions))
+
+
+def _add_verbs(parser: Parser, verbs: Sequence[Verb], actions: Callable[[], Mapping[str, BankAction]]) -> None:
+    subparsers: Commands = parser.add_subparsers(required=True, metavar="ACTION", dest="verb")
+    for verb in verbs:
+        add_verb(subparsers, verb, actions)
+
+
+def add_verb(commands: Commands, verb: Verb, actions: Callable[[], Mapping[str, BankAction]]) -> None:
+    commands.add_parser(
+        verb.name,
+        help=verb.help,
+        description=f"{verb.help[0].upper()}{verb.help[1:]}.",
+        fill=partial(_fill, verb=verb, actions=actions),
+    )
+
+
+def _fill(parser: Parser, verb: Verb, actions: Callable[[], Mapping[str, BankAction]]) -> None:
+    for names, options in verb.arguments:
+        parser.add_argument(*names, **options)
+    add_connection(parser)
+    add_timeout(parser)
+    add_output(parser)
+    parser.set_defaults(run=partial(_run, name=verb.name, actions=actions))
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help=f"how long all tries together may take (default: {TIMEOUT_SECONDS:g})",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", choices=FORMATS, help="(default: table on a terminal, json where the output goes elsewhere)"
+    )
+    parser.add_argument("--color", choices=COLORS, default="auto", help="auto: on a terminal, unless NO_COLOR is set")
+    parser.add_argument(
+        "--time-format", choices=TIME_FORMATS, default="utc", help="of times in tables and CSV (default: utc)"
+    )
+
+
+def _run(
+    settings: Settings, flags: argparse.Namespace, name: str, actions: Callable[[], Mapping[str, BankAction]]
+) -> int:
+    grpc_log.silence()
+    from openbank.cli.bank import run
+
+    return run(actions()[name], settings, flags)

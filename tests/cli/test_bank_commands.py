@@ -1,0 +1,392 @@
+"""`openbank person`, `account`, `transfer` and `hold`: what they do, print and end with."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+import grpc
+import pytest
+
+from openbank.accounts.v1.accounts_service_pb2 import DepositRequest
+from openbank.cli import account, hold, person
+from openbank.cli.account.actions import ACTIONS as ACCOUNT_ACTIONS
+from openbank.cli.hold.actions import ACTIONS as HOLD_ACTIONS
+from openbank.cli.main import main
+from openbank.cli.person.actions import ACTIONS as PERSON_ACTIONS
+from tests.callers import Caller, usd
+from tests.cli.commands import run, run_here, run_on_terminal
+from tests.client.proxy import proxy_of
+from tests.servers import ServerProcess
+
+ANN = (
+    "--first-name", "Ann", "--last-name", "Doe", "--nationality", "Swedish", "--gender", "female",
+    "--date-of-birth", "1990-12-31", "--email", "ann@example.com",
+    "--street", "High Street 1", "--city", "Lund", "--postal-code", "22100", "--country", "Sweden",
+)  # fmt: skip
+UUID = "5dd0f4a6-6f2b-4d6a-9a1c-9d4f4c1f2a10"
+FORMULA = '=HYPERLINK("http://evil.example")'
+ESCAPES = "red\u202e\nnext\tline"
+"""What the bank accepts in a description, and a terminal or a table would not like."""
+
+
+@pytest.fixture(scope="module")
+async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """One bank for all tests here: each has accounts of its own."""
+    bank = ServerProcess(tmp_path_factory.mktemp("bank") / "data")
+    await bank.start()
+    yield bank.address
+    await bank.stop()
+
+
+@pytest.fixture
+async def bank(address: str) -> AsyncIterator[Caller]:
+    async with Caller(address) as caller:
+        yield caller
+
+
+async def ok(address: str, *arguments: str) -> Any:
+    """What a command that is carried out prints, from JSON."""
+    ended = await run(*arguments, "--target", address)
+    assert ended.code == 0, ended.err
+    return json.loads(ended.out)
+
+
+async def test_a_person_is_registered_moved_and_found(address: str) -> None:
+    registered = (await ok(address, "person", "register", "--id", "ann", *ANN))["person"]
+    assert (registered["person_id"], registered["gender"]) == ("ann", "GENDER_FEMALE")
+    assert registered["date_of_birth"] == {"year": 1990, "month": 12, "day": 31}
+    moved = await ok(
+        address, "person", "update-address", "ann", "--expected-revision", "1",
+        "--street", "Low 2", "--city", "Ystad", "--country", "Sweden",
+    )  # fmt: skip
+    shown = await ok(address, "person", "show", "ann", "--consistency-token", moved["consistency_token"])
+    assert shown["person"] == moved["person"]
+    assert shown["person"]["address"]["postal_code"] == ""
+    listed = await ok(address, "person", "list", "--consistency-token", moved["consistency_token"])
+    assert shown["person"] in listed["persons"]
+
+
+async def test_an_account_is_opened_paid_frozen_and_closed(address: str, bank: Caller) -> None:
+    owner = (await bank.register()).person.person_id
+    opened = await ok(
+        address, "account", "open", "--id", "annas", "--owner", owner, "--number", "SE 12-34",
+        "--currency", "EUR", "--deposit", "25.00",
+    )  # fmt: skip
+    assert opened["account"]["balance"] == {"currency_code": "EUR", "units": "25", "nanos": 0}
+    assert (await balance_after(address, "deposit", "annas", "0.05", "EUR")) == ("25", 50_000_000)
+    assert (await balance_after(address, "withdraw", "annas", "25", "EUR")) == ("0", 50_000_000)
+    assert (
+        await state_after(address, "freeze", "annas", "--only", "debits", "--reason", "checked")
+    ) == "ACCOUNT_STATE_DEBITS_FROZEN"
+    assert (await state_after(address, "freeze", "annas", "--reason", "lost card")) == "ACCOUNT_STATE_FROZEN"
+    assert (await state_after(address, "unfreeze", "annas")) == "ACCOUNT_STATE_ACTIVE"
+    assert (await balance_after(address, "withdraw", "annas", "0.050", "EUR")) == ("0", 0)
+    closed = await ok(address, "account", "close", "annas", "--reason", "moved away")
+    assert closed["account"]["state"] == "ACCOUNT_STATE_CLOSED"
+    token = ("--consistency-token", closed["consistency_token"])
+    by_id, by_number, listed = await asyncio.gather(
+        ok(address, "account", "show", "annas", *token),
+        ok(address, "account", "show", "--number", "se1234", *token),
+        ok(address, "account", "list", "--owner", owner, *token),
+    )
+    assert by_id["account"] == by_number["account"] == closed["account"]
+    assert listed["accounts"] == [closed["account"]]
+
+
+async def balance_after(address: str, *arguments: str) -> tuple[str, int]:
+    balance = (await ok(address, "account", *arguments))["account"]["balance"]
+    return balance["units"], balance["nanos"]
+
+
+async def state_after(address: str, *arguments: str) -> str:
+    return str((await ok(address, "account", *arguments))["account"]["state"])
+
+
+async def test_money_is_moved_and_held(address: str, bank: Caller) -> None:
+    ours = (await bank.open(initial_deposit=usd("100"))).account
+    theirs = (await bank.open()).account
+    moved = await ok(address, "transfer", ours.account_id, theirs.account_id, "10.50", "USD", "--description", "rent")
+    assert (moved["transfer"]["state"], moved["transfer"]["description"]) == ("TRANSFER_STATE_COMPLETED", "rent")
+    assert moved["account"]["balance"]["units"] == "89"
+    by_number = await ok(
+        address, "transfer", ours.account_id, theirs.account_number, "1", "USD", "--to-number"
+    )  # fmt: skip
+    assert by_number["transfer"]["destination_account_id"] == theirs.account_id
+
+    held = (await ok(address, "hold", "place", ours.account_id, "20", "USD", "--ttl", "2h"))["hold"]
+    assert held["state"] == "HOLD_STATE_OPEN"
+    some = (await ok(address, "hold", "capture", ours.account_id, held["hold_id"], "5", "USD"))["hold"]
+    assert some["remaining_amount"]["units"] == "15"
+    rest = (await ok(address, "hold", "capture", ours.account_id, held["hold_id"]))["hold"]
+    assert (rest["state"], rest["captured_amount"]["units"]) == ("HOLD_STATE_CAPTURED", "20")
+    other = (await ok(address, "hold", "place", ours.account_id, "1", "USD"))["hold"]
+    released = await ok(address, "hold", "release", ours.account_id, other["hold_id"])
+    token = ("--consistency-token", released["consistency_token"])
+    listing = ("hold", "list", "--account", ours.account_id, *token)
+    everything, first, ended, shown = await asyncio.gather(
+        ok(address, *listing),
+        ok(address, *listing, "--limit", "1"),
+        ok(address, *listing, "--state", "captured"),
+        ok(address, "hold", "show", other["hold_id"], *token),
+    )
+    assert [one["hold_id"] for one in everything["holds"]] == [other["hold_id"], held["hold_id"]]
+    assert [one["hold_id"] for one in first["holds"]] == [other["hold_id"]]
+    assert [one["hold_id"] for one in ended["holds"]] == [held["hold_id"]]
+    assert shown["hold"]["state"] == "HOLD_STATE_RELEASED"
+
+
+async def test_a_list_has_all_pages_in_every_format(address: str, bank: Caller) -> None:
+    owner = (await bank.register()).person.person_id
+    opened = await asyncio.gather(*(bank.open(owner) for _ in range(120)))
+    ids = {one.account.account_id for one in opened}
+    token = max((one.consistency_token for one in opened), key=len)
+    last = (await bank.deposit(opened[0].account.account_id, "1")).consistency_token or token
+    command = ("account", "list", "--owner", owner, "--consistency-token", last, "--target", address, "-o")
+    as_json, as_lines, as_csv, as_table = (run_here(*command, format) for format in ("json", "jsonl", "csv", "table"))
+    assert {one["account_id"] for one in json.loads(as_json.out)["accounts"]} == ids
+    assert {json.loads(line)["account_id"] for line in as_lines.out.splitlines()} == ids
+    rows = list(csv.DictReader(StringIO(as_csv.out)))
+    assert {row["account_id"] for row in rows} == ids
+    assert {row["balance"] for row in rows} == {"0.00", "1.00"}
+    assert {row["balance_currency"] for row in rows} == {"USD"}
+    heading, *lines = as_table.out.splitlines()
+    assert heading.split() == ["ACCOUNT", "NUMBER", "BALANCE", "AVAILABLE", "STATE", "OPENED"]
+    assert {line.split()[0] for line in lines} == ids
+    # Amounts are aligned at their right, and no escape sequence is among them.
+    assert len({line.index(" USD") for line in lines}) == 1
+    assert "\033" not in as_table.out
+
+
+async def test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet(address: str, bank: Caller) -> None:
+    account_id = (await bank.open(initial_deposit=usd("10"))).account.account_id
+    texts = [FORMULA, ESCAPES, "'quoted", "日本語のとても長い説明文です" * 3, "[bold]a[/bold]"]
+    for text in texts:
+        placed = await ok(address, "hold", "place", account_id, "1", "USD", "--description", text)
+    listing: tuple[str, ...] = ("hold", "list", "--account", account_id)
+    listing += ("--consistency-token", placed["consistency_token"])
+    listing += ("--target", address)
+    as_csv, as_table, on_terminal, as_json = await asyncio.gather(
+        run(*listing, "-o", "csv"),
+        run(*listing, "-o", "table"),
+        run_on_terminal(*listing, columns=100, environment={"NO_COLOR": "1"}),
+        run_on_terminal(*listing, "-o", "json"),
+    )
+    descriptions = [row["description"] for row in csv.DictReader(StringIO(as_csv.out))]
+    assert descriptions == list(reversed([f"'{FORMULA}", "red? next line", "''quoted", texts[3], texts[4]]))
+    for out in (as_csv.out, as_table.out, *on_terminal, *as_json):
+        assert all(character.isprintable() or character == "\n" for character in out)
+    assert len(as_table.out.splitlines()) == 1 + len(texts)
+    assert "[bold]a[/bold]" in "".join(on_terminal)
+    assert [one["description"] for one in json.loads("\n".join(as_json))["holds"]] == list(reversed(texts))
+
+
+async def test_a_table_fits_the_terminal_or_keeps_its_ids_and_amounts(address: str, bank: Caller) -> None:
+    account_id = (await bank.open(initial_deposit=usd("10"))).account.account_id
+    placed = await ok(address, "hold", "place", account_id, "1", "USD", "--description", "日本語 " * 30)
+    listing: tuple[str, ...] = ("hold", "list", "--account", account_id)
+    listing += ("--consistency-token", placed["consistency_token"])
+    listing += ("--target", address)
+    wide, narrow, coloured = await asyncio.gather(
+        run_on_terminal(*listing, columns=120, environment={"NO_COLOR": "1"}),
+        run_on_terminal(*listing, columns=40, environment={"NO_COLOR": "1"}),
+        run_on_terminal(*listing, "--color", "always", columns=120),
+    )
+    assert max(columns_of(line) for line in wide) <= 120
+    assert any(placed["hold"]["hold_id"] in line and "1.00 USD" in line for line in narrow)
+    assert "\033[" in "".join(coloured)
+    assert [re.sub(r"\033\[[0-9;]*m", "", line).rstrip() for line in coloured] == wide
+
+
+def columns_of(line: str) -> int:
+    from openbank.cli.terminal import width
+
+    return width(line)
+
+
+REFUSED = {
+    "the account is not there": (("account", "show", "nobodys"), "ACCOUNT_NOT_FOUND: no account has the id nobodys"),
+    "the money is not there": (("account", "withdraw", "{id}", "9", "USD"), "INSUFFICIENT_FUNDS: 9.00 USD is more"),
+    "too many decimals": (("account", "deposit", "{id}", "0.001", "USD"), "AMOUNT_TOO_PRECISE: amount.nanos: 0.001"),
+    "nothing": (("account", "deposit", "{id}", "0.00", "USD"), "AMOUNT_NOT_POSITIVE: amount: "),
+    "no such currency": (("account", "deposit", "{id}", "1", "XQX"), "UNKNOWN_CURRENCY: amount.currency_code: "),
+    "a revision that has passed": (
+        ("account", "freeze", "{id}", "--reason", "x", "--expected-revision", "7"),
+        "REVISION_MISMATCH: ",
+    ),
+    "no request_id": (("account", "freeze", "{id}", "--request-id", "7"), "INVALID_REQUEST_ID: request_id: "),
+    "all fields": (("person", "register"), "FIELD_REQUIRED: first_name: is required\nFIELD_REQUIRED: last_name: "),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_refusal_is_exit_code_1_and_its_reason(what: str, address: str, bank: Caller) -> None:
+    account_id = (await bank.open()).account.account_id
+    arguments, reason = REFUSED[what]
+    ended = run_here(*(one.format(id=account_id) for one in arguments), "--target", address)
+    assert (ended.code, ended.out) == (1, "")
+    said = re.sub("^openbank: request_id .*\n", "", ended.err)
+    assert said.startswith(f"openbank: {reason}"), ended.err
+
+
+AMOUNTS = [
+    "1,000",
+    "1e3",
+    "-5",
+    "+5",
+    "5.",
+    ".5",
+    "1 000",
+    "1_000",
+    "\u0665",
+    "0x10",
+    "NaN",
+    "",
+    "9" * 20,
+    "0." + "1" * 10,
+]
+
+
+@pytest.mark.parametrize("text", AMOUNTS)
+def test_what_is_no_plain_decimal_is_a_usage_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["account", "deposit", "anns", text, "EUR"])
+    assert ended.value.code == 2
+    assert "argument AMOUNT: " in capsys.readouterr().err
+
+
+USAGE: dict[str, tuple[list[str], str]] = {
+    "a currency in small letters": (["account", "deposit", "a", "1", "eur"], "argument CURRENCY: must be a currency"),
+    "no currency": (["account", "deposit", "a", "1"], "the following arguments are required: CURRENCY"),
+    "no date": (["person", "register", "--date-of-birth", "1990-2-30"], "--date-of-birth: must be a date such as"),
+    "no length of time": (["hold", "place", "a", "1", "EUR", "--ttl", "soon"], "--ttl: must be a length of time"),
+    "no time at all": (["account", "show", "a", "--timeout", "0"], "--timeout: must be a number of seconds"),
+    "no format": (["account", "show", "a", "-o", "xml"], "invalid choice: 'xml'"),
+    "no such action": (["account", "destroy"], "argument ACTION: invalid choice: 'destroy'"),
+}
+
+
+@pytest.mark.parametrize("what", USAGE)
+def test_what_is_mistyped_is_a_usage_error(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, line = USAGE[what]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert line in capsys.readouterr().err
+
+
+async def test_what_cannot_go_together_is_a_usage_error(address: str) -> None:
+    for arguments in (
+        ("account", "show"),
+        ("account", "show", "anns", "--number", "1"),
+        ("hold", "capture", "anns", "h", "5"),
+        ("hold", "place", "anns", "5", "EUR", "--ttl", "1h", "--expire-time", "2030-01-01"),
+    ):
+        ended = run_here(*arguments, "--target", address)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("openbank: give ")
+
+
+class Losing(grpc.GenericRpcHandler):
+    """Passes calls on to a bank, and answers the first of them itself: the bank's answer is lost."""
+
+    def __init__(self, address: str) -> None:
+        self._bank = grpc.insecure_channel(address)
+        self.requests: list[bytes] = []
+
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        def answer(request: bytes, context: grpc.ServicerContext) -> Any:
+            bank: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._bank.unary_unary(call.method)
+            response = bank(request)
+            self.requests.append(request)
+            if len(self.requests) == 1:
+                context.abort(grpc.StatusCode.INTERNAL, "a proxy has lost the answer")
+            return response
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@contextmanager
+def serving(handler: grpc.GenericRpcHandler) -> Iterator[str]:
+    """The address of a server with this handler."""
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[handler])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+async def test_a_change_whose_answer_is_lost_is_sent_again_and_done_once(address: str, bank: Caller) -> None:
+    account_id = (await bank.open()).account.account_id
+    losing = Losing(address)
+    with serving(losing) as between:
+        ended = await run("account", "deposit", account_id, "5", "USD", "--target", between)
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["replayed"] is True
+    said, retried, replayed = ended.err.splitlines()
+    assert [DepositRequest.FromString(each).request_id for each in losing.requests] == [said[-36:]] * 2
+    assert re.match(r"openbank: INTERNAL: a proxy has lost the answer; again in 0\.\d s", retried)
+    assert replayed == "openbank: an earlier call with this request_id has done it; nothing was done now"
+    assert await bank.balance(account_id) == "5.00 USD"
+
+
+async def test_the_same_request_id_is_done_once(address: str, bank: Caller) -> None:
+    account_id = (await bank.open()).account.account_id
+    for replayed in (False, True):
+        done = await ok(address, "account", "deposit", account_id, "5", "USD", "--request-id", UUID)
+        assert (done["replayed"], done["account"]["balance"]["units"]) == (replayed, "5")
+    other = await run("account", "deposit", account_id, "6", "USD", "--request-id", UUID, "--target", address)
+    assert (other.code, "REQUEST_ID_REUSED" in other.err) == (1, True)
+
+
+async def test_nobody_who_answers_is_exit_code_3_and_a_change_says_how_to_go_on(address: str) -> None:
+    question, change = await asyncio.gather(
+        run("account", "show", "anns", "--target", "127.0.0.1:9"),
+        run("account", "deposit", "anns", "1", "EUR", "--target", "127.0.0.1:9", "--timeout", "0.5"),
+    )
+    assert (question.code, question.out) == (3, "")
+    assert question.err == "openbank: nothing listens on port 9 of 127.0.0.1\n"
+    assert (change.code, change.out) == (3, "")
+    request_id = change.err.splitlines()[0].removeprefix("openbank: request_id ")
+    assert change.err.splitlines()[-1].endswith(f"; whether it was done is not known: --request-id {request_id}")
+
+
+async def test_the_time_limit_is_for_all_tries_together(address: str) -> None:
+    async with proxy_of(address) as proxy:
+        proxy.answer(404)
+        began = asyncio.get_running_loop().time()
+        ended = await run("account", "deposit", "anns", "1", "EUR", "--target", proxy.address, "--timeout", "1")
+        assert proxy.answered >= 2
+        # An answer that is not the bank's is no decision: not even that a method is unknown.
+        assert (ended.code, "UNIMPLEMENTED" in ended.err) == (3, True)
+        assert asyncio.get_running_loop().time() - began < 20
+
+
+class Denying(grpc.GenericRpcHandler):
+    """Denies every call, as a bank with an access file does."""
+
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        return grpc.unary_unary_rpc_method_handler(self._deny)
+
+    def _deny(self, _: Any, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+
+
+async def test_who_may_not_is_told_so_with_exit_code_4() -> None:
+    with serving(Denying()) as target:
+        ended = await run("account", "show", "anns", "--target", target)
+    assert (ended.code, ended.out) == (4, "")
+    assert "UNAUTHENTICATED: who are you?" in ended.err
+
+
+@pytest.mark.parametrize("noun", [(person, PERSON_ACTIONS), (account, ACCOUNT_ACTIONS), (hold, HOLD_ACTIONS)])
+def test_every_verb_has_a_function(noun: Any) -> None:
+    module, actions = noun
+    assert {verb.name for verb in module.VERBS} == actions.keys()
