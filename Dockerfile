@@ -1,5 +1,7 @@
 # The bank in a container: embedded by default, with its data in /data; on servers by OPENBANK_EVENT_STORE and
-# OPENBANK_VIEWS (deploy/compose.yaml). Build: docker build --tag openbank .
+# OPENBANK_VIEWS (deploy/compose.yaml). It listens beyond its container, so it does not start without TLS and an access
+# file, or OPENBANK_INSECURE=true where only trusted programs reach it (docs/security.md).
+# Build: docker build --tag openbank .
 
 FROM python:3.11-slim-bookworm AS build
 RUN python -m venv /opt/openbank
@@ -13,16 +15,18 @@ COPY openbank-client openbank-client
 RUN PIP_CONSTRAINT=/src/constraints.txt /opt/openbank/bin/pip install --no-cache-dir --no-compile ./openbank-client '.[all]'
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home openbank && install --directory --owner=openbank /data
+RUN useradd --system --uid 10001 --no-create-home openbank && install --directory --owner=openbank /data /run/openbank
 COPY --from=build /opt/openbank /opt/openbank
 ENV PATH=/opt/openbank/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     OPENBANK_DATA=/data \
     OPENBANK_LISTEN=0.0.0.0:50051 \
+    OPENBANK_LOCAL_SOCKET=unix:/run/openbank/bank.sock \
     OPENBANK_LOG_FORMAT=json
 USER openbank
 VOLUME /data
 EXPOSE 50051
+# By the local socket, which needs neither a certificate nor a token.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=75s CMD ["openbank", "health"]
 ENTRYPOINT ["openbank"]
 CMD ["serve"]

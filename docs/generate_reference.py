@@ -58,7 +58,7 @@ def settings() -> str:
     rows = []
     for setting in fields(Settings):
         flag = flags[setting.name].option_strings[0]
-        default = f"`{setting.default}`" if setting.default not in ((), None) else "none"
+        default = f"`{setting.default}`" if setting.default not in ((), None, "") else "none"
         name = f"`{flag}`<br>`{ENVIRONMENT}{setting.name.upper()}`"
         rows.append((name, _unit(setting.name, setting.default), default, setting.metadata["help"]))
     return _page(
@@ -71,7 +71,7 @@ def settings() -> str:
 
 def _unit(name: str, default: object) -> str:
     """The unit of a number is the last word of its setting's name, before `max`."""
-    if isinstance(default, int | float):
+    if isinstance(default, int | float) and not isinstance(default, bool):
         return name.removesuffix("_max").rpartition("_")[2]
     return "path" if isinstance(default, Path) else "text"
 

@@ -31,21 +31,24 @@ from openbank.integrity.quarantine import Quarantine
 from openbank.metrics.scrape import Sources
 from openbank.parts import Parts
 from openbank.pause import Turnstile
+from openbank.ports import CannotListen, check_ports
 from openbank.queries.owners import OwnersAccounts
 from openbank.queries.reader import Reader
 from openbank.queries.transfers import unsettled_from
+from openbank.reloading import BadFile
 from openbank.rpc.bank import Bank
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, VERSION, Health
 from openbank.rpc.services import NAMES, bank_handlers
-from openbank.server import CannotListen, Server
+from openbank.server import Server
 from openbank.sinks.address import NATS, SinkAddress
 from openbank.sinks.desk import Desk
 from openbank.sinks.port import RecordsUnavailable
 from openbank.sinks.sender import Sender
 from openbank.sinks.transport import Transport
 from openbank.sweeper import Sweeper
+from openbank.tls import load_tls
 from openbank.upkeep.copy import Copied, CopyRefused, copy_log
 from openbank.views.port import ViewsUnavailable
 from openbank.views.progress import Progress
@@ -61,6 +64,7 @@ VIEWS_RETRY_SECONDS = 0.5
 
 
 CANNOT_START = (
+    BadFile,
     CannotListen,
     DataDirectoryInUse,
     ExtraMissing,
@@ -94,6 +98,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
 
     Raises one of CANNOT_START when it cannot start.
     """
+    check_ports(settings)
+    tls = load_tls(settings)
     async with AsyncExitStack() as stack:
         metrics = await _metrics(stack, settings)
         directory = _data_directory(settings)
@@ -130,7 +136,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         tokens = Tokens(store)
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
-        server = Server(settings, health, calls)
+        server = Server(settings, health, calls, tls)
         records = stores.views.sink_records()
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
@@ -160,6 +166,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             )
             await _once_there(sender.prepare, settings)
             await stack.enter_async_context(_sending(address, sender, stores.views))
+        await stack.enter_async_context(_background("changed files", server.reloader.run))
         await server.start()
         if metrics:
             log = (store, store.commits, tail, quarantine, write_side)

@@ -21,14 +21,17 @@ from openbank.setting_types import (
     WHOLE_MAX,
     directory,
     embedded_or,
+    file,
     host_and_port,
     is_embedded,
+    local_socket,
     loopback,
     one_of,
     seconds,
     sink_addresses,
     store,
     whole,
+    yes_or_no,
 )
 from openbank.sinks.address import SinkAddress
 
@@ -76,6 +79,30 @@ class Settings:
     listen: str = field(
         default="127.0.0.1:50051",
         metadata=_as(host_and_port, "address to serve on, HOST:PORT; port 0 takes a free one"),
+    )
+    tls_cert: Path | None = field(
+        default=None, metadata=_as(file, "certificate of the bank, with those between it and its authority, in PEM")
+    )
+    tls_key: Path | None = field(
+        default=None, metadata=_as(file, "private key of the certificate, in PEM; TLS needs both")
+    )
+    tls_client_ca: Path | None = field(
+        default=None,
+        metadata=_as(file, "authorities of clients' certificates, in PEM: only clients that have one may connect"),
+    )
+    local_socket: str = field(
+        default="",
+        metadata=_as(
+            local_socket, "also serve, without TLS, on this socket, unix:PATH, which only the bank's own user can open"
+        ),
+    )
+    insecure: bool = field(
+        default=False,
+        metadata=_as(
+            yes_or_no,
+            "listen beyond this machine without TLS or an access file: anybody who reaches the port is let in",
+            action="store_const",
+        ),
     )
     data: Path = field(default=Path("data"), metadata=_as(directory, "directory of the bank's files"))
     event_store: str = field(
@@ -156,6 +183,11 @@ class Settings:
     )
 
     @property
+    def reloads(self) -> bool:
+        """Whether there are files that can be replaced while the bank serves, and SIGHUP is about them."""
+        return self.tls_cert is not None
+
+    @property
     def stores(self) -> str:
         """Where the bank's data is, to be shown to people."""
         here = str(self.data.resolve())
@@ -168,11 +200,15 @@ def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
     for setting in fields(Settings):
         if names and setting.name not in names:
             continue
+        kind = setting.metadata.get("action", "store")
+        value: dict[str, Any] = (
+            {"const": "true"} if kind == "store_const" else {"metavar": setting.name.rpartition("_")[2].upper()}
+        )
         parser.add_argument(
             _flag(setting),
             dest=setting.name,
-            metavar=setting.name.rpartition("_")[2].upper(),
-            action=setting.metadata.get("action", "store"),
+            action=kind,
+            **value,
             help=f"{setting.metadata['help']} (default: {setting.default or 'none'}; {_variable(setting)})",
         )
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import grpc
 
 from openbank.config import Settings
+from openbank.ports import open_ports
+from openbank.reloading import Reloaded, Reloader
 from openbank.rpc import health, reflection
 from openbank.rpc.calls import Calls
 from openbank.rpc.handlers import UnknownMethods
 from openbank.rpc.health import COMMANDS, FEEDS, QUERIES, Health
 from openbank.rpc.services import DESCRIPTORS
+from openbank.tls import ServerTls
 
 SIDES = (COMMANDS, QUERIES, FEEDS)
 """A bank is ready once it serves all of them."""
@@ -36,15 +38,16 @@ PING_MILLISECONDS_MIN = 10_000
 disconnected."""
 
 
-class CannotListen(Exception):
-    """The address is busy or may not be used; the message says which and why."""
-
-
 class Server:
     """One grpc.aio server. `start` listens, `stop` drains."""
 
-    def __init__(self, settings: Settings, health_: Health, calls: Calls) -> None:
+    def __init__(
+        self, settings: Settings, health_: Health, calls: Calls, tls: Reloaded[ServerTls] | None = None
+    ) -> None:
         self._settings = settings
+        self.tls = tls
+        """The certificate that new connections get, and how many changes of it could not be used; None without TLS."""
+        self.reloader = Reloader(*([tls] if tls else []))
         self._health = health_
         self._calls = calls
         self.address = settings.listen
@@ -66,16 +69,10 @@ class Server:
         self._server.add_generic_rpc_handlers((handlers,))
 
     async def start(self) -> None:
-        """Listens; `address` is then where, with the port that was taken. Raises CannotListen."""
+        """Listens; `address` is then where, with the network port that was taken. Raises CannotListen."""
         # Each call looks for its handler in the order of these: the bank's own come first.
         self._server.add_generic_rpc_handlers(self._others)
-        host, _, port = self._settings.listen.rpartition(":")
-        _try_address(host.strip("[]"), int(port), self._settings.listen)
-        try:
-            taken = self._server.add_insecure_port(self._settings.listen)
-        except RuntimeError as error:
-            raise CannotListen(f"cannot listen on {self._settings.listen}") from error
-        self.address = f"{host}:{taken}"
+        self.address = open_ports(self._server, self._settings, self.tls)
         await self._server.start()
 
     async def ready(self) -> None:
@@ -141,14 +138,3 @@ def _streams_max(settings: Settings) -> int:
     """The most streams of one connection. It is more than all limits together, so that those answer first: beyond this
     limit calls wait silently in the client."""
     return 3 * settings.concurrent_calls_max + settings.watches_max + OTHER_STREAMS_MAX + SPARE_STREAMS
-
-
-def _try_address(host: str, port: int, listen: str) -> None:
-    """Binds and releases the address: the system says why that fails, which grpc does not."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from error

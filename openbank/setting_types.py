@@ -58,6 +58,19 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
+def yes_or_no(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
+def file(text: str) -> Path:
+    try:
+        return address.path(text)
+    except ValueError:
+        raise ValueError("must be a file") from None
+
+
 def host_and_port(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):

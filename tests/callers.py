@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
+from openbank.client import connect
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money
 from openbank.holds.v1.holds_service_pb2_grpc import HoldsServiceStub
@@ -40,9 +41,10 @@ to two minutes."""
 class Caller:
     """A channel to a bank, and the stubs on it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, **credentials: Any) -> None:
+        """`credentials` are those of `connect`."""
         self.address = address
-        self.channel = grpc.aio.insecure_channel(address, options=SOON)
+        self.channel = connect(address, options=SOON, **credentials)
         self.persons: Any = PersonsServiceStub(self.channel)
         self.accounts: Any = AccountsServiceStub(self.channel)
         self.transfers: Any = TransfersServiceStub(self.channel)

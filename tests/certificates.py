@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
@@ -42,12 +43,17 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def sign(
-        self, name: str, names: Sequence[str] = HERE, days: float = 1, key: ec.EllipticCurvePrivateKey | None = None
+        self,
+        name: str,
+        names: Sequence[str] = HERE,
+        days: float = 1,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+        begins: float = -3,
     ) -> Pair:
-        """A new pair, valid for so many days from yesterday on; `names` are DNS names, addresses and URIs."""
+        """A new pair, valid until so many days from now; `names` are DNS names, addresses and URIs."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder(_name(name), key.public_key(), days)
+            _builder(_name(name), key.public_key(), days, begins)
             .issuer_name(self._name)
             .add_extension(x509.SubjectAlternativeName([_general(each) for each in names]), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -58,14 +64,16 @@ class Authority:
         return pair
 
 
-def _builder(name: x509.Name, key: ec.EllipticCurvePublicKey, days: float = 1) -> x509.CertificateBuilder:
+def _builder(
+    name: x509.Name, key: CertificatePublicKeyTypes, days: float = 1, begins: float = -3
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(name)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - 3 * DAY)
+        .not_valid_before(now + begins * DAY)
         .not_valid_after(now + days * DAY)
     )
 

@@ -30,12 +30,17 @@ class Example(NamedTuple):
     output: str
 
 
+def blocks(file: Path) -> list[tuple[str, str]]:
+    """The language and the text of each."""
+    return [(match[1], match[2]) for match in _FENCED.finditer(file.read_text())]
+
+
 def examples(file: Path) -> list[Example]:
-    blocks = [(match[1], match[2]) for match in _FENCED.finditer(file.read_text())]
-    following = [*blocks[1:], ("", "")]
+    found = blocks(file)
+    following = [*found[1:], ("", "")]
     return [
         Example(language, source, output)
-        for (language, source), (kind, output) in zip(blocks, following, strict=True)
+        for (language, source), (kind, output) in zip(found, following, strict=True)
         if kind == "text" and language != "text"
     ]
 

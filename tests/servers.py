@@ -25,11 +25,14 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
         module: str = "openbank",
         python: str | Path = sys.executable,
+        directory: Path | None = None,
     ) -> None:
+        """`directory` is the one that it runs in, if not that of the tests."""
         self._arguments = ["serve", "--listen", listen, "--data", str(data), "--log-format", "json", *flags]
         self._environment = environment or {}
         self._module = module
         self._python = str(python)
+        self._directory = directory
         self._launching: asyncio.Future[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -59,6 +62,7 @@ class ServerProcess:
             *self._arguments,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
+            cwd=self._directory,
             env={name: value for name, value in os.environ.items() if not name.startswith("OPENBANK_")}
             | dict(self._environment),
         )

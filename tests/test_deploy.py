@@ -29,6 +29,12 @@ def test_what_is_copied_into_the_image_is_there_and_not_ignored() -> None:
     assert all((ROOT / name).exists() for name in copied)
 
 
+def test_a_container_is_open_only_where_that_is_said() -> None:
+    assert "OPENBANK_LISTEN=0.0.0.0" in DOCKERFILE
+    assert not re.search(r"OPENBANK_INSECURE=\w+ \\\\", DOCKERFILE)
+    assert 'OPENBANK_INSECURE: "true"' in COMPOSE
+
+
 def test_no_password_has_a_default() -> None:
     values = re.findall(r"PASSWORD: (.+)", COMPOSE)
     assert values

@@ -59,7 +59,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         "--target",
         type=target,
         metavar="ADDRESS",
-        help="HOST:PORT or unix:PATH (default: where the bank here listens)",
+        help="HOST:PORT or unix:PATH (default: where the bank here listens, its local socket first)",
     )
     for flag, what in (
         ("--tls-ca", "use TLS, and trust a bank whose certificate one of the authorities in FILE has signed"),
@@ -94,5 +94,7 @@ def _refused_token(_: str) -> NoReturn:
 
 
 def _here(settings: Settings) -> str:
+    if settings.local_socket:
+        return settings.local_socket
     host, colon, port = settings.listen.rpartition(":")
     return ANYWHERE.get(host, host) + colon + port

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 1.0
 """A bank that is ready within this time prints only that it is ready."""
-TRY = "grpcurl -plaintext {address} openbank.persons.v1.PersonsService/ListPersons"
+TRY = "openbank.persons.v1.PersonsService/ListPersons"
 
 
 def add(commands: Commands) -> None:
@@ -60,10 +61,10 @@ async def _serve_until_told(settings: Settings) -> None:
     """Raises signals.Interrupted for a signal that comes before the bank listens."""
     from openbank.app import serving
 
-    told = _Told()
+    told = _Told(settings)
     try:
         async with serving(settings) as server:
-            told.is_started()
+            told.is_started(server.reloader.look_now)
             _keep_pauses_short()
             announcing = asyncio.create_task(_announce(settings, server))
             await told.to_stop.wait()
@@ -81,18 +82,22 @@ class _Told:
     """Handles signals from the first moment on.
 
     The first signal cancels a start, or stops a bank that serves. A later signal ends the process at once: what was
-    acknowledged is on disk.
+    acknowledged is on disk. SIGHUP stops a bank too, as the terminal that started it has gone; but a bank with TLS then
+    looks at the files of its certificate. During a stop SIGHUP is ignored.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.to_stop = asyncio.Event()
         self.number = 0
+        self._look: Callable[[], None] | None = None
         self._starting = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._numbers = [signal.SIGTERM, signal.SIGINT]
         # nohup ignores SIGHUP, and that is kept. Shell scripts ignore SIGINT for background processes; it is handled
         # nevertheless.
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        if settings.reloads:
+            self._loop.add_signal_handler(signal.SIGHUP, self._look_at_files)
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             self._numbers.append(signal.SIGHUP)
         for number in self._numbers:
             self._loop.add_signal_handler(number, self._take, number)
@@ -101,14 +106,23 @@ class _Told:
     def signal_name(self) -> str:
         return signal.Signals(self.number).name
 
-    def is_started(self) -> None:
+    def is_started(self, look: Callable[[], None]) -> None:
+        """`look` is what SIGHUP does from now on, where it does not stop the bank."""
         self._starting = None
+        self._look = look
+
+    def _look_at_files(self) -> None:
+        # A start has just read them.
+        if self._look is not None:
+            self._look()
 
     def _take(self, number: int) -> None:
         self.number = number
-        for each in self._numbers:
+        for each in (*self._numbers, signal.SIGHUP):
             self._loop.remove_signal_handler(each)
         signals.end_at_next()
+        # Neither a terminal that goes nor a certificate that is replaced cuts the drain short.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.to_stop.set()
         if self._starting is not None:
             self._starting.cancel()
@@ -136,20 +150,32 @@ async def _announce(settings: Settings, server: Server) -> None:
         names = " ".join(waits_for)
         _tell(settings, server, "is starting", f"waits for   {names}", "listening", not_serving=names)
         await server.ready()
-    _tell(settings, server, "is ready", f"try         {TRY.format(address=server.address)}", "ready")
+    call = f"grpcurl {_grpcurl_flags(settings)} {server.address} {TRY}"
+    _tell(settings, server, "is ready", f"try         {call}", "ready")
+
+
+def _grpcurl_flags(settings: Settings) -> str:
+    if settings.tls_cert is None:
+        return "-plaintext"
+    return "-cacert CA.pem" + (" -cert CLIENT.pem -key CLIENT.key" if settings.tls_client_ca else "")
 
 
 def _tell(settings: Settings, server: Server, is_what: str, last: str, event: str, **values: str) -> None:
+    tls = "mutual TLS" if settings.tls_client_ca else "TLS" if settings.tls_cert else ""
     if settings.log_format == "console":
         # This line need not be read.
         with suppress(OutputFailed):
             print(f"OpenBank {version('openbank')} {is_what}.")
-            print(f"  listens on  {server.address}")
+            print(f"  listens on  {server.address}{f' by {tls}' if tls else ''}")
+            if settings.local_socket:
+                print(f"              {settings.local_socket}")
             print(f"  data in     {settings.stores}")
             if server.metrics_address:
                 print(f"  metrics on  http://{server.metrics_address}/metrics")
             print(f"  {last}", flush=True)
     else:
+        values |= {"tls": tls} if tls else {}
+        values |= {"local_socket": settings.local_socket} if settings.local_socket else {}
         _say(event, version=version("openbank"), listen=server.address, data=settings.stores, **values)
 
 

@@ -19,7 +19,7 @@ from openbank.instruments import Histogram
 from openbank.metrics.exposition import expose
 from openbank.metrics.loop_lag import measure
 from openbank.metrics.scrape import Sources, scrape
-from openbank.server import CannotListen
+from openbank.ports import CannotListen
 
 CONNECTIONS_MAX = 64
 """One more is closed at once."""

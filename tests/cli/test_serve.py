@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from openbank.cli.serve import _Told
+from openbank.config import Settings
 from tests.callers import Caller, until
 from tests.servers import ServerProcess
 
@@ -84,6 +86,19 @@ async def test_sighup_stays_ignored_under_nohup(tmp_path: Path) -> None:
     await asyncio.sleep(0.2)
     assert not bank.said("stopping")
     assert await bank.stop() == 0
+
+
+async def test_a_hang_up_does_not_cut_a_drain_short() -> None:
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        told = _Told(Settings())
+        told.is_started(lambda: None)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(told.to_stop.wait(), EXIT_SECONDS_MAX)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -37,6 +37,42 @@ _QUARANTINE = "tests/stories/test_quarantine.py"
 _COMMANDS = "tests/cli/test_bank_commands.py"
 
 MUTATIONS = (
+    # Who may connect
+    Mutation(
+        "the key of another certificate is served",
+        "openbank/tls.py",
+        "    if public != private.public_key():\n",
+        "    if public is None:\n",
+        "tests/rpc/test_tls.py",
+    ),
+    Mutation(
+        "files are used while they are being written",
+        "openbank/reloading.py",
+        "        if not _same(found, await asyncio.to_thread(self._read)):\n",
+        "        if not _same(found, found):\n",
+        "tests/rpc/test_tls.py",
+    ),
+    Mutation(
+        "other machines reach a bank that lacks an access file",
+        "openbank/ports.py",
+        "    if not lacking or _is_of_this_machine(settings.listen):\n",
+        "    if settings.tls_cert is not None or _is_of_this_machine(settings.listen):\n",
+        "tests/rpc/test_tls.py",
+    ),
+    Mutation(
+        "a bank takes the local socket of one that serves",
+        "openbank/ports.py",
+        "    _remove_stale(path, target)\n",
+        "    path.unlink(missing_ok=True)\n",
+        "tests/rpc/test_local_socket.py",
+    ),
+    Mutation(
+        "a token is sent to another machine in the clear",
+        "openbank/client/channel.py",
+        "    if not is_here:\n",
+        "    if not host:\n",
+        "tests/cli/test_connection.py",
+    ),
     # Believed only if it follows
     Mutation(
         "a stated balance is believed whatever the amount",

@@ -12,7 +12,8 @@ import pytest
 from openbank.app import serving
 from openbank.config import Settings
 from openbank.datadir import DataDirectoryInUse
-from openbank.server import CannotListen, Server
+from openbank.ports import CannotListen
+from openbank.server import Server
 from tests.servers import ServerProcess, console_session, run_openbank
 
 BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
