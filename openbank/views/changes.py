@@ -84,10 +84,14 @@ class HoldUpdated(NamedTuple):
 
 
 class AccountEventRecorded(NamedTuple):
-    """An event of an account, for its list of events. Has no effect if the event is there."""
+    """An event of an account, for its lists of events and movements. Has no effect if the event is there."""
 
     account_id: str
     event: RecordedEvent
+    moved: int = 0
+    """By how much it changes the posted balance, in minor units; 0 for an event that is no movement."""
+    terms: tuple[bytes, ...] = ()
+    """What else finds it in the list of movements."""
 
 
 class MinuteReached(NamedTuple):

@@ -11,7 +11,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from openbank.domain.account import Account
 from openbank.domain.controls import AccountState
 from openbank.domain.hold_record import HoldRecord, HoldState
+from openbank.domain.money import Money
 from openbank.domain.person import Person
+from openbank.domain.statement import Entry
 from openbank.domain.transfers import Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import NewerVersionNeeded
@@ -45,6 +47,51 @@ class ListedTransfer(NamedTuple):
 
     position: int
     transfer: Transfer
+
+
+class Standing(NamedTuple):
+    """An account after one of its events, and what its movements up to there add up to."""
+
+    position: int
+    revision: int
+    time: int
+    """The latest record time of its events up to this one, in microseconds since 1970 UTC."""
+    balance: Money
+    available: Money
+    """What could be spent."""
+    entries: int
+    """How many movements there were."""
+    credits: int
+    """All that was paid in, in minor units of the balance's currency."""
+
+    @property
+    def debits(self) -> int:
+        """All that was paid out, likewise."""
+        return self.credits - self.balance.minor
+
+
+class Movement(NamedTuple):
+    """An event that moved an account's posted balance."""
+
+    account_id: str
+    position: int
+    revision: int
+    event_id: bytes
+    type: str
+    """The stored type of the event."""
+    time: int
+    """The latest record time of the account's events up to this one, in microseconds since 1970 UTC."""
+    balance_after: Money
+    entry: Entry
+
+
+class MovementFilter(NamedTuple):
+    """Which movements a list has. An empty value is not compared. There is an account or a reference."""
+
+    account_id: str = ""
+    external_reference: str = ""
+    label: tuple[str, str] | None = None
+    """Key and value."""
 
 
 class DueHold(NamedTuple):
@@ -166,6 +213,24 @@ class Views(Protocol):
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
         """The last `limit` events of an account before the revision `before`, newest first, as they were recorded."""
+        ...
+
+    async def standing(self, account_id: str, revision: int) -> Standing | None:
+        """An account after its last event up to `revision`; None before its first."""
+        ...
+
+    async def standing_at(self, account_id: str, time: int, revision: int) -> Standing | None:
+        """An account after the last of its events up to `revision` that has this `time` (microseconds) or an earlier
+        one; None before its first."""
+        ...
+
+    async def entries(self, account_id: str, after: int, through: int, limit: int) -> Sequence[Movement]:
+        """The first `limit` movements of an account after the position `after`, up to `through`, oldest first."""
+        ...
+
+    async def movements(self, filter: MovementFilter, before: int, limit: int) -> Sequence[Movement]:
+        """The last `limit` movements that pass the filter and are before the position `before`, newest first. An index
+        finds them."""
         ...
 
     async def transfer(self, transfer_id: str) -> Transfer | None: ...

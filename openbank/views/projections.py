@@ -64,7 +64,7 @@ def _person(event: RecordedEvent, payload: PersonEvent, person_id: str) -> Seque
 
 def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
     time = event.metadata.record_time
-    recorded = AccountEventRecorded(account_id, event)
+    recorded = AccountEventRecorded(account_id, event, payload.moved)
     if isinstance(payload, AccountOpened):
         account = accounts.apply(None, payload)
         return (AccountInserted(event.position, Versioned(account, event.revision, time, time)), recorded)

@@ -171,7 +171,11 @@ class Projector:
         at = self._views.position
         for stream in self._believed_again():
             await self._project_again(stream, at)
+        releases = self._quarantine.releases
         batch = await self._read(at)
+        if releases != self._quarantine.releases:
+            # What is believed only now comes first: an account's events reach the views in their order.
+            return
         if batch.through.position > at.position:
             await self._views.project(batch.changes, batch.through, at)
             self._batch_events = min(2 * self._batch_events, self._batch_events_max)

@@ -33,6 +33,7 @@ from tests.views.histories import (
     project_log,
 )
 from tests.views.holds import HoldViews
+from tests.views.movements import MovementViews
 from tests.views.transfers import TransferViews
 
 OpenViews = Callable[[], Awaitable[Views]]
@@ -65,7 +66,7 @@ STEPS = st.lists(
 )
 
 
-class ViewsConformance(TransferViews, HoldViews):
+class ViewsConformance(TransferViews, HoldViews, MovementViews):
     @pytest.fixture
     def history(self) -> History:
         return History(MemoryStore())

@@ -17,6 +17,7 @@ from openbank.domain.fields import account_number_key
 from openbank.domain.internal import RequestClaimed
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonEvent, PersonRegistered
+from openbank.domain.statement import entry_of
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import EventStore, LogPosition, Metadata, NewEvent, RecordedEvent
 from openbank.eventstore.streams import account_stream, person_stream, request_stream, split
@@ -24,7 +25,7 @@ from openbank.following.log import Log
 from openbank.integrity.checking import Checker
 from openbank.integrity.quarantine import Quarantine
 from openbank.views.changes import Change
-from openbank.views.port import Listed, LogId, Views
+from openbank.views.port import Listed, LogId, Movement, MovementFilter, Standing, Views
 from openbank.views.projections import project
 from openbank.views.projector import Projector
 
@@ -179,6 +180,39 @@ async def assert_holds(views: Views, history: History) -> None:
         assert await views.accounts_by_number(key) == [one.resource for one in sorted(numbered)]
         newest_first = list(reversed(await history.events_of(account_id)))
         assert await views.account_events(account_id, EVERYTHING, EVERYTHING) == newest_first
+        await assert_standings(views, account_id, await history.events_of(account_id))
+
+
+async def assert_standings(views: Views, account_id: str, events: Sequence[RecordedEvent]) -> None:
+    """The account after each of its events, and its movements, as they are when the events are added up by hand."""
+    state: Account | None = None
+    movements: list[Movement] = []
+    standings: list[Standing] = []
+    credits, time = 0, -(2**63)
+    for event in events:
+        happened = decode(event.type, event.data, account_id)
+        assert isinstance(happened, AccountEvent)
+        moved = happened.balance_after.minor - (state.balance.minor if state else 0)
+        state = accounts.apply(state, happened, event.revision)
+        credits, time = credits + max(moved, 0), max(time, event.metadata.record_time)
+        if moved:
+            entry = entry_of(happened)
+            assert entry
+            assert entry.amount == Money(state.currency, moved)
+            place = account_id, event.position, event.revision, event.id, event.type
+            movements.append(Movement(*place, time, state.balance, entry))
+        funds = state.balance, state.available
+        standings.append(Standing(event.position, event.revision, time, *funds, len(movements), credits))
+    for standing, following in zip(standings, [*standings[1:], None], strict=True):
+        assert await views.standing(account_id, standing.revision) == standing
+        assert await views.standing(account_id, following.revision - 1 if following else EVERYTHING) == standing
+        last = next(one for one in reversed(standings) if one.time <= standing.time)
+        assert await views.standing_at(account_id, standing.time, EVERYTHING) == last
+        assert await views.standing_at(account_id, standing.time, standing.revision) == standing
+    assert await views.standing(account_id, standings[0].revision - 1) is None
+    assert await views.standing_at(account_id, standings[0].time - 1, EVERYTHING) is None
+    assert await views.entries(account_id, 0, EVERYTHING, EVERYTHING) == movements
+    assert await views.movements(MovementFilter(account_id), EVERYTHING, EVERYTHING) == movements[::-1]
 
 
 def _key(account: Versioned[Account]) -> str:

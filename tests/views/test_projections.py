@@ -43,7 +43,7 @@ async def test_an_opening_inserts_the_account_and_its_first_event(history: Histo
     assert (account.account_id, account.owner_id, account.account_number) == ("1", "ann", "NO 93")
     assert account.balance == Money(USD, 1000)
     assert inserted.account.revision == 1
-    assert recorded == AccountEventRecorded("1", event)
+    assert recorded == AccountEventRecorded("1", event, moved=1000)
 
 
 async def test_a_movement_updates_the_balance_and_leaves_the_rest(history: History) -> None:
@@ -53,7 +53,7 @@ async def test_a_movement_updates_the_balance_and_leaves_the_rest(history: Histo
     _, deposited, withdrawn = await history.events()
     assert changes_of([deposited]) == [
         AccountUpdated("1", 2, deposited.metadata.record_time, Money(USD, 1500), Money(USD, 1500)),
-        AccountEventRecorded("1", deposited),
+        AccountEventRecorded("1", deposited, moved=500),
     ]
     left = Money(USD, 1200)
     assert changes_of([withdrawn])[0] == AccountUpdated("1", 3, withdrawn.metadata.record_time, left, left)

@@ -18,7 +18,7 @@ from openbank.eventstore.streams import account_stream, person_stream, split
 from openbank.mongodb.link import Document
 from openbank.upkeep.verify.views import CatchUp
 from openbank.views.changes import Change
-from openbank.views.mongo import documents, hold_documents
+from openbank.views.mongo import documents, event_documents, hold_documents
 from openbank.views.mongo.checkpoint import Checkpoint
 from openbank.views.mongo.link import ViewsLink
 from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, PERSONS, TRANSFERS
@@ -106,12 +106,12 @@ class MongoViewsCompared:
     async def _compare_events(self, wrong: dict[str, int], missing: dict[str, int]) -> None:
         after = 0
         while page := self._made.events(after, PAGE):
-            found = await self._find(EVENTS, [_key(event) for event in page])
-            for event in page:
-                document = found.get(_key(event))
+            found = await self._find(EVENTS, [_key(event) for event, *_ in page])
+            for made in page:
+                document = found.get(_key(made[0]))
                 missing["account_events"] += document is None
-                wrong["account_events"] += document is None or _read(documents.event, document) != event
-            after = page[-1].position
+                wrong["account_events"] += document is None or _read(event_documents.whole, document) != made
+            after = page[-1][0].position
 
     async def _compare_transfers(self, wrong: dict[str, int], missing: dict[str, int]) -> list[str]:
         """The ids of those that are in a later state since."""

@@ -32,7 +32,7 @@ from openbank.pause import Pause
 from openbank.views.port import LogId, ViewsUnavailable
 
 COLLECTION = "openbank_views"
-FORMAT = 3
+FORMAT = 4
 """The format of collections and projections together. Views of an older format are rebuilt, those of a newer one
 refused, unless they say that this one can read them."""
 NONE = 0

@@ -16,11 +16,9 @@ from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person
 from openbank.domain.transfers import Transfer
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import LogPosition, Metadata, RecordedEvent
-from openbank.eventstore.streams import account_stream
+from openbank.eventstore.port import LogPosition
 from openbank.mongodb.link import Document
 from openbank.views.changes import (
-    AccountEventRecorded,
     AccountInserted,
     AccountUpdated,
     MinuteReached,
@@ -31,6 +29,7 @@ from openbank.views.changes import (
 from openbank.views.governed import limits_of, limits_text, seen_controls
 from openbank.views.port import Listed, ListedTransfer, account_state, transfer_state
 from openbank.views.tags import tags_of, tags_text
+from openbank.views.totals import Totals, stored_credits, totals_of_opening
 
 
 def insert_person(change: PersonInserted) -> UpdateOne:
@@ -95,12 +94,16 @@ def insert_account(change: AccountInserted) -> UpdateOne:
             "revision": Int64(revision),
             "create_time": Int64(create_time),
             "update_time": Int64(update_time),
+            **totals_values(totals_of_opening(change.account)),
         },
     )
 
 
-def update_account(change: AccountUpdated) -> UpdateOne:
+def update_account(change: AccountUpdated, totals: Totals | None) -> UpdateOne:
+    """None are the totals of an event that was there."""
     values: Document = {"update_time": Int64(change.update_time)}
+    if totals is not None:
+        values |= totals_values(totals)
     if change.balance is not None:
         values["balance"] = Int64(change.balance.minor)
     if change.available is not None:
@@ -134,52 +137,6 @@ def account(document: Document) -> Listed[Account]:
     )
     state = Account(document["_id"], document["owner_id"], document["account_number"], balance, controls)
     return Listed(int(document["position"]), Versioned(state, *version))
-
-
-def insert_event(change: AccountEventRecorded) -> UpdateOne:
-    event = change.event
-    metadata = event.metadata
-    return insert_once(
-        f"{change.account_id}/{event.revision}",
-        {
-            "account_id": change.account_id,
-            "revision": Int64(event.revision),
-            "position": Int64(event.position),
-            "event_id": event.id,
-            "type": event.type,
-            "data": event.data,
-            "record_time": Int64(metadata.record_time),
-            "request_id": metadata.request_id,
-            "request_hash": metadata.request_hash,
-            "correlation_id": metadata.correlation_id,
-            "causation_id": metadata.causation_id,
-            "owner_id": metadata.owner_id,
-            "part": metadata.part,
-            "parts": metadata.parts,
-        },
-    )
-
-
-def event(document: Document) -> RecordedEvent:
-    metadata = Metadata(
-        int(document["record_time"]),
-        document["request_id"],
-        document["request_hash"],
-        document["correlation_id"],
-        document["causation_id"],
-        document["owner_id"],
-        document["part"],
-        document["parts"],
-    )
-    return RecordedEvent(
-        int(document["position"]),
-        account_stream(document["account_id"]),
-        int(document["revision"]),
-        document["event_id"],
-        document["type"],
-        document["data"],
-        metadata,
-    )
 
 
 def insert_transfer(change: TransferUpdated) -> UpdateOne:
@@ -243,6 +200,23 @@ def insert_minute(change: MinuteReached) -> UpdateOne:
 
 def place(document: Document) -> LogPosition:
     return LogPosition(int(document["position"]), document["stream"], int(document["revision"]))
+
+
+def totals_values(totals: Totals) -> Document:
+    credits = stored_credits(totals.credits)
+    return {
+        "time": Int64(totals.time),
+        "entries": Int64(totals.entries),
+        "credits": credits if isinstance(credits, str) else Int64(credits),
+    }
+
+
+KNOWN_TOTALS = {"revision": 1, "time": 1, "entries": 1, "credits": 1}
+
+
+def known_totals(document: Document) -> Totals:
+    """Those of an account or an event."""
+    return Totals(*(int(document[name]) for name in KNOWN_TOTALS))
 
 
 def insert_once(identifier: str | Int64, values: Document) -> UpdateOne:

@@ -8,13 +8,15 @@ from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from openbank.mongodb.link import Documents
-from openbank.views.changes import Change, Grouped
-from openbank.views.mongo import documents, hold_documents
+from openbank.views.changes import Grouped
+from openbank.views.mongo import documents, event_documents, hold_documents
+from openbank.views.totals import Added
 
 PERSONS = "openbank_persons"
 ACCOUNTS = "openbank_accounts"
 HOLDS = "openbank_holds"
 EVENTS = "openbank_account_events"
+TERMS = "openbank_movement_terms"
 TRANSFERS = "openbank_transfers"
 MINUTES = "openbank_minutes"
 """Collections, each with the generation behind its name: `openbank_accounts_3`."""
@@ -25,7 +27,13 @@ INDEXES: dict[str, Sequence[dict[str, int]]] = {
         {"account_id": ASCENDING, "state": ASCENDING, "position": DESCENDING},
         {"state": ASCENDING, "expire_time": ASCENDING, "position": ASCENDING},
     ),
-    EVENTS: ({"account_id": ASCENDING, "revision": DESCENDING}, {"account_id": ASCENDING, "request_id": ASCENDING}),
+    EVENTS: (
+        {"account_id": ASCENDING, "revision": DESCENDING},
+        {"account_id": ASCENDING, "request_id": ASCENDING},
+        {"account_id": ASCENDING, "time": DESCENDING, "revision": DESCENDING},
+        {"account_id": ASCENDING, "moves": ASCENDING, "position": DESCENDING},
+    ),
+    TERMS: (),
     TRANSFERS: (
         {"state": ASCENDING, "position": ASCENDING},
         {"accounts": ASCENDING, "state": ASCENDING, "position": ASCENDING},
@@ -36,11 +44,12 @@ INDEXES: dict[str, Sequence[dict[str, int]]] = {
 _DUPLICATE_KEY = 11000
 
 
-def writes_of(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateOne]]]:
+def writes_of(grouped: Grouped, added: Added) -> Iterator[tuple[str, Sequence[UpdateOne]]]:
     """What to write to which collection, one after the other."""
-    grouped = Grouped(changes)
+    totals = {(change.account_id, after.revision): after for change, after in added}
     yield MINUTES, list(map(documents.insert_minute, grouped.minutes))
-    yield EVENTS, list(map(documents.insert_event, grouped.events))
+    yield EVENTS, [event_documents.insert_event(change, after) for change, after in added]
+    yield TERMS, [write for change, _ in added for write in event_documents.insert_terms(change)]
     yield PERSONS, list(map(documents.insert_person, grouped.persons))
     yield ACCOUNTS, list(map(documents.insert_account, grouped.accounts))
     yield HOLDS, list(map(hold_documents.insert_hold, grouped.holds))
@@ -49,7 +58,8 @@ def writes_of(changes: Sequence[Change]) -> Iterator[tuple[str, Sequence[UpdateO
     for person_updates in grouped.person_updates:
         yield PERSONS, list(map(documents.update_person, person_updates))
     for account_updates in grouped.account_updates:
-        yield ACCOUNTS, list(map(documents.update_account, account_updates))
+        updates = [(one, totals.get((one.account_id, one.revision))) for one in account_updates]
+        yield ACCOUNTS, [documents.update_account(one, after) for one, after in updates]
     yield TRANSFERS, list(map(documents.update_transfer, grouped.transfers))
 
 

@@ -14,12 +14,23 @@ from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.sqlite_wal import set_pragma
 from openbank.views.changes import Change
 from openbank.views.port import Listed, ListedTransfer
-from openbank.views.sqlite.rows import Row, account_of, event_of, hold_of, person_of, transfer_of
+from openbank.views.sqlite.questions import EVENT_COLUMNS
+from openbank.views.sqlite.rows import (
+    Row,
+    account_of,
+    event_of,
+    hold_of,
+    is_movement,
+    person_of,
+    totals_of,
+    transfer_of,
+)
 from openbank.views.sqlite.schema import CACHE_KIB, SCHEMA
 from openbank.views.sqlite.writer import in_transaction, project
+from openbank.views.totals import Totals
 
-_EVENTS = """
-SELECT accounts.account_id, account_events.*, accounts.owner_id
+_EVENTS = f"""
+SELECT {EVENT_COLUMNS}
 FROM account_events JOIN accounts ON account_events.account = accounts.position
 WHERE account_events.position > ? ORDER BY account_events.position LIMIT ?
 """
@@ -52,10 +63,10 @@ class MadeViews:
         marks = ", ".join("?" * len(ids))
         return self._read(table, f"SELECT * FROM {table} WHERE {_AGGREGATES[table][0]} IN ({marks})", *ids)
 
-    def events(self, after: int, limit: int) -> Sequence[RecordedEvent]:
-        """Events of accounts."""
+    def events(self, after: int, limit: int) -> Sequence[tuple[RecordedEvent, Totals, bool]]:
+        """Events of accounts, with their running totals, and whether they are movements."""
         rows = self._connection.execute(_EVENTS, (after, limit)).fetchall()
-        return [event_of(row[0], row[1:]) for row in rows]
+        return [(event_of(row), totals_of(row), is_movement(row)) for row in rows]
 
     def transfers(self, after: str, limit: int) -> Sequence[ListedTransfer]:
         """Those that were sent and whose ids are greater, in the order of their ids."""

@@ -29,6 +29,7 @@ from openbank.views.changes import (
 from openbank.views.governed import limits_of, limits_text, seen_controls
 from openbank.views.port import ListedTransfer, account_state, transfer_state
 from openbank.views.tags import tags_of, tags_text
+from openbank.views.totals import Totals, stored_credits, totals_of_opening
 
 Row = Sequence[Any]
 
@@ -82,16 +83,17 @@ def account_row(change: AccountInserted) -> Row:
         revision,
         create_time,
         update_time,
+        *_running(totals_of_opening(change.account)),
     )
 
 
 def account_of(row: Row) -> Versioned[Account]:
     _, account_id, owner_id, number, _, currency, exponent, balance, available, *rest = row
-    state, freeze_reason, close_time, overdraft, spending, *version = rest
-    known = account_state(state, account_id, version[0])
+    state, freeze_reason, close_time, overdraft, spending, revision, create_time, update_time, *_ = rest
+    known = account_state(state, account_id, revision)
     controls = seen_controls(balance, available, known, freeze_reason, close_time, overdraft, limits_of(spending))
     money = Money(Currency.of(currency, exponent), balance)
-    return Versioned(Account(account_id, owner_id, number, money, controls), *version)
+    return Versioned(Account(account_id, owner_id, number, money, controls), revision, create_time, update_time)
 
 
 def hold_row(change: HoldInserted) -> Row:
@@ -138,13 +140,15 @@ def hold_update_row(change: HoldUpdated) -> Row:
     return (hold_id, change.revision, change.update_time, state.value, remaining.minor, released.minor)
 
 
-def event_row(change: AccountEventRecorded) -> Row:
+def event_row(added: tuple[int, AccountEventRecorded, Totals]) -> Row:
+    """`added` has the position of the account, the event and the totals after it."""
+    account, change, totals = added
     position, _, revision, event_id, event_type, data, metadata = change.event
     time, request_id, request_hash, correlation_id, causation_id, _, part, parts = metadata
     # Bytes as bytearrays, which Python's sqlite3 takes as they are.
     return (
-        change.account_id,
         position,
+        account,
         revision,
         bytearray(event_id),
         event_type,
@@ -156,14 +160,41 @@ def event_row(change: AccountEventRecorded) -> Row:
         causation_id,
         part,
         parts,
+        change.moved,
+        *_running(totals),
     )
 
 
-def event_of(account_id: str, row: Row) -> RecordedEvent:
+def event_of(row: Row) -> RecordedEvent:
+    """Of a row of `account_events` with the ids of the account and its owner behind it."""
     position, _, revision, event_id, event_type, data, time, request, digest, correlation, causation, *rest = row
-    part, parts, owner_id = rest
+    part, parts, *_, account_id, owner_id = rest
     metadata = Metadata(time, request, digest, correlation, causation, owner_id, part, parts)
     return RecordedEvent(position, account_stream(account_id), revision, event_id, event_type, data, metadata)
+
+
+def totals_of(row: Row) -> Totals:
+    """Those of the same row."""
+    return Totals(row[2], row[-5], row[-4], int(row[-3]))
+
+
+def is_movement(row: Row) -> bool:
+    return bool(row[-6])
+
+
+def known_totals(row: Row) -> Totals:
+    """Those of an account: revision, time, entries, credits."""
+    revision, time, entries, credits = row
+    return Totals(revision, time, entries, int(credits))
+
+
+def term_row(added: tuple[bytes, int]) -> Row:
+    term, position = added
+    return (bytearray(term), position)
+
+
+def _running(totals: Totals) -> Row:
+    return (totals.time, totals.entries, stored_credits(totals.credits))
 
 
 def person_update_row(change: PersonUpdated) -> Row:
@@ -173,8 +204,9 @@ def person_update_row(change: PersonUpdated) -> Row:
     return (change.person_id, change.revision, change.update_time, *parts)
 
 
-def account_update_row(change: AccountUpdated) -> Row:
-    """NULL for what the change leaves as it is."""
+def account_update_row(updated: tuple[AccountUpdated, Totals | None]) -> Row:
+    """NULL for what the change leaves as it is. None are the totals of an event that was not added."""
+    change, totals = updated
     return (
         change.account_id,
         change.revision,
@@ -186,6 +218,7 @@ def account_update_row(change: AccountUpdated) -> Row:
         change.close_time,
         change.overdraft_limit and change.overdraft_limit.minor,
         None if change.spending is None else limits_text(change.spending),
+        *(_running(totals) if totals else (None,) * 3),
     )
 
 

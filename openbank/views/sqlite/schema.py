@@ -15,7 +15,7 @@ from openbank.views.port import LogId
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 7
+FORMAT = 8
 """The format of tables and projections together. Views of another format, older or newer, are rebuilt."""
 CACHE_KIB = 16 * 1024
 
@@ -62,7 +62,10 @@ CREATE TABLE accounts (
     spending TEXT NOT NULL,
     revision INTEGER NOT NULL,
     create_time INTEGER NOT NULL,
-    update_time INTEGER NOT NULL
+    update_time INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    credits ANY NOT NULL
 ) STRICT;
 CREATE INDEX accounts_by_owner ON accounts (owner_id, position);
 CREATE INDEX accounts_by_number ON accounts (number_key, position);
@@ -98,9 +101,20 @@ CREATE TABLE account_events (
     correlation_id TEXT NOT NULL,
     causation_id TEXT NOT NULL,
     part INTEGER NOT NULL,
-    parts INTEGER NOT NULL
+    parts INTEGER NOT NULL,
+    moved INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    credits ANY NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revision);
+CREATE INDEX account_events_by_time ON account_events (account, time);
+CREATE INDEX movements_by_account ON account_events (account) WHERE moved <> 0;
+CREATE TABLE movement_terms (
+    term BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (term, position)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE transfers (
     transfer_id TEXT NOT NULL UNIQUE,
     position INTEGER,
@@ -135,7 +149,7 @@ INDEX_REQUESTS = """
 CREATE INDEX IF NOT EXISTS account_events_by_request ON account_events (account, request_id) WHERE request_id <> x''
 """
 """Not part of the schema, as only one of two event stores needs it."""
-TABLES = ("checkpoint", "persons", "accounts", "holds", "account_events", "transfers", "minutes")
+TABLES = ("checkpoint", "persons", "accounts", "holds", "account_events", "movement_terms", "transfers", "minutes")
 
 _log = logging.getLogger(__name__)
 

@@ -36,13 +36,18 @@ from openbank.views.port import (
     Listed,
     ListedTransfer,
     LogId,
+    Movement,
+    MovementFilter,
+    Standing,
     ViewsDamaged,
     ViewsUnavailable,
 )
-from openbank.views.sqlite.rows import Row, account_of, event_of, hold_of, person_of, transfer_of
+from openbank.views.sqlite import questions
+from openbank.views.sqlite.rows import Row, account_of, event_of, hold_of, person_of, totals_of, transfer_of
 from openbank.views.sqlite.schema import FILE, INDEX_REQUESTS, checkpoint, connect, is_damage, prepare, set_aside
 from openbank.views.sqlite.transfers import COUNT_FROM, newest_transfers, oldest_transfers
 from openbank.views.sqlite.writer import clear, in_transaction, project
+from openbank.views.standings import movement_of, standing_of
 from openbank.views.waiters import Waiters
 
 ACCOUNTS_MAX = 20_000
@@ -58,19 +63,6 @@ CHECKPOINT_CHANGES = 4_000
 """Made on the loop between two checkpoints, which are a thread's. The projector waits for each, so that the WAL can
 restart after it."""
 
-_SELECT_EVENTS = """
-SELECT account_events.*, accounts.owner_id
-FROM accounts JOIN account_events ON account_events.account = accounts.position
-WHERE accounts.account_id = ? AND account_events.revision < ? ORDER BY account_events.revision DESC LIMIT ?
-"""
-# By state, so that a list of the few that are open does not pass over all that are closed.
-_SELECT_HOLDS = """
-SELECT * FROM holds WHERE account_id = ? AND state = ? AND position < ? ORDER BY position DESC LIMIT ?
-"""
-_SELECT_DUE = """
-SELECT expire_time, position, account_id FROM holds
-WHERE state = 'OPEN' AND expire_time <= ? AND (expire_time, position) > (?, ?) ORDER BY expire_time, position LIMIT ?
-"""
 _FIND_REQUESTS = """
 SELECT revision FROM account_events WHERE account = ? AND request_id IN ({marks}) AND request_id <> x''
 """
@@ -183,16 +175,31 @@ class SqliteViews:
     async def holds(
         self, account_id: str, states: Collection[HoldState], before: int, limit: int
     ) -> Sequence[Listed[HoldRecord]]:
-        rows = [row for state in states for row in self._read(_SELECT_HOLDS, account_id, state.value, before, limit)]
+        rows = [row for state in states for row in self._read(questions.HOLDS, account_id, state.value, before, limit)]
         newest_first = sorted(rows, key=itemgetter(0), reverse=True)
         return [Listed(row[0], hold_of(row)) for row in newest_first[:limit]]
 
     async def due_holds(self, time: int, after: DueHold, limit: int) -> Sequence[DueHold]:
-        return [DueHold(*row) for row in self._read(_SELECT_DUE, time, after.expire_time, after.position, limit)]
+        return [DueHold(*row) for row in self._read(questions.DUE, time, after.expire_time, after.position, limit)]
 
     async def account_events(self, account_id: str, before: int, limit: int) -> Sequence[RecordedEvent]:
-        rows = self._read(_SELECT_EVENTS, account_id, before, limit)
-        return [event_of(account_id, row) for row in rows]
+        return [event_of(row) for row in self._read(questions.EVENTS, account_id, before, limit)]
+
+    async def standing(self, account_id: str, revision: int) -> Standing | None:
+        rows = self._read(questions.STANDING, account_id, revision)
+        return standing_of(event_of(rows[0]), totals_of(rows[0])) if rows else None
+
+    async def standing_at(self, account_id: str, time: int, revision: int) -> Standing | None:
+        rows = self._read(questions.STANDING_AT, account_id, time, revision)
+        return standing_of(event_of(rows[0]), totals_of(rows[0])) if rows else None
+
+    async def entries(self, account_id: str, after: int, through: int, limit: int) -> Sequence[Movement]:
+        rows = self._read(questions.ENTRIES, account_id, after, through, limit)
+        return [movement_of(event_of(row), totals_of(row)) for row in rows]
+
+    async def movements(self, filter: MovementFilter, before: int, limit: int) -> Sequence[Movement]:
+        statement, by = questions.newest_movements(filter)
+        return [movement_of(event_of(row), totals_of(row)) for row in self._read(statement, by, before, limit)]
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
         """Exact for accounts. Nothing is known of other streams: they are short, and the store reads them itself."""

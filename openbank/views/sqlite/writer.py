@@ -5,7 +5,7 @@ transaction, so that data and checkpoint move together.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
@@ -20,12 +20,15 @@ from openbank.views.sqlite.rows import (
     event_row,
     hold_row,
     hold_update_row,
+    known_totals,
     minute_row,
     person_row,
     person_update_row,
+    term_row,
     transfer_row,
 )
 from openbank.views.sqlite.schema import TABLES
+from openbank.views.totals import Totals, add_up
 
 STATEMENT_ROWS_MAX = 1_024
 """Rows in one statement. SQLite allows 32,766 variables in it."""
@@ -36,14 +39,11 @@ STATEMENT_ROWS_EXACT = 64
 _INSERT_PERSONS = "INSERT INTO persons VALUES {rows} ON CONFLICT DO NOTHING"
 _INSERT_ACCOUNTS = "INSERT INTO accounts VALUES {rows} ON CONFLICT DO NOTHING"
 # By the account's position rather than its id and owner: an index a fifth of the size, and so as many fewer pages to
-# write, as events come in the order of the log and not in that of accounts. CROSS JOIN keeps the order of the loops,
-# WHERE lets the parser tell ON CONFLICT from a join's ON.
-_INSERT_EVENTS = """
-INSERT INTO account_events
-SELECT new.column2, accounts.position, new.column3, new.column4, new.column5, new.column6, new.column7,
-       new.column8, new.column9, new.column10, new.column11, new.column12, new.column13
-FROM (VALUES {rows}) AS new CROSS JOIN accounts ON accounts.account_id = new.column1
-WHERE true ON CONFLICT DO NOTHING
+# write, as events come in the order of the log and not in that of accounts.
+_INSERT_EVENTS = "INSERT INTO account_events VALUES {rows} ON CONFLICT DO NOTHING"
+_INSERT_TERMS = "INSERT INTO movement_terms VALUES {rows} ON CONFLICT DO NOTHING"
+_SELECT_TOTALS = """
+SELECT account_id, position, revision, time, entries, credits FROM accounts WHERE account_id IN (VALUES {rows})
 """
 # A value that is NULL is left as it is.
 _UPDATE_PERSONS = """
@@ -58,7 +58,8 @@ UPDATE accounts SET revision = new.column2, update_time = new.column3,
                     state = coalesce(new.column6, state), freeze_reason = coalesce(new.column7, freeze_reason),
                     close_time = coalesce(new.column8, close_time),
                     overdraft_limit = coalesce(new.column9, overdraft_limit),
-                    spending = coalesce(new.column10, spending)
+                    spending = coalesce(new.column10, spending), time = coalesce(new.column11, time),
+                    entries = coalesce(new.column12, entries), credits = coalesce(new.column13, credits)
 FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2
 """
 # Each event sets columns of its own, so they may come in any order, and again.
@@ -106,17 +107,42 @@ def project(connection: sqlite3.Connection, changes: Sequence[Change], through: 
     """What is inserted comes first: an aggregate's first event is before its others, here as in the log."""
     grouped = Grouped(changes)
     _execute(connection, _INSERT_PERSONS, person_row, grouped.persons)
-    _execute(connection, _INSERT_ACCOUNTS, account_row, grouped.accounts)
-    _execute(connection, _INSERT_EVENTS, event_row, grouped.events)
+    totals = _insert_events(connection, grouped)
     for person_updates in grouped.person_updates:
         _execute(connection, _UPDATE_PERSONS, person_update_row, person_updates)
     for account_updates in grouped.account_updates:
-        _execute(connection, _UPDATE_ACCOUNTS, account_update_row, account_updates)
+        updated = [(one, totals.get((one.account_id, one.revision))) for one in account_updates]
+        _execute(connection, _UPDATE_ACCOUNTS, account_update_row, updated)
     _execute(connection, _UPDATE_TRANSFERS, transfer_row, grouped.transfers)
     _execute(connection, _INSERT_HOLDS, hold_row, grouped.holds)
     _execute(connection, _UPDATE_HOLDS, hold_update_row, grouped.hold_updates)
     _execute(connection, _INSERT_MINUTES, minute_row, grouped.minutes)
     connection.execute(_SET_CHECKPOINT, through)
+
+
+def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> Mapping[tuple[str, int], Totals]:
+    """Accounts and their events. Returns the totals of the events that were added, by account and revision."""
+    accounts = list({event.account_id: None for event in grouped.events})
+    # Before accounts are inserted: the views have no event of a new one.
+    known = {row[0]: row[1:] for row in _select(connection, _SELECT_TOTALS, accounts)}
+    _execute(connection, _INSERT_ACCOUNTS, account_row, grouped.accounts)
+    positions = {one.account.state.account_id: one.position for one in grouped.accounts}
+    positions |= {account_id: row[0] for account_id, row in known.items()}
+    before = {account_id: known_totals(row[1:]) for account_id, row in known.items()}
+    added = add_up([event for event in grouped.events if event.account_id in positions], before)
+    rows = [(positions[change.account_id], change, after) for change, after in added]
+    _execute(connection, _INSERT_EVENTS, event_row, rows)
+    terms = [(term, change.event.position) for change, _ in added for term in change.terms]
+    _execute(connection, _INSERT_TERMS, term_row, terms)
+    return {(change.account_id, after.revision): after for change, after in added}
+
+
+def _select(connection: sqlite3.Connection, statement: str, values: Sequence[str]) -> Iterator[Row]:
+    start = 0
+    while start < len(values):
+        some = values[start : start + _statement_rows(len(values) - start)]
+        yield from connection.execute(_with_rows(statement, len(some), 1), some).fetchall()
+        start += len(some)
 
 
 def _execute(
