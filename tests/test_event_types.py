@@ -45,6 +45,7 @@ from openbank.domain.controls import NO_HOLDS, AccountState
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Money
 from openbank.domain.person import PersonEvent, PersonRegistered
+from openbank.domain.statement import entry_of
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import Metadata, NewEvent, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, account_stream, person_stream, split
@@ -253,6 +254,17 @@ async def test_the_views_show_what_the_fold_makes_of_it(type: str, tmp_path: Pat
         else:
             assert changes == []
     await views.close()
+
+
+@ACCOUNT_TYPES
+def test_a_statement_has_an_entry_by_how_much_it_moves_the_balance(row: EventType) -> None:
+    for example in examples(row.name):
+        happened = example.happened
+        assert isinstance(happened, AccountEvent)
+        entry = entry_of(happened)
+        assert (entry.amount.minor if entry else 0) == happened.moved
+        for name in ("description", "transfer_id", "hold_id") if entry else ():
+            assert getattr(entry, name) == getattr(happened, name, "")
 
 
 @EVERY_TYPE

@@ -174,8 +174,7 @@ class Projector:
         releases = self._quarantine.releases
         batch = await self._read(at)
         if releases != self._quarantine.releases:
-            # What is believed only now comes first: an account's events reach the views in their order.
-            return
+            return  # What is believed only now comes first: an account's events reach the views in order.
         if batch.through.position > at.position:
             await self._views.project(batch.changes, batch.through, at)
             self._batch_events = min(2 * self._batch_events, self._batch_events_max)

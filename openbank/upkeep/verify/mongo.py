@@ -21,7 +21,7 @@ from openbank.views.changes import Change
 from openbank.views.mongo import documents, event_documents, hold_documents
 from openbank.views.mongo.checkpoint import Checkpoint
 from openbank.views.mongo.link import ViewsLink
-from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, PERSONS, TRANSFERS
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, PERSONS, TERMS, TRANSFERS
 from openbank.views.port import Listed, ListedTransfer, LogId
 from openbank.views.sqlite import MadeViews
 
@@ -41,6 +41,7 @@ _COLLECTIONS = {
     "accounts": ACCOUNTS,
     "holds": HOLDS,
     "account_events": EVENTS,
+    "movement_terms": TERMS,
     "transfers": TRANSFERS,
 }
 
@@ -79,6 +80,7 @@ class MongoViewsCompared:
         for table in _READ:
             moved[table] = await self._compare_aggregates(table, wrong, missing)
         await self._compare_events(wrong, missing)
+        await self._compare_terms(wrong, missing)
         moved_on = await self._compare_transfers(wrong, missing)
         for table, name in _COLLECTIONS.items():
             there = await self._count(name, through)
@@ -112,6 +114,16 @@ class MongoViewsCompared:
                 missing["account_events"] += document is None
                 wrong["account_events"] += document is None or _read(event_documents.whole, document) != made
             after = page[-1][0].position
+
+    async def _compare_terms(self, wrong: dict[str, int], missing: dict[str, int]) -> None:
+        after = (b"", 0)
+        while page := self._made.terms(after, PAGE):
+            names = [event_documents.term_name(*made) for made in page]
+            found = await self._find(TERMS, names)
+            absent = sum(name not in found for name in names)
+            missing["movement_terms"] += absent
+            wrong["movement_terms"] += absent
+            after = page[-1]
 
     async def _compare_transfers(self, wrong: dict[str, int], missing: dict[str, int]) -> list[str]:
         """The ids of those that are in a later state since."""

@@ -85,4 +85,5 @@ class FileViews:
         # These rows never change, so that they need not be of one moment.
         starts = range(0, place, step)
         different["account_events"] = sum(file.differing_events(at, min(at + step, place)) for at in starts)
+        different["movement_terms"] = sum(file.differing_terms(byte, place) for byte in range(256))
         return different

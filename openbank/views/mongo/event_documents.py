@@ -77,15 +77,15 @@ def insert_terms(change: AccountEventRecorded) -> Iterator[UpdateOne]:
     """The id begins with the term, and goes on with the position: its index finds a range of positions."""
     for term in change.terms:
         position = change.event.position
-        yield insert_once(_term_name(term, position), {"position": Int64(position), "event": _name(change)})
+        yield insert_once(term_name(term, position), {"position": Int64(position), "event": _name(change)})
 
 
 def terms_before(term: bytes, position: int) -> Document:
     """The ids of a term's movements before a position."""
-    return {"$gte": _term_name(term, 0), "$lt": _term_name(term, position)}
+    return {"$gte": term_name(term, 0), "$lt": term_name(term, position)}
 
 
-def _term_name(term: bytes, position: int) -> str:
+def term_name(term: bytes, position: int) -> str:
     return f"{term.hex()}/{position:019d}"
 
 

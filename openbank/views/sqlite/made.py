@@ -68,6 +68,11 @@ class MadeViews:
         rows = self._connection.execute(_EVENTS, (after, limit)).fetchall()
         return [(event_of(row), totals_of(row), is_movement(row)) for row in rows]
 
+    def terms(self, after: tuple[bytes, int], limit: int) -> Sequence[tuple[bytes, int]]:
+        """The terms of movements, each with its position, in the order of both."""
+        statement = "SELECT term, position FROM movement_terms WHERE (term, position) > (?, ?) ORDER BY 1, 2 LIMIT ?"
+        return self._connection.execute(statement, (*after, limit)).fetchall()
+
     def transfers(self, after: str, limit: int) -> Sequence[ListedTransfer]:
         """Those that were sent and whose ids are greater, in the order of their ids."""
         where = "transfer_id > ? AND position IS NOT NULL"

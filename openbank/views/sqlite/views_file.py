@@ -14,10 +14,12 @@ from openbank.views.port import LogId, ViewsOfAnEarlierFormat, ViewsUnavailable
 from openbank.views.sqlite.made import open_made
 from openbank.views.sqlite.schema import FILE, checkpoint, is_of_earlier_format, strange_in
 from openbank.views.sqlite.writer import in_transaction, project
+from openbank.views.terms import TERM_BYTES
 
 _CHANGING = ("persons", "accounts", "holds", "transfers")
 """Tables whose rows change, so that they are compared as of one moment; those of events never do."""
 _EVENTS = "account_events"
+_TERMS = "movement_terms"
 SLICE = 20_000
 """Positions compared in one transaction: a longer one would keep the WAL from restarting."""
 
@@ -74,6 +76,11 @@ class SqliteViewsFile:
     def differing_events(self, after: int, through: int) -> int:
         """The same of events past one position, up to another. To be asked for a SLICE at a time."""
         return self._differing(_EVENTS, f"position > {after} AND position <= {through}")
+
+    def differing_terms(self, byte: int, through: int) -> int:
+        """The same of the terms of movements up to a position. To be asked for one first byte at a time."""
+        first, last = f"x'{byte:02x}'", f"x'{byte:02x}{'ff' * TERM_BYTES}'"
+        return self._differing(_TERMS, f"term BETWEEN {first} AND {last} AND position <= {through}")
 
     def _differing(self, table: str, where: str) -> int:
         rows = f"SELECT * FROM {{}}.{table} WHERE {where}"
