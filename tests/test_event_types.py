@@ -45,7 +45,7 @@ from openbank.domain.controls import NO_HOLDS, AccountState
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Money
 from openbank.domain.person import PersonEvent, PersonRegistered
-from openbank.domain.statement import entry_of
+from openbank.domain.statement import StatementEntry, entry_of
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import Metadata, NewEvent, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, account_stream, person_stream, split
@@ -62,6 +62,7 @@ from openbank.rpc.convert.persons import fill_person_event
 from openbank.rpc.feeds import encode
 from openbank.storage.v1.account_payload_pb2 import AccountPayload
 from openbank.upkeep.verify.audit import Audit
+from openbank.views.port import MovementFilter
 from openbank.views.projector import changes_of
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.corpus import lines
@@ -263,8 +264,31 @@ def test_a_statement_has_an_entry_by_how_much_it_moves_the_balance(row: EventTyp
         assert isinstance(happened, AccountEvent)
         entry = entry_of(happened)
         assert (entry.amount.minor if entry else 0) == happened.moved
-        for name in ("description", "transfer_id", "hold_id") if entry else ():
-            assert getattr(entry, name) == getattr(happened, name, "")
+        if entry:
+            plain = StatementEntry(entry.amount)
+            for name in ("description", "transfer_id", "hold_id", "tags"):
+                assert getattr(entry, name) == getattr(happened, name, getattr(plain, name))
+
+
+@ACCOUNT_TYPES
+async def test_the_views_find_its_movement_by_its_reference_and_labels(row: EventType, tmp_path: Path) -> None:
+    views = SqliteViews(tmp_path)
+    for example in examples(row.name):
+        assert isinstance(example.happened, AccountEvent)
+        await views.clear(LOG)
+        audit = Audit(pytest.fail)
+        await views.project(
+            [change for event in example.log for change in changes_of(audit.take(event))], example.event.place
+        )
+        entry, id = entry_of(example.happened), split(example.event.stream)[1]
+        if entry is None:
+            continue
+        reference = entry.tags.external_reference
+        filters = [MovementFilter(id), *(MovementFilter(id, label=label) for label in entry.tags.labels)]
+        filters += [MovementFilter("", reference), MovementFilter(id, reference)] if reference else []
+        for filter in filters:
+            assert (await views.movements(filter, 100, 1))[0].event_id == example.event.id
+    await views.close()
 
 
 @EVERY_TYPE

@@ -10,23 +10,18 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
-    HoldCaptured,
-    HoldExpired,
-    HoldPlaced,
-    HoldReleased,
     MoneyDeposited,
     MoneyWithdrawn,
     OverdraftLimitSet,
     SpendingLimitsSet,
-    TransferReceived,
-    TransferRefused,
-    TransferReturned,
-    TransferSent,
 )
+from openbank.domain.hold_events import HoldCaptured, HoldExpired, HoldPlaced, HoldReleased
 from openbank.domain.money import Money
+from openbank.domain.tags import NO_TAGS, Tags
+from openbank.domain.transfer_events import TransferReceived, TransferRefused, TransferReturned, TransferSent
 
 
-class Entry(NamedTuple):
+class StatementEntry(NamedTuple):
     """What an event is in a statement. Ids are empty where there are none."""
 
     amount: Money
@@ -35,26 +30,28 @@ class Entry(NamedTuple):
     transfer_id: str = ""
     counterparty_account_id: str = ""
     hold_id: str = ""
+    tags: Tags = NO_TAGS
 
 
-def entry_of(event: AccountEvent) -> Entry | None:
+def entry_of(event: AccountEvent) -> StatementEntry | None:
     """None for an event that leaves the posted balance as it is."""
     if not event.moved:
         return None
     amount = Money(event.balance_after.currency, event.moved)
     match event:
         case AccountOpened():
-            return Entry(amount)
+            return StatementEntry(amount)
         case MoneyDeposited() | MoneyWithdrawn():
-            return Entry(amount, event.description)
+            return StatementEntry(amount, event.description, tags=event.tags)
         case HoldCaptured():
-            return Entry(amount, event.description, hold_id=event.hold_id)
+            return StatementEntry(amount, event.description, hold_id=event.hold_id, tags=event.tags)
         case TransferSent():
-            return Entry(amount, event.description, event.transfer_id, event.destination_account_id, event.hold_id)
+            ids = event.transfer_id, event.destination_account_id, event.hold_id
+            return StatementEntry(amount, event.description, *ids, event.tags)
         case TransferReceived():
-            return Entry(amount, event.description, event.transfer_id, event.source_account_id)
+            return StatementEntry(amount, event.description, event.transfer_id, event.source_account_id)
         case TransferReturned():
-            return Entry(amount, "", event.transfer_id, event.destination_account_id)
+            return StatementEntry(amount, "", event.transfer_id, event.destination_account_id)
         case (
             AccountFrozen()
             | AccountUnfrozen()

@@ -13,7 +13,8 @@ from openbank.domain.controls import AccountState
 from openbank.domain.hold_record import HoldRecord, HoldState
 from openbank.domain.money import Money
 from openbank.domain.person import Person
-from openbank.domain.statement import Entry
+from openbank.domain.statement import StatementEntry
+from openbank.domain.tags import Label
 from openbank.domain.transfers import Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import NewerVersionNeeded
@@ -82,7 +83,7 @@ class Movement(NamedTuple):
     time: int
     """The latest record time of the account's events up to this one, in microseconds since 1970 UTC."""
     balance_after: Money
-    entry: Entry
+    entry: StatementEntry
 
 
 class MovementFilter(NamedTuple):
@@ -90,8 +91,7 @@ class MovementFilter(NamedTuple):
 
     account_id: str = ""
     external_reference: str = ""
-    label: tuple[str, str] | None = None
-    """Key and value."""
+    label: Label | None = None
 
 
 class DueHold(NamedTuple):

@@ -7,9 +7,9 @@ them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from hashlib import blake2b
 
+from openbank.domain.tags import Tags
 from openbank.views.port import MovementFilter
 
 TERM_BYTES = 16
@@ -20,12 +20,10 @@ def term(filter: MovementFilter) -> bytes:
     return blake2b(json.dumps(filter).encode(), digest_size=TERM_BYTES).digest()
 
 
-def terms(account_id: str, external_reference: str, labels: Sequence[tuple[str, str]]) -> tuple[bytes, ...]:
+def terms(account_id: str, tags: Tags) -> tuple[bytes, ...]:
     """The terms of a movement. Its account alone needs none: account and position find it."""
-    if not external_reference and not labels:
-        return ()
-    filters = [MovementFilter(account_id, label=label) for label in labels]
-    if external_reference:
-        for label in (None, *labels):
-            filters += [MovementFilter(of, external_reference, label) for of in ("", account_id)]
+    filters = [MovementFilter(account_id, label=label) for label in tags.labels]
+    if tags.external_reference:
+        for label in (None, *tags.labels):
+            filters += [MovementFilter(of, tags.external_reference, label) for of in ("", account_id)]
     return tuple(map(term, filters))

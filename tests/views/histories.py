@@ -18,6 +18,7 @@ from openbank.domain.internal import RequestClaimed
 from openbank.domain.money import Currency, Money
 from openbank.domain.person import Address, Gender, Person, PersonAddressUpdated, PersonEvent, PersonRegistered
 from openbank.domain.statement import entry_of
+from openbank.domain.tags import NO_TAGS, Tags
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import EventStore, LogPosition, Metadata, NewEvent, RecordedEvent
 from openbank.eventstore.streams import account_stream, person_stream, request_stream, split
@@ -70,13 +71,11 @@ class History:
         opened = AccountOpened(account_id, owner_id, number or f"number {account_id}", deposit)
         await self._account(account_id, owner_id, opened)
 
-    async def deposit(self, account_id: str, minor: int = 100) -> None:
-        listed = self.accounts[account_id]
-        account = listed.resource.state
+    async def deposit(self, account_id: str, minor: int = 100, tags: Tags = NO_TAGS) -> None:
+        account = self.accounts[account_id].resource.state
         amount = Money(account.currency, minor)
-        await self._account(
-            account_id, account.owner_id, MoneyDeposited(amount, "salary", account.balance.plus(amount))
-        )
+        event = MoneyDeposited(amount, "salary", account.balance.plus(amount), tags=tags)
+        await self._account(account_id, account.owner_id, event)
 
     async def deposit_at(self, account_id: str, revision_before: int, minor: int = 100) -> None:
         """A deposit right after an event that is not the bank's."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from openbank.domain.money import Money
+from openbank.domain.tags import NO_TAGS, Label, Tags
 from openbank.eventstore.port import BEGINNING, RecordedEvent
 from openbank.views.changes import AccountEventRecorded
 from openbank.views.port import MovementFilter, Views
-from openbank.views.terms import terms
 from tests.views.histories import (
     EVERYTHING,
     USD,
@@ -18,7 +18,7 @@ from tests.views.histories import (
     project_log,
 )
 
-RED, BLUE = ("colour", "red"), ("colour", "blue")
+RED, BLUE = Label("colour", "red"), Label("colour", "blue")
 FILTERS = [
     MovementFilter("1", "order", RED),
     MovementFilter("1", "order"),
@@ -104,17 +104,11 @@ class MovementViews:
         for account_id in ("1", "2"):
             await history.open(account_id, "ann", deposit=Money(USD, 1000))
             for reference in ("", "order", "other"):
-                for labels in ([], [RED], [BLUE], [RED, ("shop", "7")]):
-                    await history.deposit(account_id)
+                for labels in ([], [RED], [BLUE], [RED, Label("shop", "7")]):
+                    await history.deposit(account_id, tags=Tags(reference, labels) if reference or labels else NO_TAGS)
                     tagged[(await history.events())[-1].position] = (account_id, reference, labels)
-        changes = [
-            change._replace(terms=terms(*tagged[change.event.position]))
-            if isinstance(change, AccountEventRecorded) and change.event.position in tagged
-            else change
-            for change in changes_of(await history.events())
-        ]
         for _ in range(2):
-            await views.project(changes, (await history.events())[-1].place)
+            await project_log(views, history)
         wanted = [
             position
             for position, (account_id, reference, labels) in sorted(tagged.items(), reverse=True)
