@@ -74,7 +74,7 @@ def whole(document: Document) -> tuple[RecordedEvent, Totals, bool]:
 
 
 def insert_terms(change: AccountEventRecorded) -> Iterator[UpdateOne]:
-    """The id begins with the term, and goes on with the position: its index finds a range of positions."""
+    """The id is the term and then the position, so that its index finds a range of positions."""
     for term in change.terms:
         position = change.event.position
         yield insert_once(term_name(term, position), {"position": Int64(position), "event": _name(change)})
