@@ -1,4 +1,4 @@
-"""What is asked of accounts' events, movements and holds.
+"""Questions about accounts' events, movements and holds, as statements.
 
 INDEXED BY: a question that its index cannot answer is an error, and not a slow answer.
 """
