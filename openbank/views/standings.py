@@ -20,7 +20,7 @@ def standing_of(event: RecordedEvent, totals: Totals) -> Standing:
 
 
 def movement_of(event: RecordedEvent, totals: Totals) -> Movement:
-    """Of an event that moved the balance. Raises NewerVersionNeeded."""
+    """The movement that an event is which moved the balance. Raises NewerVersionNeeded."""
     happened = _decoded(event)
     entry = entry_of(happened)
     assert entry is not None

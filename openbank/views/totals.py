@@ -48,7 +48,7 @@ Added = Sequence[tuple[AccountEventRecorded, Totals]]
 
 
 def add_up(events: Sequence[AccountEventRecorded], known: Mapping[str, Totals]) -> Added:
-    """Those of the events that the views do not have yet.
+    """The events that the views do not have yet.
 
     `known` are the totals of the accounts in the views, which have all their events up to that revision.
     """

@@ -215,7 +215,7 @@ KNOWN_TOTALS = {"revision": 1, "time": 1, "entries": 1, "credits": 1}
 
 
 def known_totals(document: Document) -> Totals:
-    """Those of an account or an event."""
+    """The totals of an account or an event."""
     return Totals(*(int(document[name]) for name in KNOWN_TOTALS))
 
 

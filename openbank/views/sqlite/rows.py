@@ -166,7 +166,7 @@ def event_row(added: tuple[int, AccountEventRecorded, Totals]) -> Row:
 
 
 def event_of(row: Row) -> RecordedEvent:
-    """Of a row of `account_events` with the ids of the account and its owner behind it."""
+    """The event in a row of `account_events` with the ids of the account and its owner behind it."""
     position, _, revision, event_id, event_type, data, time, request, digest, correlation, causation, *rest = row
     part, parts, *_, account_id, owner_id = rest
     metadata = Metadata(time, request, digest, correlation, causation, owner_id, part, parts)
@@ -174,7 +174,7 @@ def event_of(row: Row) -> RecordedEvent:
 
 
 def totals_of(row: Row) -> Totals:
-    """Those of the same row."""
+    """The totals in the same row."""
     return Totals(row[2], row[-5], row[-4], int(row[-3]))
 
 
@@ -183,7 +183,7 @@ def is_movement(row: Row) -> bool:
 
 
 def known_totals(row: Row) -> Totals:
-    """Those of an account: revision, time, entries, credits."""
+    """The totals of an account: revision, time, entries, credits."""
     revision, time, entries, credits = row
     return Totals(revision, time, entries, int(credits))
 
