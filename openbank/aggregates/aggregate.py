@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
+from openbank.aggregates.deciding import Command, Decide, Decided, Known, Rehearsed, Replay, Subject, decide, events_of
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import Happened, History
 from openbank.aggregates.record_times import RecordTimes
@@ -99,30 +99,28 @@ class Aggregate(Generic[State]):
     async def execute(self, decide: Decide[State], request: Request) -> Written[State]:
         """Decides and appends; answers only what is durable, and so is everything it was decided on.
 
-        A command may decide on no events: nothing is appended, and its request id stays unused.
+        A command may decide on no events: nothing is appended, and its request id stays unused. Of a dry run nothing is
+        appended either, and no other command is decided on what it would do.
         Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
         StoreUnavailable and OutcomeUnknown.
         """
         outcome = await self._enqueue(decide, request)
+        if isinstance(outcome, Written):
+            return outcome
         if isinstance(outcome, Replay):
             return await self._replay(outcome.revision)
         if isinstance(outcome, Versioned):
-            return await self._unchanged(outcome)
-        if not isinstance(outcome, Written):
-            raise ValueError(f"a command on {self._subject.stream}, which has no event, made none")
-        return outcome
+            return await self._unchanged(outcome, outcome.revision)
+        if isinstance(outcome, Rehearsed) and outcome.resource:
+            return await self._unchanged(outcome.resource, outcome.seen, outcome.events)
+        raise ValueError(f"a command on {self._subject.stream}, which has no event, made none")
 
     async def rehearse(self, decide: Decide[State], request: Request) -> Written[State] | None:
         """The outcome of a request whose events are in the stream; None where `execute` would append some now.
 
         Appends nothing. Raises what `execute` would refuse with.
         """
-
-        def decide_only(state: State | None) -> Sequence[codec.DomainEvent]:
-            decide(state)
-            return ()
-
-        outcome = await self._enqueue(decide_only, request)
+        outcome = await self._enqueue(decide, request._replace(validate_only=True))
         return await self._replay(outcome.revision) if isinstance(outcome, Replay) else None
 
     def presume_new(self) -> None:
@@ -277,11 +275,15 @@ class Aggregate(Generic[State]):
         self._statistics.replayed += 1
         return Written(resource, event.id, event.metadata.record_time, event.place, replayed=True)
 
-    async def _unchanged(self, resource: Versioned[State]) -> Written[State]:
-        position = await self._store.locate(self._subject.stream, resource.revision)
+    async def _unchanged(
+        self, resource: Versioned[State], seen: int, unrecorded: Sequence[codec.DomainEvent] = ()
+    ) -> Written[State]:
+        """The outcome of a command of which nothing was recorded, decided at the revision `seen`."""
+        # That a stream has no event, the log says up to its end.
+        position = await (self._store.locate(self._subject.stream, seen) if seen else self._store.head())
         if position is None:
-            raise StoreDamaged(f"{self._subject.stream} ends before revision {resource.revision}, which it had")
-        return Written(resource, b"", 0, position, replayed=False)
+            raise StoreDamaged(f"{self._subject.stream} ends before revision {seen}, which it had")
+        return Written(resource, b"", 0, position, replayed=False, unrecorded=unrecorded)
 
 
 class _NotFound(Exception):

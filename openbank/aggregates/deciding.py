@@ -13,7 +13,7 @@ from openbank.domain.errors import RequestIdReused, RevisionMismatch
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import streams
-from openbank.eventstore.port import APPEND_BYTES_MAX, Metadata, NewEvent
+from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, Metadata, NewEvent
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
 """A batch ends once it has this many bytes. The events of one command fit into the other half."""
@@ -43,11 +43,22 @@ class Replay(NamedTuple):
     revision: int
 
 
+class Rehearsed(NamedTuple, Generic[State]):
+    """The outcome of a dry run: the resource after the events that the command would have, and these.
+
+    `seen` is the revision of the resource that it was decided on; NO_STREAM where there was none.
+    """
+
+    resource: Versioned[State] | None
+    events: Sequence[codec.DomainEvent]
+    seen: int
+
+
 class Decided(NamedTuple, Generic[State]):
     """The result of one command: its events and the resource after them. Without events: the resource as it is, a
-    Replay, or the exception that the command ends with."""
+    Replay, what was rehearsed, or the exception that the command ends with."""
 
-    outcome: Versioned[State] | Replay | Exception | None
+    outcome: Versioned[State] | Replay | Rehearsed[State] | Exception | None
     events: Sequence[NewEvent] = ()
 
 
@@ -87,6 +98,8 @@ def decide(
             made[key] = Known(request.hash, tip.revision)
         for event in one.events:
             size += len(event.data) + METADATA_BYTES
+        if isinstance(one.outcome, Rehearsed):
+            size += len(one.outcome.events) * METADATA_BYTES
         if size > BATCH_BYTES_MAX:
             break
     return decided, tip
@@ -110,12 +123,24 @@ def _decide(
         category, _ = streams.split(subject.stream)
         raise RevisionMismatch(category, subject.id, request.expected_revision, now.revision)
     events = command.decide(now.state if now else None)
+    if request.validate_only:
+        return _rehearse(subject, tip, events, times), tip
     made: list[NewEvent] = []
     for part, event in enumerate(events):
         time = times.after(tip.resource.update_time if tip.resource else 0)
         tip = advance(subject.kind, tip, event, time)
         made.append(_new_event(subject, event, tip.resource, request, time, part, len(events)))
     return Decided(tip.resource, made), tip
+
+
+def _rehearse(
+    subject: Subject[State], tip: Tip[State], events: Sequence[codec.DomainEvent], times: RecordTimes
+) -> Decided[State]:
+    seen = tip.resource.revision if tip.resource else NO_STREAM
+    for event in events:
+        time = times.after(tip.resource.update_time if tip.resource else 0)
+        tip = advance(subject.kind, tip, event, time)
+    return Decided(Rehearsed(tip.resource, events, seen))
 
 
 def _new_event(

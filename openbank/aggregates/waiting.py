@@ -18,7 +18,8 @@ class Written(NamedTuple, Generic[State]):
     """A command's outcome: the resource right after its last event, and that event's id and record time.
 
     `position` is the log up to there. `replayed` says that the events are those of an earlier call. A command that
-    changes nothing has no event: its id is empty and the record time 0.
+    changes nothing has no event: its id is empty and the record time 0. Nor has a dry run: `unrecorded` are the events
+    that it would have, and `position` is the log that it was decided on.
     """
 
     resource: Versioned[State]
@@ -26,6 +27,7 @@ class Written(NamedTuple, Generic[State]):
     record_time: int
     position: LogPosition
     replayed: bool
+    unrecorded: Sequence[codec.DomainEvent] = ()
 
 
 class Recorded(NamedTuple, Generic[State]):

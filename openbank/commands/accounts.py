@@ -139,9 +139,9 @@ async def open_account(bank: WriteSide, command: OpenAccount, request: Request) 
     if first.is_new:
         bank.accounts.presume_new(account_id)
     try:
-        written = await finish(bank, reservation)
+        written = await finish(bank, reservation, validate_only=request.validate_only)
     except StoreUnavailable as error:
-        if known:
+        if known or request.validate_only:
             raise
         # The reservation stays: the next call that finds the number opens the account.
         raise OutcomeUnknown(str(error)) from error
@@ -166,7 +166,7 @@ async def _first_look(bank: WriteSide, command: OpenAccount, request: Request) -
             movements.open_account(None, command)
             return _Look(is_new=found is not None)
         if is_ours(current.state, command, request) and request.repeats(current.state.request_hash):
-            return _Look(replay=await finish(bank, current.state))
+            return _Look(replay=await finish(bank, current.state, validate_only=request.validate_only))
     except Refused:
         # A later check of everything decides which refusal counts.
         pass

@@ -40,7 +40,7 @@ async def check_claim(bank: WriteSide, request: Request, current: Versioned[Requ
     claimed = current.state.request_hash
     if request.repeats(claimed):
         return Claimable(None, request._replace(hash=claimed))
-    if await _is_hopeless(bank, request.id, current.state):
+    if await _is_hopeless(bank, request, current.state):
         return Claimable(current.revision, request)
     request.check(None)
     raise RequestIdReused
@@ -50,9 +50,9 @@ async def claim(
     bank: WriteSide, claimable: Claimable, claimed: RequestClaimed, *, presume_new: bool = False
 ) -> Request:
     """Claims the request's id for it, durably; does nothing where that was done. The request with the hash of its
-    claim. With `presume_new` the claim's stream is not read before. Raises RequestIdReused.
+    claim. With `presume_new` the claim's stream is not read before. A dry run claims nothing. Raises RequestIdReused.
     """
-    while claimable.revision is not None:
+    while not claimable.request.validate_only and claimable.revision is not None:
         request = claimable.request
         at = Request(correlation_id=request.correlation_id, expected_revision=claimable.revision)
         if presume_new:
@@ -65,9 +65,9 @@ async def claim(
     return claimable.request
 
 
-async def _is_hopeless(bank: WriteSide, request_id: bytes, earlier: RequestClaimed) -> bool:
+async def _is_hopeless(bank: WriteSide, request: Request, earlier: RequestClaimed) -> bool:
     """Whether the request of an earlier claim can never succeed: what it wants to make, or its number, is another's."""
-    theirs = Request(request_id, hash=earlier.request_hash)
+    theirs = Request(request.id, hash=earlier.request_hash)
     made = _made_by(bank, earlier.rpc)
     if made is None:
         return False
@@ -82,7 +82,7 @@ async def _is_hopeless(bank: WriteSide, request_id: bytes, earlier: RequestClaim
     current = await bank.numbers.load(earlier.account_number)
     if current is None or RequestKey.of(current.state.request_id, current.state.request_hash) == theirs.key:
         return False
-    return await took_its_number(bank, current.state)
+    return await took_its_number(bank, current.state, validate_only=request.validate_only)
 
 
 def _made_by(bank: WriteSide, rpc: str) -> Repository[Person] | Repository[Account] | None:

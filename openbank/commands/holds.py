@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from openbank.aggregates.history import Happened
 from openbank.aggregates.waiting import Written
 from openbank.commands.on_account import DecideOne, change, expire_only
 from openbank.commands.write_side import WriteSide
@@ -69,19 +70,21 @@ async def _change(
 ) -> Written[HoldOfAccount]:
     written = await change(bank, rpc, command, request, decide)
     try:
-        held = await _with_hold(bank, command.account_id, written.resource)
+        held = await _with_hold(bank, command.account_id, written)
     except StoreUnavailable as error:
-        if request.id:
+        if request.id or request.validate_only:
             raise
         # The event is durable; without a request id, sending the request again would make another.
         raise OutcomeUnknown(str(error)) from error
     return Written(held, written.event_id, written.record_time, written.position, written.replayed)
 
 
-async def _with_hold(bank: WriteSide, account_id: str, after: Versioned[Account]) -> Versioned[HoldOfAccount]:
-    """The hold that the last event of `after` is about: as that event leaves it, and the one that placed it."""
+async def _with_hold(bank: WriteSide, account_id: str, written: Written[Account]) -> Versioned[HoldOfAccount]:
+    """The hold that the last event of `written` is about: as that event leaves it, and the one that placed it."""
+    after = written.resource
     first, last = await asyncio.gather(
-        bank.accounts.event(account_id, after.state.controls.last_hold), bank.accounts.event(account_id, after.revision)
+        _event(bank, account_id, written, after.state.controls.last_hold),
+        _event(bank, account_id, written, after.revision),
     )
     placed, changed = first.payload, hold_record.change_by(last.payload)
     if not isinstance(placed, HoldPlaced):
@@ -91,3 +94,11 @@ async def _with_hold(bank: WriteSide, account_id: str, after: Versioned[Account]
         hold = hold_record.changed(hold, changed)
     versioned = Versioned(hold, after.revision, first.record_time, after.update_time)
     return Versioned(HoldOfAccount(versioned, after.state), after.revision, after.create_time, after.update_time)
+
+
+async def _event(bank: WriteSide, account_id: str, written: Written[Account], revision: int) -> Happened:
+    """The account's event with this revision: in the log, or what a dry run would record."""
+    later = written.resource.revision - revision
+    if later < len(written.unrecorded):
+        return Happened(written.unrecorded[-1 - later], written.resource.update_time)
+    return await bank.accounts.event(account_id, revision)

@@ -26,7 +26,7 @@ async def reserve(
     """The number's reservation for this command, durable, and whether it was made now, not by an earlier try of the
     same request.
 
-    `revision` is what `check_number` said. Raises AccountNumberTaken.
+    `revision` is what `check_number` said. A dry run reserves nothing. Raises AccountNumberTaken.
     """
     number = command.account_number
     while True:
@@ -34,6 +34,8 @@ async def reserve(
             reserved = AccountNumberReserved(
                 command, request.id, request.hash, request.correlation_id, reserve_time=bank.clock()
             )
+            if request.validate_only:
+                return reserved, True
             at = Request(correlation_id=request.correlation_id, expected_revision=revision)
             with suppress(RevisionMismatch):
                 return (await bank.numbers.execute(number, lambda _: (reserved,), at)).resource.state, True  # noqa: B023
@@ -55,7 +57,7 @@ async def check_number(
         return 0
     if is_ours(current.state, command, request):
         return None
-    if await took_its_number(bank, current.state):
+    if await took_its_number(bank, current.state, validate_only=request.validate_only):
         raise AccountNumberTaken(command.account_number)
     return current.revision
 
@@ -66,10 +68,10 @@ def is_ours(reserved: AccountNumberReserved, command: OpenAccount, request: Requ
     return theirs == request.key and reserved.command.account_id == command.account_id
 
 
-async def took_its_number(bank: WriteSide, reserved: AccountNumberReserved) -> bool:
+async def took_its_number(bank: WriteSide, reserved: AccountNumberReserved, *, validate_only: bool = False) -> bool:
     """Whether a reservation's account has its number, after finishing its opening if need be."""
     try:
-        opened = (await finish(bank, reserved)).resource.state
+        opened = (await finish(bank, reserved, validate_only=validate_only)).resource.state
     except (AccountAlreadyExists, RequestIdReused):
         current = await bank.accounts.load(reserved.command.account_id)
         if current is None:
@@ -78,13 +80,15 @@ async def took_its_number(bank: WriteSide, reserved: AccountNumberReserved) -> b
     return account_number_key(opened.account_number) == account_number_key(reserved.command.account_number)
 
 
-async def finish(bank: WriteSide, reserved: AccountNumberReserved) -> Written[Account]:
-    """Opens a reservation's account, or tells how it was opened.
+async def finish(bank: WriteSide, reserved: AccountNumberReserved, *, validate_only: bool = False) -> Written[Account]:
+    """Opens a reservation's account, or tells how it was opened, or for a dry run how it would be.
 
     Raises AccountAlreadyExists or RequestIdReused when it was by another request.
     """
     command = reserved.command
-    request = Request(reserved.request_id, reserved.correlation_id, hash=reserved.request_hash)
+    request = Request(
+        reserved.request_id, reserved.correlation_id, hash=reserved.request_hash, validate_only=validate_only
+    )
     return await bank.accounts.execute(
         command.account_id, lambda state: (movements.open_account(state, command),), request
     )

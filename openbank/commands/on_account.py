@@ -14,6 +14,7 @@ from openbank.domain.account import Account, apply, there
 from openbank.domain.account_events import AccountEvent
 from openbank.domain.amounts import in_other_decimals
 from openbank.domain.clock import Clock
+from openbank.domain.holds import OPEN_MAX
 from openbank.domain.request import Request, fingerprint
 
 EXPIRED_MAX = 200
@@ -41,9 +42,10 @@ class _ManyAreDue(Exception):
 async def execute(bank: WriteSide, account_id: str, decide: DecideOne, request: Request) -> Written[Account]:
     """As `Repository.execute`, on the account without the holds whose time has come.
 
-    They end in the same append. Of more than EXPIRED_MAX, as many end before, in appends of their own.
+    They end in the same append. Of more than EXPIRED_MAX, as many end before, in appends of their own. A dry run, which
+    appends nothing, is decided without all of them.
     """
-    deciding = with_expiry(bank.clock, decide)
+    deciding = with_expiry(bank.clock, decide, OPEN_MAX if request.validate_only else EXPIRED_MAX)
     while True:
         try:
             return await bank.accounts.execute(account_id, deciding, request)
@@ -63,19 +65,20 @@ def expire_only(account_id: str, clock: Clock) -> Decide[Account]:
     return decided
 
 
-def with_expiry(clock: Clock, decide: DecideOne) -> Decide[Account]:
+def with_expiry(clock: Clock, decide: DecideOne, expired_max: int) -> Decide[Account]:
     """Ends the holds whose time has come, in the same append, and gives `decide` the account as it is then.
 
     The log's order decides between a capture and an expiry, so instances whose clocks differ cannot disagree
-    afterwards; a hold may end early or late by the difference. What it returns raises _ManyAreDue.
+    afterwards; a hold may end early or late by the difference. What it returns raises _ManyAreDue for more than
+    `expired_max` holds.
     """
 
     def decided(account: Account | None) -> Sequence[AccountEvent]:
         now = clock()
         if account is None or not account.controls.holds:
             return (decide(account, now),)
-        expired = tuple(islice(holds.due(account, now), EXPIRED_MAX + 1))
-        if len(expired) > EXPIRED_MAX:
+        expired = tuple(islice(holds.due(account, now), expired_max + 1))
+        if len(expired) > expired_max:
             raise _ManyAreDue
         for event in expired:
             account = apply(account, event)
@@ -96,4 +99,5 @@ def fingerprinted(request: Request, rpc: str, command: Any) -> Request:
         lambda: (fingerprint(rpc, other) for other in in_other_decimals(command)),
         request.violations,
         request.causation_id,
+        request.validate_only,
     )

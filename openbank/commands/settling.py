@@ -41,6 +41,8 @@ class SentTransfer(NamedTuple):
     record_time: int
     """In microseconds since 1970 UTC."""
     correlation_id: str
+    validate_only: bool = False
+    """Whether this is a dry run, and no money has left."""
 
 
 class Settled(NamedTuple):
@@ -67,13 +69,15 @@ class Step(NamedTuple):
 async def settle(bank: WriteSide, sent: SentTransfer) -> Settled:
     """Has the destination receive or refuse the money, and brings it back if it was refused.
 
-    It may be called at any time, any number of times at once. What is recorded already stays the outcome.
+    It may be called at any time, any number of times at once. What is recorded already stays the outcome. Of a
+    dry run it records nothing, and says how far the transfer would be.
     """
     try:
         received, outcome, _ = await _receive(bank, sent)
     except NOT_NOW as error:
         return Settled(TransferState.IN_TRANSIT, sent.record_time, trouble=error)
-    last = Settled(TransferState.COMPLETED, received.record_time, received.position, received.resource.revision)
+    resource = received.resource
+    last = Settled(TransferState.COMPLETED, resource.update_time, received.position, resource.revision)
     if not isinstance(outcome, TransferRefused):
         return last
     last = last._replace(state=TransferState.RETURNING, refusal=outcome.reason)
@@ -81,7 +85,7 @@ async def settle(bank: WriteSide, sent: SentTransfer) -> Settled:
         back, _, _ = await _take_back(bank, sent, outcome.reason, received.event_id)
     except NOT_NOW as error:
         return last._replace(trouble=error)
-    return last._replace(state=TransferState.RETURNED, update_time=back.record_time, position=back.position)
+    return last._replace(state=TransferState.RETURNED, update_time=back.resource.update_time, position=back.position)
 
 
 async def sent_at(bank: WriteSide, account_id: str, revision: int, transfer_id: str) -> SentTransfer:
@@ -118,7 +122,7 @@ async def _take_back(bank: WriteSide, sent: SentTransfer, reason: str, refused: 
 def _request(step: str, sent: SentTransfer, cause: bytes) -> Request:
     """A request of the bank's own: without a fingerprint, so that no caller's can stand in its way."""
     id = hashlib.blake2b(f"{step}\0{sent.event.transfer_id}".encode(), digest_size=16).digest()
-    return Request(id, sent.correlation_id, causation_id=show_uuid(cause))
+    return Request(id, sent.correlation_id, causation_id=show_uuid(cause), validate_only=sent.validate_only)
 
 
 async def _own_step(bank: WriteSide, account_id: str, decide: DecideOne, request: Request) -> Step:

@@ -81,9 +81,9 @@ async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Req
         send.source_account_id,
         transfer_id,
         event,
-        (written.event_id, written.resource.revision, written.record_time, correlation_id),
+        (written.event_id, written.resource.revision, written.resource.update_time, correlation_id),
     )
-    settled = await bank.unfinished.run(settle(bank, sent))
+    settled = await bank.unfinished.run(settle(bank, sent._replace(validate_only=request.validate_only)))
     if settled.refusal:
         raise TransferCameBack(sent.event.transfer_id, sent.event.destination_account_id, settled.refusal)
     account = written.resource
@@ -101,7 +101,8 @@ async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> 
     destination, field, look = command.destination_account_id, "destination_account_id", None
     if command.destination_account_number:
         field = "destination_account_number"
-        destination, look = await _account_of(bank, command.destination_account_number)
+        number, validate_only = command.destination_account_number, request.validate_only
+        destination, look = await _account_of(bank, number, validate_only=validate_only)
     if destination == command.source_account_id:
         others = request.violations(None) if request.violations else ()
         raise InvalidFields([*others, Violation(field, "SAME_ACCOUNT", "must be another account than the source")])
@@ -109,7 +110,7 @@ async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> 
     return SendTransfer("", *accounts, command.amount, command.description, command.hold_id, command.tags), look
 
 
-async def _account_of(bank: WriteSide, number: str) -> tuple[str, _Look | None]:
+async def _account_of(bank: WriteSide, number: str, *, validate_only: bool) -> tuple[str, _Look | None]:
     """The id of the account that has the number, and why it is not to be paid: nobody has it, or it cannot be read.
 
     Of accounts that differ by hyphens only, which earlier versions opened, it is the one that has them in the same
@@ -125,7 +126,7 @@ async def _account_of(bank: WriteSide, number: str) -> tuple[str, _Look | None]:
     try:
         opened = bank.accounts.glance(account_id)
         is_known = opened and account_number_key(opened.state.account_number) == account_number_key(number)
-        has_it = is_known or await took_its_number(bank, reserved.state)
+        has_it = is_known or await took_its_number(bank, reserved.state, validate_only=validate_only)
     except NOT_NOW as error:
         return account_id, _Look(trouble=error)
     return (account_id, None) if has_it else ("", nobody)
@@ -135,7 +136,7 @@ async def _send(bank: WriteSide, command: SendTransfer, request: Request, look: 
     """Takes the money out of the source, or finds that it was taken.
 
     Without a `look`, the destination is looked at in memory where it is there: that it takes the money, its own stream
-    decides later. Only a fresh look refuses.
+    decides later. Only a fresh look refuses. A dry run, which leaves nothing to decide later, looks afresh.
     """
 
     def decide(account: Account | None, now: int) -> TransferSent:
@@ -146,7 +147,7 @@ async def _send(bank: WriteSide, command: SendTransfer, request: Request, look: 
                 raise seen.trouble from None
             raise
 
-    remembered = look or _remembered(bank, command.destination_account_id)
+    remembered = look or (None if request.validate_only else _remembered(bank, command.destination_account_id))
     seen = remembered or await _fresh(bank, command.destination_account_id)
     try:
         return await step(bank, command.source_account_id, decide, request)

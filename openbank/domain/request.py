@@ -37,6 +37,8 @@ class Request(NamedTuple):
     `violations` says which fields this version refuses, given the aggregate's state (None before its first event). They
     are raised unless the request repeats one that was acknowledged, whose answer no later rule, table or clock changes.
     `causation_id` is the id of the event that led to this command, as `show_uuid` writes it; empty for a caller's.
+    `validate_only` makes a dry run: the command is decided as any other, and nothing of it is recorded. It is not part
+    of what the request id compares.
     """
 
     id: bytes = b""
@@ -46,6 +48,7 @@ class Request(NamedTuple):
     other_hashes: Callable[[], Iterable[bytes]] = tuple
     violations: Callable[[Any], Sequence[Violation]] | None = None
     causation_id: str = ""
+    validate_only: bool = False
 
     @property
     def key(self) -> RequestKey:

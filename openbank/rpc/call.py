@@ -49,15 +49,18 @@ class Method:
         statistics = statistics or CallStatistics()
         self.durations, self.refusals = statistics.durations_of(self.name), statistics.refusals
         self._ids = [field.name for field in method.input_type.fields if _is_id(field)]
+        self._has_dry_runs = "validate_only" in method.input_type.fields_by_name
         self._made = list(_resources(method.output_type))
         """The resources in the response, each with its id, which the request may have left to the bank."""
 
-    def add_ids(self, values: dict[str, object], request: Message, response: Response | None) -> None:
+    def add_ids(self, values: dict[str, object], request: Any, response: Response | None) -> None:
         for name in self._ids:
             value = getattr(request, name)
             # What is no id may be anything: a name, or a page of text.
             if value and _LOGGABLE(value):
                 values[name] = value
+        if self._has_dry_runs and request.validate_only:
+            values["validate_only"] = True
         if response is None:
             return
         for resource, id in self._made:

@@ -207,7 +207,7 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
 
 def interrupted(mutation: Message | None) -> Exception:
     """What ends a call that was still running when the time for a stop was over; None for a call that only reads."""
-    if mutation is not None and not getattr(mutation, "request_id", ""):
+    if mutation is not None and not (getattr(mutation, "request_id", "") or getattr(mutation, "validate_only", False)):
         return OutcomeUnknown()
     return ServerDraining()
 

@@ -759,3 +759,71 @@ async def test_whatever_fails_every_request_happens_exactly_once(disk: SqliteEve
     assert await balance(disk) == 100 + sum(moved)
     stored = [event.metadata.request_id for event in await disk.read_stream(STREAM, after=1)]
     assert sorted(stored) == sorted(request.id for (_, request), cents in zip(moves, moved, strict=True) if cents)
+
+
+# Dry runs
+
+
+DRY = Request(validate_only=True)
+
+
+async def test_nothing_is_decided_on_what_a_dry_run_would_do(bank: WriteSide, store: InterposedStore) -> None:
+    made = await outcomes(
+        *start(withdraw(bank, 100, DRY), withdraw(bank, 100), withdraw(bank, 1, DRY), deposit(bank, 5, DRY))
+    )
+    assert [type(one) for one in made] == [Written, Written, InsufficientFunds, Written]
+    dry, real, _, last = made
+    assert isinstance(dry, Written) and isinstance(real, Written) and isinstance(last, Written)  # noqa: PT018
+    assert (dry.resource.revision, dry.resource.state) == (real.resource.revision, real.resource.state)
+    assert (last.resource.revision, last.resource.state.balance) == (3, usd(5))
+    assert [(one.event_id, one.record_time, one.replayed) for one in (dry, last)] == [(b"", 0, False)] * 2
+    assert await balance(store) == 0
+    assert (await deposit(bank, 1)).resource.revision == 3
+
+
+async def test_a_dry_run_answers_only_what_is_durable(bank: WriteSide, store: InterposedStore) -> None:
+    store.hold()
+    first = start(deposit(bank, 50))
+    await store.asked_for(1)
+    second = start(withdraw(bank, 150, DRY), deposit(bank, 1), withdraw(bank, 152, DRY))
+    await turns()
+    assert not any(task.done() for task in second)
+    store.fail_next(StoreUnavailable("away"))
+    store.release()
+    await asyncio.gather(*first, return_exceptions=True)
+    # Without the 50 that were not written.
+    made = await outcomes(*second)
+    assert [type(one) for one in made] == [InsufficientFunds, Written, InsufficientFunds]
+
+
+async def test_a_dry_run_does_not_use_up_its_request_id(bank: WriteSide, store: InterposedStore) -> None:
+    request = some_request()
+    dry = request._replace(validate_only=True)
+    rehearsed, first, again = await asyncio.gather(
+        deposit(bank, 1, dry), deposit(bank, 1, request), deposit(bank, 1, dry)
+    )
+    assert (rehearsed.event_id, first.replayed) == (b"", False)
+    assert again == first._replace(replayed=True)
+    assert await deposit(bank, 1, dry) == again
+    with pytest.raises(RequestIdReused):
+        await deposit(bank, 2, dry)
+    assert await balance(store) == 101
+
+
+async def test_a_dry_runs_position_is_that_of_what_it_was_decided_on(bank: WriteSide, store: InterposedStore) -> None:
+    written = await deposit(bank, 1)
+    assert (await deposit(bank, 1, DRY)).position == written.position
+    assert await deposit(bank, 1, DRY._replace(expected_revision=2))
+    with pytest.raises(RevisionMismatch):
+        await deposit(bank, 1, DRY._replace(expected_revision=3))
+
+
+async def test_a_dry_run_is_decided_on_what_another_instance_has_written(disk: SqliteEventStore) -> None:
+    here, there = (WriteSide(InterposedStore(disk, sole_writer=False), clock, kept_max=10) for _ in range(2))
+    await here.accounts.load("a-1")
+    await withdraw(there, 100)
+    with pytest.raises(InsufficientFunds):
+        await withdraw(here, 1, DRY)
+    await deposit(there, 7)
+    assert (await withdraw(here, 7, DRY)).resource.state.balance == usd(0)
+    assert await balance(disk) == 7

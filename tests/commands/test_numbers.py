@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -151,6 +152,26 @@ async def test_after_a_crash_who_meets_the_number_finishes_it_or_gets_it(
         assert isinstance(other, Written)
         assert isinstance(first, AccountNumberTaken)
     assert len(await openings(disk)) == 1
+
+
+async def test_after_a_crash_a_dry_run_finishes_nothing_and_says_what_is_next(
+    crash: tuple[bool, Request], disk: SqliteEventStore, clock: Watch
+) -> None:
+    _, first = crash
+    for number, request in (("n-1", some_request()), ("N-1", first), ("n-1", Request())):
+        before = await disk.head()
+        rehearsed = await opened_or_refused(
+            WriteSide(disk, clock, kept_max=10), opening(number), request._replace(validate_only=True)
+        )
+        assert await disk.head() == before
+        came = await opened_or_refused(WriteSide(disk, clock, kept_max=10), opening(number), request)
+        if isinstance(came, Written) and isinstance(rehearsed, Written) and not came.replayed:
+            assert (rehearsed.event_id, rehearsed.record_time) == (b"", 0)
+            made = replace(came.resource.state, account_id=rehearsed.resource.state.account_id)
+            assert rehearsed.resource.state == made
+            assert not request.id or made == came.resource.state
+        else:
+            assert (type(rehearsed), str(rehearsed)) == (type(came), str(came))
 
 
 async def test_after_a_crash_everybody_at_once_finishes_it_once(

@@ -13,6 +13,7 @@ from openbank.common.v1 import errors_pb2
 from openbank.integration.v1 import integration_events_service_pb2
 from openbank.operations.v1 import sinks_service_pb2
 from openbank.persons.v1 import persons_service_pb2
+from openbank.rpc.services import SERVICES as BANK
 
 ROOT = Path(__file__).parents[2]
 PROTOS = sorted(str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos").rglob("*.proto"))
@@ -134,3 +135,9 @@ def test_comments_name_published_reasons_and_leave_none_out() -> None:
             named |= set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", " ".join(re.findall("// (.*)", text))))
     assert named - other <= reasons
     assert reasons - named - {"UNSPECIFIED", "INTERNAL"} == set()
+
+
+def test_every_change_of_the_bank_can_be_tried_without_being_made() -> None:
+    """Those of operators cannot: they change nothing that is in the log."""
+    rows = [service.descriptor.methods_by_name[row.name] for service in BANK for row in service.mutations]
+    assert [row.name for row in rows if (15, "validate_only") not in fields_of(row.input_type)] == []

@@ -21,6 +21,7 @@ from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
 from tests.callers import Caller, Refusal, john_doe, refusal
+from tests.foresight import check_foreseen, dry
 from tests.model.account import TIME_ZONES, same_account
 from tests.model.bank import Model
 from tests.model.fields import EXPONENTS, show
@@ -281,7 +282,9 @@ class BankMachine(RuleBasedStateMachine):
 
     def _send(self, rpc: str, request: Any) -> None:
         self._model.now = self._host.now()
+        foreseen = self._do(lambda: self._call(rpc, dry(request)))
         outcome = self._do(lambda: self._call(rpc, request))
+        check_foreseen(request, foreseen, outcome)
         self._sent.append((rpc, request))
         self._model.take(rpc, request, outcome)
 

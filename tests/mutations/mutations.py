@@ -35,6 +35,7 @@ _LAGS = "tests/metrics/test_lags.py"
 _TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
 _COMMANDS = "tests/cli/test_bank_commands.py"
+_DRY_OPENINGS = "tests/commands/test_numbers.py::test_after_a_crash_a_dry_run_finishes_nothing_and_says_what_is_next"
 
 MUTATIONS = (
     # Who may connect
@@ -72,6 +73,35 @@ MUTATIONS = (
         "    if not is_here:\n",
         "    if not host:\n",
         "tests/cli/test_connection.py",
+    ),
+    # Dry runs
+    Mutation(
+        "a dry run with a request id is recorded",
+        "openbank/aggregates/deciding.py",
+        "    if request.validate_only:\n        return",
+        "    if request.validate_only and not request.id:\n        return",
+        "tests/aggregates/test_aggregate.py::test_a_dry_run_does_not_use_up_its_request_id",
+    ),
+    Mutation(
+        "a dry run of an opening claims its request id",
+        "openbank/commands/claims.py",
+        "    while not claimable.request.validate_only and claimable",
+        "    while claimable",
+        _DRY_OPENINGS,
+    ),
+    Mutation(
+        "a dry run finishes the opening of another",
+        "openbank/commands/numbers.py",
+        "hash=reserved.request_hash, validate_only=validate_only",
+        "hash=reserved.request_hash, validate_only=False",
+        _DRY_OPENINGS,
+    ),
+    Mutation(
+        "a dry run pays the destination of a transfer",
+        "openbank/commands/settling.py",
+        "validate_only=sent.validate_only)",
+        "validate_only=False)",
+        "tests/stories/test_dry_runs.py",
     ),
     # Believed only if it follows
     Mutation(
@@ -509,7 +539,7 @@ MUTATIONS = (
     Mutation(
         "all holds that are due end in one append",
         "openbank/commands/on_account.py",
-        "        if len(expired) > EXPIRED_MAX:\n",
+        "        if len(expired) > expired_max:\n",
         "        expired = tuple(holds.due(account, now))\n        if False:\n",
         "tests/stories/test_many_holds.py",
     ),
@@ -558,14 +588,14 @@ MUTATIONS = (
     Mutation(
         "a number is reserved whoever has it",
         "openbank/commands/numbers.py",
-        "    if await took_its_number(bank, current.state):\n",
-        "    if not await took_its_number(bank, current.state):\n",
+        "    if await took_its_number(bank, current.state, validate_only=request.validate_only):\n",
+        "    if not await took_its_number(bank, current.state, validate_only=request.validate_only):\n",
         "tests/commands",
     ),
     Mutation(
         "a reservation that nobody has finished keeps its number",
         "openbank/commands/numbers.py",
-        "        opened = (await finish(bank, reserved)).resource.state\n",
+        "        opened = (await finish(bank, reserved, validate_only=validate_only)).resource.state\n",
         "        opened = reserved.command\n",
         "tests/commands",
     ),
@@ -1171,8 +1201,8 @@ MUTATIONS = (
     Mutation(
         "a call that is cut off is said to be safe to repeat",
         "openbank/rpc/errors.py",
-        '    if mutation is not None and not getattr(mutation, "request_id", ""):\n',
-        "    if mutation is None:\n",
+        '    if mutation is not None and not (getattr(mutation, "request_id", "") or',
+        '    if mutation is None and not (getattr(mutation, "request_id", "") or',
         "tests/rpc/test_stop.py",
     ),
     Mutation(

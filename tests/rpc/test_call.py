@@ -20,6 +20,7 @@ message_type {
   field { name: "hold_id" number: 3 type: TYPE_STRING label: LABEL_OPTIONAL }
   field { name: "label_id" number: 4 type: TYPE_STRING label: LABEL_REPEATED }
   field { name: "description" number: 5 type: TYPE_STRING label: LABEL_OPTIONAL }
+  field { name: "validate_only" number: 15 type: TYPE_BOOL label: LABEL_OPTIONAL }
 }
 message_type {
   name: "Transfer"
@@ -53,3 +54,12 @@ def test_every_id_of_a_request_and_of_the_resources_in_its_response_is_logged() 
     values: dict[str, object] = {}
     Method(descriptor, lambda: 0).add_ids(values, request, response)
     assert values == {"request_id": "r-1", "source_account_id": "a-1", "transfer_id": "t-1", "account_id": "a-1"}
+
+
+def test_a_dry_run_is_told_from_a_call_that_changed_something() -> None:
+    pool: Any = DescriptorPool()
+    pool.Add(Parse(TRANSFERS, FileDescriptorProto()))
+    descriptor = pool.FindServiceByName("transfers.Transfers").methods_by_name["Send"]
+    values: dict[str, object] = {}
+    Method(descriptor, lambda: 0).add_ids(values, GetMessageClass(descriptor.input_type)(validate_only=True), None)
+    assert values == {"validate_only": True}

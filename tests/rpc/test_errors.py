@@ -20,10 +20,11 @@ from openbank.common.v1.errors_pb2 import ErrorReason
 from openbank.common.v1.money_pb2 import Money
 from openbank.domain.errors import AccountNotActive, InvalidFields, Refused
 from openbank.eventstore.errors import AppendTooLarge, LogReplaced, OutcomeUnknown, StoreDamaged, StoreUnavailable
+from openbank.feeds.errors import ServerDraining
 from openbank.integrity.quarantine import TooManyQuarantined
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.queries.reader import ViewBehind
-from openbank.rpc.errors import DETAILS_BYTES_MAX, TABLE
+from openbank.rpc.errors import DETAILS_BYTES_MAX, TABLE, interrupted
 from openbank.views.port import ViewsUnavailable
 from tests.callers import Caller, john_doe, opening, refused, request_id, usd
 from tests.rpc.replacing import replace_command
@@ -388,3 +389,9 @@ async def _first(call: Any) -> Any:
         return await call.read()
     finally:
         call.cancel()
+
+
+def test_a_dry_run_that_a_stop_interrupts_has_no_unknown_outcome() -> None:
+    assert isinstance(interrupted(accounts.DepositRequest()), OutcomeUnknown)
+    assert isinstance(interrupted(accounts.DepositRequest(request_id="x")), ServerDraining)
+    assert isinstance(interrupted(accounts.DepositRequest(validate_only=True)), ServerDraining)

@@ -38,6 +38,7 @@ class OpenAccountRequest(google.protobuf.message.Message):
     ACCOUNT_NUMBER_FIELD_NUMBER: builtins.int
     CURRENCY_CODE_FIELD_NUMBER: builtins.int
     INITIAL_DEPOSIT_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request in the whole bank; case is ignored. Optional, but without it a call whose answer
     is lost cannot be sent again safely. The same request again opens nothing and returns the first answer, with
@@ -62,6 +63,12 @@ class OpenAccountRequest(google.protobuf.message.Message):
     none.
     UNKNOWN_CURRENCY, CURRENCY_MISMATCH with the initial deposit.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    What has the bank make an id without a request_id has another one each time. A request that was carried out before
+    gives its first answer. It is not part of what request_id compares.
+    """
     @property
     def initial_deposit(self) -> openbank.common.v1.money_pb2.Money:
         """What is paid in at once, not negative. Optional: unset is zero. FIELD_REQUIRED (its currency), UNKNOWN_CURRENCY,
@@ -77,9 +84,10 @@ class OpenAccountRequest(google.protobuf.message.Message):
         account_number: builtins.str = ...,
         currency_code: builtins.str = ...,
         initial_deposit: openbank.common.v1.money_pb2.Money | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["initial_deposit", b"initial_deposit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "account_number", b"account_number", "currency_code", b"currency_code", "initial_deposit", b"initial_deposit", "owner_id", b"owner_id", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "account_number", b"account_number", "currency_code", b"currency_code", "initial_deposit", b"initial_deposit", "owner_id", b"owner_id", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
 
 Global___OpenAccountRequest: typing_extensions.TypeAlias = OpenAccountRequest
 
@@ -135,6 +143,7 @@ class DepositRequest(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again moves nothing and returns the first
@@ -157,6 +166,11 @@ class DepositRequest(google.protobuf.message.Message):
     """The caller's own name for the deposit, such as the number of an order. Trimmed, at most 64 code points, valid
     Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
     FIELD_TOO_LONG, INVALID_TEXT.
+    """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
     """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
@@ -181,9 +195,10 @@ class DepositRequest(google.protobuf.message.Message):
         description: builtins.str = ...,
         external_reference: builtins.str = ...,
         labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___DepositRequest: typing_extensions.TypeAlias = DepositRequest
@@ -240,6 +255,7 @@ class WithdrawRequest(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again moves nothing and returns the first
@@ -262,6 +278,11 @@ class WithdrawRequest(google.protobuf.message.Message):
     """The caller's own name for the withdrawal, such as the number of an order. Trimmed, at most 64 code points, valid
     Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
     FIELD_TOO_LONG, INVALID_TEXT.
+    """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
     """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
@@ -286,9 +307,10 @@ class WithdrawRequest(google.protobuf.message.Message):
         description: builtins.str = ...,
         external_reference: builtins.str = ...,
         labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___WithdrawRequest: typing_extensions.TypeAlias = WithdrawRequest
@@ -343,6 +365,7 @@ class FreezeAccountRequest(google.protobuf.message.Message):
     ACCOUNT_ID_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -366,6 +389,11 @@ class FreezeAccountRequest(google.protobuf.message.Message):
     character. Required on input: FIELD_REQUIRED, FIELD_TOO_LONG,
     INVALID_TEXT.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
     def __init__(
         self,
         *,
@@ -374,9 +402,10 @@ class FreezeAccountRequest(google.protobuf.message.Message):
         account_id: builtins.str = ...,
         state: openbank.accounts.v1.account_pb2.AccountState.ValueType = ...,
         reason: builtins.str = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "state", b"state", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___FreezeAccountRequest: typing_extensions.TypeAlias = FreezeAccountRequest
@@ -429,6 +458,7 @@ class UnfreezeAccountRequest(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -442,15 +472,21 @@ class UnfreezeAccountRequest(google.protobuf.message.Message):
     """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
     ACCOUNT_NOT_FOUND.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
         expected_revision: builtins.int | None = ...,
         account_id: builtins.str = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___UnfreezeAccountRequest: typing_extensions.TypeAlias = UnfreezeAccountRequest
@@ -504,6 +540,7 @@ class CloseAccountRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ACCOUNT_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -522,6 +559,11 @@ class CloseAccountRequest(google.protobuf.message.Message):
     Unicode. Line breaks and tabs are kept; other control characters are refused, and so is a text without a visible
     character. Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
     def __init__(
         self,
         *,
@@ -529,9 +571,10 @@ class CloseAccountRequest(google.protobuf.message.Message):
         expected_revision: builtins.int | None = ...,
         account_id: builtins.str = ...,
         reason: builtins.str = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___CloseAccountRequest: typing_extensions.TypeAlias = CloseAccountRequest
@@ -585,6 +628,7 @@ class SetOverdraftLimitRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     ACCOUNT_ID_FIELD_NUMBER: builtins.int
     LIMIT_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -597,6 +641,11 @@ class SetOverdraftLimitRequest(google.protobuf.message.Message):
     account_id: builtins.str
     """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
     ACCOUNT_NOT_FOUND.
+    """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
     """
     @property
     def limit(self) -> openbank.common.v1.money_pb2.Money:
@@ -613,9 +662,10 @@ class SetOverdraftLimitRequest(google.protobuf.message.Message):
         expected_revision: builtins.int | None = ...,
         account_id: builtins.str = ...,
         limit: openbank.common.v1.money_pb2.Money | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "limit", b"limit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "limit", b"limit", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "limit", b"limit", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___SetOverdraftLimitRequest: typing_extensions.TypeAlias = SetOverdraftLimitRequest
@@ -671,6 +721,7 @@ class SetSpendingLimitsRequest(google.protobuf.message.Message):
     PER_TRANSACTION_FIELD_NUMBER: builtins.int
     PER_DAY_FIELD_NUMBER: builtins.int
     TIME_ZONE_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -687,6 +738,11 @@ class SetSpendingLimitsRequest(google.protobuf.message.Message):
     time_zone: builtins.str
     """Where a day begins at midnight: a name of the IANA time zone database, such as "Europe/Zurich". Optional: empty is
     "UTC". UNKNOWN_TIME_ZONE.
+    """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
     """
     @property
     def per_transaction(self) -> openbank.common.v1.money_pb2.Money:
@@ -711,9 +767,10 @@ class SetSpendingLimitsRequest(google.protobuf.message.Message):
         per_transaction: openbank.common.v1.money_pb2.Money | None = ...,
         per_day: openbank.common.v1.money_pb2.Money | None = ...,
         time_zone: builtins.str = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "per_day", b"per_day", "per_transaction", b"per_transaction"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "per_day", b"per_day", "per_transaction", b"per_transaction", "request_id", b"request_id", "time_zone", b"time_zone"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "expected_revision", b"expected_revision", "per_day", b"per_day", "per_transaction", b"per_transaction", "request_id", b"request_id", "time_zone", b"time_zone", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___SetSpendingLimitsRequest: typing_extensions.TypeAlias = SetSpendingLimitsRequest

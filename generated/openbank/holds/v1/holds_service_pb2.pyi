@@ -39,6 +39,7 @@ class PlaceHoldRequest(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -61,6 +62,11 @@ class PlaceHoldRequest(google.protobuf.message.Message):
     """The caller's own name for the hold, such as the number of an order. Trimmed, at most 64 code points, valid
     Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
     FIELD_TOO_LONG, INVALID_TEXT.
+    """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
     """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
@@ -95,9 +101,10 @@ class PlaceHoldRequest(google.protobuf.message.Message):
         description: builtins.str = ...,
         external_reference: builtins.str = ...,
         labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision", "expiration", b"expiration", "expire_time", b"expire_time", "ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "expiration", b"expiration", "expire_time", b"expire_time", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id", "ttl", b"ttl"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "expiration", b"expiration", "expire_time", b"expire_time", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id", "ttl", b"ttl", "validate_only", b"validate_only"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
     @typing.overload
@@ -165,6 +172,7 @@ class CaptureHoldRequest(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -194,6 +202,11 @@ class CaptureHoldRequest(google.protobuf.message.Message):
     Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
     FIELD_TOO_LONG, INVALID_TEXT.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the account's currency, more than zero and at most what remains. Optional: unset, all that remains.
@@ -219,9 +232,10 @@ class CaptureHoldRequest(google.protobuf.message.Message):
         description: builtins.str = ...,
         external_reference: builtins.str = ...,
         labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "release_remainder", b"release_remainder", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "amount", b"amount", "description", b"description", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "release_remainder", b"release_remainder", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___CaptureHoldRequest: typing_extensions.TypeAlias = CaptureHoldRequest
@@ -282,6 +296,7 @@ class ReleaseHoldRequest(google.protobuf.message.Message):
     ACCOUNT_ID_FIELD_NUMBER: builtins.int
     HOLD_ID_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -304,6 +319,11 @@ class ReleaseHoldRequest(google.protobuf.message.Message):
     tabs are kept; other control characters are refused, and so is a text without a visible character.
     Optional: FIELD_TOO_LONG, INVALID_TEXT.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
     def __init__(
         self,
         *,
@@ -312,9 +332,10 @@ class ReleaseHoldRequest(google.protobuf.message.Message):
         account_id: builtins.str = ...,
         hold_id: builtins.str = ...,
         description: builtins.str = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "description", b"description", "expected_revision", b"expected_revision", "hold_id", b"hold_id", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "description", b"description", "expected_revision", b"expected_revision", "hold_id", b"hold_id", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___ReleaseHoldRequest: typing_extensions.TypeAlias = ReleaseHoldRequest

@@ -43,6 +43,7 @@ class RegisterPersonRequest(google.protobuf.message.Message):
     DATE_OF_BIRTH_FIELD_NUMBER: builtins.int
     ADDRESS_FIELD_NUMBER: builtins.int
     EMAIL_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request in the whole bank; case is ignored. Optional, but without it a call whose answer
     is lost cannot be sent again safely. The same request again registers nobody and returns the first answer, with
@@ -62,6 +63,12 @@ class RegisterPersonRequest(google.protobuf.message.Message):
     """Gender. Required on input: FIELD_REQUIRED, UNKNOWN_ENUM_VALUE."""
     email: builtins.str
     """E-mail address, at most 254 code points; its form is not checked. Optional: FIELD_TOO_LONG, INVALID_TEXT."""
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    What has the bank make an id without a request_id has another one each time. A request that was carried out before
+    gives its first answer. It is not part of what request_id compares.
+    """
     @property
     def date_of_birth(self) -> openbank.common.v1.date_pb2.Date:
         """Date of birth, before today in UTC. Required on input: FIELD_REQUIRED, INVALID_DATE, DATE_NOT_IN_PAST."""
@@ -82,9 +89,10 @@ class RegisterPersonRequest(google.protobuf.message.Message):
         date_of_birth: openbank.common.v1.date_pb2.Date | None = ...,
         address: openbank.persons.v1.person_pb2.Address | None = ...,
         email: builtins.str = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["address", b"address", "date_of_birth", b"date_of_birth"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "date_of_birth", b"date_of_birth", "email", b"email", "first_name", b"first_name", "gender", b"gender", "last_name", b"last_name", "nationality", b"nationality", "person_id", b"person_id", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "date_of_birth", b"date_of_birth", "email", b"email", "first_name", b"first_name", "gender", b"gender", "last_name", b"last_name", "nationality", b"nationality", "person_id", b"person_id", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
 
 Global___RegisterPersonRequest: typing_extensions.TypeAlias = RegisterPersonRequest
 
@@ -137,6 +145,7 @@ class UpdateAddressRequest(google.protobuf.message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: builtins.int
     PERSON_ID_FIELD_NUMBER: builtins.int
     ADDRESS_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of this person, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again changes nothing and returns the first
@@ -150,6 +159,11 @@ class UpdateAddressRequest(google.protobuf.message.Message):
     """Whose address, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
     PERSON_NOT_FOUND.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
     @property
     def address(self) -> openbank.persons.v1.person_pb2.Address:
         """The whole new address. Required on input, with street, city and country: FIELD_REQUIRED."""
@@ -161,9 +175,10 @@ class UpdateAddressRequest(google.protobuf.message.Message):
         expected_revision: builtins.int | None = ...,
         person_id: builtins.str = ...,
         address: openbank.persons.v1.person_pb2.Address | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address", b"address", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address", b"address", "expected_revision", b"expected_revision", "person_id", b"person_id", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "address", b"address", "expected_revision", b"expected_revision", "person_id", b"person_id", "request_id", b"request_id", "validate_only", b"validate_only"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
 
 Global___UpdateAddressRequest: typing_extensions.TypeAlias = UpdateAddressRequest

@@ -29,7 +29,7 @@ from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money
 from openbank.transfers.v1 import transfer_pb2 as openbank_dot_transfers_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openbank/transfers/v1/transfers_service.proto\x12\x15openbank.transfers.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\x1a$openbank/transfers/v1/transfer.proto\"\xeb\x02\n\x15\x43reateTransferRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x11source_account_id\x18\x03 \x01(\t\x12 \n\x16\x64\x65stination_account_id\x18\x04 \x01(\tH\x00\x12$\n\x1a\x64\x65stination_account_number\x18\n \x01(\tH\x00\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07hold_id\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.LabelB\r\n\x0b\x64\x65stinationB\x14\n\x12_expected_revision\"\xeb\x01\n\x16\x43reateTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"D\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"c\n\x13GetTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xa2\x01\n\x14ListTransfersRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x34\n\x06states\x18\x02 \x03(\x0e\x32$.openbank.transfers.v1.TransferState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"\x7f\n\x15ListTransfersResponse\x12\x32\n\ttransfers\x18\x01 \x03(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\xdd\x02\n\x10TransfersService\x12m\n\x0e\x43reateTransfer\x12,.openbank.transfers.v1.CreateTransferRequest\x1a-.openbank.transfers.v1.CreateTransferResponse\x12i\n\x0bGetTransfer\x12).openbank.transfers.v1.GetTransferRequest\x1a*.openbank.transfers.v1.GetTransferResponse\"\x03\x90\x02\x01\x12o\n\rListTransfers\x12+.openbank.transfers.v1.ListTransfersRequest\x1a,.openbank.transfers.v1.ListTransfersResponse\"\x03\x90\x02\x01\x42{\n\x18io.openbank.transfers.v1P\x01ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\xaa\x02\x15OpenBank.Transfers.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openbank/transfers/v1/transfers_service.proto\x12\x15openbank.transfers.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\x1a$openbank/transfers/v1/transfer.proto\"\x82\x03\n\x15\x43reateTransferRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x11source_account_id\x18\x03 \x01(\t\x12 \n\x16\x64\x65stination_account_id\x18\x04 \x01(\tH\x00\x12$\n\x1a\x64\x65stination_account_number\x18\n \x01(\tH\x00\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07hold_id\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.Label\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\n\x0b\x64\x65stinationB\x14\n\x12_expected_revision\"\xeb\x01\n\x16\x43reateTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"D\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"c\n\x13GetTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xa2\x01\n\x14ListTransfersRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x34\n\x06states\x18\x02 \x03(\x0e\x32$.openbank.transfers.v1.TransferState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"\x7f\n\x15ListTransfersResponse\x12\x32\n\ttransfers\x18\x01 \x03(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\xdd\x02\n\x10TransfersService\x12m\n\x0e\x43reateTransfer\x12,.openbank.transfers.v1.CreateTransferRequest\x1a-.openbank.transfers.v1.CreateTransferResponse\x12i\n\x0bGetTransfer\x12).openbank.transfers.v1.GetTransferRequest\x1a*.openbank.transfers.v1.GetTransferResponse\"\x03\x90\x02\x01\x12o\n\rListTransfers\x12+.openbank.transfers.v1.ListTransfersRequest\x1a,.openbank.transfers.v1.ListTransfersResponse\"\x03\x90\x02\x01\x42{\n\x18io.openbank.transfers.v1P\x01ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\xaa\x02\x15OpenBank.Transfers.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,17 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFERSSERVICE'].methods_by_name['ListTransfers']._loaded_options = None
   _globals['_TRANSFERSSERVICE'].methods_by_name['ListTransfers']._serialized_options = b'\220\002\001'
   _globals['_CREATETRANSFERREQUEST']._serialized_start=244
-  _globals['_CREATETRANSFERREQUEST']._serialized_end=607
-  _globals['_CREATETRANSFERRESPONSE']._serialized_start=610
-  _globals['_CREATETRANSFERRESPONSE']._serialized_end=845
-  _globals['_GETTRANSFERREQUEST']._serialized_start=847
-  _globals['_GETTRANSFERREQUEST']._serialized_end=915
-  _globals['_GETTRANSFERRESPONSE']._serialized_start=917
-  _globals['_GETTRANSFERRESPONSE']._serialized_end=1016
-  _globals['_LISTTRANSFERSREQUEST']._serialized_start=1019
-  _globals['_LISTTRANSFERSREQUEST']._serialized_end=1181
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=1183
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=1310
-  _globals['_TRANSFERSSERVICE']._serialized_start=1313
-  _globals['_TRANSFERSSERVICE']._serialized_end=1662
+  _globals['_CREATETRANSFERREQUEST']._serialized_end=630
+  _globals['_CREATETRANSFERRESPONSE']._serialized_start=633
+  _globals['_CREATETRANSFERRESPONSE']._serialized_end=868
+  _globals['_GETTRANSFERREQUEST']._serialized_start=870
+  _globals['_GETTRANSFERREQUEST']._serialized_end=938
+  _globals['_GETTRANSFERRESPONSE']._serialized_start=940
+  _globals['_GETTRANSFERRESPONSE']._serialized_end=1039
+  _globals['_LISTTRANSFERSREQUEST']._serialized_start=1042
+  _globals['_LISTTRANSFERSREQUEST']._serialized_end=1204
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=1206
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=1333
+  _globals['_TRANSFERSSERVICE']._serialized_start=1336
+  _globals['_TRANSFERSSERVICE']._serialized_end=1685
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,7 @@ class CreateTransferRequest(google.protobuf.message.Message):
     HOLD_ID_FIELD_NUMBER: builtins.int
     EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """UUID that identifies this request among those of the source, compared without case. Optional, but without it a
     call whose answer is lost cannot be sent again safely. The same request again sends nothing and returns the
@@ -74,6 +75,12 @@ class CreateTransferRequest(google.protobuf.message.Message):
     Unicode without control characters. It need not be unique: request_id recognizes repetitions. Optional:
     FIELD_TOO_LONG, INVALID_TEXT.
     """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    What has the bank make an id without a request_id has another one each time. A request that was carried out before
+    gives its first answer. It is not part of what request_id compares.
+    """
     @property
     def amount(self) -> openbank.common.v1.money_pb2.Money:
         """How much, in the currency of both accounts, more than zero, and at most what is available or what remains in the
@@ -100,9 +107,10 @@ class CreateTransferRequest(google.protobuf.message.Message):
         hold_id: builtins.str = ...,
         external_reference: builtins.str = ...,
         labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "destination", b"destination", "destination_account_id", b"destination_account_id", "destination_account_number", b"destination_account_number", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "description", b"description", "destination", b"destination", "destination_account_id", b"destination_account_id", "destination_account_number", b"destination_account_number", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "request_id", b"request_id", "source_account_id", b"source_account_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "amount", b"amount", "description", b"description", "destination", b"destination", "destination_account_id", b"destination_account_id", "destination_account_number", b"destination_account_number", "expected_revision", b"expected_revision", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "request_id", b"request_id", "source_account_id", b"source_account_id", "validate_only", b"validate_only"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
     @typing.overload
