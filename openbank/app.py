@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import TYPE_CHECKING
 
+from openbank.access.in_force import open_access
 from openbank.back_ends.opening import accept_loss, open_source, open_stores, open_target
 from openbank.back_ends.port import ViewsBackEnd
 from openbank.commands.old_numbers import adopt_old_numbers
@@ -36,7 +37,7 @@ from openbank.queries.owners import OwnersAccounts
 from openbank.queries.reader import Reader
 from openbank.queries.transfers import unsettled_from
 from openbank.reloading import BadFile
-from openbank.rpc.bank import Bank
+from openbank.rpc.bank import Bank, reader_for
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, VERSION, Health
@@ -100,6 +101,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
     """
     check_ports(settings)
     tls = load_tls(settings)
+    access = open_access(settings.access, clock, mutual_tls=settings.tls_client_ca is not None)
+    gate = access.gate if access else None
     async with AsyncExitStack() as stack:
         metrics = await _metrics(stack, settings)
         directory = _data_directory(settings)
@@ -136,11 +139,12 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         tokens = Tokens(store)
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
-        server = Server(settings, health, calls, tls)
+        server = Server(settings, health, calls, tls, access.file if access else None)
         records = stores.views.sink_records()
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
-        bank = Bank(write_side, reader, Watches(feed, tokens, calls.statistics.watch_ends), tokens, desk, quarantine)
+        watches = Watches(feed, tokens, calls.statistics.watch_ends)
+        bank = Bank(write_side, partial(reader_for, reader), watches, tokens, desk, quarantine, gate)
         for handler in bank_handlers(bank, calls):
             server.add(handler)
 
@@ -166,7 +170,6 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             )
             await _once_there(sender.prepare, settings)
             await stack.enter_async_context(_sending(address, sender, stores.views))
-        await stack.enter_async_context(_background("changed files", server.reloader.run))
         await server.start()
         if metrics:
             log = (store, store.commits, tail, quarantine, write_side)
@@ -182,6 +185,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             directory.says(f"serves on {server.address}")
         parts = Parts(health, calls, store, quarantine, tail, views, progress, projector, projecting, feeding)
         await stack.enter_async_context(_background("health", parts.report))
+        await stack.enter_async_context(_background("changed files", server.reloader.run))
         stores.started()
         yield server
 

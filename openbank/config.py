@@ -105,6 +105,10 @@ class Settings:
         ),
     )
     data: Path = field(default=Path("data"), metadata=_as(directory, "directory of the bank's files"))
+    access: Path | None = field(
+        default=None,
+        metadata=_as(file, "who may call, and what: a TOML file, see docs/security.md; without it everybody may"),
+    )
     event_store: str = field(
         default=EMBEDDED,
         metadata=_as(
@@ -185,7 +189,7 @@ class Settings:
     @property
     def reloads(self) -> bool:
         """Whether there are files that can be replaced while the bank serves, and SIGHUP is about them."""
-        return self.tls_cert is not None
+        return self.tls_cert is not None or self.access is not None
 
     @property
     def stores(self) -> str:

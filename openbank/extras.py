@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MODULES = {
+    "auth": ("aiohttp", "jwt"),
     "cli": ("rich", "shtab"),
     "eventstoredb": ("esdbclient",),
     "mongodb": ("motor", "pymongo", "bson"),

@@ -40,7 +40,7 @@ def check_ports(settings: Settings) -> None:
     # A line for each protection.
     lacking = [
         *(["TLS (--tls-cert and --tls-key)"] if settings.tls_cert is None else []),
-        "an access file",
+        *(["an access file"] if settings.access is None else []),
     ]
     if not lacking or _is_of_this_machine(settings.listen):
         return

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import grpc
 
+from openbank.access.policy import Policy
 from openbank.config import Settings
 from openbank.ports import open_ports
 from openbank.reloading import Reloaded, Reloader
@@ -42,12 +43,17 @@ class Server:
     """One grpc.aio server. `start` listens, `stop` drains."""
 
     def __init__(
-        self, settings: Settings, health_: Health, calls: Calls, tls: Reloaded[ServerTls] | None = None
+        self,
+        settings: Settings,
+        health_: Health,
+        calls: Calls,
+        tls: Reloaded[ServerTls] | None = None,
+        access: Reloaded[Policy] | None = None,
     ) -> None:
         self._settings = settings
         self.tls = tls
         """The certificate that new connections get, and how many changes of it could not be used; None without TLS."""
-        self.reloader = Reloader(*([tls] if tls else []))
+        self.reloader = Reloader(*(source for source in (tls, access) if source is not None))
         self._health = health_
         self._calls = calls
         self.address = settings.listen

@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sqlite_wal",
     },
     "sweeper": {"domain", "commands", "eventstore", "pause", "views.port"},
+    "access": {"domain", "extras", "reloading"},
     "queries": {"domain", "eventstore", "views.port"},
     "courier": {"domain", "commands", "eventstore", "pause", "views.port"},
     "feeds": {"domain", "eventstore", "following"},
@@ -87,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rpc": {
         "logs",
         "instruments",
+        "access",
         "domain",
         "aggregates",
         "commands",
@@ -110,7 +112,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reloading": set(),
     "tls": {"config", "reloading"},
     "ports": {"config", "reloading", "setting_types", "tls"},
-    "server": {"config", "ports", "reloading", "rpc", "tls"},
+    "server": {"access", "config", "ports", "reloading", "rpc", "tls"},
     "back_ends": {"config", "datadir", "eventstore", "extras", "following", "sinks", "views"},
     "upkeep": {
         "config",
@@ -127,6 +129,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "parts": {"eventstore", "following", "integrity", "rpc", "views"},
     "app": {
+        "access",
         "parts",
         "ports",
         "reloading",

@@ -113,6 +113,8 @@ def _decide(
     A replay's fields are not checked: they were valid when it was acknowledged.
     """
     request, now = command.request, tip.resource
+    if request.owner is not None and now and not belongs_to(subject, now.state, request.owner):
+        return Decided(refusal_as_if_missing(command)), tip
     if earlier and request.repeats(earlier.hash):
         return Decided(Replay(earlier.revision)), tip
     if request.violations:
@@ -141,6 +143,22 @@ def _rehearse(
         time = times.after(tip.resource.update_time if tip.resource else 0)
         tip = advance(subject.kind, tip, event, time)
     return Decided(Rehearsed(tip.resource, events, seen))
+
+
+def belongs_to(subject: Subject[State], state: State, person_id: str) -> bool:
+    """Whether the aggregate is this person's. A person is its own."""
+    return (subject.kind.owner(state) or subject.id) == person_id
+
+
+def refusal_as_if_missing(command: Command[Any]) -> Exception:
+    """What a command is refused with on an aggregate that does not exist."""
+    try:
+        command.request.check(None)
+        command.decide(None)
+    except Exception as error:
+        return error
+    # What may begin an aggregate is not restricted to an owner: nobody owns it yet.
+    return ValueError("a command that is restricted to an owner needs no aggregate")
 
 
 def _new_event(

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Generic, TypeVar
 
 from openbank.aggregates.aggregate import Aggregate
-from openbank.aggregates.deciding import Decide
+from openbank.aggregates.deciding import Command, Decide, refusal_as_if_missing
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.history import Happened
 from openbank.aggregates.record_times import RecordTimes
@@ -15,8 +15,8 @@ from openbank.aggregates.waiting import Recorded, Written
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import EventStore
-from openbank.integrity.quarantine import Quarantine
+from openbank.eventstore.port import NO_STREAM, EventStore
+from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 
 State = TypeVar("State")
 
@@ -50,7 +50,19 @@ class Repository(Generic[State]):
 
     async def execute(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State]:
         """See `Aggregate.execute`."""
-        return await self._aggregate(aggregate_id).execute(decide, request)
+        aggregate = self._aggregate(aggregate_id)
+        try:
+            return await aggregate.execute(decide, request)
+        except AggregateQuarantined:
+            # That an aggregate is quarantined is for its owner to know.
+            if request.owner is None or await self._belongs_to(aggregate_id, request.owner):
+                raise
+            raise refusal_as_if_missing(Command(decide, request)) from None
+
+    async def _belongs_to(self, aggregate_id: str, person_id: str) -> bool:
+        """Says what its first event says: of an aggregate that is quarantined there may be no state."""
+        first = await self._store.read_stream(self._kind.stream(aggregate_id), NO_STREAM, 1)
+        return bool(first) and (first[0].metadata.owner_id or aggregate_id) == person_id
 
     async def rehearse(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State] | None:
         """See `Aggregate.rehearse`."""

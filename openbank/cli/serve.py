@@ -82,8 +82,8 @@ class _Told:
     """Handles signals from the first moment on.
 
     The first signal cancels a start, or stops a bank that serves. A later signal ends the process at once: what was
-    acknowledged is on disk. SIGHUP stops a bank too, as the terminal that started it has gone; but a bank with TLS then
-    looks at the files of its certificate. During a stop SIGHUP is ignored.
+    acknowledged is on disk. SIGHUP stops a bank too, as the terminal that started it has gone; but a bank with TLS or
+    an access file then looks at these files. During a stop SIGHUP is ignored.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -115,6 +115,12 @@ class _Told:
         # A start has just read them.
         if self._look is not None:
             self._look()
+
+    def reload_at_hangup(self, reload: Callable[[], None]) -> None:
+        """From now on SIGHUP does not end the process."""
+        if signal.SIGHUP in self._numbers:
+            self._numbers.remove(signal.SIGHUP)
+        self._loop.add_signal_handler(signal.SIGHUP, reload)
 
     def _take(self, number: int) -> None:
         self.number = number

@@ -100,4 +100,5 @@ def fingerprinted(request: Request, rpc: str, command: Any) -> Request:
         request.violations,
         request.causation_id,
         request.validate_only,
+        request.owner,
     )

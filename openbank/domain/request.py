@@ -39,6 +39,8 @@ class Request(NamedTuple):
     `causation_id` is the id of the event that led to this command, as `show_uuid` writes it; empty for a caller's.
     `validate_only` makes a dry run: the command is decided as any other, and nothing of it is recorded. It is not part
     of what the request id compares.
+    `owner` is the id of the person to whom the aggregate must belong; None accepts any. Somebody else's aggregate is as
+    if it were not there: it is refused like one that does not exist, also where the request repeats another.
     """
 
     id: bytes = b""
@@ -49,6 +51,7 @@ class Request(NamedTuple):
     violations: Callable[[Any], Sequence[Violation]] | None = None
     causation_id: str = ""
     validate_only: bool = False
+    owner: str | None = None
 
     @property
     def key(self) -> RequestKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -54,6 +54,11 @@ class Filter:
     types: frozenset[str] = frozenset()
     """Stored names: "openbank.accounts.v1.MoneyDeposited"."""
     form: Form = Form.EVENT
+
+    def of(self, person_id: str) -> Filter:
+        """What of it belongs to this person, which is nothing where it names others only."""
+        own = not self.persons or person_id in self.persons
+        return replace(self, persons=frozenset({person_id if own else ""}))
 
     @property
     def names_some(self) -> bool:

@@ -66,58 +66,58 @@ MUTATIONS = (
 
 class Accounts:
     def __init__(self, bank: Bank) -> None:
-        self._reader = bank.reader
+        self._reader_for = bank.reader_for
         self._watches = bank.watches
         self._tokens = bank.tokens
         self._encoded = EncodedAccounts()
 
-    async def GetAccount(self, request: messages.GetAccountRequest, _: Call) -> bytes:
-        fields = Fields()
+    async def GetAccount(self, request: messages.GetAccountRequest, call: Call) -> bytes:
+        fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        answer = await get_account(self._reader, account_id, at)
+        answer = await get_account(reader, account_id, at)
         rest = messages.GetAccountResponse(consistency_token=self._tokens.encode(answer.position))
         return self._encoded.encode(answer.value) + rest.SerializeToString()
 
     async def GetAccountByNumber(
-        self, request: messages.GetAccountByNumberRequest, _: Call
+        self, request: messages.GetAccountByNumberRequest, call: Call
     ) -> messages.GetAccountByNumberResponse:
-        fields = Fields()
+        fields, reader = Fields(), self._reader_for(call)
         number = fields.account_number("account_number", request.account_number)
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        answer = await get_account_by_number(self._reader, number, at)
+        answer = await get_account_by_number(reader, number, at)
         response = messages.GetAccountByNumberResponse(consistency_token=self._tokens.encode(answer.position))
         fill_account(response.account, answer.value)
         return response
 
-    async def ListAccountsByOwner(self, request: messages.ListAccountsByOwnerRequest, _: Call) -> bytes:
-        fields = Fields()
+    async def ListAccountsByOwner(self, request: messages.ListAccountsByOwnerRequest, call: Call) -> bytes:
+        fields, reader = Fields(), self._reader_for(call)
         owner_id = fields.identifier("owner_id", request.owner_id)
-        wanted = read_page(fields, request, accounts_listing(self._reader, owner_id))
+        wanted = read_page(fields, request, accounts_listing(reader, owner_id))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_accounts_by_owner(self._reader, owner_id, wanted, at)
+        page = await list_accounts_by_owner(reader, owner_id, wanted, at)
         rest = messages.ListAccountsByOwnerResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        slices = [b"".join(map(self._encoded.encode, some)) async for some in in_slices(self._reader, page.items)]
+        slices = [b"".join(map(self._encoded.encode, some)) async for some in in_slices(reader, page.items)]
         return b"".join(slices) + rest.SerializeToString()
 
     async def ListAccountEvents(
-        self, request: messages.ListAccountEventsRequest, _: Call
+        self, request: messages.ListAccountEventsRequest, call: Call
     ) -> messages.ListAccountEventsResponse:
-        fields = Fields()
+        fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
-        wanted = read_page(fields, request, account_events_listing(self._reader, account_id))
+        wanted = read_page(fields, request, account_events_listing(reader, account_id))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_account_events(self._reader, account_id, wanted, at)
+        page = await list_account_events(reader, account_id, wanted, at)
         response = messages.ListAccountEventsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        async for some in in_slices(self._reader, page.items):
+        async for some in in_slices(reader, page.items):
             for event in some:
                 fill_account_event(response.events.add(), event)
         return response
@@ -135,6 +135,7 @@ class Accounts:
         heartbeat_seconds = read_heartbeat(fields, request)
         fields.check()
         await self._watches.watch(
+            call,
             start,
             filter,
             request.stop_when_caught_up,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from time import perf_counter
 from typing import Any, NoReturn
@@ -16,6 +16,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
+from openbank.access.caller import Caller, CertificateNames
+from openbank.common.v1 import access_pb2
 from openbank.domain.clock import Clock
 from openbank.logs import tell
 from openbank.publishing.cloudevent import is_traceparent
@@ -24,6 +26,9 @@ from openbank.rpc.statistics import CallStatistics
 
 CORRELATION_ID = "x-correlation-id"
 TRACEPARENT = "traceparent"
+AUTHORIZATION = "authorization"
+LOCAL = "unix:"
+"""What the peer of a call through the local socket begins with."""
 
 _log = logging.getLogger("openbank.calls")
 _CORRELATION_ID = re.compile(r"[ -~]{1,128}")
@@ -44,6 +49,8 @@ class Method:
         self.service = method.containing_service.full_name
         self.name = f"{self.service}/{method.name}"
         self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
+        self.permission = method.GetOptions().Extensions[access_pb2.access].permission
+        """What a caller needs to call it."""
         self.is_stream = method.server_streaming
         """Whether it has many responses."""
         statistics = statistics or CallStatistics()
@@ -85,15 +92,34 @@ def _resources(response: Descriptor) -> Iterator[tuple[str, str]]:
 class Call:
     """One call, for as long as it runs."""
 
-    __slots__ = ("_context", "_started", "correlation_id", "method", "request")
+    __slots__ = ("_context", "_started", "authorization", "caller", "correlation_id", "method", "owner", "request")
 
     def __init__(self, method: Method, context: Context) -> None:
         self._started = perf_counter()
         self.method, self._context = method, context
         self.request: Message | None = None
         """None until it has been read."""
-        self.correlation_id = _correlation_id(context)
+        self.caller: Caller | None = None
+        """None before the caller is known, and where there is no access file."""
+        self.owner: str | None = None
+        """The id of the person to whose accounts the call is restricted; None for a call that is not restricted."""
+        self.correlation_id, self.authorization = _read_metadata(context)
         context.set_trailing_metadata(((CORRELATION_ID, self.correlation_id),))
+
+    def admit(self, caller: Caller) -> None:
+        """From now on the call is this caller's. Raises PermissionMissing."""
+        self.caller = caller
+        self.owner = caller.scope(self.method.permission)
+
+    @property
+    def is_local(self) -> bool:
+        return bool(self._context.peer().startswith(LOCAL))
+
+    def certificate_names(self) -> CertificateNames:
+        """The names in the client's certificate, which mutual TLS has verified."""
+        names: Mapping[str, Iterable[bytes]] = self._context.auth_context()
+        spiffe, dns = (names.get(key, ()) for key in ("peer_spiffe_id", "peer_dns"))
+        return CertificateNames(*(tuple(name.decode("ascii", "replace") for name in some) for some in (spiffe, dns)))
 
     def failed(self, error: Exception) -> Failure:
         """The status that the caller gets for an error. Writes the log line."""
@@ -144,6 +170,8 @@ class Call:
             "correlation_id": self.correlation_id,
             "peer": _shown(self._context.peer()),
         }
+        if self.caller is not None:
+            values["caller"] = self.caller.name
         if self.request is not None:
             self.method.add_ids(values, self.request, response)
         values.update(more)
@@ -170,15 +198,21 @@ _process = secrets.token_hex(8)
 _made = (f"{_process}-{number:x}" for number in count(1))
 
 
-def _correlation_id(context: Context) -> str:
-    """The caller's, where it is 1 to 128 printable ASCII characters; else its trace context; else one made here.
+def _read_metadata(context: Context) -> tuple[str, str | None]:
+    """The correlation id, and what the caller sends to say who it is.
 
+    The id is the caller's, where it is 1 to 128 printable ASCII characters; else its trace context; else one made here.
     So what happens to a caller that is traced can be followed to the event and beyond, at no cost to other callers.
     """
-    trace = ""
+    correlation_id = trace = ""
+    authorization = None
     for key, value in context.invocation_metadata() or ():
-        if key == CORRELATION_ID and isinstance(value, str) and _CORRELATION_ID.fullmatch(value):
-            return value
-        if key == TRACEPARENT and isinstance(value, str) and is_traceparent(value):
+        if key == AUTHORIZATION:
+            # Which of two would count, a proxy may see otherwise: both are refused.
+            authorization = str(value) if authorization is None else ""
+        elif key == CORRELATION_ID:
+            if not correlation_id and isinstance(value, str) and _CORRELATION_ID.fullmatch(value):
+                correlation_id = value
+        elif key == TRACEPARENT and isinstance(value, str) and is_traceparent(value):
             trace = value
-    return trace or next(_made)
+    return correlation_id or trace or next(_made), authorization

@@ -127,7 +127,8 @@ def _precondition(resource: Resource, key: str) -> Detail:
 def _retry(after_ms: int) -> Detail:
     def detail(_: str, message: str, metadata: Mapping[str, str]) -> Message:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(1000 * int(metadata.get("retrySeconds", 0)) or after_ms)
+        milliseconds = int(metadata.get("retryMilliseconds", 0)) or 1000 * int(metadata.get("retrySeconds", 0))
+        retry.retry_delay.FromMilliseconds(milliseconds or after_ms)
         return retry
 
     return detail
@@ -168,6 +169,12 @@ TABLE: dict[str, StatusRow] = {
     "VIEW_BEHIND": StatusRow(_Code.UNAVAILABLE, _retry(200), concerns_operator=True),
     "NEWER_VERSION_NEEDED": StatusRow(_Code.UNAVAILABLE, _retry(5000)),
     "SERVER_DRAINING": StatusRow(_Code.UNAVAILABLE, _retry(500)),
+    "TOKEN_MISSING": StatusRow(_Code.UNAUTHENTICATED),
+    "TOKEN_INVALID": StatusRow(_Code.UNAUTHENTICATED),
+    "TOKEN_EXPIRED": StatusRow(_Code.UNAUTHENTICATED),
+    "TOKEN_KEYS_UNAVAILABLE": StatusRow(_Code.UNAVAILABLE, _retry(2000), concerns_operator=True),
+    "PERMISSION_MISSING": StatusRow(_Code.PERMISSION_DENIED),
+    "RATE_LIMITED": StatusRow(_Code.RESOURCE_EXHAUSTED, _retry(1000)),
     "OUTCOME_UNKNOWN": StatusRow(_Code.UNKNOWN, concerns_operator=True),
     "TOO_MANY_CALLS": StatusRow(_Code.RESOURCE_EXHAUSTED),
     "TOO_MANY_WATCHES": StatusRow(_Code.RESOURCE_EXHAUSTED),

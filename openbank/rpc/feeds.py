@@ -24,6 +24,7 @@ from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEve
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
 from openbank.publishing.cloudevent import fill_protobuf
 from openbank.publishing.events import cloud_event
+from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import fill_account_event
 from openbank.rpc.convert.persons import fill_person_event
 from openbank.rpc.convert.values import fill_time, read_position, read_time
@@ -74,6 +75,7 @@ class Watches:
 
     async def watch(
         self,
+        call: Call,
         start: Start,
         filter: Filter,
         stop_when_caught_up: bool,
@@ -83,6 +85,8 @@ class Watches:
     ) -> None:
         """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
         last_time = 0
+        if call.owner is not None:
+            filter = filter.of(call.owner)
 
         async def send(message: FeedMessage) -> None:
             nonlocal last_time

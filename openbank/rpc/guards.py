@@ -14,6 +14,8 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]
 
+from openbank.access.caller import Caller
+from openbank.access.gate import Gate
 from openbank.domain.errors import InvalidFields, Refused, Violation
 from openbank.domain.fields import VIOLATIONS_MAX
 from openbank.rpc.call import Call, Method
@@ -38,7 +40,34 @@ Guard = Callable[[Message | ReadFailure, Call], Awaitable[None] | None]
 """Raises what the call is refused with. What it returns is awaited before the next guard."""
 
 
-def _is_served(method: Method, calls: Calls) -> Guard | None:
+def _is_permitted(method: Method, calls: Calls, gate: Gate | None) -> Guard | None:
+    """Finds the caller, counts the call against the caller's limit, and checks its permission.
+
+    It comes first: what a stranger's call costs is nothing more.
+    """
+    if gate is None:
+        return None
+    access = gate
+
+    def guard(_: Message | ReadFailure, call: Call) -> Awaitable[None] | None:
+        admitted = access.admit(call)
+        if not isinstance(admitted, Caller):
+            return enter_later(admitted, call)
+        enter(admitted, call)
+        return None
+
+    def enter(caller: Caller, call: Call) -> None:
+        call.caller = caller
+        access.rates.count(caller)
+        call.admit(caller)
+
+    async def enter_later(caller: Awaitable[Caller], call: Call) -> None:
+        enter(await caller, call)
+
+    return guard
+
+
+def _is_served(method: Method, calls: Calls, gate: Gate | None) -> Guard | None:
     """Refuses new calls during a stop, or when the store does not hold the bank's log any more."""
     if method.is_stream:
         # The feed refuses its watches itself, each with its last token.
@@ -47,7 +76,7 @@ def _is_served(method: Method, calls: Calls) -> Guard | None:
     return lambda _request, _call: calls.refuse(for_operators=for_operators) if calls.refusing else None
 
 
-def _is_within_limit(method: Method, calls: Calls) -> Guard | None:
+def _is_within_limit(method: Method, calls: Calls, gate: Gate | None) -> Guard | None:
     """Counts the call against its group's limit."""
     if method.is_stream:
         # The feed counts its own.
@@ -56,7 +85,7 @@ def _is_within_limit(method: Method, calls: Calls) -> Guard | None:
     return lambda _request, _call: calls.enter(group)
 
 
-def _is_readable(method: Method, calls: Calls) -> Guard | None:
+def _is_readable(method: Method, calls: Calls, gate: Gate | None) -> Guard | None:
     """Refuses a request that is too large or malformed. From here on it can be named in the log."""
 
     def guard(request: Message | ReadFailure, call: Call) -> None:
@@ -67,7 +96,7 @@ def _is_readable(method: Method, calls: Calls) -> Guard | None:
     return guard
 
 
-def _has_known_fields(method: Method, calls: Calls) -> Guard | None:
+def _has_known_fields(method: Method, calls: Calls, gate: Gate | None) -> Guard | None:
     """Refuses a mutation with fields that this version does not know.
 
     An older server must not do what a newer client meant otherwise: as a dry run, for example.
@@ -78,13 +107,13 @@ def _has_known_fields(method: Method, calls: Calls) -> Guard | None:
     return lambda request, _call: known.check(request)
 
 
-GUARDS = (_is_served, _is_within_limit, _is_readable, _has_known_fields)
+GUARDS = (_is_permitted, _is_served, _is_within_limit, _is_readable, _has_known_fields)
 """Each makes the guard of one method, or None where the method needs none. A new guard is one line here."""
 
 
-def guards(method: Method, calls: Calls) -> Sequence[Guard]:
-    """The guards of one method, in order."""
-    return tuple([guard for make in GUARDS if (guard := make(method, calls)) is not None])
+def guards(method: Method, calls: Calls, gate: Gate | None) -> Sequence[Guard]:
+    """The guards of one method, in order. Without a gate everybody may call everything."""
+    return tuple([guard for make in GUARDS if (guard := make(method, calls, gate)) is not None])
 
 
 def request_bytes_max(request: Descriptor) -> int:

@@ -13,6 +13,8 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
+from openbank.access.gate import Gate
+from openbank.access.roles import PERMISSIONS
 from openbank.domain.clock import Clock
 from openbank.rpc.call import Call, Context, Method, Response
 from openbank.rpc.calls import Calls
@@ -29,18 +31,25 @@ Stream = Callable[[Any, Call, Write], Awaitable[None]]
 
 
 def handlers(
-    service: ServiceDescriptor, methods: Mapping[str, Unary | Stream], calls: Calls, clock: Clock
+    service: ServiceDescriptor,
+    methods: Mapping[str, Unary | Stream],
+    calls: Calls,
+    clock: Clock,
+    gate: Gate | None = None,
 ) -> grpc.GenericRpcHandler:
-    """The handlers of `service`. Raises KeyError for a method of the contract that `methods` lacks."""
-    made = {method.name: _handler(method, methods[method.name], calls, clock) for method in service.methods}
+    """The handlers of `service`. Raises KeyError for a method of the contract that `methods` lacks, and ValueError for
+    one that names no permission."""
+    made = {method.name: _handler(method, methods[method.name], calls, clock, gate) for method in service.methods}
     return grpc.method_handlers_generic_handler(service.full_name, made)
 
 
 def _handler(
-    descriptor: MethodDescriptor, serve: Callable[..., Awaitable[Any]], calls: Calls, clock: Clock
+    descriptor: MethodDescriptor, serve: Callable[..., Awaitable[Any]], calls: Calls, clock: Clock, gate: Gate | None
 ) -> grpc.RpcMethodHandler[Any, Any]:
     method, read = Method(descriptor, clock, calls.statistics), reader(descriptor.input_type)
-    handle = _around(method, serve, calls)
+    if method.permission not in PERMISSIONS:
+        raise ValueError(f"{method.name} needs the option (openbank.common.v1.access) with a known permission")
+    handle = _around(method, serve, calls, gate)
     if method.is_stream:
         return grpc.unary_stream_rpc_method_handler(handle, read)
     return grpc.unary_unary_rpc_method_handler(handle, read, _encode)
@@ -61,9 +70,9 @@ def _encode(response: Response) -> bytes:
 
 
 def _around(
-    method: Method, serve: Callable[..., Awaitable[Any]], calls: Calls
+    method: Method, serve: Callable[..., Awaitable[Any]], calls: Calls, gate: Gate | None
 ) -> Callable[[Message | ReadFailure, Context], Awaitable[Any]]:
-    guarding = guards(method, calls)
+    guarding = guards(method, calls, gate)
     is_stream = method.is_stream
 
     async def handle(request: Message | ReadFailure, context: Context) -> Response | None:

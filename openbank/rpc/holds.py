@@ -39,31 +39,31 @@ MUTATIONS = (
 
 class Holds:
     def __init__(self, bank: Bank) -> None:
-        self._reader = bank.reader
+        self._reader_for = bank.reader_for
         self._tokens = bank.tokens
 
-    async def GetHold(self, request: messages.GetHoldRequest, _: Call) -> messages.GetHoldResponse:
-        fields = Fields()
+    async def GetHold(self, request: messages.GetHoldRequest, call: Call) -> messages.GetHoldResponse:
+        fields, reader = Fields(), self._reader_for(call)
         hold_id = fields.identifier("hold_id", request.hold_id)
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        answer = await get_hold(self._reader, hold_id, at)
+        answer = await get_hold(reader, hold_id, at)
         response = messages.GetHoldResponse(consistency_token=self._tokens.encode(answer.position))
         fill_hold(response.hold, answer.value)
         return response
 
-    async def ListHolds(self, request: messages.ListHoldsRequest, _: Call) -> messages.ListHoldsResponse:
-        fields = Fields()
+    async def ListHolds(self, request: messages.ListHoldsRequest, call: Call) -> messages.ListHoldsResponse:
+        fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
         states = read_states(fields, "states", read_filter_values(fields, "states", request.states))
-        wanted = read_page(fields, request, holds_listing(self._reader, account_id, states))
+        wanted = read_page(fields, request, holds_listing(reader, account_id, states))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_holds(self._reader, account_id, states, wanted, at)
+        page = await list_holds(reader, account_id, states, wanted, at)
         response = messages.ListHoldsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        async for some in in_slices(self._reader, page.items):
+        async for some in in_slices(reader, page.items):
             for hold in some:
                 fill_hold(response.holds.add(), hold)
         return response

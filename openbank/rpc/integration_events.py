@@ -32,7 +32,13 @@ class IntegrationEvents:
         heartbeat_seconds = read_heartbeat(fields, request)
         fields.check()
         await self._watches.watch(
-            start, filter, request.stop_when_caught_up, heartbeat_seconds, messages.WatchCloudEventsResponse, write
+            call,
+            start,
+            filter,
+            request.stop_when_caught_up,
+            heartbeat_seconds,
+            messages.WatchCloudEventsResponse,
+            write,
         )
 
 

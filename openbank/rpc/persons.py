@@ -34,30 +34,30 @@ MUTATIONS = (
 
 class Persons:
     def __init__(self, bank: Bank) -> None:
-        self._reader = bank.reader
+        self._reader_for = bank.reader_for
         self._watches = bank.watches
         self._tokens = bank.tokens
 
-    async def GetPerson(self, request: messages.GetPersonRequest, _: Call) -> messages.GetPersonResponse:
-        fields = Fields()
+    async def GetPerson(self, request: messages.GetPersonRequest, call: Call) -> messages.GetPersonResponse:
+        fields, reader = Fields(), self._reader_for(call)
         person_id = fields.identifier("person_id", request.person_id)
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        answer = await get_person(self._reader, person_id, at)
+        answer = await get_person(reader, person_id, at)
         response = messages.GetPersonResponse(consistency_token=self._tokens.encode(answer.position))
         fill_person(response.person, answer.value)
         return response
 
-    async def ListPersons(self, request: messages.ListPersonsRequest, _: Call) -> messages.ListPersonsResponse:
-        fields = Fields()
-        wanted = read_page(fields, request, persons_listing(self._reader))
+    async def ListPersons(self, request: messages.ListPersonsRequest, call: Call) -> messages.ListPersonsResponse:
+        fields, reader = Fields(), self._reader_for(call)
+        wanted = read_page(fields, request, persons_listing(reader))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_persons(self._reader, wanted, at)
+        page = await list_persons(reader, wanted, at)
         response = messages.ListPersonsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        async for some in in_slices(self._reader, page.items):
+        async for some in in_slices(reader, page.items):
             for person in some:
                 fill_person(response.persons.add(), person)
         return response
@@ -74,5 +74,11 @@ class Persons:
         heartbeat_seconds = read_heartbeat(fields, request)
         fields.check()
         await self._watches.watch(
-            start, filter, request.stop_when_caught_up, heartbeat_seconds, messages.WatchPersonEventsResponse, write
+            call,
+            start,
+            filter,
+            request.stop_when_caught_up,
+            heartbeat_seconds,
+            messages.WatchPersonEventsResponse,
+            write,
         )

@@ -55,7 +55,7 @@ NAMES = [descriptor.full_name for descriptor in DESCRIPTORS]
 def bank_handlers(bank: Bank, calls: Calls) -> Iterator[grpc.GenericRpcHandler]:
     """The handlers of all services, most called first: gRPC looks for a call's handler in this order."""
     for service in SERVICES:
-        yield handlers(service.descriptor, _methods(service, bank), calls, bank.write_side.clock)
+        yield handlers(service.descriptor, _methods(service, bank), calls, bank.write_side.clock, bank.gate)
 
 
 def _methods(service: Service, bank: Bank) -> Mapping[str, Unary | Stream]:

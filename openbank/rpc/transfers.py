@@ -18,31 +18,32 @@ MUTATIONS = (Mutation("CreateTransfer", read_create_transfer, create_transfer, f
 
 class Transfers:
     def __init__(self, bank: Bank) -> None:
-        self._reader = bank.reader
+        self._reader_for = bank.reader_for
         self._tokens = bank.tokens
 
-    async def GetTransfer(self, request: messages.GetTransferRequest, _: Call) -> messages.GetTransferResponse:
-        fields = Fields()
+    async def GetTransfer(self, request: messages.GetTransferRequest, call: Call) -> messages.GetTransferResponse:
+        fields, reader = Fields(), self._reader_for(call)
         transfer_id = fields.identifier("transfer_id", request.transfer_id)
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        answer = await get_transfer(self._reader, transfer_id, at)
+        answer = await get_transfer(reader, transfer_id, at)
         response = messages.GetTransferResponse(consistency_token=self._tokens.encode(answer.position))
         fill_transfer(response.transfer, answer.value)
         return response
 
-    async def ListTransfers(self, request: messages.ListTransfersRequest, _: Call) -> messages.ListTransfersResponse:
-        fields = Fields()
-        account_id = fields.identifier("account_id", request.account_id, required=False)
+    async def ListTransfers(self, request: messages.ListTransfersRequest, call: Call) -> messages.ListTransfersResponse:
+        fields, reader = Fields(), self._reader_for(call)
+        # A caller that may read its own only has to say of which account.
+        account_id = fields.identifier("account_id", request.account_id, required=call.owner is not None)
         states = read_states(fields, request.states)
-        wanted = read_page(fields, request, transfers_listing(self._reader, account_id, states))
+        wanted = read_page(fields, request, transfers_listing(reader, account_id, states))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_transfers(self._reader, account_id, states, wanted, at)
+        page = await list_transfers(reader, account_id, states, wanted, at)
         response = messages.ListTransfersResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        async for some in in_slices(self._reader, page.items):
+        async for some in in_slices(reader, page.items):
             for transfer in some:
                 fill_transfer(response.transfers.add(), transfer)
         return response

@@ -1187,8 +1187,8 @@ MUTATIONS = (
     Mutation(
         "calls that come during a stop are carried out",
         "openbank/rpc/guards.py",
-        "GUARDS = (_is_served, ",
-        "GUARDS = (",
+        "GUARDS = (_is_permitted, _is_served, ",
+        "GUARDS = (_is_permitted, ",
         "tests/rpc/test_stop.py",
     ),
     Mutation(

@@ -15,7 +15,13 @@ from openbank.rpc.guards import KnownFields
 from openbank.rpc.services import SERVICES, bank_handlers
 
 BANK: Any = SimpleNamespace(
-    write_side=SimpleNamespace(clock=lambda: 0), reader=None, watches=None, tokens=None, sinks=None, quarantine=None
+    write_side=SimpleNamespace(clock=lambda: 0),
+    reader_for=None,
+    watches=None,
+    tokens=None,
+    sinks=None,
+    quarantine=None,
+    gate=None,
 )
 
 

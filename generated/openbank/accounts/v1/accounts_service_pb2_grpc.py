@@ -35,6 +35,9 @@ class AccountsServiceStub(object):
     not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
     ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
     makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def __init__(self, channel):
@@ -120,6 +123,9 @@ class AccountsServiceServicer(object):
     not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
     ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
     makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def OpenAccount(self, request, context):
@@ -359,6 +365,9 @@ class AccountsService(object):
     not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
     ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
     makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @staticmethod

@@ -269,6 +269,32 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     surely left the server, for people to see how far that was. Your own place may be before it, as responses that you
     had not read yet are lost with the stream, or after it.
     """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 93
+    """RESOURCE_EXHAUSTED. The caller has made more calls in a short time, or has more watches, than the limits of its roles
+    allow; nothing was done. With google.rpc.RetryInfo: send the same call again after its delay. Metadata: limit, which
+    is "calls_per_second" or "watches", maxCount and retryMilliseconds.
+    """
+    ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 100
+    """UNAUTHENTICATED. The call names no caller: it has neither the metadata "authorization: Bearer TOKEN" nor a client
+    certificate that the bank knows.
+    """
+    ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 101
+    """UNAUTHENTICATED. The token is not one that this bank accepts: unknown, revoked, damaged, or made for another
+    audience. Another token may be; the same one will not. The message says what is wrong with it.
+    """
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 102
+    """UNAUTHENTICATED. The token was valid, and its time is over: get a new one. A watch that ends with it can be resumed
+    with the new one. Metadata: resumeToken, for a watch that had a response.
+    """
+    ERROR_REASON_PERMISSION_MISSING: _ErrorReason.ValueType  # 103
+    """PERMISSION_DENIED. The bank knows the caller, and its roles do not have the permission that the method needs. Another
+    token of the same caller does not help. Somebody else's person, account, hold or transfer is not this, but NOT_FOUND.
+    Metadata: permission; resumeToken, for a watch that had a response.
+    """
+    ERROR_REASON_TOKEN_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 104
+    """UNAVAILABLE. The keys of the token's issuer have not been fetched since the server started, so that nobody can tell
+    whether the token is valid. Keep the token.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 99
     """INTERNAL. A bug in the bank; nothing more about it leaves the server. Report the id to its operator; the server's
     log has it too. Metadata: errorId.
@@ -546,6 +572,32 @@ ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 92
 again from the token of the last response that you have handled. Metadata: resumeToken, of the last response that
 surely left the server, for people to see how far that was. Your own place may be before it, as responses that you
 had not read yet are lost with the stream, or after it.
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 93
+"""RESOURCE_EXHAUSTED. The caller has made more calls in a short time, or has more watches, than the limits of its roles
+allow; nothing was done. With google.rpc.RetryInfo: send the same call again after its delay. Metadata: limit, which
+is "calls_per_second" or "watches", maxCount and retryMilliseconds.
+"""
+ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 100
+"""UNAUTHENTICATED. The call names no caller: it has neither the metadata "authorization: Bearer TOKEN" nor a client
+certificate that the bank knows.
+"""
+ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 101
+"""UNAUTHENTICATED. The token is not one that this bank accepts: unknown, revoked, damaged, or made for another
+audience. Another token may be; the same one will not. The message says what is wrong with it.
+"""
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 102
+"""UNAUTHENTICATED. The token was valid, and its time is over: get a new one. A watch that ends with it can be resumed
+with the new one. Metadata: resumeToken, for a watch that had a response.
+"""
+ERROR_REASON_PERMISSION_MISSING: ErrorReason.ValueType  # 103
+"""PERMISSION_DENIED. The bank knows the caller, and its roles do not have the permission that the method needs. Another
+token of the same caller does not help. Somebody else's person, account, hold or transfer is not this, but NOT_FOUND.
+Metadata: permission; resumeToken, for a watch that had a response.
+"""
+ERROR_REASON_TOKEN_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 104
+"""UNAVAILABLE. The keys of the token's issuer have not been fetched since the server started, so that nobody can tell
+whether the token is valid. Keep the token.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 99
 """INTERNAL. A bug in the bank; nothing more about it leaves the server. Report the id to its operator; the server's

@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from openbank.accounts.v1 import account_pb2 as openbank_dot_accounts_dot_v1_dot_account__pb2
+from openbank.common.v1 import access_pb2 as openbank_dot_common_dot_v1_dot_access__pb2
 from openbank.common.v1 import label_pb2 as openbank_dot_common_dot_v1_dot_label__pb2
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 from openbank.holds.v1 import hold_pb2 as openbank_dot_holds_dot_v1_dot_hold__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbank/holds/v1/holds_service.proto\x12\x11openbank.holds.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\x1a\x1copenbank/holds/v1/hold.proto\"\xf9\x02\n\x10PlaceHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x31\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12(\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.Label\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x0c\n\nexpirationB\x14\n\x12_expected_revision\"\xda\x01\n\x11PlaceHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\xbc\x02\n\x12\x43\x61ptureHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x19\n\x11release_remainder\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.Label\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x14\n\x12_expected_revision\"\xdc\x01\n\x13\x43\x61ptureHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\xaf\x01\n\x12ReleaseHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x14\n\x12_expected_revision\"\xdc\x01\n\x13ReleaseHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"<\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"S\n\x0fGetHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x96\x01\n\x10ListHoldsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12,\n\x06states\x18\x02 \x03(\x0e\x32\x1c.openbank.holds.v1.HoldState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"o\n\x11ListHoldsResponse\x12&\n\x05holds\x18\x01 \x03(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\xd6\x03\n\x0cHoldsService\x12V\n\tPlaceHold\x12#.openbank.holds.v1.PlaceHoldRequest\x1a$.openbank.holds.v1.PlaceHoldResponse\x12\\\n\x0b\x43\x61ptureHold\x12%.openbank.holds.v1.CaptureHoldRequest\x1a&.openbank.holds.v1.CaptureHoldResponse\x12\\\n\x0bReleaseHold\x12%.openbank.holds.v1.ReleaseHoldRequest\x1a&.openbank.holds.v1.ReleaseHoldResponse\x12U\n\x07GetHold\x12!.openbank.holds.v1.GetHoldRequest\x1a\".openbank.holds.v1.GetHoldResponse\"\x03\x90\x02\x01\x12[\n\tListHolds\x12#.openbank.holds.v1.ListHoldsRequest\x1a$.openbank.holds.v1.ListHoldsResponse\"\x03\x90\x02\x01\x42k\n\x14io.openbank.holds.v1P\x01Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\xaa\x02\x11OpenBank.Holds.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbank/holds/v1/holds_service.proto\x12\x11openbank.holds.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1fopenbank/common/v1/access.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\x1a\x1copenbank/holds/v1/hold.proto\"\xf9\x02\n\x10PlaceHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x31\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12(\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.Label\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x0c\n\nexpirationB\x14\n\x12_expected_revision\"\xda\x01\n\x11PlaceHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\xbc\x02\n\x12\x43\x61ptureHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x19\n\x11release_remainder\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.Label\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x14\n\x12_expected_revision\"\xdc\x01\n\x13\x43\x61ptureHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"\xaf\x01\n\x12ReleaseHoldRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x14\n\x12_expected_revision\"\xdc\x01\n\x13ReleaseHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"<\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"S\n\x0fGetHoldResponse\x12%\n\x04hold\x18\x01 \x01(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x96\x01\n\x10ListHoldsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12,\n\x06states\x18\x02 \x03(\x0e\x32\x1c.openbank.holds.v1.HoldState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"o\n\x11ListHoldsResponse\x12&\n\x05holds\x18\x01 \x03(\x0b\x32\x17.openbank.holds.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\xb5\x04\n\x0cHoldsService\x12i\n\tPlaceHold\x12#.openbank.holds.v1.PlaceHoldRequest\x1a$.openbank.holds.v1.PlaceHoldResponse\"\x11\x92\xb6\x18\r\n\x0bholds.write\x12o\n\x0b\x43\x61ptureHold\x12%.openbank.holds.v1.CaptureHoldRequest\x1a&.openbank.holds.v1.CaptureHoldResponse\"\x11\x92\xb6\x18\r\n\x0bholds.write\x12o\n\x0bReleaseHold\x12%.openbank.holds.v1.ReleaseHoldRequest\x1a&.openbank.holds.v1.ReleaseHoldResponse\"\x11\x92\xb6\x18\r\n\x0bholds.write\x12h\n\x07GetHold\x12!.openbank.holds.v1.GetHoldRequest\x1a\".openbank.holds.v1.GetHoldResponse\"\x16\x90\x02\x01\x92\xb6\x18\x0f\n\raccounts.read\x12n\n\tListHolds\x12#.openbank.holds.v1.ListHoldsRequest\x1a$.openbank.holds.v1.ListHoldsResponse\"\x16\x90\x02\x01\x92\xb6\x18\x0f\n\raccounts.readBk\n\x14io.openbank.holds.v1P\x01Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\xaa\x02\x11OpenBank.Holds.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,30 +39,36 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.holds.v1.holds_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024io.openbank.holds.v1P\001Z=github.com/openbank/openbank/gen/go/openbank/holds/v1;holdsv1\252\002\021OpenBank.Holds.V1'
+  _globals['_HOLDSSERVICE'].methods_by_name['PlaceHold']._loaded_options = None
+  _globals['_HOLDSSERVICE'].methods_by_name['PlaceHold']._serialized_options = b'\222\266\030\r\n\013holds.write'
+  _globals['_HOLDSSERVICE'].methods_by_name['CaptureHold']._loaded_options = None
+  _globals['_HOLDSSERVICE'].methods_by_name['CaptureHold']._serialized_options = b'\222\266\030\r\n\013holds.write'
+  _globals['_HOLDSSERVICE'].methods_by_name['ReleaseHold']._loaded_options = None
+  _globals['_HOLDSSERVICE'].methods_by_name['ReleaseHold']._serialized_options = b'\222\266\030\r\n\013holds.write'
   _globals['_HOLDSSERVICE'].methods_by_name['GetHold']._loaded_options = None
-  _globals['_HOLDSSERVICE'].methods_by_name['GetHold']._serialized_options = b'\220\002\001'
+  _globals['_HOLDSSERVICE'].methods_by_name['GetHold']._serialized_options = b'\220\002\001\222\266\030\017\n\raccounts.read'
   _globals['_HOLDSSERVICE'].methods_by_name['ListHolds']._loaded_options = None
-  _globals['_HOLDSSERVICE'].methods_by_name['ListHolds']._serialized_options = b'\220\002\001'
-  _globals['_PLACEHOLDREQUEST']._serialized_start=256
-  _globals['_PLACEHOLDREQUEST']._serialized_end=633
-  _globals['_PLACEHOLDRESPONSE']._serialized_start=636
-  _globals['_PLACEHOLDRESPONSE']._serialized_end=854
-  _globals['_CAPTUREHOLDREQUEST']._serialized_start=857
-  _globals['_CAPTUREHOLDREQUEST']._serialized_end=1173
-  _globals['_CAPTUREHOLDRESPONSE']._serialized_start=1176
-  _globals['_CAPTUREHOLDRESPONSE']._serialized_end=1396
-  _globals['_RELEASEHOLDREQUEST']._serialized_start=1399
-  _globals['_RELEASEHOLDREQUEST']._serialized_end=1574
-  _globals['_RELEASEHOLDRESPONSE']._serialized_start=1577
-  _globals['_RELEASEHOLDRESPONSE']._serialized_end=1797
-  _globals['_GETHOLDREQUEST']._serialized_start=1799
-  _globals['_GETHOLDREQUEST']._serialized_end=1859
-  _globals['_GETHOLDRESPONSE']._serialized_start=1861
-  _globals['_GETHOLDRESPONSE']._serialized_end=1944
-  _globals['_LISTHOLDSREQUEST']._serialized_start=1947
-  _globals['_LISTHOLDSREQUEST']._serialized_end=2097
-  _globals['_LISTHOLDSRESPONSE']._serialized_start=2099
-  _globals['_LISTHOLDSRESPONSE']._serialized_end=2210
-  _globals['_HOLDSSERVICE']._serialized_start=2213
-  _globals['_HOLDSSERVICE']._serialized_end=2683
+  _globals['_HOLDSSERVICE'].methods_by_name['ListHolds']._serialized_options = b'\220\002\001\222\266\030\017\n\raccounts.read'
+  _globals['_PLACEHOLDREQUEST']._serialized_start=289
+  _globals['_PLACEHOLDREQUEST']._serialized_end=666
+  _globals['_PLACEHOLDRESPONSE']._serialized_start=669
+  _globals['_PLACEHOLDRESPONSE']._serialized_end=887
+  _globals['_CAPTUREHOLDREQUEST']._serialized_start=890
+  _globals['_CAPTUREHOLDREQUEST']._serialized_end=1206
+  _globals['_CAPTUREHOLDRESPONSE']._serialized_start=1209
+  _globals['_CAPTUREHOLDRESPONSE']._serialized_end=1429
+  _globals['_RELEASEHOLDREQUEST']._serialized_start=1432
+  _globals['_RELEASEHOLDREQUEST']._serialized_end=1607
+  _globals['_RELEASEHOLDRESPONSE']._serialized_start=1610
+  _globals['_RELEASEHOLDRESPONSE']._serialized_end=1830
+  _globals['_GETHOLDREQUEST']._serialized_start=1832
+  _globals['_GETHOLDREQUEST']._serialized_end=1892
+  _globals['_GETHOLDRESPONSE']._serialized_start=1894
+  _globals['_GETHOLDRESPONSE']._serialized_end=1977
+  _globals['_LISTHOLDSREQUEST']._serialized_start=1980
+  _globals['_LISTHOLDSREQUEST']._serialized_end=2130
+  _globals['_LISTHOLDSRESPONSE']._serialized_start=2132
+  _globals['_LISTHOLDSRESPONSE']._serialized_end=2243
+  _globals['_HOLDSSERVICE']._serialized_start=2246
+  _globals['_HOLDSSERVICE']._serialized_end=2811
 # @@protoc_insertion_point(module_scope)

@@ -37,6 +37,9 @@ class HoldsServiceStub(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS, AGGREGATE_QUARANTINED and INTERNAL; every mutation also UNKNOWN_FIELD and
     OUTCOME_UNKNOWN. Mutations are checked, replayed and answered as those of AccountsService.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def __init__(self, channel):
@@ -84,6 +87,9 @@ class HoldsServiceServicer(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS, AGGREGATE_QUARANTINED and INTERNAL; every mutation also UNKNOWN_FIELD and
     OUTCOME_UNKNOWN. Mutations are checked, replayed and answered as those of AccountsService.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def PlaceHold(self, request, context):
@@ -183,6 +189,9 @@ class HoldsService(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS, AGGREGATE_QUARANTINED and INTERNAL; every mutation also UNKNOWN_FIELD and
     OUTCOME_UNKNOWN. Mutations are checked, replayed and answered as those of AccountsService.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @staticmethod

@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from openbank.common.v1 import access_pb2 as openbank_dot_common_dot_v1_dot_access__pb2
 from openbank.common.v1 import feed_pb2 as openbank_dot_common_dot_v1_dot_feed__pb2
 from openbank.integration.v1 import cloud_event_pb2 as openbank_dot_integration_dot_v1_dot_cloud__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n8openbank/integration/v1/integration_events_service.proto\x12\x17openbank.integration.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a)openbank/integration/v1/cloud_event.proto\"\xcd\x02\n\x17WatchCloudEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x12\n\nperson_ids\x18\x08 \x03(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\t \x03(\t\x12\x13\n\x0b\x65vent_types\x18\n \x03(\t\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05start\"\x8e\x02\n\x18WatchCloudEventsResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.openbank.integration.v1.CloudEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x0bquarantined\x18\x06 \x03(\x0b\x32\x1f.openbank.common.v1.Quarantined2\x9a\x01\n\x18IntegrationEventsService\x12~\n\x10WatchCloudEvents\x12\x30.openbank.integration.v1.WatchCloudEventsRequest\x1a\x31.openbank.integration.v1.WatchCloudEventsResponse\"\x03\x90\x02\x01\x30\x01\x42\x83\x01\n\x1aio.openbank.integration.v1P\x01ZIgithub.com/openbank/openbank/gen/go/openbank/integration/v1;integrationv1\xaa\x02\x17OpenBank.Integration.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n8openbank/integration/v1/integration_events_service.proto\x12\x17openbank.integration.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopenbank/common/v1/access.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a)openbank/integration/v1/cloud_event.proto\"\xcd\x02\n\x17WatchCloudEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x12\n\nperson_ids\x18\x08 \x03(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\t \x03(\t\x12\x13\n\x0b\x65vent_types\x18\n \x03(\t\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05start\"\x8e\x02\n\x18WatchCloudEventsResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.openbank.integration.v1.CloudEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x0bquarantined\x18\x06 \x03(\x0b\x32\x1f.openbank.common.v1.Quarantined2\xb2\x01\n\x18IntegrationEventsService\x12\x95\x01\n\x10WatchCloudEvents\x12\x30.openbank.integration.v1.WatchCloudEventsRequest\x1a\x31.openbank.integration.v1.WatchCloudEventsResponse\"\x1a\x90\x02\x01\x92\xb6\x18\x13\n\x11integration.watch0\x01\x42\x83\x01\n\x1aio.openbank.integration.v1P\x01ZIgithub.com/openbank/openbank/gen/go/openbank/integration/v1;integrationv1\xaa\x02\x17OpenBank.Integration.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +39,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\032io.openbank.integration.v1P\001ZIgithub.com/openbank/openbank/gen/go/openbank/integration/v1;integrationv1\252\002\027OpenBank.Integration.V1'
   _globals['_INTEGRATIONEVENTSSERVICE'].methods_by_name['WatchCloudEvents']._loaded_options = None
-  _globals['_INTEGRATIONEVENTSSERVICE'].methods_by_name['WatchCloudEvents']._serialized_options = b'\220\002\001'
-  _globals['_WATCHCLOUDEVENTSREQUEST']._serialized_start=254
-  _globals['_WATCHCLOUDEVENTSREQUEST']._serialized_end=587
-  _globals['_WATCHCLOUDEVENTSRESPONSE']._serialized_start=590
-  _globals['_WATCHCLOUDEVENTSRESPONSE']._serialized_end=860
-  _globals['_INTEGRATIONEVENTSSERVICE']._serialized_start=863
-  _globals['_INTEGRATIONEVENTSSERVICE']._serialized_end=1017
+  _globals['_INTEGRATIONEVENTSSERVICE'].methods_by_name['WatchCloudEvents']._serialized_options = b'\220\002\001\222\266\030\023\n\021integration.watch'
+  _globals['_WATCHCLOUDEVENTSREQUEST']._serialized_start=287
+  _globals['_WATCHCLOUDEVENTSREQUEST']._serialized_end=620
+  _globals['_WATCHCLOUDEVENTSRESPONSE']._serialized_start=623
+  _globals['_WATCHCLOUDEVENTSRESPONSE']._serialized_end=893
+  _globals['_INTEGRATIONEVENTSSERVICE']._serialized_start=896
+  _globals['_INTEGRATIONEVENTSSERVICE']._serialized_end=1074
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,9 @@ class IntegrationEventsServiceStub(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
     the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def __init__(self, channel):
@@ -54,6 +57,9 @@ class IntegrationEventsServiceServicer(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
     the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def WatchCloudEvents(self, request, context):
@@ -110,6 +116,9 @@ class IntegrationEventsService(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
     the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @staticmethod

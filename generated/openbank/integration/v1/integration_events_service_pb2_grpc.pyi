@@ -48,6 +48,9 @@ class IntegrationEventsServiceStub(typing.Generic[_IntegrationEventsServiceWatch
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
     the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @typing.overload
@@ -108,6 +111,9 @@ class IntegrationEventsServiceServicer(metaclass=abc.ABCMeta):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING and INTERNAL. A caller may send the metadata x-correlation-id, 1 to 128 printable ASCII characters;
     the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @abc.abstractmethod

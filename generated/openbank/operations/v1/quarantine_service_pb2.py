@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from openbank.common.v1 import access_pb2 as openbank_dot_common_dot_v1_dot_access__pb2
 from openbank.operations.v1 import quarantine_pb2 as openbank_dot_operations_dot_v1_dot_quarantine__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/openbank/operations/v1/quarantine_service.proto\x12\x16openbank.operations.v1\x1a\'openbank/operations/v1/quarantine.proto\"\x18\n\x16ListQuarantinedRequest\"[\n\x17ListQuarantinedResponse\x12@\n\naggregates\x18\x01 \x03(\x0b\x32,.openbank.operations.v1.QuarantinedAggregate\"*\n\x15GetQuarantinedRequest\x12\x11\n\taggregate\x18\x01 \x01(\t\"Y\n\x16GetQuarantinedResponse\x12?\n\taggregate\x18\x01 \x01(\x0b\x32,.openbank.operations.v1.QuarantinedAggregate\"P\n\x17RetryQuarantinedRequest\x12\x11\n\taggregate\x18\x03 \x01(\t\x12\x16\n\x0e\x61ll_aggregates\x18\x04 \x01(\x08J\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"2\n\x18RetryQuarantinedResponse\x12\x16\n\x0eretrying_count\x18\x01 \x01(\x05\"g\n\x16SkipQuarantinedRequest\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\taggregate\x18\x03 \x01(\tB\x14\n\x12_expected_revisionJ\x04\x08\x01\x10\x02\"Z\n\x17SkipQuarantinedResponse\x12?\n\taggregate\x18\x01 \x01(\x0b\x32,.openbank.operations.v1.QuarantinedAggregate2\xed\x03\n\x11QuarantineService\x12w\n\x0fListQuarantined\x12..openbank.operations.v1.ListQuarantinedRequest\x1a/.openbank.operations.v1.ListQuarantinedResponse\"\x03\x90\x02\x01\x12t\n\x0eGetQuarantined\x12-.openbank.operations.v1.GetQuarantinedRequest\x1a..openbank.operations.v1.GetQuarantinedResponse\"\x03\x90\x02\x01\x12u\n\x10RetryQuarantined\x12/.openbank.operations.v1.RetryQuarantinedRequest\x1a\x30.openbank.operations.v1.RetryQuarantinedResponse\x12r\n\x0fSkipQuarantined\x12..openbank.operations.v1.SkipQuarantinedRequest\x1a/.openbank.operations.v1.SkipQuarantinedResponseB\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/openbank/operations/v1/quarantine_service.proto\x12\x16openbank.operations.v1\x1a\x1fopenbank/common/v1/access.proto\x1a\'openbank/operations/v1/quarantine.proto\"\x18\n\x16ListQuarantinedRequest\"[\n\x17ListQuarantinedResponse\x12@\n\naggregates\x18\x01 \x03(\x0b\x32,.openbank.operations.v1.QuarantinedAggregate\"*\n\x15GetQuarantinedRequest\x12\x11\n\taggregate\x18\x01 \x01(\t\"Y\n\x16GetQuarantinedResponse\x12?\n\taggregate\x18\x01 \x01(\x0b\x32,.openbank.operations.v1.QuarantinedAggregate\"P\n\x17RetryQuarantinedRequest\x12\x11\n\taggregate\x18\x03 \x01(\t\x12\x16\n\x0e\x61ll_aggregates\x18\x04 \x01(\x08J\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"2\n\x18RetryQuarantinedResponse\x12\x16\n\x0eretrying_count\x18\x01 \x01(\x05\"g\n\x16SkipQuarantinedRequest\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\taggregate\x18\x03 \x01(\tB\x14\n\x12_expected_revisionJ\x04\x08\x01\x10\x02\"Z\n\x17SkipQuarantinedResponse\x12?\n\taggregate\x18\x01 \x01(\x0b\x32,.openbank.operations.v1.QuarantinedAggregate2\xcb\x04\n\x11QuarantineService\x12\x8c\x01\n\x0fListQuarantined\x12..openbank.operations.v1.ListQuarantinedRequest\x1a/.openbank.operations.v1.ListQuarantinedResponse\"\x18\x90\x02\x01\x92\xb6\x18\x11\n\x0fquarantine.read\x12\x89\x01\n\x0eGetQuarantined\x12-.openbank.operations.v1.GetQuarantinedRequest\x1a..openbank.operations.v1.GetQuarantinedResponse\"\x18\x90\x02\x01\x92\xb6\x18\x11\n\x0fquarantine.read\x12\x8d\x01\n\x10RetryQuarantined\x12/.openbank.operations.v1.RetryQuarantinedRequest\x1a\x30.openbank.operations.v1.RetryQuarantinedResponse\"\x16\x92\xb6\x18\x12\n\x10quarantine.write\x12\x8a\x01\n\x0fSkipQuarantined\x12..openbank.operations.v1.SkipQuarantinedRequest\x1a/.openbank.operations.v1.SkipQuarantinedResponse\"\x16\x92\xb6\x18\x12\n\x10quarantine.writeB\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,25 +35,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031io.openbank.operations.v1P\001ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\252\002\026OpenBank.Operations.V1'
   _globals['_QUARANTINESERVICE'].methods_by_name['ListQuarantined']._loaded_options = None
-  _globals['_QUARANTINESERVICE'].methods_by_name['ListQuarantined']._serialized_options = b'\220\002\001'
+  _globals['_QUARANTINESERVICE'].methods_by_name['ListQuarantined']._serialized_options = b'\220\002\001\222\266\030\021\n\017quarantine.read'
   _globals['_QUARANTINESERVICE'].methods_by_name['GetQuarantined']._loaded_options = None
-  _globals['_QUARANTINESERVICE'].methods_by_name['GetQuarantined']._serialized_options = b'\220\002\001'
-  _globals['_LISTQUARANTINEDREQUEST']._serialized_start=116
-  _globals['_LISTQUARANTINEDREQUEST']._serialized_end=140
-  _globals['_LISTQUARANTINEDRESPONSE']._serialized_start=142
-  _globals['_LISTQUARANTINEDRESPONSE']._serialized_end=233
-  _globals['_GETQUARANTINEDREQUEST']._serialized_start=235
-  _globals['_GETQUARANTINEDREQUEST']._serialized_end=277
-  _globals['_GETQUARANTINEDRESPONSE']._serialized_start=279
-  _globals['_GETQUARANTINEDRESPONSE']._serialized_end=368
-  _globals['_RETRYQUARANTINEDREQUEST']._serialized_start=370
-  _globals['_RETRYQUARANTINEDREQUEST']._serialized_end=450
-  _globals['_RETRYQUARANTINEDRESPONSE']._serialized_start=452
-  _globals['_RETRYQUARANTINEDRESPONSE']._serialized_end=502
-  _globals['_SKIPQUARANTINEDREQUEST']._serialized_start=504
-  _globals['_SKIPQUARANTINEDREQUEST']._serialized_end=607
-  _globals['_SKIPQUARANTINEDRESPONSE']._serialized_start=609
-  _globals['_SKIPQUARANTINEDRESPONSE']._serialized_end=699
-  _globals['_QUARANTINESERVICE']._serialized_start=702
-  _globals['_QUARANTINESERVICE']._serialized_end=1195
+  _globals['_QUARANTINESERVICE'].methods_by_name['GetQuarantined']._serialized_options = b'\220\002\001\222\266\030\021\n\017quarantine.read'
+  _globals['_QUARANTINESERVICE'].methods_by_name['RetryQuarantined']._loaded_options = None
+  _globals['_QUARANTINESERVICE'].methods_by_name['RetryQuarantined']._serialized_options = b'\222\266\030\022\n\020quarantine.write'
+  _globals['_QUARANTINESERVICE'].methods_by_name['SkipQuarantined']._loaded_options = None
+  _globals['_QUARANTINESERVICE'].methods_by_name['SkipQuarantined']._serialized_options = b'\222\266\030\022\n\020quarantine.write'
+  _globals['_LISTQUARANTINEDREQUEST']._serialized_start=149
+  _globals['_LISTQUARANTINEDREQUEST']._serialized_end=173
+  _globals['_LISTQUARANTINEDRESPONSE']._serialized_start=175
+  _globals['_LISTQUARANTINEDRESPONSE']._serialized_end=266
+  _globals['_GETQUARANTINEDREQUEST']._serialized_start=268
+  _globals['_GETQUARANTINEDREQUEST']._serialized_end=310
+  _globals['_GETQUARANTINEDRESPONSE']._serialized_start=312
+  _globals['_GETQUARANTINEDRESPONSE']._serialized_end=401
+  _globals['_RETRYQUARANTINEDREQUEST']._serialized_start=403
+  _globals['_RETRYQUARANTINEDREQUEST']._serialized_end=483
+  _globals['_RETRYQUARANTINEDRESPONSE']._serialized_start=485
+  _globals['_RETRYQUARANTINEDRESPONSE']._serialized_end=535
+  _globals['_SKIPQUARANTINEDREQUEST']._serialized_start=537
+  _globals['_SKIPQUARANTINEDREQUEST']._serialized_end=640
+  _globals['_SKIPQUARANTINEDRESPONSE']._serialized_start=642
+  _globals['_SKIPQUARANTINEDRESPONSE']._serialized_end=732
+  _globals['_QUARANTINESERVICE']._serialized_start=735
+  _globals['_QUARANTINESERVICE']._serialized_end=1322
 # @@protoc_insertion_point(module_scope)

@@ -34,6 +34,9 @@ class QuarantineServiceStub(object):
     LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
     aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def __init__(self, channel):
@@ -73,6 +76,9 @@ class QuarantineServiceServicer(object):
     LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
     aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def ListQuarantined(self, request, context):
@@ -151,6 +157,9 @@ class QuarantineService(object):
     LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
     aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @staticmethod

@@ -98,6 +98,9 @@ class QuarantineServiceStub(typing.Generic[_QuarantineServiceListQuarantinedType
     LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
     aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @typing.overload
@@ -191,6 +194,9 @@ class QuarantineServiceServicer(metaclass=abc.ABCMeta):
     LOG_MISMATCH where the store holds another log; every mutation also UNKNOWN_FIELD. While there are too many quarantined
     aggregates (LOG_MISMATCH everywhere else), this service answers, so that they can be looked at. Mutations have no request_id: a retry may be sent any number of times, and a skip is safe
     to repeat with its expected_revision.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @abc.abstractmethod

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from openbank.common.v1 import access_pb2 as openbank_dot_common_dot_v1_dot_access__pb2
 from openbank.operations.v1 import sink_pb2 as openbank_dot_operations_dot_v1_dot_sink__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openbank/operations/v1/sinks_service.proto\x12\x16openbank.operations.v1\x1a!openbank/operations/v1/sink.proto\"\x12\n\x10ListSinksRequest\"@\n\x11ListSinksResponse\x12+\n\x05sinks\x18\x01 \x03(\x0b\x32\x1c.openbank.operations.v1.Sink\"\x1e\n\x0eGetSinkRequest\x12\x0c\n\x04sink\x18\x01 \x01(\t\"\x81\x01\n\x0fGetSinkResponse\x12*\n\x04sink\x18\x01 \x01(\x0b\x32\x1c.openbank.operations.v1.Sink\x12\x42\n\x11parked_aggregates\x18\x02 \x03(\x0b\x32\'.openbank.operations.v1.ParkedAggregate\"Y\n\x12RetryParkedRequest\x12\x0c\n\x04sink\x18\x03 \x01(\t\x12\x11\n\taggregate\x18\x04 \x01(\t\x12\x16\n\x0e\x61ll_aggregates\x18\x05 \x01(\x08J\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"-\n\x13RetryParkedResponse\x12\x16\n\x0eretrying_count\x18\x01 \x01(\x05\"\x84\x01\n\x11SkipParkedRequest\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04sink\x18\x03 \x01(\t\x12\x11\n\taggregate\x18\x04 \x01(\t\x12\x12\n\nall_events\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revisionJ\x04\x08\x01\x10\x02\"W\n\x12SkipParkedResponse\x12\x41\n\x10parked_aggregate\x18\x01 \x01(\x0b\x32\'.openbank.operations.v1.ParkedAggregate\"C\n\x14ParkAggregateRequest\x12\x0c\n\x04sink\x18\x03 \x01(\t\x12\x11\n\taggregate\x18\x04 \x01(\tJ\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"Z\n\x15ParkAggregateResponse\x12\x41\n\x10parked_aggregate\x18\x01 \x01(\x0b\x32\'.openbank.operations.v1.ParkedAggregate2\x91\x04\n\x0cSinksService\x12\x65\n\tListSinks\x12(.openbank.operations.v1.ListSinksRequest\x1a).openbank.operations.v1.ListSinksResponse\"\x03\x90\x02\x01\x12_\n\x07GetSink\x12&.openbank.operations.v1.GetSinkRequest\x1a\'.openbank.operations.v1.GetSinkResponse\"\x03\x90\x02\x01\x12\x66\n\x0bRetryParked\x12*.openbank.operations.v1.RetryParkedRequest\x1a+.openbank.operations.v1.RetryParkedResponse\x12\x63\n\nSkipParked\x12).openbank.operations.v1.SkipParkedRequest\x1a*.openbank.operations.v1.SkipParkedResponse\x12l\n\rParkAggregate\x12,.openbank.operations.v1.ParkAggregateRequest\x1a-.openbank.operations.v1.ParkAggregateResponseB\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openbank/operations/v1/sinks_service.proto\x12\x16openbank.operations.v1\x1a\x1fopenbank/common/v1/access.proto\x1a!openbank/operations/v1/sink.proto\"\x12\n\x10ListSinksRequest\"@\n\x11ListSinksResponse\x12+\n\x05sinks\x18\x01 \x03(\x0b\x32\x1c.openbank.operations.v1.Sink\"\x1e\n\x0eGetSinkRequest\x12\x0c\n\x04sink\x18\x01 \x01(\t\"\x81\x01\n\x0fGetSinkResponse\x12*\n\x04sink\x18\x01 \x01(\x0b\x32\x1c.openbank.operations.v1.Sink\x12\x42\n\x11parked_aggregates\x18\x02 \x03(\x0b\x32\'.openbank.operations.v1.ParkedAggregate\"Y\n\x12RetryParkedRequest\x12\x0c\n\x04sink\x18\x03 \x01(\t\x12\x11\n\taggregate\x18\x04 \x01(\t\x12\x16\n\x0e\x61ll_aggregates\x18\x05 \x01(\x08J\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"-\n\x13RetryParkedResponse\x12\x16\n\x0eretrying_count\x18\x01 \x01(\x05\"\x84\x01\n\x11SkipParkedRequest\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04sink\x18\x03 \x01(\t\x12\x11\n\taggregate\x18\x04 \x01(\t\x12\x12\n\nall_events\x18\x05 \x01(\x08\x42\x14\n\x12_expected_revisionJ\x04\x08\x01\x10\x02\"W\n\x12SkipParkedResponse\x12\x41\n\x10parked_aggregate\x18\x01 \x01(\x0b\x32\'.openbank.operations.v1.ParkedAggregate\"C\n\x14ParkAggregateRequest\x12\x0c\n\x04sink\x18\x03 \x01(\t\x12\x11\n\taggregate\x18\x04 \x01(\tJ\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"Z\n\x15ParkAggregateResponse\x12\x41\n\x10parked_aggregate\x18\x01 \x01(\x0b\x32\'.openbank.operations.v1.ParkedAggregate2\xea\x04\n\x0cSinksService\x12u\n\tListSinks\x12(.openbank.operations.v1.ListSinksRequest\x1a).openbank.operations.v1.ListSinksResponse\"\x13\x90\x02\x01\x92\xb6\x18\x0c\n\nsinks.read\x12o\n\x07GetSink\x12&.openbank.operations.v1.GetSinkRequest\x1a\'.openbank.operations.v1.GetSinkResponse\"\x13\x90\x02\x01\x92\xb6\x18\x0c\n\nsinks.read\x12y\n\x0bRetryParked\x12*.openbank.operations.v1.RetryParkedRequest\x1a+.openbank.operations.v1.RetryParkedResponse\"\x11\x92\xb6\x18\r\n\x0bsinks.write\x12v\n\nSkipParked\x12).openbank.operations.v1.SkipParkedRequest\x1a*.openbank.operations.v1.SkipParkedResponse\"\x11\x92\xb6\x18\r\n\x0bsinks.write\x12\x7f\n\rParkAggregate\x12,.openbank.operations.v1.ParkAggregateRequest\x1a-.openbank.operations.v1.ParkAggregateResponse\"\x11\x92\xb6\x18\r\n\x0bsinks.writeB\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +35,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031io.openbank.operations.v1P\001ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\252\002\026OpenBank.Operations.V1'
   _globals['_SINKSSERVICE'].methods_by_name['ListSinks']._loaded_options = None
-  _globals['_SINKSSERVICE'].methods_by_name['ListSinks']._serialized_options = b'\220\002\001'
+  _globals['_SINKSSERVICE'].methods_by_name['ListSinks']._serialized_options = b'\220\002\001\222\266\030\014\n\nsinks.read'
   _globals['_SINKSSERVICE'].methods_by_name['GetSink']._loaded_options = None
-  _globals['_SINKSSERVICE'].methods_by_name['GetSink']._serialized_options = b'\220\002\001'
-  _globals['_LISTSINKSREQUEST']._serialized_start=105
-  _globals['_LISTSINKSREQUEST']._serialized_end=123
-  _globals['_LISTSINKSRESPONSE']._serialized_start=125
-  _globals['_LISTSINKSRESPONSE']._serialized_end=189
-  _globals['_GETSINKREQUEST']._serialized_start=191
-  _globals['_GETSINKREQUEST']._serialized_end=221
-  _globals['_GETSINKRESPONSE']._serialized_start=224
-  _globals['_GETSINKRESPONSE']._serialized_end=353
-  _globals['_RETRYPARKEDREQUEST']._serialized_start=355
-  _globals['_RETRYPARKEDREQUEST']._serialized_end=444
-  _globals['_RETRYPARKEDRESPONSE']._serialized_start=446
-  _globals['_RETRYPARKEDRESPONSE']._serialized_end=491
-  _globals['_SKIPPARKEDREQUEST']._serialized_start=494
-  _globals['_SKIPPARKEDREQUEST']._serialized_end=626
-  _globals['_SKIPPARKEDRESPONSE']._serialized_start=628
-  _globals['_SKIPPARKEDRESPONSE']._serialized_end=715
-  _globals['_PARKAGGREGATEREQUEST']._serialized_start=717
-  _globals['_PARKAGGREGATEREQUEST']._serialized_end=784
-  _globals['_PARKAGGREGATERESPONSE']._serialized_start=786
-  _globals['_PARKAGGREGATERESPONSE']._serialized_end=876
-  _globals['_SINKSSERVICE']._serialized_start=879
-  _globals['_SINKSSERVICE']._serialized_end=1408
+  _globals['_SINKSSERVICE'].methods_by_name['GetSink']._serialized_options = b'\220\002\001\222\266\030\014\n\nsinks.read'
+  _globals['_SINKSSERVICE'].methods_by_name['RetryParked']._loaded_options = None
+  _globals['_SINKSSERVICE'].methods_by_name['RetryParked']._serialized_options = b'\222\266\030\r\n\013sinks.write'
+  _globals['_SINKSSERVICE'].methods_by_name['SkipParked']._loaded_options = None
+  _globals['_SINKSSERVICE'].methods_by_name['SkipParked']._serialized_options = b'\222\266\030\r\n\013sinks.write'
+  _globals['_SINKSSERVICE'].methods_by_name['ParkAggregate']._loaded_options = None
+  _globals['_SINKSSERVICE'].methods_by_name['ParkAggregate']._serialized_options = b'\222\266\030\r\n\013sinks.write'
+  _globals['_LISTSINKSREQUEST']._serialized_start=138
+  _globals['_LISTSINKSREQUEST']._serialized_end=156
+  _globals['_LISTSINKSRESPONSE']._serialized_start=158
+  _globals['_LISTSINKSRESPONSE']._serialized_end=222
+  _globals['_GETSINKREQUEST']._serialized_start=224
+  _globals['_GETSINKREQUEST']._serialized_end=254
+  _globals['_GETSINKRESPONSE']._serialized_start=257
+  _globals['_GETSINKRESPONSE']._serialized_end=386
+  _globals['_RETRYPARKEDREQUEST']._serialized_start=388
+  _globals['_RETRYPARKEDREQUEST']._serialized_end=477
+  _globals['_RETRYPARKEDRESPONSE']._serialized_start=479
+  _globals['_RETRYPARKEDRESPONSE']._serialized_end=524
+  _globals['_SKIPPARKEDREQUEST']._serialized_start=527
+  _globals['_SKIPPARKEDREQUEST']._serialized_end=659
+  _globals['_SKIPPARKEDRESPONSE']._serialized_start=661
+  _globals['_SKIPPARKEDRESPONSE']._serialized_end=748
+  _globals['_PARKAGGREGATEREQUEST']._serialized_start=750
+  _globals['_PARKAGGREGATEREQUEST']._serialized_end=817
+  _globals['_PARKAGGREGATERESPONSE']._serialized_start=819
+  _globals['_PARKAGGREGATERESPONSE']._serialized_end=909
+  _globals['_SINKSSERVICE']._serialized_start=912
+  _globals['_SINKSSERVICE']._serialized_end=1530
 # @@protoc_insertion_point(module_scope)

@@ -113,6 +113,9 @@ class SinksServiceStub(typing.Generic[_SinksServiceListSinksType, _SinksServiceG
     RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING, TOO_MANY_CALLS
     and INTERNAL; every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
     skip is safe to repeat with its expected_revision.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @typing.overload
@@ -225,6 +228,9 @@ class SinksServiceServicer(metaclass=abc.ABCMeta):
     RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, LOG_MISMATCH, SERVER_DRAINING, TOO_MANY_CALLS
     and INTERNAL; every mutation also UNKNOWN_FIELD. Mutations have no request_id: a retry may be asked for any number of times, and a
     skip is safe to repeat with its expected_revision.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @abc.abstractmethod

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from openbank.common.v1 import access_pb2 as openbank_dot_common_dot_v1_dot_access__pb2
 from openbank.common.v1 import date_pb2 as openbank_dot_common_dot_v1_dot_date__pb2
 from openbank.common.v1 import feed_pb2 as openbank_dot_common_dot_v1_dot_feed__pb2
 from openbank.persons.v1 import person_pb2 as openbank_dot_persons_dot_v1_dot_person__pb2
 from openbank.persons.v1 import person_events_pb2 as openbank_dot_persons_dot_v1_dot_person__events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbank/persons/v1/persons_service.proto\x12\x13openbank.persons.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dopenbank/common/v1/date.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a openbank/persons/v1/person.proto\x1a\'openbank/persons/v1/person_events.proto\"\xb3\x02\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nfirst_name\x18\x04 \x01(\t\x12\x11\n\tlast_name\x18\x05 \x01(\t\x12\x13\n\x0bnationality\x18\x06 \x01(\t\x12+\n\x06gender\x18\x07 \x01(\x0e\x32\x1b.openbank.persons.v1.Gender\x12/\n\rdate_of_birth\x18\x08 \x01(\x0b\x32\x18.openbank.common.v1.Date\x12-\n\x07\x61\x64\x64ress\x18\t \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\r\n\x05\x65mail\x18\n \x01(\t\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08J\x04\x08\x02\x10\x03\"\xb5\x01\n\x16RegisterPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x14UpdateAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12-\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x14\n\x12_expected_revision\"\xb4\x01\n\x15UpdateAddressResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"[\n\x11GetPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"V\n\x12ListPersonsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"w\n\x13ListPersonsResponse\x12,\n\x07persons\x18\x01 \x03(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"\xdf\x02\n\x18WatchPersonEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x12\n\nperson_ids\x18\x08 \x03(\t\x12\x39\n\x0b\x65vent_types\x18\n \x03(\x0e\x32$.openbank.persons.v1.PersonEventType\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05start\"\x8c\x02\n\x19WatchPersonEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .openbank.persons.v1.PersonEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x0bquarantined\x18\x06 \x03(\x0b\x32\x1f.openbank.common.v1.Quarantined2\xa6\x04\n\x0ePersonsService\x12i\n\x0eRegisterPerson\x12*.openbank.persons.v1.RegisterPersonRequest\x1a+.openbank.persons.v1.RegisterPersonResponse\x12\x66\n\rUpdateAddress\x12).openbank.persons.v1.UpdateAddressRequest\x1a*.openbank.persons.v1.UpdateAddressResponse\x12_\n\tGetPerson\x12%.openbank.persons.v1.GetPersonRequest\x1a&.openbank.persons.v1.GetPersonResponse\"\x03\x90\x02\x01\x12\x65\n\x0bListPersons\x12\'.openbank.persons.v1.ListPersonsRequest\x1a(.openbank.persons.v1.ListPersonsResponse\"\x03\x90\x02\x01\x12y\n\x11WatchPersonEvents\x12-.openbank.persons.v1.WatchPersonEventsRequest\x1a..openbank.persons.v1.WatchPersonEventsResponse\"\x03\x90\x02\x01\x30\x01\x42s\n\x16io.openbank.persons.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\xaa\x02\x13OpenBank.Persons.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbank/persons/v1/persons_service.proto\x12\x13openbank.persons.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopenbank/common/v1/access.proto\x1a\x1dopenbank/common/v1/date.proto\x1a\x1dopenbank/common/v1/feed.proto\x1a openbank/persons/v1/person.proto\x1a\'openbank/persons/v1/person_events.proto\"\xb3\x02\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nfirst_name\x18\x04 \x01(\t\x12\x11\n\tlast_name\x18\x05 \x01(\t\x12\x13\n\x0bnationality\x18\x06 \x01(\t\x12+\n\x06gender\x18\x07 \x01(\x0e\x32\x1b.openbank.persons.v1.Gender\x12/\n\rdate_of_birth\x18\x08 \x01(\x0b\x32\x18.openbank.common.v1.Date\x12-\n\x07\x61\x64\x64ress\x18\t \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\r\n\x05\x65mail\x18\n \x01(\t\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08J\x04\x08\x02\x10\x03\"\xb5\x01\n\x16RegisterPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x14UpdateAddressRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12-\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\x14\n\x12_expected_revision\"\xb4\x01\n\x15UpdateAddressResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"[\n\x11GetPersonResponse\x12+\n\x06person\x18\x01 \x01(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"V\n\x12ListPersonsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"w\n\x13ListPersonsResponse\x12,\n\x07persons\x18\x01 \x03(\x0b\x32\x1b.openbank.persons.v1.Person\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"\xdf\x02\n\x18WatchPersonEventsRequest\x12+\n\tbeginning\x18\x01 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x16\n\x0cresume_token\x18\x02 \x01(\tH\x00\x12&\n\x04live\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x12\n\nperson_ids\x18\x08 \x03(\t\x12\x39\n\x0b\x65vent_types\x18\n \x03(\x0e\x32$.openbank.persons.v1.PersonEventType\x12\x1b\n\x13stop_when_caught_up\x18\x0b \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05start\"\x8c\x02\n\x19WatchPersonEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .openbank.persons.v1.PersonEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\x06signal\x18\x03 \x01(\x0e\x32\x1e.openbank.common.v1.FeedSignal\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x0bquarantined\x18\x06 \x03(\x0b\x32\x1f.openbank.common.v1.Quarantined2\x8b\x05\n\x0ePersonsService\x12\x81\x01\n\x0eRegisterPerson\x12*.openbank.persons.v1.RegisterPersonRequest\x1a+.openbank.persons.v1.RegisterPersonResponse\"\x16\x92\xb6\x18\x12\n\x10persons.register\x12{\n\rUpdateAddress\x12).openbank.persons.v1.UpdateAddressRequest\x1a*.openbank.persons.v1.UpdateAddressResponse\"\x13\x92\xb6\x18\x0f\n\rpersons.write\x12q\n\tGetPerson\x12%.openbank.persons.v1.GetPersonRequest\x1a&.openbank.persons.v1.GetPersonResponse\"\x15\x90\x02\x01\x92\xb6\x18\x0e\n\x0cpersons.read\x12w\n\x0bListPersons\x12\'.openbank.persons.v1.ListPersonsRequest\x1a(.openbank.persons.v1.ListPersonsResponse\"\x15\x90\x02\x01\x92\xb6\x18\x0e\n\x0cpersons.list\x12\x8b\x01\n\x11WatchPersonEvents\x12-.openbank.persons.v1.WatchPersonEventsRequest\x1a..openbank.persons.v1.WatchPersonEventsResponse\"\x15\x90\x02\x01\x92\xb6\x18\x0e\n\x0c\x65vents.watch0\x01\x42s\n\x16io.openbank.persons.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\xaa\x02\x13OpenBank.Persons.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,32 +40,36 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.persons.v1.persons
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026io.openbank.persons.v1P\001ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\252\002\023OpenBank.Persons.V1'
+  _globals['_PERSONSSERVICE'].methods_by_name['RegisterPerson']._loaded_options = None
+  _globals['_PERSONSSERVICE'].methods_by_name['RegisterPerson']._serialized_options = b'\222\266\030\022\n\020persons.register'
+  _globals['_PERSONSSERVICE'].methods_by_name['UpdateAddress']._loaded_options = None
+  _globals['_PERSONSSERVICE'].methods_by_name['UpdateAddress']._serialized_options = b'\222\266\030\017\n\rpersons.write'
   _globals['_PERSONSSERVICE'].methods_by_name['GetPerson']._loaded_options = None
-  _globals['_PERSONSSERVICE'].methods_by_name['GetPerson']._serialized_options = b'\220\002\001'
+  _globals['_PERSONSSERVICE'].methods_by_name['GetPerson']._serialized_options = b'\220\002\001\222\266\030\016\n\014persons.read'
   _globals['_PERSONSSERVICE'].methods_by_name['ListPersons']._loaded_options = None
-  _globals['_PERSONSSERVICE'].methods_by_name['ListPersons']._serialized_options = b'\220\002\001'
+  _globals['_PERSONSSERVICE'].methods_by_name['ListPersons']._serialized_options = b'\220\002\001\222\266\030\016\n\014persons.list'
   _globals['_PERSONSSERVICE'].methods_by_name['WatchPersonEvents']._loaded_options = None
-  _globals['_PERSONSSERVICE'].methods_by_name['WatchPersonEvents']._serialized_options = b'\220\002\001'
-  _globals['_REGISTERPERSONREQUEST']._serialized_start=298
-  _globals['_REGISTERPERSONREQUEST']._serialized_end=605
-  _globals['_REGISTERPERSONRESPONSE']._serialized_start=608
-  _globals['_REGISTERPERSONRESPONSE']._serialized_end=789
-  _globals['_UPDATEADDRESSREQUEST']._serialized_start=792
-  _globals['_UPDATEADDRESSREQUEST']._serialized_end=977
-  _globals['_UPDATEADDRESSRESPONSE']._serialized_start=980
-  _globals['_UPDATEADDRESSRESPONSE']._serialized_end=1160
-  _globals['_GETPERSONREQUEST']._serialized_start=1162
-  _globals['_GETPERSONREQUEST']._serialized_end=1226
-  _globals['_GETPERSONRESPONSE']._serialized_start=1228
-  _globals['_GETPERSONRESPONSE']._serialized_end=1319
-  _globals['_LISTPERSONSREQUEST']._serialized_start=1321
-  _globals['_LISTPERSONSREQUEST']._serialized_end=1407
-  _globals['_LISTPERSONSRESPONSE']._serialized_start=1409
-  _globals['_LISTPERSONSRESPONSE']._serialized_end=1528
-  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_start=1531
-  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_end=1882
-  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_start=1885
-  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_end=2153
-  _globals['_PERSONSSERVICE']._serialized_start=2156
-  _globals['_PERSONSSERVICE']._serialized_end=2706
+  _globals['_PERSONSSERVICE'].methods_by_name['WatchPersonEvents']._serialized_options = b'\220\002\001\222\266\030\016\n\014events.watch'
+  _globals['_REGISTERPERSONREQUEST']._serialized_start=331
+  _globals['_REGISTERPERSONREQUEST']._serialized_end=638
+  _globals['_REGISTERPERSONRESPONSE']._serialized_start=641
+  _globals['_REGISTERPERSONRESPONSE']._serialized_end=822
+  _globals['_UPDATEADDRESSREQUEST']._serialized_start=825
+  _globals['_UPDATEADDRESSREQUEST']._serialized_end=1010
+  _globals['_UPDATEADDRESSRESPONSE']._serialized_start=1013
+  _globals['_UPDATEADDRESSRESPONSE']._serialized_end=1193
+  _globals['_GETPERSONREQUEST']._serialized_start=1195
+  _globals['_GETPERSONREQUEST']._serialized_end=1259
+  _globals['_GETPERSONRESPONSE']._serialized_start=1261
+  _globals['_GETPERSONRESPONSE']._serialized_end=1352
+  _globals['_LISTPERSONSREQUEST']._serialized_start=1354
+  _globals['_LISTPERSONSREQUEST']._serialized_end=1440
+  _globals['_LISTPERSONSRESPONSE']._serialized_start=1442
+  _globals['_LISTPERSONSRESPONSE']._serialized_end=1561
+  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_start=1564
+  _globals['_WATCHPERSONEVENTSREQUEST']._serialized_end=1915
+  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_start=1918
+  _globals['_WATCHPERSONEVENTSRESPONSE']._serialized_end=2186
+  _globals['_PERSONSSERVICE']._serialized_start=2189
+  _globals['_PERSONSSERVICE']._serialized_end=2840
 # @@protoc_insertion_point(module_scope)

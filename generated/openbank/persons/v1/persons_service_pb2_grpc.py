@@ -35,6 +35,9 @@ class PersonsServiceStub(object):
     not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
     ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
     makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def __init__(self, channel):
@@ -80,6 +83,9 @@ class PersonsServiceServicer(object):
     not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
     ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
     makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def RegisterPerson(self, request, context):
@@ -197,6 +203,9 @@ class PersonsService(object):
     not. A mutation is answered once it is on disk. A caller may send the metadata x-correlation-id, 1 to 128 printable
     ASCII characters; the trailing metadata returns it. Without one, the bank uses the caller's W3C traceparent, or else
     makes its own.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @staticmethod

@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from openbank.accounts.v1 import account_pb2 as openbank_dot_accounts_dot_v1_dot_account__pb2
+from openbank.common.v1 import access_pb2 as openbank_dot_common_dot_v1_dot_access__pb2
 from openbank.common.v1 import label_pb2 as openbank_dot_common_dot_v1_dot_label__pb2
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 from openbank.transfers.v1 import transfer_pb2 as openbank_dot_transfers_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openbank/transfers/v1/transfers_service.proto\x12\x15openbank.transfers.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\x1a$openbank/transfers/v1/transfer.proto\"\x82\x03\n\x15\x43reateTransferRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x11source_account_id\x18\x03 \x01(\t\x12 \n\x16\x64\x65stination_account_id\x18\x04 \x01(\tH\x00\x12$\n\x1a\x64\x65stination_account_number\x18\n \x01(\tH\x00\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07hold_id\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.Label\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\n\x0b\x64\x65stinationB\x14\n\x12_expected_revision\"\xeb\x01\n\x16\x43reateTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"D\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"c\n\x13GetTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xa2\x01\n\x14ListTransfersRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x34\n\x06states\x18\x02 \x03(\x0e\x32$.openbank.transfers.v1.TransferState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"\x7f\n\x15ListTransfersResponse\x12\x32\n\ttransfers\x18\x01 \x03(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\xdd\x02\n\x10TransfersService\x12m\n\x0e\x43reateTransfer\x12,.openbank.transfers.v1.CreateTransferRequest\x1a-.openbank.transfers.v1.CreateTransferResponse\x12i\n\x0bGetTransfer\x12).openbank.transfers.v1.GetTransferRequest\x1a*.openbank.transfers.v1.GetTransferResponse\"\x03\x90\x02\x01\x12o\n\rListTransfers\x12+.openbank.transfers.v1.ListTransfersRequest\x1a,.openbank.transfers.v1.ListTransfersResponse\"\x03\x90\x02\x01\x42{\n\x18io.openbank.transfers.v1P\x01ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\xaa\x02\x15OpenBank.Transfers.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-openbank/transfers/v1/transfers_service.proto\x12\x15openbank.transfers.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"openbank/accounts/v1/account.proto\x1a\x1fopenbank/common/v1/access.proto\x1a\x1eopenbank/common/v1/label.proto\x1a\x1eopenbank/common/v1/money.proto\x1a$openbank/transfers/v1/transfer.proto\"\x82\x03\n\x15\x43reateTransferRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x11source_account_id\x18\x03 \x01(\t\x12 \n\x16\x64\x65stination_account_id\x18\x04 \x01(\tH\x00\x12$\n\x1a\x64\x65stination_account_number\x18\n \x01(\tH\x00\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07hold_id\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.openbank.common.v1.Label\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\n\x0b\x64\x65stinationB\x14\n\x12_expected_revision\"\xeb\x01\n\x16\x43reateTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0b\x32\x1d.openbank.accounts.v1.Account\"D\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"c\n\x13GetTransferResponse\x12\x31\n\x08transfer\x18\x01 \x01(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xa2\x01\n\x14ListTransfersRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x34\n\x06states\x18\x02 \x03(\x0e\x32$.openbank.transfers.v1.TransferState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"\x7f\n\x15ListTransfersResponse\x12\x32\n\ttransfers\x18\x01 \x03(\x0b\x32\x1f.openbank.transfers.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t2\x9d\x03\n\x10TransfersService\x12\x85\x01\n\x0e\x43reateTransfer\x12,.openbank.transfers.v1.CreateTransferRequest\x1a-.openbank.transfers.v1.CreateTransferResponse\"\x16\x92\xb6\x18\x12\n\x10transfers.create\x12|\n\x0bGetTransfer\x12).openbank.transfers.v1.GetTransferRequest\x1a*.openbank.transfers.v1.GetTransferResponse\"\x16\x90\x02\x01\x92\xb6\x18\x0f\n\raccounts.read\x12\x82\x01\n\rListTransfers\x12+.openbank.transfers.v1.ListTransfersRequest\x1a,.openbank.transfers.v1.ListTransfersResponse\"\x16\x90\x02\x01\x92\xb6\x18\x0f\n\raccounts.readB{\n\x18io.openbank.transfers.v1P\x01ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\xaa\x02\x15OpenBank.Transfers.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,22 +38,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.transfers.v1.trans
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030io.openbank.transfers.v1P\001ZEgithub.com/openbank/openbank/gen/go/openbank/transfers/v1;transfersv1\252\002\025OpenBank.Transfers.V1'
+  _globals['_TRANSFERSSERVICE'].methods_by_name['CreateTransfer']._loaded_options = None
+  _globals['_TRANSFERSSERVICE'].methods_by_name['CreateTransfer']._serialized_options = b'\222\266\030\022\n\020transfers.create'
   _globals['_TRANSFERSSERVICE'].methods_by_name['GetTransfer']._loaded_options = None
-  _globals['_TRANSFERSSERVICE'].methods_by_name['GetTransfer']._serialized_options = b'\220\002\001'
+  _globals['_TRANSFERSSERVICE'].methods_by_name['GetTransfer']._serialized_options = b'\220\002\001\222\266\030\017\n\raccounts.read'
   _globals['_TRANSFERSSERVICE'].methods_by_name['ListTransfers']._loaded_options = None
-  _globals['_TRANSFERSSERVICE'].methods_by_name['ListTransfers']._serialized_options = b'\220\002\001'
-  _globals['_CREATETRANSFERREQUEST']._serialized_start=244
-  _globals['_CREATETRANSFERREQUEST']._serialized_end=630
-  _globals['_CREATETRANSFERRESPONSE']._serialized_start=633
-  _globals['_CREATETRANSFERRESPONSE']._serialized_end=868
-  _globals['_GETTRANSFERREQUEST']._serialized_start=870
-  _globals['_GETTRANSFERREQUEST']._serialized_end=938
-  _globals['_GETTRANSFERRESPONSE']._serialized_start=940
-  _globals['_GETTRANSFERRESPONSE']._serialized_end=1039
-  _globals['_LISTTRANSFERSREQUEST']._serialized_start=1042
-  _globals['_LISTTRANSFERSREQUEST']._serialized_end=1204
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=1206
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=1333
-  _globals['_TRANSFERSSERVICE']._serialized_start=1336
-  _globals['_TRANSFERSSERVICE']._serialized_end=1685
+  _globals['_TRANSFERSSERVICE'].methods_by_name['ListTransfers']._serialized_options = b'\220\002\001\222\266\030\017\n\raccounts.read'
+  _globals['_CREATETRANSFERREQUEST']._serialized_start=277
+  _globals['_CREATETRANSFERREQUEST']._serialized_end=663
+  _globals['_CREATETRANSFERRESPONSE']._serialized_start=666
+  _globals['_CREATETRANSFERRESPONSE']._serialized_end=901
+  _globals['_GETTRANSFERREQUEST']._serialized_start=903
+  _globals['_GETTRANSFERREQUEST']._serialized_end=971
+  _globals['_GETTRANSFERRESPONSE']._serialized_start=973
+  _globals['_GETTRANSFERRESPONSE']._serialized_end=1072
+  _globals['_LISTTRANSFERSREQUEST']._serialized_start=1075
+  _globals['_LISTTRANSFERSREQUEST']._serialized_end=1237
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=1239
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=1366
+  _globals['_TRANSFERSSERVICE']._serialized_start=1369
+  _globals['_TRANSFERSSERVICE']._serialized_end=1782
 # @@protoc_insertion_point(module_scope)

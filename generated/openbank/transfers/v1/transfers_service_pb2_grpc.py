@@ -34,6 +34,9 @@ class TransfersServiceStub(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. No answer and no
     error shows a balance or a limit of the destination.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def __init__(self, channel):
@@ -68,6 +71,9 @@ class TransfersServiceServicer(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. No answer and no
     error shows a balance or a limit of the destination.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     def CreateTransfer(self, request, context):
@@ -144,6 +150,9 @@ class TransfersService(object):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. No answer and no
     error shows a balance or a limit of the destination.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @staticmethod

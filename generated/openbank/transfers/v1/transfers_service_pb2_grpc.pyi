@@ -82,6 +82,9 @@ class TransfersServiceStub(typing.Generic[_TransfersServiceCreateTransferType, _
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. No answer and no
     error shows a balance or a limit of the destination.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @typing.overload
@@ -170,6 +173,9 @@ class TransfersServiceServicer(metaclass=abc.ABCMeta):
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
     SERVER_DRAINING, TOO_MANY_CALLS and INTERNAL; every mutation also UNKNOWN_FIELD and OUTCOME_UNKNOWN. No answer and no
     error shows a balance or a limit of the destination.
+
+    Where the bank has an access file, every RPC can also answer TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED,
+    TOKEN_KEYS_UNAVAILABLE, PERMISSION_MISSING and RATE_LIMITED. Somebody else's resource is answered like a missing one.
     """
 
     @abc.abstractmethod
