@@ -158,7 +158,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # What people and programs start.
     "client": set(),
-    "cli": {"address", "config", "setting_types", "logs", "disk", "app", "upkeep", "rpc.probe", "client"},
+    "cli": {"address", "config", "setting_types", "extras", "logs", "disk", "app", "upkeep", "rpc.probe", "client"},
     "__main__": {"cli"},
 }
 

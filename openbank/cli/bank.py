@@ -14,7 +14,7 @@ import grpc
 
 from openbank.cli.connection import Connection, connection
 from openbank.cli.errors import EXIT_DENIED, EXIT_NO, EXIT_UNAVAILABLE, CommandFailed
-from openbank.cli.output import Columns, Printout, print_answer
+from openbank.cli.output.printout import Columns, Printout, print_answer
 from openbank.cli.terminal import shown
 from openbank.cli.unreachable import UNREACHABLE, unreachable
 from openbank.client.call import Retry, call_sync

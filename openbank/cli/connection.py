@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from openbank.cli import contexts
 from openbank.cli.errors import CommandFailed
-from openbank.cli.parsers import path, target
+from openbank.cli.parsers import path, target, text
 from openbank.config import Settings
 
 if TYPE_CHECKING:
@@ -53,13 +54,16 @@ class Connection:
             raise CommandFailed(f"{TOKEN_VARIABLE if error.parameter == 'token' else flag} {error.why}") from None
 
 
-def add_connection(parser: argparse.ArgumentParser) -> None:
+def add_connection(parser: argparse.ArgumentParser, *, context: bool = True) -> None:
+    """The flags of a command that calls a bank; with `context` it may be one that has a name."""
     group = parser.add_argument_group("connection")
+    if context:
+        group.add_argument("--context", type=text, metavar="NAME", help="one of openbank context list")
     group.add_argument(
         "--target",
         type=target,
         metavar="ADDRESS",
-        help="HOST:PORT or unix:PATH (default: where the bank here listens, its local socket first)",
+        help="HOST:PORT or unix:PATH (default: the current context, or the bank that listens here)",
     )
     for flag, what in (
         ("--tls-ca", "use TLS, and trust a bank whose certificate one of the authorities in FILE has signed"),
@@ -76,17 +80,38 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 def connection(
     settings: Settings, flags: argparse.Namespace, environment: Mapping[str, str] | None = None
 ) -> Connection:
-    """The connection that was typed."""
+    """The connection that was typed: flags, what they leave open as the context has it. Raises CommandFailed."""
     variables = os.environ if environment is None else environment
+    context = _context(flags)
+    files = {
+        name: getattr(flags, f"client_{name}") or (Path(context[name]) if context.get(name) else None)
+        for name in contexts.FIELDS
+        if name != "target"
+    }
     return Connection(
-        target=flags.target or _here(settings),
-        tls_ca=flags.client_tls_ca,
-        tls_cert=flags.client_tls_cert,
-        tls_key=flags.client_tls_key,
-        token_file=flags.client_token_file,
+        target=flags.target or context.get("target") or _here(settings),
         # An empty variable is one that is not set.
-        token=(variables.get(TOKEN_VARIABLE) or None) if flags.client_token_file is None else None,
+        token=(variables.get(TOKEN_VARIABLE) or None) if files["token_file"] is None else None,
+        **files,
     )
+
+
+def _context(flags: argparse.Namespace) -> Mapping[str, str]:
+    """Empty where none is to be used. A target that was typed is not the current context's: its token is not sent
+    there."""
+    name = flags.context
+    if name is None:
+        if flags.target is not None:
+            return {}
+        name = contexts.read().current
+    if not name:
+        return {}
+    context = contexts.read().named(name)
+    try:
+        target(context["target"])
+    except argparse.ArgumentTypeError as error:
+        raise CommandFailed(f"{contexts.file()}: contexts.{name}.target {error}") from None
+    return context
 
 
 def _refused_token(_: str) -> NoReturn:

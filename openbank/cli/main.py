@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from openbank.cli import (
     accept_loss,
     account,
     backup,
+    completion,
+    context,
     copy,
     health,
     hold,
@@ -31,12 +32,12 @@ from openbank.config import BadSetting
 
 COMMANDS = (
     serve, backup, restore, accept_loss, verify, copy,
-    person, account, transfer, hold, tail, sinks, quarantine, health,
+    person, account, transfer, hold, tail, sinks, quarantine, health, context, completion,
 )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = _parser().parse_args(arguments)
+    flags = parser_of_all().parse_args(arguments)
     try:
         settings = config.settings(vars(flags), os.environ)
         return int(flags.run(settings, flags))
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.code)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_all() -> Parser:
     parser = Parser(prog="openbank", description="An event-sourced bank of persons and accounts.")
     parser.add_argument("--version", action="version", version=f"openbank {version('openbank')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from openbank.cli import grpc_log
 from openbank.cli.arguments import amount, count, currency, seconds
 from openbank.cli.connection import add_connection
+from openbank.cli.output.flags import add_output
 from openbank.cli.parsers import Commands, Parser, revision, text
 from openbank.config import Settings
 
@@ -20,19 +21,18 @@ if TYPE_CHECKING:
     from openbank.cli.bank import BankAction
 
 TIMEOUT_SECONDS = 20.0
-FORMATS = ("table", "json", "jsonl", "csv")
-COLORS = ("auto", "always", "never")
-TIME_FORMATS = ("utc", "local", "relative")
 
 
-class Argument(NamedTuple):
-    names: tuple[str, ...]
-    options: Mapping[str, Any]
+Argument: TypeAlias = "Callable[[Parser], object]"
+"""Adds an argument to a parser."""
+Actions: TypeAlias = "Callable[[], Mapping[str, BankAction]]"
+"""Imports the functions of verbs, and returns them by name."""
 
 
 def argument(*names: str, **options: Any) -> Argument:
     """An argument as argparse has it; unless `options` say otherwise, it is text that is sent to the bank."""
-    return Argument(names, options if {"type", "action"} & options.keys() else {"type": text, **options})
+    typed = options if {"type", "action"} & options.keys() else {"type": text, **options}
+    return lambda parser: parser.add_argument(*names, **typed)
 
 
 MONEY = (
@@ -63,22 +63,25 @@ class Verb(NamedTuple):
     name: str
     help: str
     arguments: Sequence[Argument]
+    elsewhere: str = "json"
+    """The format where the output is no terminal."""
 
 
 def add_noun(
-    commands: Commands, name: str, help: str, verbs: Sequence[Verb], actions: Callable[[], Mapping[str, BankAction]]
+    commands: Commands, name: str, help: str, verbs: Sequence[Verb], actions: Actions, description: str | None = None
 ) -> None:
-    """`actions` imports the functions of the verbs and returns them by name."""
-    commands.add_parser(name, help=help, fill=partial(_add_verbs, verbs=verbs, actions=actions))
+    commands.add_parser(
+        name, help=help, description=description, fill=partial(_add_verbs, verbs=verbs, actions=actions)
+    )
 
 
-def _add_verbs(parser: Parser, verbs: Sequence[Verb], actions: Callable[[], Mapping[str, BankAction]]) -> None:
+def _add_verbs(parser: Parser, verbs: Sequence[Verb], actions: Actions) -> None:
     subparsers: Commands = parser.add_subparsers(required=True, metavar="ACTION", dest="verb")
     for verb in verbs:
         add_verb(subparsers, verb, actions)
 
 
-def add_verb(commands: Commands, verb: Verb, actions: Callable[[], Mapping[str, BankAction]]) -> None:
+def add_verb(commands: Commands, verb: Verb, actions: Actions) -> None:
     commands.add_parser(
         verb.name,
         help=verb.help,
@@ -87,12 +90,12 @@ def add_verb(commands: Commands, verb: Verb, actions: Callable[[], Mapping[str, 
     )
 
 
-def _fill(parser: Parser, verb: Verb, actions: Callable[[], Mapping[str, BankAction]]) -> None:
-    for names, options in verb.arguments:
-        parser.add_argument(*names, **options)
+def _fill(parser: Parser, verb: Verb, actions: Actions) -> None:
+    for add in verb.arguments:
+        add(parser)
     add_connection(parser)
     add_timeout(parser)
-    add_output(parser)
+    add_output(parser, verb.elsewhere)
     parser.set_defaults(run=partial(_run, name=verb.name, actions=actions))
 
 
@@ -106,19 +109,7 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o", "--output", choices=FORMATS, help="(default: table on a terminal, json where the output goes elsewhere)"
-    )
-    parser.add_argument("--color", choices=COLORS, default="auto", help="auto: on a terminal, unless NO_COLOR is set")
-    parser.add_argument(
-        "--time-format", choices=TIME_FORMATS, default="utc", help="of times in tables and CSV (default: utc)"
-    )
-
-
-def _run(
-    settings: Settings, flags: argparse.Namespace, name: str, actions: Callable[[], Mapping[str, BankAction]]
-) -> int:
+def _run(settings: Settings, flags: argparse.Namespace, name: str, actions: Actions) -> int:
     grpc_log.silence()
     from openbank.cli.bank import run
 

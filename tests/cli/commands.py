@@ -76,4 +76,4 @@ def _read(leader: int) -> bytes:
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBANK_", "COLUMNS"))}
-    return {**clean, "TERM": "xterm", "TZ": "UTC", **(more or {})}
+    return {**clean, "TERM": "xterm", "TZ": "UTC", "XDG_CONFIG_HOME": "/nowhere", **(more or {})}

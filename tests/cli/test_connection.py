@@ -76,7 +76,7 @@ async def test_and_shows_its_certificate_where_that_is_asked_for(server: Server,
         assert await run_openbank(*HEALTH, *flags(ca, port, client)) == (0, SERVING, "")
         code, _, err = await run_openbank(*HEALTH, *flags(ca, port))
         why = f"localhost:{port} expects a client certificate: give --tls-cert FILE and --tls-key FILE"
-        assert (code, err) == (1, f"openbank: {why}\n")
+        assert (code, err) == (3, f"openbank: {why}\n")
         stranger = Authority(tmp_path, "other").sign("stranger")
         _, _, err = await run_openbank(*HEALTH, *flags(ca, port, stranger))
         assert err.startswith(f"openbank: localhost:{port} does not accept the client certificate --tls-cert ")
@@ -125,7 +125,7 @@ async def test_an_expired_certificate_is_not_trusted(server: Server, ca: Authori
 async def test_a_socket_that_is_not_there_is_said(tmp_path: Path) -> None:
     target = f"unix:{tmp_path / 'none'}"
     code, out, err = await run_openbank("health", "--target", target)
-    assert (code, out) == (1, "UNAVAILABLE\n")
+    assert (code, out) == (3, "UNAVAILABLE\n")
     assert err == f"openbank: no bank listens on {target}: No such file or directory\n"
 
 

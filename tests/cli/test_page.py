@@ -18,7 +18,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 async def test_every_command_of_the_page_prints_what_is_shown_there(process: ServerProcess) -> None:
     # The page is about a bank where `openbank serve` listens by default.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OPENBANK_LISTEN": process.address}
+    environment = {**os.environ, "PATH": path, "OPENBANK_LISTEN": process.address, "XDG_CONFIG_HOME": "/nowhere"}
     found = examples(PAGE)
     assert len(found) >= 5
     for example in found:

@@ -53,7 +53,7 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_code_2(data: Path, c
 @pytest.mark.parametrize("command", PRINTING)
 def test_a_reader_that_has_gone_changes_no_exit_code(data: Path, command: str, redirection: str) -> None:
     done = shell(command.format(data=data, nobody=f"--target {NOBODY}"), redirection)
-    assert done.returncode == (1 if command.startswith("health") else 0)
+    assert done.returncode == (3 if command.startswith("health") else 0)
     assert done.stderr == "" or (command.startswith("health") and done.stderr.count("\n") == 1)
 
 
@@ -62,9 +62,9 @@ COMMANDS = {
     "verify --data {data}/none": 2,
     "verify --nonsense": 2,
     "serve --listen nonsense": 2,
-    f"health --target {NOBODY}": 1,
-    f"sinks list --target {NOBODY}": 2,
-    f"sinks show crm --target {NOBODY}": 2,
+    f"health --target {NOBODY}": 3,
+    f"sinks list --target {NOBODY}": 3,
+    f"sinks show crm --target {NOBODY}": 3,
     "tail accounts --type nonsense": 2,
     "copy --from {data}/none --to {data}/other": 2,
     "accept-loss --data {data}/none": 2,
@@ -152,7 +152,7 @@ def test_a_signal_ends_a_command_without_a_traceback_or_a_file(
             process.send_signal(number)
             process.send_signal(number)
         _, errors = process.communicate(timeout=SECONDS_MAX)
-        assert process.returncode in (0, 1, 2, 128 + number), (moment, errors)
+        assert process.returncode in (0, 1, 2, 3, 128 + number), (moment, errors)
         assert errors.count("\n") <= 1, (moment, errors)
     assert os.listdir(environment["TMPDIR"]) == []
     assert not [name for name in os.listdir(data) if "unfinished" in name]

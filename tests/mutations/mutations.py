@@ -1601,13 +1601,13 @@ MUTATIONS = (
     Mutation(
         "a description is a formula in a spreadsheet",
         "openbank/cli/output/csv_rows.py",
-        "    return [_harmless(text) if isinstance(value, str) else text]\n",
+        "    return [harmless(text) if isinstance(value, str) else text]\n",
         "    return [text]\n",
         f"{_COMMANDS}::test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet",
     ),
     Mutation(
         "a description controls the terminal",
-        "openbank/cli/output/values.py",
+        "openbank/cli/output/text.py",
         '    return shown(" ".join(text.splitlines()).replace("\\t", " "))\n',
         '    return " ".join(text.splitlines()).replace("\\t", " ")\n',
         f"{_COMMANDS}::test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet",

@@ -36,12 +36,12 @@ async def test_without_a_target_it_asks_where_the_bank_here_listens(server: Serv
 
 async def test_where_nothing_listens_it_says_so() -> None:
     why = "openbank: nothing listens on port 1 of 127.0.0.1\n"
-    assert await run_openbank("health", "--target", "127.0.0.1:1") == (1, "UNAVAILABLE\n", why)
+    assert await run_openbank("health", "--target", "127.0.0.1:1") == (3, "UNAVAILABLE\n", why)
 
 
 async def test_a_name_that_nobody_knows_is_said() -> None:
     code, out, why = await run_openbank("health", "--target", "no.such.name.invalid:50051")
-    assert (code, out) == (1, "UNAVAILABLE\n")
+    assert (code, out) == (3, "UNAVAILABLE\n")
     assert why == "openbank: the name no.such.name.invalid is unknown\n"
 
 
@@ -51,12 +51,12 @@ async def test_a_server_that_says_nothing_is_said() -> None:
         silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         why = f"openbank: {address} accepts connections, but no bank answers within 3 s\n"
-        assert await run_openbank("health", "--target", address) == (1, "DEADLINE_EXCEEDED\n", why)
+        assert await run_openbank("health", "--target", address) == (3, "DEADLINE_EXCEEDED\n", why)
 
 
 async def test_a_proxy_that_answers_for_the_bank_is_said(server: Server) -> None:
     async with proxy_of(server.address) as proxy:
         proxy.answer(404)
         code, out, why = await run_openbank("health", "--target", proxy.address)
-    assert (code, out) == (1, "UNIMPLEMENTED\n")
+    assert (code, out) == (3, "UNIMPLEMENTED\n")
     assert why == f"openbank: no bank answers at {proxy.address}: Received http2 header with status: 404\n"

@@ -11,7 +11,7 @@ from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from openbank.cli.bank import RemoteBank
 from openbank.cli.errors import CommandFailed
 from openbank.cli.messages import change_of, money
-from openbank.cli.output import Printout, one
+from openbank.cli.output.printout import Printout, one
 
 COLUMNS = {
     "ACCOUNT": "account_id",

@@ -8,7 +8,7 @@ from typing import Any
 from openbank.cli.bank import RemoteBank
 from openbank.cli.errors import CommandFailed
 from openbank.cli.messages import change_of, money
-from openbank.cli.output import Printout, one
+from openbank.cli.output.printout import Printout, one
 from openbank.holds.v1 import holds_service_pb2 as messages
 from openbank.holds.v1.hold_pb2 import HoldState
 from openbank.holds.v1.holds_service_pb2_grpc import HoldsServiceStub

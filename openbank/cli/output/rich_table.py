@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import StringIO
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from openbank.cli.output.text_table import COLOURS, Column
 from openbank.cli.terminal import width
-
-if TYPE_CHECKING:
-    from openbank.cli.output.tables import Column
 
 TEXT_MIN = 12
 """Texts are wrapped to no less than this."""
@@ -24,8 +21,6 @@ def rich_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], columns_max: int, coloured: bool
 ) -> Sequence[str]:
     """The lines of a table that is at most `columns_max` wide, if its ids and amounts let it."""
-    from openbank.cli.output.tables import COLOURS
-
     table = Table(box=None, padding=(0, _PADDING, 0, 0), pad_edge=False, header_style="bold")
     least = 0
     for column, cells in zip(columns, zip(*rows, strict=True), strict=True):

@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from openbank.cli.output.text import one_line
 from openbank.cli.terminal import shown
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money
@@ -69,11 +70,6 @@ def text_of(value: Any, times: TimeFormat) -> str:
     if isinstance(value, Message):
         return shown(MessageToJson(value, indent=None))
     return "" if value is None else one_line(str(value))
-
-
-def one_line(text: str) -> str:
-    """Descriptions may have line breaks and tabs, which would break a table."""
-    return shown(" ".join(text.splitlines()).replace("\t", " "))
 
 
 def decimal(money: Money) -> str:

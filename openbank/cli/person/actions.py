@@ -7,7 +7,7 @@ from typing import Any
 
 from openbank.cli.bank import RemoteBank
 from openbank.cli.messages import change_of
-from openbank.cli.output import Printout, one
+from openbank.cli.output.printout import Printout, one
 from openbank.common.v1.date_pb2 import Date
 from openbank.persons.v1 import persons_service_pb2 as messages
 from openbank.persons.v1.person_pb2 import Address, Gender

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from openbank.cli.asking import ANSWER_SECONDS, Action, print_answer, table, time_text
-from openbank.cli.connection import Connection
+from openbank.cli.bank import RemoteBank
+from openbank.cli.output.printout import Printout, in_words
+from openbank.cli.output.words import table, time_text
 from openbank.operations.v1 import sinks_service_pb2 as messages
 from openbank.operations.v1.sink_pb2 import ParkedAggregate, Sink, SinkState
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
@@ -15,14 +17,12 @@ LAG_EVENTS_MAX = 1_000
 """The bank counts up to this many events."""
 
 
-def ask(bank: Connection, flags: Namespace) -> int:
-    """Runs what was typed and prints the answer. Returns the exit code. Raises CommandFailed."""
-    actions: dict[str, Action] = {"list": _list, "show": _show, "retry": _retry, "skip": _skip, "park": _park}
-    return print_answer(bank, SinksServiceStub, actions[flags.action], flags)
+def _list(bank: RemoteBank, _: Namespace) -> Printout:
+    response = bank.ask(_stub(bank).ListSinks, messages.ListSinksRequest())
+    return in_words(response, _overview(response.sinks), "sinks")
 
 
-def _list(stub: SinksServiceStub, _: Namespace) -> Iterator[str]:
-    sinks = stub.ListSinks(messages.ListSinksRequest(), timeout=ANSWER_SECONDS).sinks
+def _overview(sinks: Sequence[Sink]) -> Iterator[str]:
     if not sinks:
         yield "no sinks: openbank serve --sink NAME=URL"
         return
@@ -31,8 +31,12 @@ def _list(stub: SinksServiceStub, _: Namespace) -> Iterator[str]:
     yield from table(rows)
 
 
-def _show(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
-    response = stub.GetSink(messages.GetSinkRequest(sink=flags.sink_name), timeout=ANSWER_SECONDS)
+def _show(bank: RemoteBank, flags: Namespace) -> Printout:
+    response = bank.ask(_stub(bank).GetSink, messages.GetSinkRequest(sink=flags.sink_name))
+    return in_words(response, _details(response), "sink")
+
+
+def _details(response: messages.GetSinkResponse) -> Iterator[str]:
     sink = response.sink
     yield f"{sink.name} is {_state(sink)}"
     if sink.trouble:
@@ -48,29 +52,35 @@ def _show(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
         yield f"            {_parked(parked)}"
 
 
-def _retry(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
+def _retry(bank: RemoteBank, flags: Namespace) -> Printout:
     request = messages.RetryParkedRequest(sink=flags.sink_name, aggregate=flags.aggregate, all_aggregates=flags.all)
-    count = stub.RetryParked(request, timeout=ANSWER_SECONDS).retrying_count
-    yield f"{flags.sink_name} is sent the events of {flags.aggregate or f'{count} parked aggregates'} again"
+    response = bank.ask(_stub(bank).RetryParked, request)
+    whose = flags.aggregate or f"{response.retrying_count} parked aggregates"
+    return in_words(response, [f"{flags.sink_name} is sent the events of {whose} again"])
 
 
-def _skip(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
+def _skip(bank: RemoteBank, flags: Namespace) -> Printout:
     request = messages.SkipParkedRequest(
         sink=flags.sink_name, aggregate=flags.aggregate, all_events=flags.all, expected_revision=flags.revision
     )
-    response = stub.SkipParked(request, timeout=ANSWER_SECONDS)
+    response = bank.ask(_stub(bank).SkipParked, request)
     sink, aggregate = flags.sink_name, flags.aggregate
-    if flags.all:
-        yield f"{sink} is left without what was recorded of {aggregate} until now, and is sent what comes"
-    else:
+    said = f"{sink} is left without what was recorded of {aggregate} until now, and is sent what comes"
+    if not flags.all:
         revision = response.parked_aggregate.revision
-        yield f"{sink} is left without revision {revision - 1} of {aggregate}, and is sent the rest"
+        said = f"{sink} is left without revision {revision - 1} of {aggregate}, and is sent the rest"
+    return in_words(response, [said])
 
 
-def _park(stub: SinksServiceStub, flags: Namespace) -> Iterator[str]:
+def _park(bank: RemoteBank, flags: Namespace) -> Printout:
     request = messages.ParkAggregateRequest(sink=flags.sink_name, aggregate=flags.aggregate)
-    revision = stub.ParkAggregate(request, timeout=ANSWER_SECONDS).parked_aggregate.revision
-    yield f"{flags.aggregate} is parked at {flags.sink_name} from revision {revision}"
+    response = bank.ask(_stub(bank).ParkAggregate, request)
+    revision = response.parked_aggregate.revision
+    return in_words(response, [f"{flags.aggregate} is parked at {flags.sink_name} from revision {revision}"])
+
+
+def _stub(bank: RemoteBank) -> Any:
+    return SinksServiceStub(bank.channel)
 
 
 def _state(sink: Sink) -> str:
@@ -87,3 +97,6 @@ def _behind(sink: Sink) -> str:
 def _parked(parked: ParkedAggregate) -> str:
     doing = "is sent again" if parked.retrying else f"{parked.reason}, {time_text(parked.park_time)}"
     return f"{parked.aggregate} from revision {parked.revision}: {doing}"
+
+
+ACTIONS = {"list": _list, "show": _show, "retry": _retry, "skip": _skip, "park": _park}

@@ -6,6 +6,7 @@ import argparse
 
 from openbank.cli import grpc_log
 from openbank.cli.connection import add_connection, connection
+from openbank.cli.output.flags import COLORS
 from openbank.cli.parsers import Commands, path, text
 from openbank.config import Settings
 
@@ -51,6 +52,8 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         help="keep the reader's position in FILE, and continue there the next time; --from counts for the first",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
+    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), help="table: text; json and jsonl: json")
+    parser.add_argument("--color", choices=COLORS, default="auto", help="auto: on a terminal, unless NO_COLOR is set")
     parser.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")
 
 
@@ -69,7 +72,8 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
             types=flags.type,
             start=flags.start,
             resume=flags.resume,
-            format=flags.format,
+            format="json" if flags.output in ("json", "jsonl") else "text" if flags.output else flags.format,
+            color=flags.color,
             until_caught_up=flags.until_caught_up,
         )
     )

@@ -41,7 +41,7 @@ def follow(wanted: TailOptions) -> None:
         else:
             start_at(request, wanted.start)
         request.stop_when_caught_up = wanted.until_caught_up
-        lines: Lines = json_lines if wanted.format == "json" else TextLines(is_coloured(sys.stdout))
+        lines: Lines = json_lines if wanted.format == "json" else TextLines(is_coloured(sys.stdout, wanted.color))
         try:
             _print(wanted, request, lines, file)
         except grpc.RpcError as error:

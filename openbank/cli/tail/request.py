@@ -36,6 +36,7 @@ class TailOptions:
     start: str = "live"
     resume: Path | None = None
     format: str = "text"
+    color: str = "auto"
     until_caught_up: bool = False
 
 

@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from openbank.cli.bank import RemoteBank
 from openbank.cli.messages import change_of, money
-from openbank.cli.output import Printout, one
+from openbank.cli.output.printout import Printout, one
 from openbank.transfers.v1.transfers_service_pb2 import CreateTransferRequest
 from openbank.transfers.v1.transfers_service_pb2_grpc import TransfersServiceStub
 
