@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from openbank.access.in_force import open_access
 from openbank.back_ends.opening import accept_loss, open_source, open_stores, open_target
@@ -21,7 +20,7 @@ from openbank.domain.clock import Clock, system_clock
 from openbank.eventstore.errors import AppendTooLarge, OutcomeUnknown, StoreDamaged, StoreRefused, StoreUnavailable
 from openbank.eventstore.sqlite import backup
 from openbank.eventstore.token import Tokens
-from openbank.extras import ExtraMissing, needs
+from openbank.extras import ExtraMissing
 from openbank.feeds.feed import Feed
 from openbank.feeds.limits import FeedLimits
 from openbank.following.tail import LogTail
@@ -30,6 +29,7 @@ from openbank.integrity.checking import Checker
 from openbank.integrity.newer import check_types
 from openbank.integrity.quarantine import Quarantine
 from openbank.metrics.scrape import Sources
+from openbank.optional import open_metrics, open_tracer, open_transport
 from openbank.parts import Parts
 from openbank.pause import Turnstile
 from openbank.ports import CannotListen, check_ports
@@ -43,20 +43,16 @@ from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, VERSION, Health
 from openbank.rpc.services import NAMES, bank_handlers
 from openbank.server import Server
-from openbank.sinks.address import NATS, SinkAddress
+from openbank.sinks.address import SinkAddress
 from openbank.sinks.desk import Desk
 from openbank.sinks.port import RecordsUnavailable
 from openbank.sinks.sender import Sender
-from openbank.sinks.transport import Transport
 from openbank.sweeper import Sweeper
 from openbank.tls import load_tls
 from openbank.upkeep.copy import Copied, CopyRefused, copy_log
 from openbank.views.port import ViewsUnavailable
 from openbank.views.progress import Progress
 from openbank.views.projector import Projector, match_log
-
-if TYPE_CHECKING:
-    from openbank.metrics.endpoint import Endpoint
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "backup", "copy", "serving"]
 
@@ -104,7 +100,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
     access = open_access(settings.access, clock, mutual_tls=settings.tls_client_ca is not None)
     gate = access.gate if access else None
     async with AsyncExitStack() as stack:
-        metrics = await _metrics(stack, settings)
+        metrics = await open_metrics(stack, settings)
         directory = _data_directory(settings)
         if directory:
             stack.enter_context(directory)
@@ -116,7 +112,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         quarantine = Quarantine(store, clock)
         await quarantine.load(views.position.position)
         tail = LogTail(store, settings.ring_events, quarantine=quarantine)
-        calls = Calls(settings.concurrent_calls_max)
+        tracer = await open_tracer(stack, settings)
+        calls = Calls(settings.concurrent_calls_max, tracer)
         checker = Checker(store, quarantine, thorough=True)
         projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.give_way)
         feed = Feed(store, views, tail, encode, _feed_limits(settings), clock, OwnersAccounts(views))
@@ -163,7 +160,9 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         feeding = await stack.enter_async_context(_background("feeds", feed.run))
         senders: dict[str, Sender] = {}
         for address in settings.sink:
-            transport = _open_transport(address, settings.sink_timeout_seconds)
+            transport = open_transport(address, settings.sink_timeout_seconds)
+            if tracer:
+                transport = tracer.traced(address.name, transport)
             stack.push_async_callback(transport.close)
             sender = senders[address.name] = Sender(
                 address, tail.reader(), store, quarantine, records, transport, clock, settings.sink_retry_seconds_max
@@ -188,15 +187,6 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await stack.enter_async_context(_background("changed files", server.reloader.run))
         stores.started()
         yield server
-
-
-async def _metrics(stack: AsyncExitStack, settings: Settings) -> Endpoint | None:
-    """Imports late: a bank without it need not load what makes the text. Raises CannotListen."""
-    if not settings.metrics_listen:
-        return None
-    from openbank.metrics.endpoint import listening
-
-    return await stack.enter_async_context(listening(settings.metrics_listen))
 
 
 async def _once_there(step: Callable[[], Awaitable[None]], settings: Settings) -> None:
@@ -232,17 +222,6 @@ def _sending(
 ) -> AbstractAsyncContextManager[asyncio.Task[None]]:
     name = f"sink {address.name}"
     return _background(name, views.by_one_instance(sender.run, name, f"sends to {address.name}"))
-
-
-def _open_transport(address: SinkAddress, timeout_seconds: float) -> Transport:
-    """Imports late: a bank without sinks need not load an HTTP client, and need not have one for NATS installed."""
-    if address.scheme != NATS:
-        from openbank.sinks.http import HttpTransport
-
-        return HttpTransport(address, timeout_seconds)
-    with needs("nats", f"the sink {address.name}"):
-        from openbank.sinks.nats import NatsTransport
-    return NatsTransport(address, timeout_seconds)
 
 
 async def copy(source: str, target: str, progress: Callable[[Copied], None], store_wait_seconds: float = 0.0) -> Copied:

@@ -30,6 +30,7 @@ from openbank.setting_types import (
     seconds,
     sink_addresses,
     store,
+    trace_endpoint,
     whole,
     yes_or_no,
 )
@@ -143,6 +144,14 @@ class Settings:
         default="console", metadata=_as(one_of(LOG_FORMATS), "console, for people, or json, one object a line")
     )
 
+    trace_endpoint: str | None = field(
+        default=None,
+        metadata=_as(
+            trace_endpoint,
+            "where spans of calls with a sampled traceparent are sent over OTLP/HTTP, URL such as http://HOST:4318; off"
+            " without one",
+        ),
+    )
     metrics_listen: str | None = field(
         default=None,
         metadata=_as(

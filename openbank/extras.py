@@ -11,6 +11,7 @@ MODULES = {
     "eventstoredb": ("esdbclient",),
     "mongodb": ("motor", "pymongo", "bson"),
     "nats": ("nats",),
+    "otel": ("opentelemetry",),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from openbank import address
 from openbank.sinks import address as sinks
@@ -17,6 +18,7 @@ SECONDS_MAX = 31_536_000
 EMBEDDED = "embedded"
 """The event store or the views in SQLite, in the data directory."""
 
+OTLP_PATH = "/v1/traces"
 UNIX = "unix:"
 SOCKET_PATH_BYTES_MAX = 107
 """The system's limit."""
@@ -76,6 +78,18 @@ def host_and_port(text: str) -> str:
     if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
     return text
+
+
+def trace_endpoint(text: str) -> str:
+    """The address of a collector; without a path, with that of OTLP/HTTP."""
+    if address.scheme(text) not in ("http", "https") or "://" not in text:
+        raise ValueError("must be an address that begins with http:// or https://")
+    address.check(text)
+    address.host(text)
+    parts = urlsplit(address.normal(text))
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must have no user, password or query: OTEL_EXPORTER_OTLP_HEADERS can hold what is secret")
+    return parts._replace(path=OTLP_PATH if parts.path in ("", "/") else parts.path).geturl()
 
 
 def loopback(text: str) -> str:

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "codec": {"domain", "eventstore"},
     "eventstore.eventstoredb": {"address", "codec", "eventstore", "instruments"},
     "integrity": {"domain", "codec", "eventstore"},
-    "aggregates": {"domain", "codec", "eventstore", "integrity", "pause"},
+    "aggregates": {"domain", "codec", "eventstore", "integrity", "pause", "tracing.span"},
     "following": {"codec", "eventstore", "integrity", "pause"},
     "mongodb": {"address", "following"},
     "commands": {"domain", "aggregates", "eventstore", "integrity"},
@@ -85,10 +85,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "views.port",
         "views.progress",
     },
+    "tracing.span": set(),
+    "tracing": {"extras", "publishing", "sinks.transport"},
     "rpc": {
         "logs",
         "instruments",
         "access",
+        "tracing.span",
         "domain",
         "aggregates",
         "commands",
@@ -127,9 +130,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sqlite_file",
         "mongodb",
     },
+    "optional": {"config", "extras", "metrics", "sinks", "tracing"},
     "parts": {"eventstore", "following", "integrity", "rpc", "views"},
     "app": {
         "access",
+        "optional",
         "parts",
         "ports",
         "reloading",
@@ -172,7 +177,7 @@ ADAPTERS = {
     "sinks.http",
     "sinks.nats",
 }
-SEES_ADAPTERS = {"app", "back_ends", "upkeep"}
+SEES_ADAPTERS = {"app", "back_ends", "optional", "upkeep"}
 
 # Rooms and modules that may import generated code, and whose.
 MAY_IMPORT_PB2: dict[str, tuple[str, ...]] = {

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import time_ns
 from typing import Generic, TypeVar
 
 from openbank.aggregates.deciding import Command, Decide, Decided, Known, Rehearsed, Replay, Subject, decide, events_of
@@ -25,7 +26,7 @@ from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import Happened, History
 from openbank.aggregates.record_times import RecordTimes
 from openbank.aggregates.statistics import CommandStatistics
-from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there
+from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there, trace_append
 from openbank.codec import events as codec
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
@@ -39,6 +40,7 @@ from openbank.eventstore.errors import (
 from openbank.eventstore.port import EventStore, LogPosition, NewEvent
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Pause
+from openbank.tracing.span import current
 
 GATHER_COMMANDS_MAX = 32
 GATHER_SECONDS_MAX = 0.005
@@ -168,7 +170,8 @@ class Aggregate(Generic[State]):
 
     async def _enqueue(self, decide: Decide[State], request: Request) -> object:
         self._quarantine.check(self._subject.stream)
-        waiting: Waiting[State] = Waiting(Command(decide, request), asyncio.get_running_loop().create_future())
+        answer = asyncio.get_running_loop().create_future()
+        waiting: Waiting[State] = Waiting(Command(decide, request), answer, current.get())
         self._queue.append(waiting)
         if self._working is None:
             # A task, and not the caller's: a caller that gives up must not take the others' append with it. It begins
@@ -226,7 +229,7 @@ class Aggregate(Generic[State]):
 
     async def _known(self, batch: Sequence[Waiting[State]], tip: Tip[State]) -> dict[RequestKey, Known]:
         """Which requests of `batch` are in the stream, in events that are the bank's."""
-        ids = {request_id for command, _ in batch if (request_id := command.request.id)}
+        ids = {request_id for one in batch if (request_id := one.command.request.id)}
         if not ids or not tip.revision:
             return {}
         found = await self._store.find_requests(self._subject.stream, tuple(ids), tip.revision)
@@ -247,6 +250,7 @@ class Aggregate(Generic[State]):
         """Whether the aggregate is known to be as the store has it. Answers those who got an answer."""
         before = self._tip
         assert before
+        began = time_ns()
         try:
             position = await self._store.append(self._subject.stream, before.revision, events)
         except WrongExpectedRevision as error:
@@ -262,8 +266,8 @@ class Aggregate(Generic[State]):
                 self._tip = None
             fail([one for one, outcome in zip(batch, decided, strict=False) if outcome.events], error)
             return False
-        for event in events:
-            self._statistics.events[event.type] += 1
+        trace_append(batch, decided, began)
+        self._statistics.appended(events)
         self._tip = tip
         self._history.written(decided)
         answer(batch, decided, LogPosition(position, self._subject.stream, tip.revision))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+
+from openbank.eventstore.port import NewEvent
 
 
 class CommandStatistics:
@@ -17,3 +20,7 @@ class CommandStatistics:
         """Requests that were answered with the events of an earlier call."""
         self.unknown = 0
         """Appends whose outcome is unknown."""
+
+    def appended(self, events: Sequence[NewEvent]) -> None:
+        for event in events:
+            self.events[event.type] += 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import time_ns
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbank.aggregates.deciding import Command, Decided, Replay
 from openbank.codec import events as codec
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.tracing.span import Span
 
 State = TypeVar("State")
 
@@ -43,6 +45,8 @@ class Waiting(NamedTuple, Generic[State]):
 
     command: Command[State]
     answer: asyncio.Future[Any]
+    span: Span | None = None
+    """The span of the caller's call, if that is traced."""
 
 
 def still_there(batch: Sequence[Waiting[State]]) -> Sequence[Waiting[State]]:
@@ -68,6 +72,13 @@ def answer(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], a
             one.answer.set_result(Written(outcome, last.id, last.metadata.record_time, at, replayed=False))
         else:
             one.answer.set_result(outcome)
+
+
+def trace_append(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], began: int) -> None:
+    """Records the append, which is over, in the spans of those whose events it had."""
+    for one, outcome in zip(batch, decided, strict=False):
+        if one.span is not None and outcome.events:
+            one.span.child("append", began, time_ns())
 
 
 def fail(batch: Sequence[Waiting[Any]], error: BaseException) -> None:

@@ -23,6 +23,7 @@ from openbank.logs import tell
 from openbank.publishing.cloudevent import is_traceparent
 from openbank.rpc.errors import DETAILS_KEY, Failure, failure_of, internal, to_status
 from openbank.rpc.statistics import CallStatistics
+from openbank.tracing.span import Span, Traces, current
 
 CORRELATION_ID = "x-correlation-id"
 TRACEPARENT = "traceparent"
@@ -92,13 +93,25 @@ def _resources(response: Descriptor) -> Iterator[tuple[str, str]]:
 class Call:
     """One call, for as long as it runs."""
 
-    __slots__ = ("_context", "_started", "authorization", "caller", "correlation_id", "method", "owner", "request")
+    __slots__ = (
+        "_context",
+        "_started",
+        "authorization",
+        "caller",
+        "correlation_id",
+        "method",
+        "owner",
+        "request",
+        "span",
+    )
 
     def __init__(self, method: Method, context: Context) -> None:
         self._started = perf_counter()
         self.method, self._context = method, context
         self.request: Message | None = None
         """None until it has been read."""
+        self.span: Span | None = None
+        """None in a call that is not traced."""
         self.caller: Caller | None = None
         """None before the caller is known, and where there is no access file."""
         self.owner: str | None = None
@@ -120,6 +133,14 @@ class Call:
         names: Mapping[str, Iterable[bytes]] = self._context.auth_context()
         spiffe, dns = (names.get(key, ()) for key in ("peer_spiffe_id", "peer_dns"))
         return CertificateNames(*(tuple(name.decode("ascii", "replace") for name in some) for some in (spiffe, dns)))
+
+    def trace(self, traces: Traces) -> None:
+        """Begins a span if the caller is traced. What the call does from now on can find it."""
+        for key, value in self._context.invocation_metadata() or ():
+            if key == TRACEPARENT and isinstance(value, str) and (span := traces.call(self.method.name, value)):
+                self.span = span
+                current.set(span)
+                return
 
     def failed(self, error: Exception) -> Failure:
         """The status that the caller gets for an error. Writes the log line."""
@@ -163,6 +184,8 @@ class Call:
         """Counts the call, and writes its line in the log. Of what was sent and answered that holds ids only."""
         seconds = perf_counter() - self._started
         self.method.durations[code].observe(seconds)
+        if self.span is not None:
+            self.span.end(code)
         values: dict[str, object] = {
             "method": self.method.name,
             "code": code,

@@ -10,6 +10,7 @@ from openbank.feeds.errors import ServerDraining
 from openbank.rpc.backlog import Backlog
 from openbank.rpc.errors import TooManyCalls
 from openbank.rpc.statistics import CallStatistics
+from openbank.tracing.span import Traces
 
 GIVE_WAY_SECONDS = 0.005
 """How long background work stands back for calls. It then does its next slice, however many calls there are."""
@@ -34,8 +35,9 @@ class Calls:
     without a reason.
     """
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, traces: Traces | None = None) -> None:
         self.maximum = maximum
+        self.traces = traces
         self.refusing = False
         """Whether new calls are refused."""
         self._draining = False

@@ -30,6 +30,7 @@ from openbank.rpc.convert.persons import fill_person_event
 from openbank.rpc.convert.values import fill_time, read_position, read_time
 from openbank.rpc.errors import failure_of
 from openbank.rpc.statistics import CAUGHT_UP, CLIENT_LEFT
+from openbank.tracing.span import current
 
 FILTER_VALUES_MAX = 1_000
 HEARTBEAT_SECONDS_MIN = 1
@@ -87,9 +88,10 @@ class Watches:
         last_time = 0
         if call.owner is not None:
             filter = filter.of(call.owner)
+        opening = current.get()
 
         async def send(message: FeedMessage) -> None:
-            nonlocal last_time
+            nonlocal last_time, opening
             # Many watches send the same at about the same time: it is encoded once.
             key = (response_class, message.caught_up)
             as_of_time = message.as_of_time or 0
@@ -101,6 +103,9 @@ class Watches:
                 message.kept[key] = (encoded, time)
             await write(encoded)
             last_time = time
+            if opening is not None:
+                opening.end("OK")
+                opening = None
 
         cause = CLIENT_LEFT
         try:

@@ -67,6 +67,12 @@ def _is_permitted(method: Method, calls: Calls, gate: Gate | None) -> Guard | No
     return guard
 
 
+def _is_traced(method: Method, calls: Calls, gate: Gate | None) -> Guard | None:
+    """Begins the span of a call whose caller is traced."""
+    traces = calls.traces
+    return None if traces is None else lambda _request, call: call.trace(traces)
+
+
 def _is_served(method: Method, calls: Calls, gate: Gate | None) -> Guard | None:
     """Refuses new calls during a stop, or when the store does not hold the bank's log any more."""
     if method.is_stream:
@@ -107,7 +113,7 @@ def _has_known_fields(method: Method, calls: Calls, gate: Gate | None) -> Guard 
     return lambda request, _call: known.check(request)
 
 
-GUARDS = (_is_permitted, _is_served, _is_within_limit, _is_readable, _has_known_fields)
+GUARDS = (_is_permitted, _is_traced, _is_served, _is_within_limit, _is_readable, _has_known_fields)
 """Each makes the guard of one method, or None where the method needs none. A new guard is one line here."""
 
 

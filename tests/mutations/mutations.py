@@ -1187,8 +1187,8 @@ MUTATIONS = (
     Mutation(
         "calls that come during a stop are carried out",
         "openbank/rpc/guards.py",
-        "GUARDS = (_is_permitted, _is_served, ",
-        "GUARDS = (_is_permitted, ",
+        "GUARDS = (_is_permitted, _is_traced, _is_served, ",
+        "GUARDS = (_is_permitted, _is_traced, ",
         "tests/rpc/test_stop.py",
     ),
     Mutation(
@@ -1546,6 +1546,13 @@ MUTATIONS = (
         "            self._seen[sink] = StoredRecord(record, saved)\n",
         "            self._seen.pop(sink, None)\n",
         "tests/sinks/test_sender.py::test_a_place_that_the_database_has_lost_is_put_back",
+    ),
+    Mutation(
+        "a caller that is not sampled is traced",
+        "openbank/tracing/tracer.py",
+        "if not int(flags, 16) & SAMPLED:\n",
+        "if not flags:\n",
+        "tests/tracing",
     ),
     # Metrics
     Mutation(

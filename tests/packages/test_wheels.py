@@ -145,7 +145,7 @@ def test_the_server_needs_no_package_of_an_extra(built: Path) -> None:
     requirements = metadata_of("openbank", built).get_all("Requires-Dist", [])
     needed = {requirement.partition("<")[0] for requirement in requirements if "extra ==" not in requirement}
     assert "grpcio" in needed
-    assert needed & {"esdbclient", "motor", "pymongo", "nats-py"} == set()
+    assert needed & {"esdbclient", "motor", "pymongo", "nats-py", "opentelemetry-sdk"} == set()
 
 
 ESDB, MONGODB = "esdb://127.0.0.1:9?Tls=false", "mongodb://127.0.0.1:9/openbank"
@@ -157,6 +157,7 @@ ESDB, MONGODB = "esdb://127.0.0.1:9?Tls=false", "mongodb://127.0.0.1:9/openbank"
         (["serve", "--event-store", ESDB], "an address that begins with esdb needs the extra eventstoredb"),
         (["serve", "--views", MONGODB], "an address that begins with mongodb needs the extra mongodb"),
         (["serve", "--sink", "bus=nats://127.0.0.1:9"], "the sink bus needs the extra nats"),
+        (["serve", "--trace-endpoint", "http://127.0.0.1:9"], "--trace-endpoint needs the extra otel"),
         (["verify", "--event-store", ESDB], "an address that begins with esdb needs the extra eventstoredb"),
         (["verify", "--views", MONGODB], "an address that begins with mongodb needs the extra mongodb"),
         (["copy", "--from", ESDB, "--to", "copy"], "an address that begins with esdb needs the extra eventstoredb"),
