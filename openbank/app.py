@@ -118,6 +118,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.give_way)
         feed = Feed(store, views, tail, encode, _feed_limits(settings), clock, OwnersAccounts(views))
         take_turn = Turnstile().take
+        tokens = Tokens(store)
         progress, view_waits = Progress(views, await store.head()), Histogram()
         reader = Reader(
             views,
@@ -130,10 +131,10 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             progress.seconds_to,
             lambda at: at.position <= tail.head.position,
             view_waits.observe,
+            tokens.seal,
         )
         write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine, partial(unsettled_from, reader))
         await adopt_old_numbers(write_side, store)
-        tokens = Tokens(store)
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
         server = Server(settings, health, calls, tls, access.file if access else None)
@@ -238,6 +239,8 @@ async def copy(source: str, target: str, progress: Callable[[Copied], None], sto
     async with AsyncExitStack() as stack:
         origin = await open_source(stack, source_place, store_wait_seconds)
         copy = await open_target(stack, target_place, origin.bank_id, store_wait_seconds)
+        if origin.token_key.secret:
+            await copy.adopt_token_key(origin.token_key)
         copied = await copy_log(origin, copy, progress)
         await copy.copied()
         return copied

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from openbank.back_ends.port import CopyTarget, IndexedViews
-from openbank.eventstore.port import EventStore
+from openbank.eventstore.extensions import HasTokenKey
 from openbank.extras import needs
 
 with needs("eventstoredb", "an address that begins with esdb"):
@@ -29,7 +29,7 @@ async def accept_loss(uri: str, wait_seconds: float) -> int:
         await store.close()
 
 
-async def open_source(stack: AsyncExitStack, uri: str, wait_seconds: float) -> EventStore:
+async def open_source(stack: AsyncExitStack, uri: str, wait_seconds: float) -> HasTokenKey:
     store = await EventStoreDBEventStore.open(uri, wait_seconds=wait_seconds, make=False)
     stack.push_async_callback(store.close)
     return store

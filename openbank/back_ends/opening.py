@@ -9,7 +9,7 @@ from pathlib import Path
 from openbank.back_ends import sqlite
 from openbank.back_ends.port import CopyTarget, Stores, ViewsBackEnd
 from openbank.config import Settings, is_embedded
-from openbank.eventstore.port import EventStore
+from openbank.eventstore.extensions import HasTokenKey
 
 
 async def open_stores(stack: AsyncExitStack, settings: Settings) -> Stores:
@@ -49,7 +49,7 @@ async def accept_loss(settings: Settings) -> int:
     return await eventstoredb.accept_loss(settings.event_store, settings.store_wait_seconds)
 
 
-async def open_source(stack: AsyncExitStack, place: str | Path, wait_seconds: float) -> EventStore:
+async def open_source(stack: AsyncExitStack, place: str | Path, wait_seconds: float) -> HasTokenKey:
     """A log to copy, in a data directory or at an address of EventStoreDB."""
     if isinstance(place, Path):
         return sqlite.open_source(stack, place)

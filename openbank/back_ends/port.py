@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from openbank.eventstore.extensions import OldNumbers
-from openbank.eventstore.port import EventStore
+from openbank.eventstore.extensions import HasTokenKey, OldNumbers
 from openbank.eventstore.request_index import RequestIndex
+from openbank.eventstore.seal import TokenKey
 from openbank.eventstore.statistics import CommitStatistics
 from openbank.following.lease import Lease
 from openbank.sinks.port import SinkRecords
@@ -16,15 +16,19 @@ from openbank.views.port import Views
 Work = Callable[[], Awaitable[None]]
 
 
-class ServedLog(EventStore, OldNumbers, Protocol):
+class ServedLog(HasTokenKey, OldNumbers, Protocol):
     """A log that a bank serves."""
 
     @property
     def commits(self) -> CommitStatistics: ...
 
 
-class CopyTarget(EventStore, Protocol):
+class CopyTarget(HasTokenKey, Protocol):
     """A store that a log is copied into."""
+
+    async def adopt_token_key(self, key: TokenKey) -> None:
+        """Makes the key of the source that of the copy, unless the copy is complete and has one."""
+        ...
 
     async def copied(self) -> None:
         """Call when the whole log is there: the store can be served from then on."""

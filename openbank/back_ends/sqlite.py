@@ -10,7 +10,7 @@ from pathlib import Path
 from openbank.back_ends.port import CopyTarget, ServedLog, Work
 from openbank.datadir import DataDirectory
 from openbank.eventstore import sqlite
-from openbank.eventstore.port import EventStore
+from openbank.eventstore.extensions import HasTokenKey
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from openbank.following.lease import Lease, alone
 from openbank.sinks.port import SinkRecords
@@ -51,7 +51,7 @@ def accept_loss(data: Path) -> int:
         directory.close()
 
 
-def open_source(stack: AsyncExitStack, data: Path) -> EventStore:
+def open_source(stack: AsyncExitStack, data: Path) -> HasTokenKey:
     _check_there(data)
     return open_log(stack, _hold(stack, data))
 

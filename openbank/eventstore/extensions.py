@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
+from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent
+from openbank.eventstore.seal import TokenKey
 
 
 @runtime_checkable
@@ -31,6 +32,15 @@ class ListsTypes(Protocol):
 
     def events_of_type(self, type_name: str) -> Sequence[tuple[str, int]]:
         """Stream and revision of each event of this type, in order. Takes time in proportion to the log."""
+        ...
+
+
+class HasTokenKey(EventStore, Protocol):
+    """A store that keeps, beside the bank's id, the key that tokens are sealed with."""
+
+    @property
+    def token_key(self) -> TokenKey:
+        """Random, made once, the same in every copy of the log. Must not be logged or shown."""
         ...
 
 

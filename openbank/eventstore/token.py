@@ -1,8 +1,13 @@
 """Consistency and resume tokens: one opaque string for "all of the log up to here".
 
-Layout, format 1: version (1 byte), bank id and store id (16 bytes each), position and revision (8 bytes each,
-big-endian, signed), the stream's name in UTF-8, and a CRC-32 of all that; URL-safe base64 without padding. The checksum
-finds a token that was cut or changed by mistake. It does not prevent forgery: a token grants nothing.
+Format 2 is sealed. Layout: version (1 byte), a hash of the bank id (8 bytes), the sealed place, and a CRC-32 of all
+that; URL-safe base64 without padding. The place is the store id (16 bytes), position and revision (8 bytes each,
+big-endian, signed), the length of the stream's name (2 bytes), and the name in UTF-8, padded so that all lengths look
+the same. The hash tells a token of another bank, and the checksum one that was damaged: neither protects anything, the
+seal does.
+
+Format 1 was not sealed: version, bank id and store id, position, revision, the stream's name, and a CRC-32. Clients
+keep tokens for as long as they like, so it is still read. Anybody can make one; it grants nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +15,22 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from hashlib import blake2b
 
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition
+from openbank.eventstore.extensions import HasTokenKey
+from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.eventstore.seal import Seal
 
-_FORMAT = 1
-_HEAD = struct.Struct(">B16s16sqq")
+_FORMAT = 2
+_OPEN_FORMAT = 1
+_OPEN_HEAD = struct.Struct(">B16s16sqq")
+_HEAD = struct.Struct(">B8s")
+_PLACE_HEAD = struct.Struct(">16sqqH")
 _CHECKSUM = struct.Struct(">I")
+_NAME_BYTES = 78
+"""Names of streams are padded to a multiple of this. Those of the bank are shorter: all its tokens have one length."""
+_PLACE = struct.Struct(f"{_PLACE_HEAD.format}{_NAME_BYTES}s")
+_TOKEN_CHARACTERS_MAX = 2_000
 
 
 class InvalidToken(ValueError):
@@ -29,24 +44,31 @@ class InvalidToken(ValueError):
 class Tokens:
     """Creates and reads the tokens of one store."""
 
-    def __init__(self, store: EventStore) -> None:
+    def __init__(self, store: HasTokenKey) -> None:
         self._store = store
         self._bank = bytes.fromhex(store.bank_id)
         self._here = bytes.fromhex(store.store_id)
+        self._head = _HEAD.pack(_FORMAT, blake2b(self._bank, digest_size=8).digest())
+        self.seal = Seal(store.token_key)
 
     def encode(self, at: LogPosition) -> str:
-        head = _HEAD.pack(_FORMAT, self._bank, self._here, at.position, at.revision) + at.stream.encode()
-        return base64.urlsafe_b64encode(head + _CHECKSUM.pack(zlib.crc32(head))).rstrip(b"=").decode()
+        name = at.stream.encode()
+        if self.seal.in_use():
+            place = _PLACE.pack(self._here, at.position, at.revision, len(name), name)
+            if len(name) > _NAME_BYTES:
+                place = place[: _PLACE_HEAD.size] + name + bytes(-len(name) % _NAME_BYTES)
+            raw = self._head + self.seal.seal(place)
+        else:
+            raw = _OPEN_HEAD.pack(_OPEN_FORMAT, self._bank, self._here, at.position, at.revision) + name
+        return base64.urlsafe_b64encode(raw + _CHECKSUM.pack(zlib.crc32(raw))).rstrip(b"=").decode()
 
-    async def decode(self, token: str) -> LogPosition:
+    async def decode(self, token: str, *, sealed_only: bool = False) -> LogPosition:
         """The place in this store that a token means, also if another store of the same bank made it.
 
-        Raises InvalidToken for text that is not a token, a token of another bank, or one of a store whose events this
-        one does not have.
+        With `sealed_only` a token of format 1, which anybody can make, is none. Raises InvalidToken for text that is
+        not a token, a token of another bank, or one of a store whose events this one does not have.
         """
-        bank, store, at = _parse(token)
-        if bank != self._bank:
-            raise InvalidToken("TOKEN_OF_ANOTHER_BANK", "was given by another bank")
+        store, at = self._parse(token, sealed_only)
         if store == self._here:
             return at
         if not at.stream:
@@ -56,16 +78,43 @@ class Tokens:
             raise InvalidToken("TOKEN_OF_ANOTHER_STORE", "was given by a store whose events this one does not have")
         return here
 
-
-def _parse(token: str) -> tuple[bytes, bytes, LogPosition]:
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        head, checksum = raw[: -_CHECKSUM.size], raw[-_CHECKSUM.size :]
-        if zlib.crc32(head) != _CHECKSUM.unpack(checksum)[0]:
-            raise ValueError("checksum")
-        version, bank, store, position, revision = _HEAD.unpack_from(head)
-        if version != _FORMAT or position < 0 or revision < 0:
+    def _parse(self, token: str, sealed_only: bool) -> tuple[bytes, LogPosition]:
+        """The store that made the token, and the place there."""
+        try:
+            if len(token) > _TOKEN_CHARACTERS_MAX:
+                raise ValueError("length")
+            whole = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            raw, checksum = whole[: -_CHECKSUM.size], whole[-_CHECKSUM.size :]
+            if zlib.crc32(raw) != _CHECKSUM.unpack(checksum)[0]:
+                raise ValueError("checksum")
+            if raw[0] == _FORMAT:
+                return self._opened(raw)
+            if raw[0] == _OPEN_FORMAT and not sealed_only:
+                return self._read(raw)
             raise ValueError("format")
-        return bank, store, LogPosition(position, head[_HEAD.size :].decode(), revision)
-    except (ValueError, struct.error) as error:
-        raise InvalidToken("INVALID_TOKEN", "is not a token of this bank") from error
+        except InvalidToken:
+            raise
+        except (ValueError, IndexError, struct.error) as error:
+            raise InvalidToken("INVALID_TOKEN", "is not a token of this bank") from error
+
+    def _opened(self, raw: bytes) -> tuple[bytes, LogPosition]:
+        if raw[: _HEAD.size] != self._head:
+            raise _of_another_bank()
+        place = self.seal.open(raw[_HEAD.size :])
+        if place is None:
+            raise ValueError("seal")
+        store, position, revision, length = _PLACE_HEAD.unpack_from(place)
+        return store, LogPosition(position, place[_PLACE_HEAD.size : _PLACE_HEAD.size + length].decode(), revision)
+
+    def _read(self, raw: bytes) -> tuple[bytes, LogPosition]:
+        _, bank, store, position, revision = _OPEN_HEAD.unpack_from(raw)
+        at = LogPosition(position, raw[_OPEN_HEAD.size :].decode(), revision)
+        if position < 0 or revision < 0:
+            raise ValueError("place")
+        if bank != self._bank:
+            raise _of_another_bank()
+        return store, at
+
+
+def _of_another_bank() -> InvalidToken:
+    return InvalidToken("TOKEN_OF_ANOTHER_BANK", "was given by another bank")

@@ -48,11 +48,11 @@ async def get_account_by_number(
 
 
 def accounts_listing(reader: Reader, owner_id: str) -> Listing:
-    return Listing("accounts", owner_id, reader.views.log)
+    return Listing("accounts", owner_id, reader.views.log, reader.seal)
 
 
 def account_events_listing(reader: Reader, account_id: str) -> Listing:
-    return Listing("account events", account_id, reader.views.log)
+    return Listing("account events", account_id, reader.views.log, reader.seal)
 
 
 async def list_accounts_by_owner(

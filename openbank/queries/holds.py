@@ -24,7 +24,7 @@ async def get_hold(reader: Reader, hold_id: str, at: LogPosition | None = None) 
 
 def holds_listing(reader: Reader, account_id: str, states: Collection[HoldState]) -> Listing:
     names = sorted(state.value for state in states)
-    return Listing("holds", " ".join([account_id, *names]), reader.views.log)
+    return Listing("holds", " ".join([account_id, *names]), reader.views.log, reader.seal)
 
 
 async def list_holds(

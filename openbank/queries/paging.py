@@ -1,9 +1,11 @@
 """Pages of a list, and the opaque tokens that lead from one to the next.
 
 A token says where its page ended and how far the views were then: no page is older than the one before it, whichever
-instance gives it. Layout, format 1: version (1 byte), the last item's key and the log position (8 bytes each,
-big-endian, signed), and 8 bytes of a hash of all that and of the list; URL-safe base64 without padding. The hash finds
-a token that was cut, changed or made for another list. It does not prevent forgery: a token grants nothing.
+instance gives it. Format 2 is version (1 byte), and the last item's key and the log position (8 bytes each, big-endian,
+signed), sealed for the list; URL-safe base64 without padding.
+
+Format 1 was not sealed: 8 bytes of a hash of all that and of the list find a token that was cut, changed or made for
+another list. It is still read. Anybody can make one; it grants nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from openbank.domain.fields import Fields
 from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.eventstore.seal import Seal
 from openbank.queries.reader import Reader, answer
 from openbank.views.port import LogId
 
@@ -26,9 +29,12 @@ AFTER_THE_LAST = 2**63 - 1
 SLICE = 100
 """Items that are read and encoded in one turn of the event loop: together they cost about as much as a few calls."""
 
-_FORMAT = 1
+_FORMAT = 2
+_SEALED_START = struct.Struct(">qq")
+_OPEN_FORMAT = 1
 _START = struct.Struct(">Bqq")
 _HASH_BYTES = 8
+_TOKEN_CHARACTERS_MAX = 100
 
 Item = TypeVar("Item")
 
@@ -41,6 +47,8 @@ class Listing(NamedTuple):
     """The id of the owner or account that the list belongs to; empty for the list of all."""
     log: LogId | None
     """The id of the store whose positions order the list: positions differ between stores."""
+    seal: Seal
+    """Seals the list's tokens."""
 
 
 class PageStart(NamedTuple):
@@ -66,12 +74,15 @@ class ListPage(NamedTuple, Generic[Item]):
     position: LogPosition
 
 
-def read_page_request(fields: Fields, listing: Listing, size: int, token: str) -> PageRequest:
+def read_page_request(
+    fields: Fields, listing: Listing, size: int, token: str, *, sealed_only: bool = False
+) -> PageRequest:
     """The page that a caller asks for: size 0 is the default, the empty token the first page.
 
-    Violations go to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
+    With `sealed_only` a token of format 1, which anybody can make, is none. Violations go to `fields`:
+    INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
     """
-    return PageRequest(listing, _page_size(fields, size), _start(fields, listing, token))
+    return PageRequest(listing, _page_size(fields, size), _start(fields, listing, token, sealed_only))
 
 
 async def read_page(
@@ -139,32 +150,45 @@ def _page_size(fields: Fields, size: int) -> int:
     return min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
 
 
-def _start(fields: Fields, listing: Listing, token: str) -> PageStart | None:
+def _start(fields: Fields, listing: Listing, token: str, sealed_only: bool) -> PageStart | None:
     if not token:
         return None
-    start = _decode(listing, token)
+    start = _decode(listing, token, sealed_only)
     if start is None:
         fields.refuse("page_token", "INVALID_PAGE_TOKEN", "is not a next_page_token of this list")
     return start
 
 
 def _encode(listing: Listing, start: PageStart) -> str:
-    packed = _START.pack(_FORMAT, *start)
-    return base64.urlsafe_b64encode(packed + _hash(listing, packed)).rstrip(b"=").decode()
+    if listing.seal.in_use():
+        raw = bytes([_FORMAT]) + listing.seal.seal(_SEALED_START.pack(*start), [_words(listing)])
+    else:
+        packed = _START.pack(_OPEN_FORMAT, *start)
+        raw = packed + _hash(listing, packed)
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _decode(listing: Listing, token: str) -> PageStart | None:
+def _decode(listing: Listing, token: str, sealed_only: bool) -> PageStart | None:
+    if len(token) > _TOKEN_CHARACTERS_MAX:
+        return None
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        if raw[:1] == bytes([_FORMAT]):
+            start = listing.seal.open(raw[1:], [_words(listing)])
+            return PageStart(*_SEALED_START.unpack(start)) if start is not None else None
         packed, digest = raw[: _START.size], raw[_START.size :]
         version, key, position = _START.unpack(packed)
     except (ValueError, struct.error):
         return None
-    if version != _FORMAT or digest != _hash(listing, packed):
+    if sealed_only or version != _OPEN_FORMAT or digest != _hash(listing, packed):
         return None
     return PageStart(key, position)
 
 
 def _hash(listing: Listing, packed: bytes) -> bytes:
-    words = (listing.name, listing.of, *(listing.log or ()))
-    return blake2b(packed + "\0".join(words).encode(), digest_size=_HASH_BYTES).digest()
+    return blake2b(packed + _words(listing), digest_size=_HASH_BYTES).digest()
+
+
+def _words(listing: Listing) -> bytes:
+    """What tells the list from all others."""
+    return "\0".join((listing.name, listing.of, *(listing.log or ()))).encode()

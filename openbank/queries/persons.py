@@ -21,7 +21,7 @@ async def get_person(reader: Reader, person_id: str, at: LogPosition | None = No
 
 
 def persons_listing(reader: Reader) -> Listing:
-    return Listing("persons", "", reader.views.log)
+    return Listing("persons", "", reader.views.log, reader.seal)
 
 
 async def list_persons(reader: Reader, page: PageRequest, at: LogPosition | None = None) -> ListPage[Versioned[Person]]:

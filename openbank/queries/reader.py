@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from openbank.domain.errors import Refused
 from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.eventstore.seal import NO_SEAL, Seal
 from openbank.views.port import Views
 
 LOOK_SECONDS = 0.5
@@ -75,6 +76,8 @@ class Reader(NamedTuple):
     """Whether the log is known to reach this position, without asking the store."""
     waited: Callable[[float], None] = lambda _: None
     """Called with the seconds from the question on, when one has waited for the views."""
+    seal: Seal = NO_SEAL
+    """Seals page tokens."""
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:

@@ -20,7 +20,9 @@ async def get_transfer(reader: Reader, transfer_id: str, at: LogPosition | None 
 
 
 def transfers_listing(reader: Reader, account_id: str, states: Sequence[TransferState]) -> Listing:
-    return Listing("transfers", " ".join((account_id, *(state.name for state in states))), reader.views.log)
+    return Listing(
+        "transfers", " ".join((account_id, *(state.name for state in states))), reader.views.log, reader.seal
+    )
 
 
 async def list_transfers(

@@ -21,6 +21,7 @@ from openbank.eventstore.port import (
     RecordedEvent,
     Snapshot,
 )
+from openbank.eventstore.seal import TokenKey
 
 _ids = count(1)
 
@@ -35,6 +36,7 @@ class MemoryStore:
     def __init__(self, step: int = 1) -> None:
         self.bank_id = "b0" * 16
         self.store_id = "50" * 16
+        self.token_key = TokenKey.from_hex("5e" * 32)
         self.reads = 0
         """How often the log has been read, subscriptions not counted."""
         self.subscriptions = 0

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.eventstoredb.stream_reads import AROUND
 from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, Metadata, NewEvent
 from openbank.eventstore.request_index import Indexed
+from openbank.eventstore.seal import KEY_BYTES, TokenKey
 from openbank.eventstore.streams import account_stream
 from openbank.following.tail import LogTail
 from tests.client.proxy import proxy_of
@@ -1093,6 +1095,39 @@ async def test_instances_that_start_together_agree_on_the_bank(server: EventStor
     async with AsyncExitStack() as stack:
         stores = await asyncio.gather(*(stack.enter_async_context(opened(server.uri)) for _ in range(8)))
         assert len({(store.bank_id, store.store_id) for store in stores}) == 1
+        [key] = {store.token_key for store in stores}
+        # No older instance has ever been here.
+        assert (len(key.secret), key.seal_from) == (KEY_BYTES, 0)
+
+
+async def test_instances_that_start_together_on_an_older_store_agree_on_its_key(
+    server: EventStoreDB, client: AsyncEventStoreDBClient
+) -> None:
+    """They do not seal yet: an instance of the earlier version may run beside them, and reads no sealed tokens."""
+    older = {"format": 1, "bankId": "ab" * 16, "storeId": "cd" * 16}
+    event = Proposed("openbank.StoreCreated", json.dumps(older).encode())
+    await client.append_to_stream("openbank-store", current_version=StreamState.NO_STREAM, events=[event])
+    async with AsyncExitStack() as stack:
+        stores = await asyncio.gather(*(stack.enter_async_context(opened(server.uri)) for _ in range(8)))
+        [key] = {store.token_key for store in stores}
+        assert len(key.secret) == KEY_BYTES
+        assert time.time() + 3_000 < key.seal_from < time.time() + 3_700
+        # What it notes itself keeps the key, as what the earlier version notes does.
+        await stores[0].note_numbers_adopted()
+    records = await client.get_stream("openbank-store")
+    # One instance has written it.
+    assert len(records) == 3
+    last = json.loads(records[-1].data)
+    assert last == older | {"tokenKey": key.secret.hex(), "sealFrom": key.seal_from, "numbersWithoutHyphens": True}
+
+
+async def test_a_reader_of_an_older_store_writes_no_key(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:
+    older = {"format": 1, "bankId": "ab" * 16, "storeId": "cd" * 16}
+    event = Proposed("openbank.StoreCreated", json.dumps(older).encode())
+    await client.append_to_stream("openbank-store", current_version=StreamState.NO_STREAM, events=[event])
+    async with opened(server.uri, make=False) as store:
+        assert store.token_key == TokenKey()
+    assert len(await client.get_stream("openbank-store")) == 1
 
 
 async def test_a_store_is_made_for_a_bank_that_is_named_and_for_no_other(server: EventStoreDB) -> None:
@@ -1110,6 +1145,7 @@ async def test_a_store_is_made_for_a_bank_that_is_named_and_for_no_other(server:
     [
         ({"format": 2, "bankId": "ab" * 16, "storeId": "cd" * 16}, "newer version"),
         ({"format": 1, "bankId": "ab"}, "not this program's"),
+        ({"format": 1, "bankId": "ab" * 16, "storeId": "cd" * 16, "tokenKey": "ab"}, "not this program's"),
         (["something else"], "not this program's"),
     ],
 )

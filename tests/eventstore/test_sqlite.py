@@ -12,7 +12,7 @@ import sqlite3
 import struct
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +29,7 @@ from openbank.eventstore.errors import (
     WrongExpectedRevision,
 )
 from openbank.eventstore.port import BEGINNING, NO_STREAM, EventStore, Metadata, NewEvent
+from openbank.eventstore.seal import KEY_BYTES
 from openbank.eventstore.sqlite import FILE, SqliteEventStore, backup, subscriber, wal, writer
 from openbank.eventstore.sqlite import commits as sqlite_commits
 from openbank.eventstore.sqlite import store as sqlite_store
@@ -243,6 +244,48 @@ async def test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_bef
     assert await whole_log(again) == log
     assert (again.bank_id, again.store_id) == (store.bank_id, store.store_id)
     await again.close()
+
+
+async def test_a_log_has_a_key_of_its_own_for_tokens_and_keeps_it(store: SqliteEventStore, tmp_path: Path) -> None:
+    key = store.token_key
+    assert len(key.secret) == KEY_BYTES
+    await store.close()
+    again = SqliteEventStore(tmp_path)
+    assert again.token_key == key
+    await again.close()
+    (tmp_path / "other").mkdir()
+    other = SqliteEventStore(tmp_path / "other")
+    assert other.token_key != key
+    await other.close()
+
+
+async def test_a_log_of_an_earlier_version_gets_a_key_at_its_first_start(
+    store: SqliteEventStore, tmp_path: Path
+) -> None:
+    await store.append("account-1", NO_STREAM, some_events())
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as earlier:
+        earlier.execute("DELETE FROM meta WHERE name = 'token_key'")
+    keys = set()
+    for _ in range(2):
+        again = SqliteEventStore(tmp_path)
+        keys.add(again.token_key.secret)
+        assert len(await whole_log(again)) == 1
+        await again.close()
+    [key] = keys
+    assert len(key) == KEY_BYTES
+
+
+async def test_a_key_is_durable_before_a_token_can_be_sealed_with_it(tmp_path: Path) -> None:
+    """A process that is killed right after its start has given tokens."""
+    store = SqliteEventStore(tmp_path)
+    (tmp_path / "killed").mkdir()
+    for file in (FILE, f"{FILE}-wal"):
+        shutil.copy(tmp_path / file, tmp_path / "killed")
+    again = SqliteEventStore(tmp_path / "killed")
+    assert again.token_key == store.token_key
+    await again.close()
+    await store.close()
 
 
 async def test_only_this_process_writes(store: SqliteEventStore) -> None:

@@ -65,6 +65,7 @@ async def test_a_backup_made_while_writing_is_a_log_of_its_own(
     assert log[: len(acknowledged)] == acknowledged
     assert log == (await whole_log(store))[: len(log)]
     assert again.bank_id == store.bank_id
+    assert again.token_key == store.token_key
     assert contents == (store.bank_id, log[-1].position, log[-1].metadata.record_time)
     stream = await again.read_stream("account-of-0")
     await again.append("account-of-0", len(stream), some_events())

@@ -210,6 +210,10 @@ class Values:
             (b"", b"account-", b"account-nobodys", b"person-\0", b"\xff", b"$all", b"x" * 9_000)
         )
         head = pack(">B16s16sqq", self._version(), bank, store, self._place(), self._place()) + stream
+        known = self._random.choice(self.tokens)
+        if known and self._random.random() < 0.5:
+            # Of this bank, by what is not sealed in a token; the rest is not what it has sealed.
+            head = _bytes(known)[:9] + self._random.randbytes(self._random.choice((0, 1, 15, 16, 17, 128, 9_000)))
         return _text(head + pack(">I", crc32(head)))
 
     def _page_token(self) -> str:

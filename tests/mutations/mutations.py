@@ -38,6 +38,35 @@ _COMMANDS = "tests/cli/test_bank_commands.py"
 _DRY_OPENINGS = "tests/commands/test_numbers.py::test_after_a_crash_a_dry_run_finishes_nothing_and_says_what_is_next"
 
 MUTATIONS = (
+    # Sealed tokens
+    Mutation(
+        "a token shows how long the name in it is",
+        "openbank/eventstore/token.py",
+        "_NAME_BYTES = 78\n",
+        "_NAME_BYTES = 26\n",
+        "tests/eventstore/test_token.py",
+    ),
+    Mutation(
+        "each start has a key of its own",
+        f"{_SQLITE}/schema.py",
+        'connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (TOKEN_KEY, key))\n',
+        'connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TOKEN_KEY, key))\n',
+        "tests/stories/test_sealed_tokens.py",
+    ),
+    Mutation(
+        "tokens are sealed that older instances beside this one cannot read",
+        f"{_ESDB}/identity.py",
+        "            key = TokenKey.new(seal_from=int(time.time()) + OLDER_SECONDS)\n",
+        "            key = TokenKey.new()\n",
+        "tests/eventstore/test_eventstoredb_faults.py::test_instances_that_start_together_on_an_older_store_agree_on_its_key",
+    ),
+    Mutation(
+        "a token that is not sealed is good where only sealed ones are",
+        "openbank/eventstore/token.py",
+        "            if raw[0] == _OPEN_FORMAT and not sealed_only:\n",
+        "            if raw[0] == _OPEN_FORMAT:\n",
+        "tests/eventstore/test_token.py",
+    ),
     # Who may connect
     Mutation(
         "the key of another certificate is served",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from openbank.domain.errors import InvalidFields
 from openbank.domain.fields import Fields
+from openbank.eventstore.seal import NO_SEAL, Seal, TokenKey
 from openbank.queries import accounts, persons
 from openbank.queries.paging import (
     PAGE_SIZE_DEFAULT,
@@ -76,8 +78,13 @@ async def views(tmp_path: Path) -> AsyncIterator[SqliteViews]:
     await views.close()
 
 
+@pytest.fixture(params=["sealed", "open"])
+def seal(request: pytest.FixtureRequest) -> Seal:
+    return Seal(TokenKey.new()) if request.param == "sealed" else NO_SEAL
+
+
 @pytest.fixture
-async def reader(views: SqliteViews, history: History) -> Reader:
+async def reader(views: SqliteViews, history: History, seal: Seal) -> Reader:
     """Ann has 130 accounts, bob has one; the account "0" has 130 events."""
     await history.register("ann")
     await history.register("bob")
@@ -87,7 +94,7 @@ async def reader(views: SqliteViews, history: History) -> Reader:
     for _ in range(129):
         await history.deposit("0")
     await project_log(views, history)
-    return Reader(views, history.store.head, wait_seconds=5)
+    return Reader(views, history.store.head, wait_seconds=5, seal=seal)
 
 
 async def all_pages(get: GetPage, size: int) -> list[ListPage[Any]]:
@@ -151,7 +158,7 @@ async def test_a_page_is_never_older_than_the_one_before_it(
     (tmp_path / "other").mkdir()
     behind = SqliteViews(tmp_path / "other")
     await behind.clear(LOG)
-    other = Reader(behind, history.store.head, wait_seconds=0.01)
+    other = Reader(behind, history.store.head, wait_seconds=0.01, seal=reader.seal)
     second = Asked(100, first.next_page_token)
     events = await history.events()
     await project_events(behind, events[:120])
@@ -201,11 +208,44 @@ async def test_a_token_is_of_its_own_log_only(reader: Reader, views: SqliteViews
     await refuses(list_persons(reader, Asked(1, token)))
 
 
+async def test_a_token_from_before_tokens_were_sealed_still_leads_to_the_next_page(reader: Reader) -> None:
+    sealing = reader._replace(seal=Seal(TokenKey.new()))
+    first = await list_persons(reader._replace(seal=NO_SEAL), Asked(1))
+    asked = Asked(1, first.next_page_token)
+    second = await list_persons(sealing, asked)
+    assert [person.state.person_id for page in (first, second) for person in page.items] == ["ann", "bob"]
+    # A caller who must have a sealed token cannot use it.
+    fields = Fields()
+    read_page_request(fields, persons.persons_listing(sealing), 1, asked.token, sealed_only=True)
+    with pytest.raises(InvalidFields, match="is not a next_page_token"):
+        fields.check()
+
+
+async def test_no_flipped_bit_of_a_sealed_token_is_another_place(reader: Reader) -> None:
+    listing = persons.persons_listing(reader._replace(seal=Seal(TokenKey.new())))
+    token = (await list_persons(reader._replace(seal=listing.seal), Asked(1))).next_page_token
+    rng = random.Random(7)
+    for _ in range(10_000):
+        raw = bytearray(base64.urlsafe_b64decode(token))
+        raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+        fields = Fields()
+        page = read_page_request(fields, listing, 1, base64.urlsafe_b64encode(raw).decode())
+        assert page.after is None
+        with pytest.raises(InvalidFields):
+            fields.check()
+
+
+async def test_a_sealed_token_of_another_bank_is_refused(reader: Reader) -> None:
+    one, other = (reader._replace(seal=Seal(TokenKey.new())) for _ in range(2))
+    token = (await list_persons(one, Asked(1))).next_page_token
+    await refuses(list_persons(other, Asked(1, token)))
+
+
 @given(data=st.data())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_token_that_was_changed_or_cut_is_refused(reader: Reader, data: st.DataObject) -> None:
     token = (await list_persons(reader, Asked(1))).next_page_token
-    raw = bytearray(base64.urlsafe_b64decode(token + "=="))
+    raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     if data.draw(st.booleans(), label="cut"):
         changed = token[: data.draw(st.integers(1, len(token) - 1))]
     else:

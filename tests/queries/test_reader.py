@@ -13,6 +13,7 @@ from openbank.domain.errors import AccountNotFound, OwnerNotFound, PersonNotFoun
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import LogPosition
+from openbank.eventstore.seal import NO_SEAL
 from openbank.queries.accounts import (
     get_account,
     get_account_by_number,
@@ -26,7 +27,7 @@ from openbank.views.sqlite import SqliteViews
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import LOG, History, project_events, project_log
 
-PAGE = PageRequest(Listing("any", "", None), 50, None)
+PAGE = PageRequest(Listing("any", "", None, NO_SEAL), 50, None)
 
 
 class Scene:

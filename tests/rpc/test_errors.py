@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import base64
 import re
-import struct
-import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from grpc import StatusCode
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.errors_pb2 import ErrorReason
 from openbank.common.v1.money_pb2 import Money
+from openbank.config import Settings
 from openbank.domain.errors import AccountNotActive, InvalidFields, Refused
 from openbank.eventstore.errors import AppendTooLarge, LogReplaced, OutcomeUnknown, StoreDamaged, StoreUnavailable
 from openbank.feeds.errors import ServerDraining
@@ -28,6 +26,7 @@ from openbank.rpc.errors import DETAILS_BYTES_MAX, TABLE, interrupted
 from openbank.views.port import ViewsUnavailable
 from tests.callers import Caller, john_doe, opening, refused, request_id, usd
 from tests.rpc.replacing import replace_command
+from tests.tokens import moved
 
 HOUSE = Path(__file__).parents[2] / "openbank"
 
@@ -276,9 +275,9 @@ async def test_a_bug_is_internal_and_all_that_leaves_is_an_id(
     assert logged["error_id"] == error_id
 
 
-async def test_a_token_beyond_the_log_is_out_of_range_with_the_earliest_one(bank: Caller) -> None:
+async def test_a_token_beyond_the_log_is_out_of_range_with_the_earliest_one(bank: Caller, settings: Settings) -> None:
     token = (await bank.open()).consistency_token
-    told = await refused(_first(bank.accounts.WatchAccountEvents(_resume(_moved(token, 1_000_000)))))
+    told = await refused(_first(bank.accounts.WatchAccountEvents(_resume(moved(settings.data, token, 1_000_000)))))
 
     assert told.code is StatusCode.OUT_OF_RANGE
     assert told.reason == "POSITION_OUT_OF_RANGE"
@@ -288,10 +287,13 @@ async def test_a_token_beyond_the_log_is_out_of_range_with_the_earliest_one(bank
 
 
 @pytest.mark.parametrize("method", ["GetAccount", "ListAccountEvents"])
-async def test_a_read_with_a_token_beyond_the_log_is_out_of_range_at_once(bank: Caller, method: str) -> None:
+async def test_a_read_with_a_token_beyond_the_log_is_out_of_range_at_once(
+    bank: Caller, settings: Settings, method: str
+) -> None:
     opened = await bank.open()
     request = getattr(accounts, f"{method}Request")(
-        account_id=opened.account.account_id, consistency_token=_moved(opened.consistency_token, 1_000_000)
+        account_id=opened.account.account_id,
+        consistency_token=moved(settings.data, opened.consistency_token, 1_000_000),
     )
     # Not after the 5 s that a read waits for a token that it may see.
     async with asyncio.timeout(3):
@@ -374,14 +376,6 @@ def deposits_raise(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Non
 
 def _resume(token: str) -> accounts.WatchAccountEventsRequest:
     return accounts.WatchAccountEventsRequest(resume_token=token)
-
-
-def _moved(token: str, far: int) -> str:
-    """The token of a place further on: of what is in it, the position follows version, bank and store."""
-    raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))[:-4]
-    (position,) = struct.unpack_from(">q", raw, 33)
-    struct.pack_into(">q", raw, 33, position + far)
-    return base64.urlsafe_b64encode(raw + struct.pack(">I", zlib.crc32(raw))).rstrip(b"=").decode()
 
 
 async def _first(call: Any) -> Any:

@@ -17,6 +17,7 @@ from google.protobuf.empty_pb2 import Empty
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import CANNOT_COPY, Copied, serving
 from openbank.app import copy as copy_bank
+from openbank.back_ends.port import CopyTarget
 from openbank.codec import events as codec
 from openbank.config import Settings
 from openbank.datadir import DataDirectoryInUse
@@ -32,6 +33,7 @@ from openbank.eventstore.port import (
     StoredPayload,
 )
 from openbank.eventstore.quarantine_record import QuarantineRecord, SetAside, decode_record, encode_record
+from openbank.eventstore.seal import TokenKey
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.token import InvalidToken, Tokens
 from openbank.integrity.quarantine import Quarantine
@@ -562,9 +564,10 @@ class TestRefusals:
 
 class TestTokens:
     async def test_a_token_of_the_source_means_the_same_place_in_the_target(
-        self, source: EventStore, target: EventStore
+        self, source: SqliteEventStore, target: CopyTarget
     ) -> None:
         await write_at_random(source, appends=30, seed=10)
+        await target.adopt_token_key(source.token_key)
         await copy_log(source, target, quiet)
         theirs, ours = Tokens(source), Tokens(target)
         for event, copied in zip(await whole_log(source), await whole_log(target), strict=True):
@@ -573,13 +576,22 @@ class TestTokens:
         assert await ours.decode(theirs.encode(BEGINNING)) == BEGINNING
 
     async def test_a_token_for_what_the_target_does_not_have_is_refused(
-        self, source: EventStore, target: EventStore
+        self, source: SqliteEventStore, target: CopyTarget
     ) -> None:
         await source.append("account-1", 0, some_events())
+        await target.adopt_token_key(source.token_key)
         await copy_log(source, target, quiet)
         await source.append("account-1", 1, some_events())
         with pytest.raises(InvalidToken, match="does not have"):
             await Tokens(target).decode(Tokens(source).encode(await source.head()))
+
+    async def test_a_copy_that_is_complete_keeps_its_key(self, source: SqliteEventStore, target: CopyTarget) -> None:
+        await source.append("account-1", 0, some_events())
+        await target.adopt_token_key(source.token_key)
+        await copy_log(source, target, quiet)
+        await target.copied()
+        await target.adopt_token_key(TokenKey.new())
+        assert target.token_key == source.token_key
 
 
 async def test_clients_notice_nothing_of_the_move(server: EventStoreDB, tmp_path: Path) -> None:

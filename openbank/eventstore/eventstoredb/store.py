@@ -37,6 +37,7 @@ from openbank.eventstore.port import (
     Snapshot,
 )
 from openbank.eventstore.request_index import RequestIndex
+from openbank.eventstore.seal import TokenKey
 from openbank.eventstore.statistics import CommitStatistics
 from openbank.eventstore.streams import NUMBER
 from openbank.instruments import SIZES, Histogram
@@ -228,6 +229,14 @@ class EventStoreDBEventStore:
         head = await self.head()
         await self._identity.rename()
         return head.position
+
+    @property
+    def token_key(self) -> TokenKey:
+        return self._identity.token_key
+
+    async def adopt_token_key(self, key: TokenKey) -> None:
+        """See `CopyTarget`."""
+        await self._identity.adopt_token_key(key)
 
     async def copied(self) -> None:
         """Call when the copy into this store is complete."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from openbank.disk import create, sync
 from openbank.eventstore.errors import StoreRefused
+from openbank.eventstore.seal import TokenKey
 from openbank.eventstore.sqlite import epoch, quarantine
 from openbank.sqlite_file import SIDE_FILES, read_header, use_wal_mode
 from openbank.sqlite_wal import (
@@ -36,6 +37,9 @@ CACHE_KIB = 16 * 1024
 
 NUMBERS = "numbers"
 """In the table `meta` once all account numbers are reserved without hyphens."""
+
+TOKEN_KEY = "token_key"
+"""In the table `meta`: what tokens are sealed with, in hexadecimal. Earlier versions ignore it."""
 
 # Added without a new format: a version that does not know the table neither loses nor breaks anything.
 _SNAPSHOTS = """
@@ -96,6 +100,8 @@ def create_log(directory: Path, bank_id: str | None, copying: bool) -> Path:
             connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; {_SCHEMA} COMMIT;")
             # The events that a copy brings may be those of an earlier version.
             rows = meta | ({UNFINISHED: "yes"} if copying else {NUMBERS: "without hyphens"})
+            # A copy gets the key of its source.
+            rows |= {} if copying else {TOKEN_KEY: TokenKey.new().secret.hex()}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
         use_wal_mode(unfinished)
         sync(unfinished)
@@ -148,6 +154,9 @@ def open_log(files: WalFiles, bank_id: str | None, copying: bool) -> sqlite3.Con
             epoch.settle(path, begun)
         _prepare_snapshots(connection)
         connection.execute(quarantine.TABLE)
+        if not copying:
+            key = TokenKey.new().secret.hex()
+            connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (TOKEN_KEY, key))
         # The directory entries of the files must survive a power cut too.
         sync(path.parent)
         # NORMAL, not OFF: the WAL's header must be synced when the WAL restarts. Otherwise leftover frames could pass

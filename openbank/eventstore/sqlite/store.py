@@ -20,6 +20,7 @@ from openbank.eventstore.port import (
     RecordedEvent,
     Snapshot,
 )
+from openbank.eventstore.seal import TokenKey
 from openbank.eventstore.sqlite import quarantine
 from openbank.eventstore.sqlite.check import check_start
 from openbank.eventstore.sqlite.commits import Commits
@@ -27,7 +28,7 @@ from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.mark import note_stop
 from openbank.eventstore.sqlite.reader import FileReader
 from openbank.eventstore.sqlite.restore import finish_restore
-from openbank.eventstore.sqlite.schema import NUMBERS, UNFINISHED, create_log, lock, open_log
+from openbank.eventstore.sqlite.schema import NUMBERS, TOKEN_KEY, UNFINISHED, create_log, lock, open_log
 from openbank.eventstore.sqlite.snapshots import Snapshots
 from openbank.eventstore.sqlite.subscriber import Subscriber
 from openbank.eventstore.sqlite.wal import Wal, end_process
@@ -79,6 +80,7 @@ class SqliteEventStore:
         self._directory = directory
         self.bank_id = self._writer.meta("bank_id")
         self.store_id = self._writer.meta("store_id")
+        self.token_key = TokenKey.from_hex(self._writer.meta(TOKEN_KEY))
         self._wal = Wal(self._files, sync_failed)
         self._commits = Commits(self._writer, self._wal, self._committed)
         self._subscribers: set[Subscriber] = set()
@@ -217,6 +219,13 @@ class SqliteEventStore:
                     yield LogSlice(events, after, caught_up=after.position >= self._commits.head.position)
         finally:
             self._subscribers.discard(subscriber)
+
+    async def adopt_token_key(self, key: TokenKey) -> None:
+        """See `CopyTarget`."""
+        if self._writer.meta(UNFINISHED) or not self.token_key.secret:
+            self._writer.set_meta(TOKEN_KEY, key.secret.hex())
+            self.token_key = key
+            await self._wal.sync()
 
     async def copied(self) -> None:
         """Call when the copy into this store is complete."""

@@ -13,7 +13,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from openbank.eventstore.errors import StoreUnavailable
-from openbank.eventstore.port import BEGINNING, EventStore, RecordedEvent
+from openbank.eventstore.extensions import HasTokenKey
+from openbank.eventstore.port import BEGINNING, RecordedEvent
 from openbank.eventstore.streams import PERSON, split
 from openbank.eventstore.token import Tokens
 from tests.faults.told import Broken
@@ -37,7 +38,7 @@ class Wish:
 class Reference:
     """All events so far, in order, a few bytes for each."""
 
-    def __init__(self, store: EventStore) -> None:
+    def __init__(self, store: HasTokenKey) -> None:
         self.tokens = Tokens(store)
         self._store = store
         self._through = BEGINNING
