@@ -141,7 +141,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         records = stores.views.sink_records()
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
-        watches = Watches(feed, tokens, calls.statistics.watch_ends)
+        watches = Watches(feed, tokens, calls.statistics.watch_ends, gate)
         bank = Bank(write_side, partial(reader_for, reader), watches, tokens, desk, quarantine, gate)
         for handler in bank_handlers(bank, calls):
             server.add(handler)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from hashlib import sha256
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openbank.access.caller import Caller, Credentials
 from openbank.access.errors import TokenExpired, TokenInvalid, TokenMissing
@@ -29,7 +29,7 @@ VERIFIED_MAX = 10_000
 LOOK_SECONDS = 1.0
 """How often the key sets are looked at: whether one is due."""
 
-Admitted = Caller | Awaitable[Caller]
+Admitted = Caller | Coroutine[Any, Any, Caller]
 
 
 class Gate:
@@ -110,6 +110,19 @@ class Gate:
                 if name := entry.name_in(names):
                     return replace(entry.caller, name=f"cert:{name}")
         raise TokenMissing
+
+    def admit_again(self, credentials: Credentials) -> Caller:
+        """The caller as it is now, by the keys that are there. Raises TokenMissing, TokenInvalid, TokenExpired."""
+        admitted = self.admit(credentials)
+        if isinstance(admitted, Caller):
+            return admitted
+        # It was to wait for another fetch of the keys.
+        admitted.close()
+        raise TokenInvalid("is signed with an unknown key")
+
+    def seconds_left(self, caller: Caller) -> float:
+        """Until the caller's token expires."""
+        return caller.expires - self._clock() / 1_000_000
 
     def check_time(self, caller: Caller) -> None:
         """Raises TokenExpired."""

@@ -9,20 +9,19 @@ or another watch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple
 
+from openbank.domain.errors import Refused
 from openbank.eventstore.errors import LogReplaced, PositionOutOfRange, StoreDamaged, StoreUnavailable
-from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
+from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.feeds.errors import ServerDraining, SlowConsumer
 from openbank.feeds.feed import Feed
-from openbank.feeds.filter import Filter, Form
+from openbank.feeds.filter import Filter
+from openbank.feeds.message import FeedMessage, Send, Signal
 from openbank.feeds.pages import RETRY_SECONDS, Page
 from openbank.feeds.parcels import Parcel
+from openbank.feeds.right import Right
 from openbank.feeds.selected import Selected
-from openbank.following.tail import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +46,6 @@ class Since:
 Start = After | Live | Since
 
 
-class Signal(Enum):
-    """Why a message was sent."""
-
-    EVENTS = "EVENTS"
-    CONFIRMED = "CONFIRMED"
-    HEARTBEAT = "HEARTBEAT"
-    CLOSING = "CLOSING"
-
-
-class FeedMessage(NamedTuple):
-    entries: Sequence[Entry]
-    position: LogPosition
-    """The log up to here has been sent, as far as it passes the filter: where the next watch starts."""
-    signal: Signal
-    caught_up: bool
-    """Whether, with this message, the watch has all there is."""
-    as_of_time: int | None
-    """While caught up: the time up to which this is known to be everything. Otherwise the record time of the last event
-    passed; None before the first."""
-    kept: dict[object, tuple[bytes, int]]
-    """A cache shared by watches that send the same events: encoded messages, by everything that they depend on beside
-    the events, the position and the signal. With each, the `as_of_time` in it, which differs between watches."""
-    form: Form = Form.EVENT
-
-    @property
-    def events(self) -> Sequence[RecordedEvent]:
-        return [entry.event for entry in self.entries if not entry.notice]
-
-    @property
-    def encoded(self) -> bytes:
-        """The events as the feed's `encode` made them, one after another."""
-        return b"".join([entry.encoded[self.form] for entry in self.entries])
-
-
-Send = Callable[[FeedMessage], Awaitable[None]]
-
-
 async def watch(
     feed: Feed,
     start: Start,
@@ -91,6 +53,7 @@ async def watch(
     stop_when_caught_up: bool,
     send: Send,
     heartbeat_seconds: float | None = None,
+    right: Right | None = None,
 ) -> None:
     """Sends messages until cancelled, or until caught up where that is asked for.
 
@@ -100,9 +63,9 @@ async def watch(
 
     Raises PositionOutOfRange, StoreUnavailable (at the start only: later the watch waits for the store to come back),
     LogReplaced (at any time), NewerVersionNeeded at an event that only a newer version knows, TooManyWatches,
-    SlowConsumer, ServerDraining.
+    SlowConsumer, ServerDraining, and what `right` refuses with.
     """
-    watching = _Watch(feed, filter, send, heartbeat_seconds or feed.limits.heartbeat_seconds)
+    watching = _Watch(feed, filter, send, heartbeat_seconds or feed.limits.heartbeat_seconds, right)
     with feed.admit(watching):
         try:
             await watching.begin(start)
@@ -113,11 +76,12 @@ async def watch(
 
 
 class _Watch:
-    def __init__(self, feed: Feed, filter: Filter, send: Send, heartbeat_seconds: float) -> None:
+    def __init__(self, feed: Feed, filter: Filter, send: Send, heartbeat_seconds: float, right: Right | None) -> None:
         self._feed = feed
         self._filter = filter
         self._send = send
         self._heartbeat_seconds = heartbeat_seconds
+        self._right = right
         self._at = BEGINNING
         self._selects = False
         """Whether history is read from the streams that the filter names."""
@@ -171,6 +135,9 @@ class _Watch:
             if self._feed.draining:
                 await self._say(Signal.CLOSING, self._at)
                 raise ServerDraining(self._said)
+            if (refusal := self._refusal()) is not None:
+                await self._say(Signal.CLOSING, self._at)
+                raise refusal
             if self._feed.tail.replaced is not None:
                 raise LogReplaced(self._feed.tail.replaced)
             page = pages.ready(self._at)
@@ -192,7 +159,7 @@ class _Watch:
         # A watch that has not reported that it is caught up must do so, whatever comes.
         wish = self._filter if self._told_caught_up else None
         self._at_head = True
-        place, time = await pages.news(wish, self._silence_left())
+        place, time = await pages.news(wish, self._patience())
         self._at_head = False
         if place.position > self._at.position:
             self._at, self._passed_time = place, time or self._passed_time
@@ -203,10 +170,10 @@ class _Watch:
         if not self._selects:
             # A watch that resumes a little behind the head need not read its streams.
             self._selects = self._filter.names_some
-            return await self._feed.pages.history(self._at, self._silence_left())
+            return await self._feed.pages.history(self._at, self._patience())
         # A task, so that a heartbeat does not restart the read.
         self._selecting = self._selecting or asyncio.create_task(self._select())
-        await asyncio.wait([self._selecting], timeout=max(0.0, self._silence_left()))
+        await asyncio.wait([self._selecting], timeout=max(0.0, self._patience()))
         if not self._selecting.done():
             return None
         selecting, self._selecting = self._selecting, None
@@ -220,7 +187,7 @@ class _Watch:
             page = None
         if page is None:
             self._selects = False
-            return await self._feed.pages.history(self._at, self._silence_left())
+            return await self._feed.pages.history(self._at, self._patience())
         return page if page.start == self._at.position else None
 
     async def _select(self) -> Page | None:
@@ -243,6 +210,8 @@ class _Watch:
     async def _pass(self, page: Page) -> None:
         """Sends what passes the filter, and moves to the end of the page."""
         for parcel in self._feed.pages.parcels(page, self._filter, self._at.position):
+            if self._refusal() is not None:
+                return
             if parcel.newer:
                 raise parcel.newer.again()
             self._passed_time = parcel.record_time
@@ -280,6 +249,20 @@ class _Watch:
         self._at = self._said = through
         self._told_caught_up = caught_up
         self._last_sent = asyncio.get_running_loop().time()
+
+    def _refusal(self) -> Refused | None:
+        """Why the watch may not continue; None as long as it may."""
+        if self._right is not None:
+            try:
+                self._right.check()
+            except Refused as refusal:
+                return refusal
+        return None
+
+    def _patience(self) -> float:
+        """How many seconds there is nothing to do as long as nothing happens."""
+        left = self._silence_left()
+        return left if self._right is None else min(left, self._right.seconds_left())
 
     def _certain_time(self) -> int:
         """The time up to which this is known to be everything: never earlier than what was sent or reported before."""

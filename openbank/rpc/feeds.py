@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, assert_never
 
 import grpc
 
+from openbank.access.errors import PermissionMissing, TokenExpired, TokenInvalid, TokenMissing
+from openbank.access.gate import Gate
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsResponse
 from openbank.common.v1 import feed_pb2
 from openbank.domain.fields import Fields
 from openbank.eventstore.errors import PositionOutOfRange
-from openbank.eventstore.port import BEGINNING, RecordedEvent
+from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON
 from openbank.eventstore.token import Tokens
 from openbank.feeds.errors import ServerDraining, SlowConsumer
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.watch import After, FeedMessage, Live, Signal, Since, Start, watch
+from openbank.feeds.message import FeedMessage, Signal
+from openbank.feeds.watch import After, Live, Since, Start, watch
 from openbank.following.tail import Entry
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsResponse
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
@@ -29,6 +33,7 @@ from openbank.rpc.convert.accounts import fill_account_event
 from openbank.rpc.convert.persons import fill_person_event
 from openbank.rpc.convert.values import fill_time, read_position, read_time
 from openbank.rpc.errors import failure_of
+from openbank.rpc.rights import right_of
 from openbank.rpc.statistics import CAUGHT_UP, CLIENT_LEFT
 from openbank.tracing.span import current
 
@@ -45,6 +50,9 @@ _SIGNALS = {
     Signal.CLOSING: feed_pb2.FEED_SIGNAL_CLOSING,
 }
 
+RIGHT_ENDED = (TokenMissing, TokenInvalid, TokenExpired, PermissionMissing)
+"""What ends a watch whose caller may not continue it."""
+
 FeedResponse = WatchAccountEventsResponse | WatchPersonEventsResponse | WatchCloudEventsResponse
 Value = TypeVar("Value")
 
@@ -52,11 +60,15 @@ Value = TypeVar("Value")
 class Watches:
     """The process's feed, as watches reach it from the network."""
 
-    def __init__(self, feed: Feed, tokens: Tokens, ends: Counter[str]) -> None:
+    def __init__(self, feed: Feed, tokens: Tokens, ends: Counter[str], gate: Gate | None = None) -> None:
         """`ends` counts how watches end, by cause: CAUGHT_UP, CLIENT_LEFT, or the reason of an error."""
         self._feed = feed
         self._tokens = tokens
         self._ends = ends
+        self._gate = gate
+        if gate is not None:
+            # Watches look whether they may continue.
+            gate.on_change = feed.pages.wake
 
     async def read_start(self, fields: Fields, request: Any) -> Start:
         match request.WhichOneof("start"):
@@ -86,12 +98,13 @@ class Watches:
     ) -> None:
         """Sends responses until the watch ends. Raises `Refused` for an end that is an error."""
         last_time = 0
+        last_position: LogPosition | None = None
         if call.owner is not None:
             filter = filter.of(call.owner)
         opening = current.get()
 
         async def send(message: FeedMessage) -> None:
-            nonlocal last_time, opening
+            nonlocal last_time, last_position, opening
             # Many watches send the same at about the same time: it is encoded once.
             key = (response_class, message.caught_up)
             as_of_time = message.as_of_time or 0
@@ -102,31 +115,41 @@ class Watches:
                 time = as_of_time
                 message.kept[key] = (encoded, time)
             await write(encoded)
-            last_time = time
+            last_time, last_position = time, message.position
             if opening is not None:
                 opening.end("OK")
                 opening = None
 
         cause = CLIENT_LEFT
         try:
-            await watch(self._feed, start, filter, stop_when_caught_up, send, heartbeat_seconds)
+            with self._counted(call):
+                right = right_of(self._gate, call)
+                await watch(self._feed, start, filter, stop_when_caught_up, send, heartbeat_seconds, right)
             cause = CAUGHT_UP
         except grpc.aio.BaseError:
             # A write that fails because the client has gone.
             raise
         except Exception as error:
             cause = _reason(error)
-            self._add_tokens(error)
+            self._add_tokens(error, last_position)
             raise
         finally:
             self._ends[cause] += 1
 
-    def _add_tokens(self, error: Exception) -> None:
-        """Tells a client from where it can watch again."""
+    def _counted(self, call: Call) -> AbstractContextManager[None]:
+        """Counts the watch among those of its caller. Raises RateLimited."""
+        if self._gate is None or call.caller is None:
+            return nullcontext()
+        return self._gate.rates.watching(call.caller)
+
+    def _add_tokens(self, error: Exception, last: LogPosition | None) -> None:
+        """Tells a client from where it can watch again. `last` is the place of the last response."""
         if isinstance(error, PositionOutOfRange):
             error.metadata["earliestToken"] = self._tokens.encode(BEGINNING)
         elif isinstance(error, ServerDraining | SlowConsumer) and error.position is not None:
             error.metadata["resumeToken"] = self._tokens.encode(error.position)
+        elif isinstance(error, RIGHT_ENDED) and last is not None:
+            error.metadata["resumeToken"] = self._tokens.encode(last)
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,8 @@ from openbank.eventstore.streams import split
 from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
-from openbank.feeds.watch import After, FeedMessage, Signal, Start, watch
+from openbank.feeds.message import FeedMessage, Signal
+from openbank.feeds.watch import After, Start, watch
 from openbank.following.tail import Entry, LogTail
 from tests.eventstore.memory import new_events
 

@@ -11,7 +11,8 @@ import pytest
 from openbank.eventstore.port import EventStore, LogPosition
 from openbank.feeds.errors import ServerDraining, SlowConsumer, TooManyWatches
 from openbank.feeds.filter import Filter, Form
-from openbank.feeds.watch import After, Live, Signal, Since, watch
+from openbank.feeds.message import Signal
+from openbank.feeds.watch import After, Live, Since, watch
 from openbank.following.tail import Entry
 from tests.eventstore.memory import MemoryStore
 from tests.feeds.bench import ACCOUNT, ACCOUNTS, BOTH, PERSONS, bench, in_form

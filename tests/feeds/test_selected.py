@@ -15,7 +15,8 @@ from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, LogSlic
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.feeds import selected
 from openbank.feeds.filter import Filter
-from openbank.feeds.watch import After, Signal
+from openbank.feeds.message import Signal
+from openbank.feeds.watch import After
 from openbank.following.tail import Entry
 from tests.eventstore.memory import MemoryStore, new_events
 from tests.feeds.bench import ACCOUNT, BOTH, FROM_THE_BEGINNING, Bench, bench

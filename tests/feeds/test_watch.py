@@ -11,7 +11,8 @@ import pytest
 from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, EventStore, LogPosition
 from openbank.feeds.filter import Filter
-from openbank.feeds.watch import After, Live, Signal, Since
+from openbank.feeds.message import Signal
+from openbank.feeds.watch import After, Live, Since
 from tests.eventstore.memory import MemoryStore, new_events
 from tests.feeds.bench import (
     ACCOUNT,

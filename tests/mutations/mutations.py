@@ -26,6 +26,7 @@ _RESTORE = "tests/eventstore/test_sqlite_restore.py"
 _POWER = "tests/disk/test_power.py"
 _READERS = "tests/disk/test_readers.py"
 
+_ACCESS = "tests/access"
 _HOLDS = "tests/stories/test_holds.py"
 _OF_HOLDS = f"{_HOLDS}::test_what_is_on_hold_is_there_and_cannot_be_spent"
 _MONGO_FAULTS = "tests/views/test_mongo_faults.py::TestAnotherDatabase"
@@ -1647,5 +1648,90 @@ MUTATIONS = (
         '    return shown(" ".join(text.splitlines()).replace("\\t", " "))\n',
         '    return " ".join(text.splitlines()).replace("\\t", " ")\n',
         f"{_COMMANDS}::test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet",
+    ),
+    # Who may do what
+    Mutation(
+        "somebody else's account is found by commands",
+        "openbank/aggregates/deciding.py",
+        "    if request.owner is not None and now and not belongs_to(",
+        "    if request.owner is not None and now and not earlier and not belongs_to(",
+        f"{_ACCESS}/test_methods.py",
+    ),
+    Mutation(
+        "somebody else's account is found by reads",
+        "openbank/queries/own.py",
+        "        own = account.state.owner_id == self._person_id\n",
+        "        own = bool(self._person_id)\n",
+        f"{_ACCESS}/test_methods.py",
+    ),
+    Mutation(
+        "a stranger learns that an account is quarantined",
+        "openbank/queries/own.py",
+        "        if stream in views.shown:\n",
+        "        if stream:\n",
+        f"{_ACCESS}/test_quarantined.py",
+    ),
+    Mutation(
+        "a watch without a filter is everybody's",
+        "openbank/feeds/filter.py",
+        '        return replace(self, persons=frozenset({person_id if own else ""}))\n',
+        '        return replace(self, persons=frozenset({person_id if own else ""} if self.persons else ()))\n',
+        f"{_ACCESS}/test_methods.py",
+    ),
+    Mutation(
+        "every caller may call every method",
+        "openbank/rpc/guards.py",
+        "        call.admit(caller)\n",
+        "",
+        f"{_ACCESS}/test_methods.py",
+    ),
+    Mutation(
+        "a key counts by its id",
+        "openbank/access/gate.py",
+        "        if key is None or not is_key(token, key.digest):\n",
+        "        if key is None:\n",
+        f"{_ACCESS}/test_tokens.py",
+    ),
+    Mutation(
+        "a token may lack what limits it",
+        "openbank/access/web_tokens.py",
+        '                options={"require": list(REQUIRED)},\n',
+        '                options={"require": ["sub"], "verify_aud": False},\n',
+        f"{_ACCESS}/test_tokens.py",
+    ),
+    Mutation(
+        "a token that was verified never expires",
+        "openbank/access/gate.py",
+        "            self._verified.move_to_end(digest)\n",
+        "            return caller\n",
+        f"{_ACCESS}/test_tokens.py",
+    ),
+    Mutation(
+        "each token with an unknown key causes a fetch",
+        "openbank/access/key_sets.py",
+        "            or monotonic() - self._asked_again >= RETRY_SECONDS\n",
+        "            or monotonic() - self._asked_again >= 0\n",
+        f"{_ACCESS}/test_tokens.py",
+    ),
+    Mutation(
+        "a key of the set counts whatever it is for",
+        "openbank/access/key_sets.py",
+        '            if algorithm in algorithms and entry.get("alg", algorithm) == algorithm\n',
+        "            if algorithm in algorithms\n",
+        f"{_ACCESS}/test_tokens.py",
+    ),
+    Mutation(
+        "a watch continues without its right",
+        "openbank/feeds/watch.py",
+        "            if (refusal := self._refusal()) is not None:\n",
+        "            if (refusal := None) is not None:\n",
+        f"{_ACCESS}/test_watches.py",
+    ),
+    Mutation(
+        "a burst never ends",
+        "openbank/access/rates.py",
+        "        if left < 1:\n",
+        "        if left < -100:\n",
+        f"{_ACCESS}/test_watches.py",
     ),
 )
