@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from openbank.access.in_force import open_access
 from openbank.back_ends.opening import accept_loss, open_source, open_stores, open_target
 from openbank.back_ends.port import ViewsBackEnd
+from openbank.background import background
 from openbank.commands.old_numbers import adopt_old_numbers
 from openbank.commands.write_side import WriteSide
 from openbank.config import Settings, is_embedded, read_location
@@ -50,9 +51,11 @@ from openbank.sinks.sender import Sender
 from openbank.sweeper import Sweeper
 from openbank.tls import load_tls
 from openbank.upkeep.copy import Copied, CopyRefused, copy_log
+from openbank.views.matching import match_log
 from openbank.views.port import ViewsUnavailable
 from openbank.views.progress import Progress
-from openbank.views.projector import Projector, match_log
+from openbank.views.projector import Projector
+from openbank.views.rebuilder import REBUILD_GIVES_WAY_SECONDS, Rebuilder
 
 __all__ = ["CANNOT_COPY", "CANNOT_START", "Copied", "Server", "accept_loss", "backup", "copy", "serving"]
 
@@ -115,7 +118,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         tracer = await open_tracer(stack, settings)
         calls = Calls(settings.concurrent_calls_max, tracer)
         checker = Checker(store, quarantine, thorough=True)
-        projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.give_way)
+        projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.giving_way())
         feed = Feed(store, views, tail, encode, _feed_limits(settings), clock, OwnersAccounts(views))
         take_turn = Turnstile().take
         tokens = Tokens(store)
@@ -141,24 +144,38 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         records = stores.views.sink_records()
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
+        rebuilds = stores.views.rebuilds()
+        stack.push_async_callback(rebuilds.close)
+        rebuilder = Rebuilder(
+            rebuilds,
+            views,
+            store,
+            tail.reader(checked=False),
+            quarantine,
+            lambda work: stores.views.by_one_instance(work, "rebuild", "rebuilds the views"),
+            calls.giving_way(REBUILD_GIVES_WAY_SECONDS),
+            clock,
+        )
         watches = Watches(feed, tokens, calls.statistics.watch_ends, gate)
-        bank = Bank(write_side, partial(reader_for, reader), watches, tokens, desk, quarantine, gate)
+        bank = Bank(write_side, partial(reader_for, reader), watches, tokens, desk, quarantine, rebuilder, gate)
         for handler in bank_handlers(bank, calls):
             server.add(handler)
 
-        await stack.enter_async_context(_background("log", tail.run))
+        await stack.enter_async_context(background("log", tail.run))
         if not store.sole_writer:
             follow = partial(quarantine.follow, lambda: views.position.position)
-            await stack.enter_async_context(_background("quarantine", follow))
+            await stack.enter_async_context(background("quarantine", follow))
         project = stores.views.by_one_instance(projector.run, "projector", "projects")
-        projecting = await stack.enter_async_context(_background("projector", project))
-        await stack.enter_async_context(_background("progress", progress.run))
+        projecting = await stack.enter_async_context(background("projector", project))
+        await stack.enter_async_context(background("progress", progress.run))
+        await stack.enter_async_context(background("rebuild", rebuilder.run))
+        await stack.enter_async_context(background("rebuild progress", rebuilder.watch))
         carry = stores.views.by_one_instance(Courier(write_side, views, store.head).run, "courier", "settles transfers")
-        await stack.enter_async_context(_background("courier", carry))
-        sweeper = Sweeper(views, write_side, lambda: progress.caught_up, calls.give_way)
+        await stack.enter_async_context(background("courier", carry))
+        sweeper = Sweeper(views, write_side, lambda: progress.caught_up, calls.giving_way())
         sweep = stores.views.by_one_instance(sweeper.run, "sweeper", "ends holds that are due")
-        await stack.enter_async_context(_background("sweeper", sweep))
-        feeding = await stack.enter_async_context(_background("feeds", feed.run))
+        await stack.enter_async_context(background("sweeper", sweep))
+        feeding = await stack.enter_async_context(background("feeds", feed.run))
         senders: dict[str, Sender] = {}
         for address in settings.sink:
             transport = open_transport(address, settings.sink_timeout_seconds)
@@ -184,8 +201,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             directory.keep()
             directory.says(f"serves on {server.address}")
         parts = Parts(health, calls, store, quarantine, tail, views, progress, projector, projecting, feeding)
-        await stack.enter_async_context(_background("health", parts.report))
-        await stack.enter_async_context(_background("changed files", server.reloader.run))
+        await stack.enter_async_context(background("health", parts.report))
+        await stack.enter_async_context(background("changed files", server.reloader.run))
         stores.started()
         yield server
 
@@ -222,7 +239,7 @@ def _sending(
     address: SinkAddress, sender: Sender, views: ViewsBackEnd
 ) -> AbstractAsyncContextManager[asyncio.Task[None]]:
     name = f"sink {address.name}"
-    return _background(name, views.by_one_instance(sender.run, name, f"sends to {address.name}"))
+    return background(name, views.by_one_instance(sender.run, name, f"sends to {address.name}"))
 
 
 async def copy(source: str, target: str, progress: Callable[[Copied], None], store_wait_seconds: float = 0.0) -> Copied:
@@ -254,23 +271,3 @@ def _feed_limits(settings: Settings) -> FeedLimits:
         drain_seconds=settings.drain_seconds / 2,
         watches_max=settings.watches_max,
     )
-
-
-@asynccontextmanager
-async def _background(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterator[asyncio.Task[None]]:
-    """Runs beside the block, and is cancelled at its end. If it ends before that, the log and health report it."""
-    task = asyncio.create_task(_logged(name, work), name=name)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _logged(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await work()
-        _log.error("%s has stopped", name)
-    except Exception:
-        _log.exception("%s has failed", name)

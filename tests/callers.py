@@ -24,6 +24,7 @@ from openbank.common.v1.money_pb2 import Money
 from openbank.holds.v1.holds_service_pb2_grpc import HoldsServiceStub
 from openbank.integration.v1.integration_events_service_pb2_grpc import IntegrationEventsServiceStub
 from openbank.operations.v1.quarantine_service_pb2_grpc import QuarantineServiceStub
+from openbank.operations.v1.views_service_pb2_grpc import ViewsServiceStub
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.persons.v1.persons_service_pb2_grpc import PersonsServiceStub
@@ -50,6 +51,7 @@ class Caller:
         self.transfers: Any = TransfersServiceStub(self.channel)
         self.holds: Any = HoldsServiceStub(self.channel)
         self.quarantine: Any = QuarantineServiceStub(self.channel)
+        self.views: Any = ViewsServiceStub(self.channel)
         self.integration_events: Any = IntegrationEventsServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:

@@ -18,6 +18,7 @@ HOUSE = ROOT / "openbank"
 MAY_IMPORT: dict[str, set[str]] = {
     # What any room may need: standard library only.
     "address": set(),
+    "background": set(),
     "disk": set(),
     "extras": set(),
     "instruments": set(),
@@ -105,6 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sinks.port",
         "eventstore",
         "views.port",
+        "views.rebuild",
     },
     # The process.
     "setting_types": {"address", "sinks.address"},
@@ -134,6 +136,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "parts": {"eventstore", "following", "integrity", "rpc", "views"},
     "app": {
         "access",
+        "background",
         "optional",
         "parts",
         "ports",

@@ -8,6 +8,7 @@ from openbank.back_ends.port import Work
 from openbank.extras import needs
 from openbank.following.lease import Lease, Leased
 from openbank.sinks.port import SinkRecords
+from openbank.views.rebuild import Rebuilds
 
 with needs("mongodb", "an address that begins with mongodb"):
     from openbank.sinks.mongo import MongoSinkRecords
@@ -25,6 +26,9 @@ class MongoViewsBackEnd:
         views = await MongoViews.open(uri, wait_seconds=wait_seconds)
         stack.push_async_callback(views.close)
         return cls(views)
+
+    def rebuilds(self) -> Rebuilds:
+        return self.views.rebuilds()
 
     def sink_records(self) -> SinkRecords:
         return MongoSinkRecords(self.views.link)

@@ -12,6 +12,7 @@ from openbank.eventstore.statistics import CommitStatistics
 from openbank.following.lease import Lease
 from openbank.sinks.port import SinkRecords
 from openbank.views.port import Views
+from openbank.views.rebuild import Rebuilds
 
 Work = Callable[[], Awaitable[None]]
 
@@ -49,6 +50,8 @@ class ViewsBackEnd(Protocol):
     def leases(self) -> Mapping[str, Lease]:
         """The leases of what is done `by_one_instance`, by name; empty where no other instance can do it."""
         ...
+
+    def rebuilds(self) -> Rebuilds: ...
 
     def sink_records(self) -> SinkRecords:
         """Where sinks keep their places, beside the views but apart from them."""

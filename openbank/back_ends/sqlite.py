@@ -15,7 +15,8 @@ from openbank.eventstore.sqlite import FILE, SqliteEventStore
 from openbank.following.lease import Lease, alone
 from openbank.sinks.port import SinkRecords
 from openbank.sinks.sqlite import SqliteSinkRecords
-from openbank.views.sqlite import SqliteViews
+from openbank.views.rebuild import Rebuilds
+from openbank.views.sqlite import SqliteRebuilds, SqliteViews
 
 
 def open_log(stack: AsyncExitStack, data: Path) -> ServedLog:
@@ -31,8 +32,12 @@ class SqliteViewsBackEnd:
         """`index_requests` is for a log that has no index of request ids of its own."""
         self._directory = data.resolve()
         self.leases: Mapping[str, Lease] = {}
+        self._index_requests = index_requests
         self.views = SqliteViews(self._directory, index_requests=index_requests)
         stack.push_async_callback(self.views.close)
+
+    def rebuilds(self) -> Rebuilds:
+        return SqliteRebuilds(self._directory, self.views, index_requests=self._index_requests)
 
     def sink_records(self) -> SinkRecords:
         return SqliteSinkRecords(self._directory)

@@ -19,6 +19,7 @@ from openbank.cli import (
     hold,
     person,
     quarantine,
+    rebuild,
     restore,
     serve,
     sinks,
@@ -32,7 +33,7 @@ from openbank.config import BadSetting
 
 COMMANDS = (
     serve, backup, restore, accept_loss, verify, copy,
-    person, account, transfer, hold, tail, sinks, quarantine, health, context, completion,
+    person, account, transfer, hold, tail, sinks, quarantine, rebuild, health, context, completion,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from openbank.queries.reader import Reader
 from openbank.rpc.call import Call
 from openbank.rpc.feeds import Watches
 from openbank.sinks.desk import Desk
+from openbank.views.rebuild import RebuildDesk
 
 
 class Bank(NamedTuple):
@@ -24,6 +25,7 @@ class Bank(NamedTuple):
     tokens: Tokens
     sinks: Desk
     quarantine: Quarantine
+    rebuild: RebuildDesk
     gate: Gate | None = None
     """None where there is no access file: everybody may call everything."""
 

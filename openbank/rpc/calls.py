@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from openbank.eventstore.errors import LogReplaced
@@ -49,8 +50,8 @@ class Calls:
         self.waiting = Group()
         self.statistics = CallStatistics()
         self._tasks: dict[asyncio.Task[Any] | None, Group] = {}
-        self._begun = False
-        """Whether a call has begun since background work last gave way."""
+        self._begun = 0
+        """How many calls have begun."""
         self._none_left = asyncio.Event()
         self._held = 0
         self._released: asyncio.Event | None = None
@@ -61,7 +62,7 @@ class Calls:
             raise TooManyCalls(self.maximum)
         group.count += 1
         self.backlog.arrived += 1
-        self._begun = True
+        self._begun += 1
         self._tasks[asyncio.current_task()] = group
 
     def wait(self) -> None:
@@ -81,14 +82,20 @@ class Calls:
         if self._draining and not self._tasks:
             self._none_left.set()
 
-    async def give_way(self) -> None:
-        """Lets calls go first. Background work awaits it between its slices.
+    def giving_way(self, seconds: float = GIVE_WAY_SECONDS) -> Callable[[], Awaitable[None]]:
+        """What one kind of background work awaits between its slices: it lets calls go first.
 
         grpc.aio takes up one call after another, each some turns of the loop after the one before. A slice of work in
         each of these turns would let a queue of calls wait for more slices than it has calls.
         """
-        new, self._begun = self._begun, False
-        await asyncio.sleep(GIVE_WAY_SECONDS if new else 0)
+        seen = self._begun
+
+        async def give_way() -> None:
+            nonlocal seen
+            before, seen = seen, self._begun
+            await asyncio.sleep(seconds if seen > before else 0)
+
+        return give_way
 
     async def refuse(self, *, for_operators: bool = False) -> None:
         """Raises the refusal of calls while `refusing`; first waits while calls are held.

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from openbank.accounts.v1 import accounts_service_pb2
 from openbank.holds.v1 import holds_service_pb2
 from openbank.integration.v1 import integration_events_service_pb2
-from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2
+from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2, views_service_pb2
 from openbank.persons.v1 import persons_service_pb2
 from openbank.rpc import accounts, holds, mutations, persons, transfers
 from openbank.rpc.accounts import Accounts
@@ -29,6 +29,7 @@ from openbank.rpc.persons import Persons
 from openbank.rpc.quarantine import QuarantineDesk
 from openbank.rpc.sinks import Sinks
 from openbank.rpc.transfers import Transfers
+from openbank.rpc.views import ViewsDesk
 from openbank.transfers.v1 import transfers_service_pb2
 
 
@@ -47,6 +48,7 @@ SERVICES = (
     Service(integration_events_service_pb2.DESCRIPTOR.services_by_name["IntegrationEventsService"], IntegrationEvents),
     Service(sinks_service_pb2.DESCRIPTOR.services_by_name["SinksService"], Sinks),
     Service(quarantine_service_pb2.DESCRIPTOR.services_by_name["QuarantineService"], QuarantineDesk),
+    Service(views_service_pb2.DESCRIPTOR.services_by_name["ViewsService"], ViewsDesk),
 )
 DESCRIPTORS = [service.descriptor for service in SERVICES]
 NAMES = [descriptor.full_name for descriptor in DESCRIPTORS]

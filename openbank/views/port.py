@@ -135,7 +135,32 @@ def transfer_state(number: int, source_account_id: str, sent_revision: int) -> T
         raise NewerVersionNeeded(stream, sent_revision, f"a transfer in the state {number}") from None
 
 
-class Views(Protocol):
+class Filled(Protocol):
+    """What a projector fills with what the log says: the views, or those that are to take their place."""
+
+    @property
+    def position(self) -> LogPosition:
+        """How far the log is projected, as far as this process knows; kept with the data through a restart."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Changes when others have taken the place of what was filled, or it has begun again."""
+        ...
+
+    async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
+        """Makes the changes of the events after `after` up to `through`, in the order of the log.
+
+        What is not at `after` yet, or not any more, stays where it is: raises ViewsUnavailable.
+        """
+        ...
+
+    async def last_minute(self) -> int:
+        """The last minute of which there is a MinuteReached; NO_MINUTE before the first."""
+        ...
+
+
+class Views(Filled, Protocol):
     """Persons, accounts and accounts' events as of a position of one log.
 
     Complete: the checkpoint moves with the data, or after it. Whatever happens between, views at a position hold all
@@ -159,20 +184,8 @@ class Views(Protocol):
         """The log that these views belong to; None before the first `clear`."""
         ...
 
-    @property
-    def position(self) -> LogPosition:
-        """How far the log is projected, as far as this process knows; kept with the data through a restart."""
-        ...
-
     async def wait_for(self, position: int) -> None:
         """Waits until `self.position` has reached `position`, without a time limit, whichever instance projects."""
-        ...
-
-    async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
-        """Makes the changes of the events after `after` up to `through`, in the order of the log.
-
-        Views that are not at `after` yet, or not any more, stay where they are: raises ViewsUnavailable.
-        """
         ...
 
     async def clear(self, log: LogId) -> None:
@@ -254,10 +267,6 @@ class Views(Protocol):
     async def place_before(self, time: int) -> LogPosition:
         """A place up to which every event was recorded before `time` (microseconds): the start of its minute in the
         log, as far as the log is projected."""
-        ...
-
-    async def last_minute(self) -> int:
-        """The last minute of which there is a MinuteReached; NO_MINUTE before the first."""
         ...
 
     async def close(self) -> None: ...

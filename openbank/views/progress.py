@@ -22,6 +22,45 @@ SAY_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
+class Rate:
+    """How fast a position moves, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        """Times and positions."""
+
+    def sample(self, now: float, position: int) -> None:
+        """Begins again where the position has moved back."""
+        if self._samples and position < self._samples[-1][1]:
+            self.clear()
+        self._samples.append((now, position))
+        while self._samples[0][0] < now - WINDOW_SECONDS:
+            self._samples.popleft()
+
+    def clear(self) -> None:
+        self._samples.clear()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is one sample at most."""
+        return len(self._samples) <= 1
+
+    def per_second(self) -> float | None:
+        """In positions; None where it is not known yet, or nothing moves."""
+        if not self._samples:
+            return None
+        (first, start), (last, end) = self._samples[0], self._samples[-1]
+        return (end - start) / (last - first) if last - first >= RATE_SECONDS_MIN and end > start else None
+
+
+def figures(position: int, of: int, per_second: float | None) -> dict[str, object]:
+    """What a line of the log says about views on their way."""
+    values: dict[str, object] = {"position": position, "of": of, "percent": 100 * position // max(of, 1)}
+    if per_second is not None:
+        values |= {"per_second": round(per_second), "seconds_left": round((of - position) / per_second)}
+    return values
+
+
 class Progress:
     """Watches views until they have caught up with the log as of the start, whichever instance projects.
 
@@ -32,8 +71,8 @@ class Progress:
         self._views = views
         self._goal = start_head.position
         self._now = now
-        self._samples: deque[tuple[float, int]] = deque()
-        """Times and positions since the views are behind; empty while they are not."""
+        self._rate = Rate()
+        """Since the views are behind."""
         self._began = 0.0
         self._said: float | None = None
         """When the log was last told, of views that are behind."""
@@ -49,7 +88,7 @@ class Progress:
 
     def seconds_to(self, position: int) -> float | None:
         """How long the views will take to reach `position`; None where that is unknown, or not worth asking."""
-        rate = self._rate()
+        rate = self._rate.per_second()
         return None if self.caught_up or rate is None else (position - self._views.position.position) / rate
 
     async def run(self) -> None:
@@ -63,32 +102,19 @@ class Progress:
         if self.caught_up:
             self._goal = position
             self._say_caught_up(now)
-            self._samples.clear()
+            self._rate.clear()
             return
-        if not self._samples or position < self._samples[-1][1]:
-            self._samples.clear()
+        self._rate.sample(now, position)
+        if self._rate.is_new:
             self._began = now
-        self._samples.append((now, position))
-        while self._samples[0][0] < now - WINDOW_SECONDS:
-            self._samples.popleft()
         self._say_behind(now, position)
-
-    def _rate(self) -> float | None:
-        """In positions a second."""
-        if not self._samples:
-            return None
-        (first, start), (last, end) = self._samples[0], self._samples[-1]
-        return (end - start) / (last - first) if last - first >= RATE_SECONDS_MIN and end > start else None
 
     def _say_behind(self, now: float, position: int) -> None:
         last = self._began + RATE_SECONDS_MIN - SAY_SECONDS if self._said is None else self._said
         if now < last + SAY_SECONDS:
             return
         self._said = now
-        values = {"position": position, "of": self._goal, "percent": 100 * position // self._goal}
-        rate = self._rate()
-        if rate is not None:
-            values |= {"per_second": round(rate), "seconds_left": round((self._goal - position) / rate)}
+        values = figures(position, self._goal, self._rate.per_second())
         _log.info("views catch up", extra={"values": values})
 
     def _say_caught_up(self, now: float) -> None:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from openbank.codec.events import is_ours, place_after
-from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StoreRefused, StoreUnavailable
+from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StoreUnavailable
 from openbank.eventstore.known import known, needed_by
-from openbank.eventstore.port import EventStore, LogPosition, LogSlice, RecordedEvent, holds
+from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 from openbank.eventstore.quarantine_record import NUMBER_MAX, Released
-from openbank.eventstore.streams import ACCOUNT, NUMBER, REQUEST, split
+from openbank.eventstore.streams import NUMBER, REQUEST, split
 from openbank.following.log import Log
 from openbank.integrity.checking import Checked, Checker
 from openbank.integrity.quarantine import Quarantine, TooManyQuarantined
 from openbank.pause import Backoff
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached
-from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, LogId, Views, ViewsDamaged, ViewsUnavailable
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Filled, ViewsDamaged, ViewsUnavailable
 
 READ_EVENTS_MAX = 500
 """Events in one read of the log, which may be a round trip."""
@@ -37,64 +37,12 @@ _INTERNAL = frozenset({REQUEST, NUMBER})
 _log = logging.getLogger(__name__)
 
 
-async def match_log(views: Views, store: EventStore) -> None:
-    """Views of another store's log of the same bank start over; to be called before anyone reads them.
-
-    Each copy of a log has a store id of its own, a restored backup too; so a log that is behind its own views has lost
-    events. Raises StoreRefused for that, and for another bank's views.
-    """
-    log = LogId(store.bank_id, store.store_id)
-    if views.log is None:
-        await views.clear(log)
-    elif views.log.bank_id != log.bank_id:
-        raise StoreRefused(_other_bank(views, log))
-    elif views.log != log:
-        _rebuild("they are of another log", views)
-        await views.clear(log)
-    elif not await holds(store, views.position):
-        raise StoreRefused(await _loss(store, views.position))
-    elif not await _has_event(store, views):
-        raise StoreRefused(
-            f"the log has another event at position {views.position.position} than the views have seen there: it has"
-            f" lost events, and others have taken their place; {store.after_loss}"
-        )
-
-
-async def _has_event(store: EventStore, views: Views) -> bool:
-    """Whether the last event that the views have seen is the one in the log, where they keep its id."""
-    seen = views.position
-    category, aggregate_id = split(seen.stream)
-    if category != ACCOUNT:
-        return True
-    kept = await views.account_events(aggregate_id, seen.revision + 1, 1)
-    try:
-        stored = await store.read_stream(seen.stream, seen.revision - 1, 1)
-    except StoreDamaged:
-        return True  # Of this stream alone.
-    here = [event for event in kept if event.revision == seen.revision]
-    return not here or not stored or stored[0].id == here[0].id
-
-
-def _other_bank(views: Views, log: LogId) -> str:
-    assert views.log is not None
-    other = f"these views belong to the bank {views.log.bank_id}, not to {log.bank_id}"
-    return other if views.shared else f"{other}: serve the right log, or remove views.db to build views of this one"
-
-
-async def _loss(store: EventStore, seen: LogPosition) -> str:
-    head = await store.head()
-    return (
-        f"the log ends at position {head.position}, and the views have seen it come to {seen.position}: it has lost"
-        f" events; {store.after_loss}"
-    )
-
-
-def _rebuild(reason: str, views: Views) -> None:
-    _log.warning("views are rebuilt", extra={"values": {"reason": reason, "position": views.position.position}})
-
-
 async def _at_once() -> None:
     await asyncio.sleep(0)
+
+
+async def _never() -> bool:
+    return False
 
 
 class Projector:
@@ -107,19 +55,27 @@ class Projector:
     def __init__(
         self,
         log: Log,
-        views: Views,
+        views: Filled,
         checker: Checker,
         quarantine: Quarantine,
         batch_events_max: int = BATCH_EVENTS_MAX,
         give_way: Callable[[], Awaitable[None]] = _at_once,
+        name: str = "projector",
+        *,
+        decides: bool = True,
     ) -> None:
-        """`checker` is to be thorough, and this projector's own. `give_way` is awaited between slices of work."""
+        """`checker` is to be thorough, and this projector's own. `give_way` is awaited between slices of work. `name`
+        is for the log. Of several that pass the log, the one that `decides` checks again what an operator wants to be
+        tried.
+        """
         self.failure: str | None = None
         """Why it has stopped, for health and for people: without personal data."""
         self.available = True
         """Whether the log and the views could be reached when it last tried."""
         self.skipped = 0
         """How many events of other programs it has passed."""
+        self.caught_up = False
+        """Whether its last batch reached to the end of the log."""
         self._log = log
         self._views = views
         self._checker = checker
@@ -128,6 +84,10 @@ class Projector:
         self._batch_events_max = batch_events_max
         self._batch_events = batch_events_max
         """Less, after a batch that did not get through: views so slow that it never will must still come on."""
+        self._name = name
+        self._decides = decides
+        self._generation: int | None = None
+        """The generation of the views that `_left_out` belongs to."""
         self._left_out: dict[str, Released] = {}
         """By stream: what the views may not have, as it is set aside, or was when they passed it."""
         self._minute = NO_MINUTE
@@ -141,19 +101,21 @@ class Projector:
         """Whether the views stand before an event that only a newer version knows."""
         return self._newer_at == self._views.position.position
 
-    async def run(self) -> None:
-        """Until cancelled, or until there is a `failure`. Raises NewerVersionNeeded: another instance may be newer."""
+    async def run(self, done: Callable[[], Awaitable[bool]] = _never) -> None:
+        """Until cancelled, `done` between two batches, or until there is a `failure`.
+
+        Raises NewerVersionNeeded: another instance may be newer.
+        """
         backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
-        started = False
+        self._generation = None
         while self.failure is None:
             try:
-                if not started:
-                    if not self._retried_unknown:
-                        await self._quarantine.retry_unknown()
-                        self._retried_unknown = True
-                    self._left_out = dict(self._quarantine.released)
-                    started = True
-                await self._advance()
+                if self._decides and not self._retried_unknown:
+                    await self._quarantine.retry_unknown()
+                    self._retried_unknown = True
+                if await done():
+                    return
+                await self.advance()
                 backoff.reset()
             except (ViewsDamaged, StoreDamaged) as error:
                 self._stop(str(error))
@@ -166,8 +128,12 @@ class Projector:
                 self._note_unavailable(error)
                 await asyncio.sleep(backoff.next())
 
-    async def _advance(self) -> None:
+    async def advance(self) -> None:
         """One batch from where the views say that they are, so that what failed half-way is done again."""
+        if self._generation != self._views.generation:
+            # Also where views that somebody else has filled have taken the place of these.
+            self._generation = self._views.generation
+            self._left_out = dict(self._quarantine.released)
         at = self._views.position
         for stream in self._believed_again():
             await self._project_again(stream, at)
@@ -177,10 +143,12 @@ class Projector:
             return  # What is believed only now comes first: an account's events reach the views in order.
         if batch.through.position > at.position:
             await self._views.project(batch.changes, batch.through, at)
+            self._leave_out(batch.left_out)
             self._batch_events = min(2 * self._batch_events, self._batch_events_max)
             self._minute, self._minute_at = batch.minute, batch.through.position
             self.skipped += batch.skipped
-            self._quarantine.checked = max(self._quarantine.checked, batch.through.position)
+            if self._decides:
+                self._quarantine.checked = max(self._quarantine.checked, batch.through.position)
         self._note_available()
         if batch.through.position == at.position:
             # An operator may want an aggregate to be tried again.
@@ -191,15 +159,21 @@ class Projector:
     def _believed_again(self) -> Sequence[str]:
         """Streams with events that the views have left out, and that may be believed by now."""
         aside = self._quarantine.aside
-        for stream, held in aside.items():
-            left_out = self._left_out.get(stream)
-            revision = min(held.revision, left_out.revision) if left_out else held.revision
-            self._left_out[stream] = Released(revision, NUMBER_MAX)
+        self._leave_out({stream: held.revision for stream, held in aside.items()})
         return [
             stream
             for stream, left_out in self._left_out.items()
-            if stream not in aside or aside[stream].revision > left_out.revision or aside[stream].retrying
+            if stream not in aside
+            or aside[stream].revision > left_out.revision
+            or (aside[stream].retrying and self._decides)
         ]
+
+    def _leave_out(self, streams: Mapping[str, int]) -> None:
+        """Notes these from a revision on, also where another task releases them at this moment."""
+        for stream, revision in streams.items():
+            left_out = self._left_out.get(stream)
+            first = min(revision, left_out.revision) if left_out else revision
+            self._left_out[stream] = Released(first, NUMBER_MAX)
 
     async def _project_again(self, stream: str, at: LogPosition) -> None:
         """What was set aside of a stream, as far as it follows now; the views are at `at` and stay there."""
@@ -238,6 +212,7 @@ class Projector:
             caught_up = read.caught_up
             if not caught_up:
                 await self._give_way()
+        self.caught_up = caught_up
         return batch
 
     async def _check(self, events: Sequence[RecordedEvent]) -> list[Checked]:
@@ -251,16 +226,16 @@ class Projector:
 
     def _stop(self, failure: str) -> None:
         self.failure = failure
-        _log.error("projector stopped", extra={"values": {"reason": failure}})
+        _log.error("%s stopped", self._name, extra={"values": {"reason": failure}})
 
     def _note_unavailable(self, error: Exception) -> None:
         if self.available:
-            _log.warning("projector waits", extra={"values": {"reason": error}})
+            _log.warning("%s waits", self._name, extra={"values": {"reason": error}})
         self.available = False
 
     def _note_available(self) -> None:
         if not self.available:
-            _log.info("projector continues", extra={"values": {"position": self._views.position.position}})
+            _log.info("%s continues", self._name, extra={"values": {"position": self._views.position.position}})
         self.available = True
 
 
@@ -272,6 +247,8 @@ class _Batch:
         self.minute = minute
         """The last minute that was reached up to there."""
         self.changes: list[Change] = []
+        self.left_out: dict[str, int] = {}
+        """By stream, the first revision that is not believed."""
         self.events = 0
         self.skipped = 0
 
@@ -279,6 +256,10 @@ class _Batch:
         """What comes next, as it was read, and the same checked."""
         for one in checked:
             self.changes += changes_of(one)
+            if one.aside:
+                self.left_out.setdefault(one.event.stream, one.event.revision)
+        for event, _ in read.aside:
+            self.left_out.setdefault(event.stream, event.revision)
         self._note_minutes([one.event for one in checked if not (one.aside or one.skipped)])
         self.events += len(checked) + len(read.aside)
         self.skipped += sum(not is_ours(one.event.type) for one in checked)

@@ -47,8 +47,8 @@ ListSinks GetSink                                                       sinks.re
 RetryParked SkipParked ParkAggregate                                    sinks.write        operator
 ListQuarantined GetQuarantined                                          quarantine.read    auditor operator
 RetryQuarantined SkipQuarantined                                        quarantine.write   operator
-ListViews GetViews                                                      views.read         auditor operator
-RebuildViews                                                            views.write        operator
+GetRebuild                                                              views.read         auditor operator
+StartRebuild                                                            views.write        operator
 """
 """The permission of each method, and who has it; "own" is the customer."""
 

@@ -18,7 +18,7 @@ from random import Random
 
 from openbank.eventstore.port import BEGINNING, RecordedEvent
 from openbank.eventstore.sqlite import FILE, SqliteEventStore
-from openbank.views.projector import match_log
+from openbank.views.matching import match_log
 from openbank.views.sqlite import SqliteViews
 from tests.callers import Caller
 from tests.disk import journal, promises

@@ -13,7 +13,7 @@ import pytest
 from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.port import NO_STREAM
 from openbank.eventstore.sqlite import FILE, SqliteEventStore, accept_loss, backup, check, mark
-from openbank.views.projector import match_log
+from openbank.views.matching import match_log
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.conformance import some_events, whole_log
 

@@ -17,7 +17,7 @@ from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.port import NO_STREAM
 from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, accept_loss, backup, check
 from openbank.upkeep.verify import verify
-from openbank.views.projector import match_log
+from openbank.views.matching import match_log
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.conformance import some_event, some_events
 from tests.eventstore.files import EPOCH, PAGE, WAL, contents, events_in, put_back, states_of, write

@@ -19,7 +19,7 @@ from openbank.eventstore.sqlite import FILE, LogFile, SqliteEventStore, backup
 from openbank.sinks.port import SinkRecord
 from openbank.sinks.sqlite import SqliteSinkRecords
 from openbank.upkeep.restore import restore
-from openbank.views.projector import match_log
+from openbank.views.matching import match_log
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.conformance import some_events
 from tests.eventstore.files import PAGE, WAL, contents, events_in, put_back, states_of, write

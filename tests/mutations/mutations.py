@@ -30,6 +30,8 @@ _ACCESS = "tests/access"
 _HOLDS = "tests/stories/test_holds.py"
 _OF_HOLDS = f"{_HOLDS}::test_what_is_on_hold_is_there_and_cannot_be_spent"
 _MONGO_FAULTS = "tests/views/test_mongo_faults.py::TestAnotherDatabase"
+_REBUILDS = "tests/views/test_sqlite.py::TestSqliteRebuilds"
+_REBUILT = "tests/stories/test_rebuild.py"
 _TRANSFERS = "tests/commands/test_transfers.py"
 _METRICS = "tests/metrics/test_values.py"
 _LAGS = "tests/metrics/test_lags.py"
@@ -250,14 +252,14 @@ MUTATIONS = (
     Mutation(
         "views miss what another instance has released",
         "openbank/views/projector.py",
-        "            if stream not in aside or aside[stream].revision",
-        "            if stream in aside and aside[stream].revision",
+        "            if stream not in aside\n            or aside[stream].revision",
+        "            if stream in aside\n            and aside[stream].revision",
         "tests/views/test_projector.py",
     ),
     Mutation(
         "views that have lost their last commits miss what was released",
         "openbank/views/projector.py",
-        "                    self._left_out = dict(self._quarantine.released)\n",
+        "            self._left_out = dict(self._quarantine.released)\n",
         "",
         "tests/views/test_projector.py",
     ),
@@ -786,7 +788,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a log that has lost events is served where its views know of them",
-        "openbank/views/projector.py",
+        "openbank/views/matching.py",
         "    elif not await holds(store, views.position):\n",
         "    elif False:\n",
         "tests/views/test_projector.py",
@@ -913,7 +915,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a lock of another process on the views is waited for on the event loop",
-        f"{_VIEWS}/views.py",
+        f"{_VIEWS}/connections.py",
         '            set_pragma(self._connection, "busy_timeout", 0)\n',
         '            set_pragma(self._connection, "busy_timeout", 20_000)\n',
         "tests/test_locks.py",
@@ -949,7 +951,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the log of another bank than that of the views is served",
-        "openbank/views/projector.py",
+        "openbank/views/matching.py",
         "    elif views.log.bank_id != log.bank_id:\n",
         "    elif views.shared and views.log.bank_id != log.bank_id:\n",
         "tests/test_private.py tests/views/test_projector.py",
@@ -1106,8 +1108,8 @@ MUTATIONS = (
     Mutation(
         "background work that gives way does not wait for new calls",
         "openbank/rpc/calls.py",
-        "        await asyncio.sleep(GIVE_WAY_SECONDS if new else 0)\n",
-        "        await asyncio.sleep(0)\n",
+        "            await asyncio.sleep(seconds if seen > before else 0)\n",
+        "            await asyncio.sleep(0)\n",
         "tests/rpc/test_calls.py",
     ),
     # Feeds
@@ -1733,5 +1735,41 @@ MUTATIONS = (
         "        if left < 1:\n",
         "        if left < -100:\n",
         f"{_ACCESS}/test_watches.py",
+    ),
+    # Rebuilt beside
+    Mutation(
+        "new views take the place of old ones that have overtaken them",
+        f"{_VIEWS}/views.py",
+        "            if other.position.position < self.position.position or other.log != self.log:\n",
+        "            if other.log != self.log:\n",
+        f"{_REBUILDS}::test_it_does_not_switch_to_views_that_the_old_ones_have_overtaken",
+    ),
+    Mutation(
+        "after a rebuild accounts are read from memory as the old views had them",
+        f"{_VIEWS}/views.py",
+        "            old, self._file = self._file, opened\n            self._accounts.clear()\n",
+        "            old, self._file = self._file, opened\n",
+        f"{_REBUILT}::test_views_that_were_changed_are_mended_by_a_rebuild",
+    ),
+    Mutation(
+        "after a rebuild accounts are answered as they were encoded before",
+        "openbank/rpc/convert/accounts.py",
+        "        if known is not None and (known[0] is account or known[0] == account):\n",
+        "        if known is not None:\n",
+        f"{_REBUILT}::test_views_that_were_changed_are_mended_by_a_rebuild",
+    ),
+    Mutation(
+        "a rebuild of another log's views is continued",
+        f"{_VIEWS}/rebuilds.py",
+        "            if begun is not None and begun.log != log and log is not None:\n",
+        "            if begun is not None and begun.log is None and log is not None:\n",
+        f"{_REBUILDS}::test_views_of_another_log_are_not_continued_with",
+    ),
+    Mutation(
+        "a rebuild asked for again begins again",
+        f"{_VIEWS}/rebuilds.py",
+        "            if self._next is not None:\n                return\n            # In",
+        "            # In",
+        f"{_REBUILDS}::test_a_second_start_changes_nothing",
     ),
 )

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
-import pytest
-
-from openbank.rpc import calls as calls_module
 from openbank.rpc.calls import Calls
 
 TURNS = 10
 
 
-@pytest.fixture(autouse=True)
-def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait that begins here does not end within a test."""
-    monkeypatch.setattr(calls_module, "GIVE_WAY_SECONDS", 3_600.0)
+LONG = 3_600.0
+"""A wait that begins does not end within a test."""
 
 
 async def test_background_work_waits_where_a_call_has_begun_since_its_last_slice() -> None:
     calls = Calls(maximum=2)
+    give_way = calls.giving_way(LONG)
     calls.enter(calls.queries)
-    assert not await goes_on(calls)
+    assert not await goes_on(give_way)
 
 
 async def test_background_work_goes_on_where_no_call_is_new() -> None:
     calls = Calls(maximum=2)
-    assert await goes_on(calls)
+    give_way = calls.giving_way(LONG)
+    assert await goes_on(give_way)
     calls.enter(calls.commands)
-    assert not await goes_on(calls)
+    assert not await goes_on(give_way)
     # The same call, still under way, may be waiting for that work.
-    assert await goes_on(calls)
+    assert await goes_on(give_way)
 
 
-async def goes_on(calls: Calls) -> bool:
+async def test_two_kinds_of_background_work_both_wait_for_a_new_call() -> None:
+    calls = Calls(maximum=2)
+    one, other = calls.giving_way(LONG), calls.giving_way(LONG)
+    calls.enter(calls.queries)
+    assert not await goes_on(one)
+    assert not await goes_on(other)
+
+
+async def goes_on(give_way: Callable[[], Awaitable[None]]) -> bool:
     """Whether background work goes on within a few turns of the loop."""
-    giving_way = asyncio.create_task(calls.give_way())
+    giving_way = asyncio.ensure_future(give_way())
     for _ in range(TURNS):
         await asyncio.sleep(0)
     return not giving_way.cancel()

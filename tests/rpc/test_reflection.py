@@ -27,6 +27,7 @@ SERVICES = [
     "openbank.integration.v1.IntegrationEventsService",
     "openbank.operations.v1.QuarantineService",
     "openbank.operations.v1.SinksService",
+    "openbank.operations.v1.ViewsService",
     "openbank.persons.v1.PersonsService",
     "openbank.transfers.v1.TransfersService",
 ]

@@ -22,6 +22,7 @@ BANK: Any = SimpleNamespace(
     sinks=None,
     quarantine=None,
     gate=None,
+    rebuild=None,
 )
 
 

@@ -28,11 +28,13 @@ from openbank.eventstore.streams import account_stream
 from openbank.following.tail import LogTail
 from openbank.mongodb import link
 from openbank.views import projector as projecting
+from openbank.views.matching import match_log
 from openbank.views.mongo import MongoViews, checkpoint
-from openbank.views.mongo.views import BULK_WRITES_MAX
+from openbank.views.mongo.generations import BULK_WRITES_MAX
 from openbank.views.mongo.writes import ACCOUNTS, EVENTS, INDEXES, PERSONS
 from openbank.views.port import LogId, Views, ViewsUnavailable
-from openbank.views.projector import Projector, match_log
+from openbank.views.projector import Projector
+from openbank.views.rebuild import Rebuilds
 from tests.eventstore.memory import MemoryStore
 from tests.stand_ins.process import FerretDBProcess
 from tests.views.conformance import STEPS, OpenViews, ViewsConformance, live
@@ -46,6 +48,7 @@ from tests.views.histories import (
     project_events,
     project_log,
 )
+from tests.views.rebuilds import OpenRebuilds, RebuildConformance
 
 PATIENCE_SECONDS = 20.0
 OTHER_STORE = LogId(LOG.bank_id, "51" * 16)
@@ -67,6 +70,16 @@ class TestMongoViews(ViewsConformance):
             return await MongoViews.open(database)
 
         return open_views
+
+
+class TestMongoRebuilds(RebuildConformance):
+    @pytest.fixture
+    def open_rebuilds(self, database: str) -> OpenRebuilds:
+        async def open_rebuilds() -> tuple[Views, Rebuilds]:
+            views = await MongoViews.open(database)
+            return views, views.rebuilds()
+
+        return open_rebuilds
 
 
 async def until_matched(views: Views, store: EventStore) -> None:

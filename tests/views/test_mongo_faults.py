@@ -21,9 +21,9 @@ from openbank.following import lease as leasing
 from openbank.following.lease import Lease, Leased
 from openbank.following.tail import LogTail
 from openbank.views import projector as projecting
+from openbank.views.matching import match_log
 from openbank.views.mongo import MongoViews, checkpoint
 from openbank.views.port import ViewsUnavailable
-from openbank.views.projector import match_log
 from tests.eventstore.memory import MemoryStore
 from tests.stand_ins.mongo_copy import Documents, copy_of, put_back
 from tests.stand_ins.mongo_set import (

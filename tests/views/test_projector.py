@@ -30,10 +30,12 @@ from openbank.integrity import quarantine as quarantining
 from openbank.integrity.checking import Checked, Checker
 from openbank.integrity.quarantine import Quarantine
 from openbank.integrity.trail import UNKNOWN_TYPE
+from openbank.views import matching
 from openbank.views import projector as projecting
 from openbank.views.changes import Change
+from openbank.views.matching import match_log
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
-from openbank.views.projector import Projector, match_log
+from openbank.views.projector import Projector
 from openbank.views.sqlite import FILE, SqliteViews
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import EVERYTHING, LOG, START, History, assert_holds, new_projector
@@ -686,7 +688,7 @@ async def some_life(history: History) -> None:
 
 def assert_rebuilt(views: Views, caplog: pytest.LogCaptureFixture, reason: str) -> None:
     assert views.position == BEGINNING
-    [record] = [record for record in caplog.records if record.name == projecting.__name__]
+    [record] = [record for record in caplog.records if record.name == matching.__name__]
     assert record.message == "views are rebuilt"
     assert record.__dict__["values"]["reason"] == reason
 

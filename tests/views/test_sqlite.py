@@ -14,10 +14,12 @@ import pytest
 from openbank.eventstore.port import BEGINNING
 from openbank.eventstore.request_index import Indexed
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
-from openbank.views.sqlite import FILE, SqliteViews, writer
+from openbank.views.rebuild import Rebuilds
+from openbank.views.sqlite import FILE, SqliteRebuilds, SqliteViews, writer
 from tests.eventstore.memory import MemoryStore
 from tests.views.conformance import OpenViews, ViewsConformance
 from tests.views.histories import LOG, History, assert_holds, project_events, project_log
+from tests.views.rebuilds import OpenRebuilds, RebuildConformance
 
 PAGE = 4096
 
@@ -29,6 +31,16 @@ class TestSqliteViews(ViewsConformance):
             return SqliteViews(tmp_path)
 
         return open_views
+
+
+class TestSqliteRebuilds(RebuildConformance):
+    @pytest.fixture
+    def open_rebuilds(self, tmp_path: Path) -> OpenRebuilds:
+        async def open_rebuilds() -> tuple[Views, Rebuilds]:
+            views = SqliteViews(tmp_path)
+            return views, SqliteRebuilds(tmp_path, views)
+
+        return open_rebuilds
 
 
 @pytest.fixture

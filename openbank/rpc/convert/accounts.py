@@ -25,7 +25,7 @@ from openbank.storage.v1.account_payload_pb2 import AccountPayload
 
 EVENTS = Events(AccountEvent, AccountEventType)
 ENCODED_MAX = 20_000
-"""The most accounts kept encoded, about 200 bytes each. When the cache is full, it is cleared."""
+"""The most accounts kept encoded, about 200 bytes each beside the account. When the cache is full, it is cleared."""
 
 STATES = {
     AccountState.ACTIVE: account_pb2.ACCOUNT_STATE_ACTIVE,
@@ -73,22 +73,24 @@ def _fill_controls(message: account_pb2.Account, account: Account) -> None:
 class EncodedAccounts:
     """Accounts as they stand in a response that has nothing else: as the field 1, be it one account or many.
 
-    An account at a revision never changes, so it is encoded once. Encoded messages that follow one another are
-    one message, so that a response is its accounts' bytes and those of the rest.
+    An account at a revision is encoded once, unless the views were wrong about it and were rebuilt. Encoded messages
+    that follow one another are one message, so that a response is its accounts' bytes and those of the rest.
     """
 
     def __init__(self) -> None:
-        self._encoded: dict[tuple[str, int], bytes] = {}
+        self._encoded: dict[tuple[str, int], tuple[Versioned[Account], bytes]] = {}
 
     def encode(self, account: Versioned[Account]) -> bytes:
         key = (account.state.account_id, account.revision)
-        encoded = self._encoded.get(key)
-        if encoded is None:
-            response = GetAccountResponse()
-            fill_account(response.account, account)
-            if len(self._encoded) >= ENCODED_MAX:
-                self._encoded.clear()
-            encoded = self._encoded[key] = response.SerializeToString()
+        known = self._encoded.get(key)
+        if known is not None and (known[0] is account or known[0] == account):
+            return known[1]
+        response = GetAccountResponse()
+        fill_account(response.account, account)
+        if len(self._encoded) >= ENCODED_MAX:
+            self._encoded.clear()
+        encoded = response.SerializeToString()
+        self._encoded[key] = account, encoded
         return encoded
 
 

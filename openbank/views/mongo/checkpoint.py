@@ -1,14 +1,15 @@
 """The checkpoint of the views: one document, which all instances follow.
 
-    {_id: "views", format, bank_id, store_id, generation, position, stream, revision}
+    {_id: "views", format, bank_id, store_id, generation, position, stream, revision, rebuild}
 
 A newer version may add fields, here and in the views, and collections with checkpoint documents of their own: what is
 missing has its default, what is unknown is left alone. If it has to raise the format for that, it adds the field
 readable_from: the oldest format whose instances can use these views.
 
-The views themselves are in collections whose names end with the generation. A rebuild is the next generation: the
-document names it first, then what is of older ones is dropped. So a reader that found nothing in a collection, and then
-finds its generation named here still, has found that there is nothing.
+The views themselves are in collections whose names end with the generation. Views that begin again are the next
+generation: the document names it first, then what is of older ones is dropped. So a reader that found nothing in a
+collection, and then finds its generation named here still, has found that there is nothing. A rebuild beside the views
+(`rebuilds`) fills a generation before the document names it.
 
 Under a running bank the database may be emptied, or become an older one. Who follows sees that there is no document, or
 one that is behind what it said before, which no failover takes back. Then the next generation begins.
@@ -52,6 +53,7 @@ class _Stored(NamedTuple):
     generation: int
     log: LogId | None
     position: LogPosition
+    rebuild: Document
 
 
 class ViewsLost(ViewsUnavailable):
@@ -63,6 +65,8 @@ class Checkpoint:
         self.generation = NONE
         self.log: LogId | None = None
         self.position = BEGINNING
+        self.rebuild: Document = {}
+        """As `rebuilds` writes it; empty where there was none."""
         self._link = link
         self._documents: Documents = link.documents(COLLECTION).with_options(read_concern=ReadConcern("majority"))
         # One look at a time: what was seen first is taken first.
@@ -73,6 +77,11 @@ class Checkpoint:
         self._waiting = 0
         self._available = True
         self._advanced_at = float("-inf")
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether a rebuild has filled this generation."""
+        return bool(self.rebuild) and int(self.rebuild["generation"]) == self.generation
 
     async def load(self) -> None:
         """The log and place of the views in the database. Raises StoreRefused for views that this program must not
@@ -98,11 +107,21 @@ class Checkpoint:
             raise ViewsUnavailable(str(error)) from error
         self._note(None)
 
-    async def confirm(self, generation: int) -> None:
-        """Raises ViewsUnavailable unless what was read of this generation was all there is."""
+    async def confirm(self, generation: int, position: LogPosition) -> bool:
+        """Whether what was read of this generation was all there is; False where it is to be read again, of another one
+        that is at this position. Raises ViewsUnavailable where that one is not as far."""
         await self.refresh()
-        if self.generation != generation:
+        if self.generation == generation:
+            return True
+        if self.position.position < position.position:
             raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began while they were read")
+        return False
+
+    async def change(self, where: Document, values: Document) -> bool:
+        """Whether the document was as `where` says, and has these values now."""
+        done = await self._link.call(lambda: self._documents.update_one({**_ONE, **where}, {"$set": values}))
+        await self.refresh()
+        return bool(done.matched_count)
 
     async def follow(self, begin_again: Callable[[], Awaitable[None]]) -> None:
         """Until cancelled. Nobody else of this process asks again and again, however many wait.
@@ -154,10 +173,11 @@ class Checkpoint:
         # $max, for three fields that belong together, and never over a gap.
         within = {"$gte": Int64(after.position), "$lt": Int64(through.position)}
         behind = {**_ONE, "generation": generation, "position": within}
-        place = {"$set": _place(through)}
+        place = {"$set": place_fields(through)}
         done = await self._link.call(lambda: self._documents.update_one(behind, place))
         if not done.matched_count:
-            await self.confirm(generation)
+            if not await self.confirm(generation, self.position):
+                raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began while they were written")
             if self.position.position < through.position:
                 raise ViewsUnavailable(f"{self._link.name}: the views are not at position {after.position}")
         elif self.generation == generation and through.position > self.position.position:
@@ -181,7 +201,7 @@ class Checkpoint:
             "bank_id": log.bank_id,
             "store_id": log.store_id,
             "generation": Int64(generation),
-            **_place(BEGINNING),
+            **place_fields(BEGINNING),
         }
         async with self._looking:
             await self._link.probe(lambda: insert_if_missing(self._documents, {**_ONE, **new}))
@@ -201,6 +221,7 @@ class Checkpoint:
 
     def _adopt(self, stored: _Stored, log: LogId | None) -> None:
         """Continues with the stored views, which belong to `log` if that is known."""
+        self.rebuild = stored.rebuild
         if stored.generation == self.generation:
             if stored.position.position > self.position.position:
                 self.position = stored.position
@@ -211,7 +232,7 @@ class Checkpoint:
         if log not in (None, stored.log):
             what = "the views are of another log now, begun by another instance"
             raise StoreRefused(f"{self._link.name}: {what}; restart this one, or give the other a database of its own")
-        self.generation, self.log, self.position = stored
+        self.generation, self.log, self.position, _ = stored
         self._announce()
 
     def _note(self, trouble: str | None) -> None:
@@ -238,7 +259,7 @@ class Checkpoint:
 
 def _parse(document: Document | None, where: str) -> _Stored:
     if document is None:
-        return _Stored(NONE, None, BEGINNING)
+        return _Stored(NONE, None, BEGINNING, {})
     try:
         version = document["format"]
         if int(document.get("readable_from") or version) > FORMAT:
@@ -246,10 +267,10 @@ def _parse(document: Document | None, where: str) -> _Stored:
         # Those of an older format are views of nothing that there is: `match_log` rebuilds them.
         log = LogId(document["bank_id"], document["store_id"] if version >= FORMAT else "")
         position = LogPosition(int(document["position"]), document["stream"], int(document["revision"]))
-        return _Stored(int(document["generation"]), log, position)
+        return _Stored(int(document["generation"]), log, position, dict(document.get("rebuild") or {}))
     except (KeyError, TypeError, ValueError) as error:
         raise StoreRefused(f"{where}: the collection {COLLECTION} is not this program's") from error
 
 
-def _place(place: LogPosition) -> Document:
+def place_fields(place: LogPosition) -> Document:
     return {"position": Int64(place.position), "stream": place.stream, "revision": Int64(place.revision)}

@@ -19,10 +19,10 @@ from openbank.eventstore.streams import ACCOUNT, split
 from openbank.mongodb.link import Document, Documents, MongoLink
 from openbank.views.mongo import documents, event_documents, hold_documents
 from openbank.views.mongo.checkpoint import NONE, Checkpoint
+from openbank.views.mongo.generations import Generations
 from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, MINUTES, PERSONS, TERMS, TRANSFERS
 from openbank.views.port import (
     MINUTE_MICROSECONDS,
-    NO_MINUTE,
     DueHold,
     Listed,
     ListedTransfer,
@@ -48,6 +48,7 @@ class MongoQuestions:
     def __init__(self, link: MongoLink) -> None:
         self._link = link
         self._checkpoint = Checkpoint(link)
+        self._generations = Generations(link)
 
     async def person(self, person_id: str) -> Versioned[Person] | None:
         found = await self._read(PERSONS, lambda persons: persons.find_one({"_id": person_id}))
@@ -152,35 +153,33 @@ class MongoQuestions:
         return documents.place(found[0]) if found else BEGINNING
 
     async def last_minute(self) -> int:
-        found = await self._list(MINUTES, {}, "_id", DESCENDING, 1)
-        return int(found[0]["_id"]) if found else NO_MINUTE
+        return await self._generations.last_minute(self._checkpoint.generation)
 
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
         """Exact for accounts. Of other streams nothing is known: they are short, so the store reads them itself."""
         category, account_id = split(stream)
-        generation = self._checkpoint.generation
+        generation, position = self._checkpoint.generation, self._checkpoint.position
         if category != ACCOUNT or generation == NONE:
             return Indexed([], 0)
-        accounts, events = self._documents(ACCOUNTS, generation), self._documents(EVENTS, generation)
+        documents_of = self._generations.documents
+        accounts, events = documents_of(ACCOUNTS, generation), documents_of(EVENTS, generation)
         of_requests = {"account_id": account_id, "request_id": {"$in": [one for one in request_ids if one]}}
         # The revision first: every event up to it was there before it.
         account = await self._link.call(lambda: accounts.find_one({"_id": account_id}, {"revision": 1}))
         found = await self._link.call(lambda: events.find(of_requests, {"revision": 1}).to_list(None))
         # An event that is missed is a request that is done twice.
-        await self._checkpoint.confirm(generation)
+        if not await self._checkpoint.confirm(generation, position):
+            return Indexed([], 0)
         through = int(account["revision"]) if account else 0
         return Indexed(sorted(int(document["revision"]) for document in found), through)
-
-    def _documents(self, name: str, generation: int) -> Documents:
-        return self._link.documents(f"{name}_{generation}")
 
     async def _list(self, name: str, where: Document, by: str, direction: int, limit: int) -> list[Document]:
         return await self._read(name, lambda found: found.find(where).sort(by, direction).limit(limit).to_list(limit))
 
     async def _read(self, name: str, read: Callable[[Documents], Awaitable[_Found]]) -> _Found:
         """Nothing is believed only of a generation that was not dropped meanwhile."""
-        generation = self._checkpoint.generation
-        found = await self._link.call(lambda: read(self._documents(name, generation)))
-        if not found:
-            await self._checkpoint.confirm(generation)
-        return found
+        while True:
+            generation, position = self._checkpoint.generation, self._checkpoint.position
+            found = await self._link.call(lambda: read(self._generations.documents(name, generation)))  # noqa: B023
+            if found or await self._checkpoint.confirm(generation, position):
+                return found

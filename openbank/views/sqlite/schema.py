@@ -229,9 +229,31 @@ def set_aside(path: Path) -> None:
     """Moves the file rather than deleting it: an unreadable file may belong to another program. A process that has it
     open keeps it."""
     path.replace(_aside(path))
+    _remove_wal(path)
+    sync(path.parent)
+
+
+def replace_file(path: Path, other: Path) -> None:
+    """Puts one file in the place of another, atomically and durably. The databases must be all there is: a WAL that is
+    left would be taken for the other file's. Raises OSError."""
+    for file in (path, other):
+        _remove_wal(file)
+    # Once the WALs are surely gone.
+    sync(path.parent)
+    sync(other)
+    other.replace(path)
+    sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _remove_wal(path)
+    sync(path.parent)
+
+
+def _remove_wal(path: Path) -> None:
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    sync(path.parent)
 
 
 def _aside(path: Path) -> Path:

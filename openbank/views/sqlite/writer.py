@@ -83,6 +83,14 @@ FROM (VALUES {rows}) AS new WHERE hold_id = new.column1 AND revision < new.colum
 _INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"
 _SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
 
+# Not in the schema, as there are views of this format without it.
+_CREATE_REBUILD = """
+CREATE TABLE IF NOT EXISTS rebuild (
+    one INTEGER PRIMARY KEY CHECK (one = 1), start_time INTEGER NOT NULL, end_time INTEGER, failure TEXT NOT NULL
+) STRICT
+"""
+_KEEP_REBUILD = "INSERT OR REPLACE INTO rebuild VALUES (1, ?, ?, ?)"
+
 _Change = TypeVar("_Change")
 
 
@@ -101,6 +109,11 @@ def clear(connection: sqlite3.Connection, log: LogId) -> None:
     for table in TABLES:
         connection.execute(f"DELETE FROM {table}")
     connection.execute("INSERT INTO checkpoint VALUES (1, ?, ?, 0, '', 0)", log)
+
+
+def keep_rebuild(connection: sqlite3.Connection, start_time: int, end_time: int | None, failure: str) -> None:
+    connection.execute(_CREATE_REBUILD)
+    connection.execute(_KEEP_REBUILD, (start_time, end_time, failure))
 
 
 def project(connection: sqlite3.Connection, changes: Sequence[Change], through: LogPosition) -> None:

@@ -1,0 +1,47 @@
+"""An operator's rebuild of the views, and the lines printed about it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+
+from openbank.cli.bank import RemoteBank
+from openbank.cli.output.printout import Printout, in_words
+from openbank.cli.output.words import time_text
+from openbank.operations.v1 import views_service_pb2 as messages
+from openbank.operations.v1.views_rebuild_pb2 import ViewsRebuild, ViewsRebuildState
+from openbank.operations.v1.views_service_pb2_grpc import ViewsServiceStub
+
+
+def _rebuild(bank: RemoteBank, flags: Namespace) -> Printout:
+    stub = ViewsServiceStub(bank.channel)
+    if not flags.status:
+        bank.ask(stub.StartRebuild, messages.StartRebuildRequest())
+    response = bank.ask(stub.GetRebuild, messages.GetRebuildRequest())
+    return in_words(response, _lines(response))
+
+
+def _lines(response: messages.GetRebuildResponse) -> Iterator[str]:
+    if response.HasField("rebuild"):
+        yield from _progress(response.rebuild, response.head_position)
+    else:
+        yield "no rebuild"
+    yield f"  serving   views at position {response.serving_position} of {response.head_position}"
+
+
+def _progress(rebuild: ViewsRebuild, head: int) -> Iterator[str]:
+    yield f"rebuild is {ViewsRebuildState.Name(rebuild.state).removeprefix('VIEWS_REBUILD_STATE_')}"
+    yield f"  started   {time_text(rebuild.start_time)}"
+    if rebuild.HasField("end_time"):
+        yield f"  ended     {time_text(rebuild.end_time)}"
+        if rebuild.failure:
+            yield f"  because   {rebuild.failure}"
+        return
+    yield f"  reached   position {rebuild.position} of {head}"
+    if rebuild.positions_per_second:
+        yield f"  speed     {rebuild.positions_per_second} positions a second"
+    if rebuild.HasField("remaining_time"):
+        yield f"  remains   about {rebuild.remaining_time.seconds} s"
+
+
+ACTIONS = {"rebuild": _rebuild}
