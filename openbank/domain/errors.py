@@ -84,6 +84,16 @@ class AccountNotFound(Refused):
             super().__init__(f"no account has the id {account_id}", accountId=account_id)
 
 
+class RevisionNotReached(Refused):
+    """A question about an account at a revision that it may have one day."""
+
+    reason = "POSITION_OUT_OF_RANGE"
+
+    def __init__(self, account_id: str, revision: int, last: int) -> None:
+        message = f"the account {account_id} is at revision {last}, it has not reached {revision}"
+        super().__init__(message, accountId=account_id, revision=str(revision), lastRevision=str(last))
+
+
 class PersonAlreadyExists(Refused):
     reason = "PERSON_ALREADY_EXISTS"
 

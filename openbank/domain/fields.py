@@ -138,6 +138,11 @@ class Fields:
             read.append(Label(key, self.text(f"{field}[{index}].value", value, LABEL_VALUE_LENGTH_MAX)))
         return tuple(read)
 
+    def label(self, field: str, label: Label) -> Label:
+        """One that is looked for."""
+        self._label_key(f"{field}.key", label.key, ())
+        return Label(label.key, self.text(f"{field}.value", label.value, LABEL_VALUE_LENGTH_MAX))
+
     def _label_key(self, field: str, key: str, earlier: Collection[str]) -> None:
         if not key:
             self.refuse(field, "FIELD_REQUIRED", "is required")

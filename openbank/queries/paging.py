@@ -1,8 +1,8 @@
 """Pages of a list, and the opaque tokens that lead from one to the next.
 
 A token says where its page ended and how far the views were then: no page is older than the one before it, whichever
-instance gives it. Format 2 is version (1 byte), and the last item's key and the log position (8 bytes each, big-endian,
-signed), sealed for the list; URL-safe base64 without padding.
+instance gives it. Format 2 is version (1 byte), and the last item's key, the log position and what else the list fixes
+(8 bytes each, big-endian, signed), sealed for the list; URL-safe base64 without padding.
 
 Format 1 was not sealed: 8 bytes of a hash of all that and of the list find a token that was cut, changed or made for
 another list. It is still read. Anybody can make one; it grants nothing.
@@ -30,11 +30,9 @@ SLICE = 100
 """Items that are read and encoded in one turn of the event loop: together they cost about as much as a few calls."""
 
 _FORMAT = 2
-_SEALED_START = struct.Struct(">qq")
 _OPEN_FORMAT = 1
-_START = struct.Struct(">Bqq")
 _HASH_BYTES = 8
-_TOKEN_CHARACTERS_MAX = 100
+_TOKEN_CHARACTERS_MAX = 200
 
 Item = TypeVar("Item")
 
@@ -82,7 +80,9 @@ def read_page_request(
     With `sealed_only` a token of format 1, which anybody can make, is none. Violations go to `fields`:
     INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
     """
-    return PageRequest(listing, _page_size(fields, size), _start(fields, listing, token, sealed_only))
+    size = read_page_size(fields, size)
+    start = read_token(fields, listing, token, len(PageStart._fields), sealed_only=sealed_only)
+    return PageRequest(listing, size, PageStart(*start) if start else None)
 
 
 async def read_page(
@@ -103,17 +103,17 @@ async def read_page(
 
     async def read() -> Sequence[Item]:
         # One more than the page holds, to know whether another page follows.
-        return await _read_in_slices(reader, start.key, size + 1, rows, key)
+        return await read_in_slices(reader, start.key, size + 1, rows, key)
 
     found = await answer(reader, at, read)
     if len(found.value) <= size:
         return ListPage(found.value, "", found.position)
     items = found.value[:size]
-    token = _encode(request.listing, PageStart(key(items[-1]), found.position.position))
+    token = page_token(request.listing, PageStart(key(items[-1]), found.position.position))
     return ListPage(items, token, found.position)
 
 
-async def _read_in_slices(
+async def read_in_slices(
     reader: Reader,
     after: int,
     limit: int,
@@ -143,46 +143,50 @@ async def in_slices(reader: Reader, items: Sequence[Item]) -> AsyncIterator[Sequ
         yield items[start : start + SLICE]
 
 
-def _page_size(fields: Fields, size: int) -> int:
-    """A size that is too large is made smaller, a negative one is refused."""
+def read_page_size(fields: Fields, size: int) -> int:
+    """The size of a page. A size that is too large is made smaller, a negative one is refused."""
     if size < 0:
         fields.refuse("page_size", "INVALID_PAGE_SIZE", "must not be negative")
     return min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
 
 
-def _start(fields: Fields, listing: Listing, token: str, sealed_only: bool) -> PageStart | None:
+def read_token(
+    fields: Fields, listing: Listing, token: str, count: int, *, sealed_only: bool = False
+) -> Sequence[int] | None:
+    """The values in a page token of this list; None for the first page. Violations: INVALID_PAGE_TOKEN."""
     if not token:
         return None
-    start = _decode(listing, token, sealed_only)
+    start = _decode(listing, token, count, sealed_only)
     if start is None:
         fields.refuse("page_token", "INVALID_PAGE_TOKEN", "is not a next_page_token of this list")
     return start
 
 
-def _encode(listing: Listing, start: PageStart) -> str:
+def page_token(listing: Listing, values: Sequence[int]) -> str:
+    packed = struct.pack(f">{len(values)}q", *values)
     if listing.seal.in_use():
-        raw = bytes([_FORMAT]) + listing.seal.seal(_SEALED_START.pack(*start), [_words(listing)])
+        raw = bytes([_FORMAT]) + listing.seal.seal(packed, [_words(listing)])
     else:
-        packed = _START.pack(_OPEN_FORMAT, *start)
+        packed = bytes([_OPEN_FORMAT]) + packed
         raw = packed + _hash(listing, packed)
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _decode(listing: Listing, token: str, sealed_only: bool) -> PageStart | None:
+def _decode(listing: Listing, token: str, count: int, sealed_only: bool) -> Sequence[int] | None:
     if len(token) > _TOKEN_CHARACTERS_MAX:
         return None
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         if raw[:1] == bytes([_FORMAT]):
             start = listing.seal.open(raw[1:], [_words(listing)])
-            return PageStart(*_SEALED_START.unpack(start)) if start is not None else None
-        packed, digest = raw[: _START.size], raw[_START.size :]
-        version, key, position = _START.unpack(packed)
+            return struct.unpack(f">{count}q", start) if start is not None else None
+        packed, digest = raw[:-_HASH_BYTES], raw[-_HASH_BYTES:]
+        version, *values = struct.unpack(f">B{count}q", packed)
     except (ValueError, struct.error):
         return None
     if sealed_only or version != _OPEN_FORMAT or digest != _hash(listing, packed):
         return None
-    return PageStart(key, position)
+    return values
 
 
 def _hash(listing: Listing, packed: bytes) -> bytes:

@@ -28,7 +28,9 @@ from openbank.queries.accounts import (
     list_account_events,
     list_accounts_by_owner,
 )
+from openbank.queries.movements import list_movements, movements_listing
 from openbank.queries.paging import in_slices
+from openbank.queries.statements import get_balance, get_statement, read_statement_request
 from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
 from openbank.rpc.convert.account_commands import (
@@ -42,6 +44,14 @@ from openbank.rpc.convert.account_commands import (
     read_withdraw,
 )
 from openbank.rpc.convert.accounts import EVENTS, EncodedAccounts, fill_account, fill_account_event
+from openbank.rpc.convert.statements import (
+    fill_balance,
+    fill_entry,
+    fill_statement,
+    read_filter,
+    read_moment,
+    read_period,
+)
 from openbank.rpc.convert.values import read_page, read_position
 from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
 from openbank.rpc.handlers import Write
@@ -120,6 +130,53 @@ class Accounts:
         async for some in in_slices(reader, page.items):
             for event in some:
                 fill_account_event(response.events.add(), event)
+        return response
+
+    async def ListMovements(self, request: messages.ListMovementsRequest, _: Call) -> messages.ListMovementsResponse:
+        fields = Fields()
+        filter = read_filter(fields, request)
+        wanted = read_page(fields, request, movements_listing(self._reader, filter))
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        page = await list_movements(self._reader, filter, wanted, at)
+        response = messages.ListMovementsResponse(
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+        )
+        async for some in in_slices(self._reader, page.items):
+            for movement in some:
+                fill_entry(response.movements.add(account_id=movement.account_id).entry, movement)
+        return response
+
+    async def GetAccountStatement(
+        self, request: messages.GetAccountStatementRequest, call: Call
+    ) -> messages.GetAccountStatementResponse:
+        now = call.method.clock()
+        fields = Fields()
+        account_id = fields.identifier("account_id", request.account_id)
+        period = read_period(fields, request)
+        page = request.page_size, request.page_token
+        wanted = read_statement_request(fields, self._reader, account_id, period, *page)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        answer = await get_statement(self._reader, wanted, now, at)
+        response = messages.GetAccountStatementResponse(consistency_token=self._tokens.encode(answer.position))
+        fill_statement(response, answer.value)
+        async for some in in_slices(self._reader, answer.value.entries):
+            for movement in some:
+                fill_entry(response.entries.add(), movement)
+        return response
+
+    async def GetAccountBalance(
+        self, request: messages.GetAccountBalanceRequest, _: Call
+    ) -> messages.GetAccountBalanceResponse:
+        fields = Fields()
+        account_id = fields.identifier("account_id", request.account_id)
+        time, revision = read_moment(fields, request)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        fields.check()
+        answer = await get_balance(self._reader, account_id, time=time, revision=revision, at=at)
+        response = messages.GetAccountBalanceResponse(consistency_token=self._tokens.encode(answer.position))
+        fill_balance(response, answer.value)
         return response
 
     async def WatchAccountEvents(self, request: messages.WatchAccountEventsRequest, call: Call, write: Write) -> None:

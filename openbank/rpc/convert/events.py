@@ -53,6 +53,11 @@ class Events:
             getattr(message, known.payload).MergeFromString(event.data)
         return split(event.stream)[1]
 
+    def number(self, type: str) -> int:
+        """The enum's value of a stored type; 0 for one that this version does not know."""
+        known = self._types.get(type)
+        return known.number if known else 0
+
     def read_types(self, fields: Fields, path: str, numbers: Sequence[int]) -> frozenset[str]:
         """The stored names of the types that a filter lists."""
         return frozenset(read_enums(fields, path, numbers, self._names, "event type"))

@@ -1051,6 +1051,454 @@ class ListAccountEventsResponse(google.protobuf.message.Message):
 Global___ListAccountEventsResponse: typing_extensions.TypeAlias = ListAccountEventsResponse
 
 @typing.final
+class ListMovementsRequest(google.protobuf.message.Message):
+    """Request of ListMovements. A movement is listed if it passes every filter that is set."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Whose movements, 1 to 64 characters of [A-Za-z0-9_-]. Optional beside an external_reference, else required:
+    FIELD_REQUIRED, INVALID_ID, ACCOUNT_NOT_FOUND.
+    """
+    external_reference: builtins.str
+    """Only movements that have this reference, of every account if account_id is empty. At most 64 code points. Optional:
+    FIELD_TOO_LONG, INVALID_TEXT.
+    """
+    page_size: builtins.int
+    """The maximum number of movements: 0 means 50, and more than 1,000 means 1,000. INVALID_PAGE_SIZE if negative."""
+    page_token: builtins.str
+    """next_page_token of the previous page; empty for the first page. INVALID_PAGE_TOKEN, also if it was made for other
+    filters.
+    """
+    consistency_token: builtins.str
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: without it, a read may lag by milliseconds. INVALID_TOKEN,
+    TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+    """
+    @property
+    def label(self) -> openbank.common.v1.label_pb2.Label:
+        """Only movements that have a label with this key and this value. Optional: FIELD_REQUIRED without a key,
+        FIELD_TOO_LONG, INVALID_LABEL, INVALID_TEXT.
+        """
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        label: openbank.common.v1.label_pb2.Label | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["label", b"label"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "consistency_token", b"consistency_token", "external_reference", b"external_reference", "label", b"label", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListMovementsRequest: typing_extensions.TypeAlias = ListMovementsRequest
+
+@typing.final
+class ListMovementsResponse(google.protobuf.message.Message):
+    """Response of ListMovements."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MOVEMENTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Opaque: send it as page_token for the next, older page. Empty on the last page."""
+    consistency_token: builtins.str
+    """Opaque: the log up to what this answer has seen, for later queries and watches."""
+    @property
+    def movements(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Movement]:
+        """The page, newest first: in the reverse order of the bank's log."""
+
+    def __init__(
+        self,
+        *,
+        movements: collections.abc.Iterable[Global___Movement] | None = ...,
+        next_page_token: builtins.str = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["consistency_token", b"consistency_token", "movements", b"movements", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListMovementsResponse: typing_extensions.TypeAlias = ListMovementsResponse
+
+@typing.final
+class Movement(google.protobuf.message.Message):
+    """A movement of an account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    ENTRY_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Whose movement it is."""
+    @property
+    def entry(self) -> Global___StatementEntry:
+        """As a statement of the account has it."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        entry: Global___StatementEntry | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "entry", b"entry"]) -> None: ...
+
+Global___Movement: typing_extensions.TypeAlias = Movement
+
+@typing.final
+class GetAccountStatementRequest(google.protobuf.message.Message):
+    """Request of GetAccountStatement."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    TIMES_FIELD_NUMBER: builtins.int
+    REVISIONS_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    page_size: builtins.int
+    """The maximum number of entries: 0 means 50, and more than 1,000 means 1,000. INVALID_PAGE_SIZE if negative."""
+    page_token: builtins.str
+    """next_page_token of the previous page; empty for the first page. INVALID_PAGE_TOKEN, also if it was made for another
+    account or period.
+    """
+    consistency_token: builtins.str
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: the first page sees everything that was acknowledged before it anyway.
+    INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE,
+    POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+    """
+    @property
+    def times(self) -> Global___TimePeriod:
+        """The events that were recorded in a period of time."""
+
+    @property
+    def revisions(self) -> Global___RevisionPeriod:
+        """The events from one revision to another."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        times: Global___TimePeriod | None = ...,
+        revisions: Global___RevisionPeriod | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["period", b"period", "revisions", b"revisions", "times", b"times"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "consistency_token", b"consistency_token", "page_size", b"page_size", "page_token", b"page_token", "period", b"period", "revisions", b"revisions", "times", b"times"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["period", b"period"]) -> typing.Literal["times", "revisions"] | None: ...
+
+Global___GetAccountStatementRequest: typing_extensions.TypeAlias = GetAccountStatementRequest
+
+@typing.final
+class TimePeriod(google.protobuf.message.Message):
+    """A period of time: from its start on, and before its end."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Belongs to the period. Required on input: FIELD_REQUIRED, INVALID_TIME."""
+
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The first time that does not belong to it any more. May be in the future. Required on input: FIELD_REQUIRED,
+        INVALID_TIME, INVALID_PERIOD if it is not after start_time.
+        """
+
+    def __init__(
+        self,
+        *,
+        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time"]) -> None: ...
+
+Global___TimePeriod: typing_extensions.TypeAlias = TimePeriod
+
+@typing.final
+class RevisionPeriod(google.protobuf.message.Message):
+    """A period of revisions. Both belong to it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_REVISION_FIELD_NUMBER: builtins.int
+    LAST_REVISION_FIELD_NUMBER: builtins.int
+    first_revision: builtins.int
+    """From 1. Required on input: INVALID_PERIOD."""
+    last_revision: builtins.int
+    """May be one that the account has not reached yet. Required on input: INVALID_PERIOD if it is below first_revision."""
+    def __init__(
+        self,
+        *,
+        first_revision: builtins.int = ...,
+        last_revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["first_revision", b"first_revision", "last_revision", b"last_revision"]) -> None: ...
+
+Global___RevisionPeriod: typing_extensions.TypeAlias = RevisionPeriod
+
+@typing.final
+class GetAccountStatementResponse(google.protobuf.message.Message):
+    """Response of GetAccountStatement. All amounts are in the account's currency."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_NUMBER_FIELD_NUMBER: builtins.int
+    OWNER_ID_FIELD_NUMBER: builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: builtins.int
+    OPENING_BALANCE_FIELD_NUMBER: builtins.int
+    CLOSING_BALANCE_FIELD_NUMBER: builtins.int
+    TOTAL_CREDITS_FIELD_NUMBER: builtins.int
+    TOTAL_DEBITS_FIELD_NUMBER: builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: builtins.int
+    FIRST_REVISION_FIELD_NUMBER: builtins.int
+    LAST_REVISION_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    COMPLETE_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    account_number: builtins.str
+    """The account's number."""
+    owner_id: builtins.str
+    """person_id of the account's owner."""
+    currency_code: builtins.str
+    """ISO 4217 code of the account's currency."""
+    entry_count: builtins.int
+    """How many entries the period has, on all pages."""
+    first_revision: builtins.int
+    """The first event of the account in the period; 0 if there is none. Events that are no movement count."""
+    last_revision: builtins.int
+    """The last event of the account in the period; 0 if there is none."""
+    next_page_token: builtins.str
+    """Opaque: send it as page_token for the next, newer page. Empty on the last page."""
+    complete: builtins.bool
+    """Whether nothing can come to belong to the period any more: an event at or after its end was recorded, or it ended at
+    least 5 minutes ago by the server's clock. The clocks of the bank's instances must not differ by more than that.
+    """
+    consistency_token: builtins.str
+    """Opaque: the log up to what this answer has seen, for later queries and watches."""
+    @property
+    def opening_balance(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance before the period; zero before the account was opened."""
+
+    @property
+    def closing_balance(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the period: opening_balance and total_credits, less total_debits."""
+
+    @property
+    def total_credits(self) -> openbank.common.v1.money_pb2.Money:
+        """All that was paid in during the period."""
+
+    @property
+    def total_debits(self) -> openbank.common.v1.money_pb2.Money:
+        """All that was paid out during the period, as an amount above zero."""
+
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StatementEntry]:
+        """The page, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        account_number: builtins.str = ...,
+        owner_id: builtins.str = ...,
+        currency_code: builtins.str = ...,
+        opening_balance: openbank.common.v1.money_pb2.Money | None = ...,
+        closing_balance: openbank.common.v1.money_pb2.Money | None = ...,
+        total_credits: openbank.common.v1.money_pb2.Money | None = ...,
+        total_debits: openbank.common.v1.money_pb2.Money | None = ...,
+        entry_count: builtins.int = ...,
+        first_revision: builtins.int = ...,
+        last_revision: builtins.int = ...,
+        entries: collections.abc.Iterable[Global___StatementEntry] | None = ...,
+        next_page_token: builtins.str = ...,
+        complete: builtins.bool = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["closing_balance", b"closing_balance", "opening_balance", b"opening_balance", "total_credits", b"total_credits", "total_debits", b"total_debits"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_number", b"account_number", "closing_balance", b"closing_balance", "complete", b"complete", "consistency_token", b"consistency_token", "currency_code", b"currency_code", "entries", b"entries", "entry_count", b"entry_count", "first_revision", b"first_revision", "last_revision", b"last_revision", "next_page_token", b"next_page_token", "opening_balance", b"opening_balance", "owner_id", b"owner_id", "total_credits", b"total_credits", "total_debits", b"total_debits"]) -> None: ...
+
+Global___GetAccountStatementResponse: typing_extensions.TypeAlias = GetAccountStatementResponse
+
+@typing.final
+class StatementEntry(google.protobuf.message.Message):
+    """An event that changed an account's posted balance."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    COUNTERPARTY_ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    HOLD_ID_FIELD_NUMBER: builtins.int
+    EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """Number of the event among the account's."""
+    event_id: builtins.str
+    """UUID of the event, in lower case."""
+    type: openbank.accounts.v1.account_events_pb2.AccountEventType.ValueType
+    """What happened. An open enum: a server newer than your client sends types you do not know."""
+    description: builtins.str
+    """The caller's description of a deposit, withdrawal, capture or transfer."""
+    transfer_id: builtins.str
+    """The transfer that it belongs to; empty for none."""
+    counterparty_account_id: builtins.str
+    """The other account of that transfer."""
+    hold_id: builtins.str
+    """The hold that the money came out of; empty for none."""
+    external_reference: builtins.str
+    """The caller's reference, and empty on what came in from another account."""
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it. It never runs backwards from entry to entry: where an earlier version recorded an event
+        before the one that precedes it, this is the time of that one.
+        """
+
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """By how much the balance changed: above zero for a credit, below zero for a debit."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after it."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[openbank.common.v1.label_pb2.Label]:
+        """The caller's labels, likewise."""
+
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        type: openbank.accounts.v1.account_events_pb2.AccountEventType.ValueType = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        description: builtins.str = ...,
+        transfer_id: builtins.str = ...,
+        counterparty_account_id: builtins.str = ...,
+        hold_id: builtins.str = ...,
+        external_reference: builtins.str = ...,
+        labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "counterparty_account_id", b"counterparty_account_id", "description", b"description", "event_id", b"event_id", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "record_time", b"record_time", "revision", b"revision", "transfer_id", b"transfer_id", "type", b"type"]) -> None: ...
+
+Global___StatementEntry: typing_extensions.TypeAlias = StatementEntry
+
+@typing.final
+class GetAccountBalanceRequest(google.protobuf.message.Message):
+    """Request of GetAccountBalance."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    revision: builtins.int
+    """After this event. INVALID_PERIOD if it is below 1, POSITION_OUT_OF_RANGE if the account has not reached it."""
+    consistency_token: builtins.str
+    """A token from any answer or feed of this bank: the read waits until it sees everything up to the token, at most 5 s
+    and not past the deadline. Optional: a read of the newest balance sees everything that was acknowledged before it
+    anyway. INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+    """
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """After all events that were recorded at this time or before. The balance is zero, at revision 0, for a time before
+        the account was opened. For a time to come, it is the balance now. INVALID_TIME.
+        """
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        revision: builtins.int = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "revision", b"revision", "time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "at", b"at", "consistency_token", b"consistency_token", "revision", b"revision", "time", b"time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["at", b"at"]) -> typing.Literal["time", "revision"] | None: ...
+
+Global___GetAccountBalanceRequest: typing_extensions.TypeAlias = GetAccountBalanceRequest
+
+@typing.final
+class GetAccountBalanceResponse(google.protobuf.message.Message):
+    """Response of GetAccountBalance."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BALANCE_FIELD_NUMBER: builtins.int
+    AVAILABLE_BALANCE_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The account's last event at that time; 0 for a time before it was opened."""
+    consistency_token: builtins.str
+    """Opaque: the log up to what this answer has seen, for later queries and watches."""
+    @property
+    def balance(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance."""
+
+    @property
+    def available_balance(self) -> openbank.common.v1.money_pb2.Money:
+        """What could be spent: balance and overdraft limit, less what was held."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When that event was recorded; unset for revision 0. Asked for the balance at this time, the bank gives the same
+        answer, or one after later events of the same microsecond.
+        """
+
+    def __init__(
+        self,
+        *,
+        balance: openbank.common.v1.money_pb2.Money | None = ...,
+        available_balance: openbank.common.v1.money_pb2.Money | None = ...,
+        revision: builtins.int = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        consistency_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["available_balance", b"available_balance", "balance", b"balance", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["available_balance", b"available_balance", "balance", b"balance", "consistency_token", b"consistency_token", "record_time", b"record_time", "revision", b"revision"]) -> None: ...
+
+Global___GetAccountBalanceResponse: typing_extensions.TypeAlias = GetAccountBalanceResponse
+
+@typing.final
 class WatchAccountEventsRequest(google.protobuf.message.Message):
     """Request of WatchAccountEvents. Filters: an event passes a list that is empty or has a value it matches, and is sent
     if it passes every list.

@@ -106,6 +106,21 @@ class AccountsServiceStub(object):
                 request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListAccountEventsRequest.SerializeToString,
                 response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListAccountEventsResponse.FromString,
                 _registered_method=True)
+        self.ListMovements = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/ListMovements',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListMovementsRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListMovementsResponse.FromString,
+                _registered_method=True)
+        self.GetAccountStatement = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/GetAccountStatement',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountStatementRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountStatementResponse.FromString,
+                _registered_method=True)
+        self.GetAccountBalance = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/GetAccountBalance',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountBalanceRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountBalanceResponse.FromString,
+                _registered_method=True)
         self.WatchAccountEvents = channel.unary_stream(
                 '/openbank.accounts.v1.AccountsService/WatchAccountEvents',
                 request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WatchAccountEventsRequest.SerializeToString,
@@ -249,6 +264,42 @@ class AccountsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMovements(self, request, context):
+        """Lists the movements of an account, or those with an external reference, newest first. A movement is an event that
+        changes a posted balance. Pages stay stable while movements are added.
+
+        ACCOUNT_NOT_FOUND, FIELD_REQUIRED, FIELD_TOO_LONG, INVALID_ID, INVALID_TEXT, INVALID_LABEL, INVALID_PAGE_SIZE,
+        INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccountStatement(self, request, context):
+        """Reads a statement: the balances and totals of a period, and its movements, oldest first.
+
+        The first page fixes which revisions the period has, and later pages keep to them: balances, totals and complete are
+        the same on every page, whatever is written meanwhile. Periods that follow one another share no movement and leave
+        none out: the closing balance of one is the opening balance of the next. The price of the balances and totals does not
+        depend on how long the period is.
+
+        ACCOUNT_NOT_FOUND, FIELD_REQUIRED, INVALID_ID, INVALID_TIME, INVALID_PERIOD, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN,
+        INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccountBalance(self, request, context):
+        """Reads an account's balance as it was at a time or at a revision. The price does not depend on the account's history.
+
+        ACCOUNT_NOT_FOUND, FIELD_REQUIRED, INVALID_ID, INVALID_TIME, INVALID_PERIOD, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
+        TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchAccountEvents(self, request, context):
         """Streams the events of accounts: past ones from where the watch starts, then each new one as it is recorded, until
         the caller ends the call.
@@ -341,6 +392,21 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     servicer.ListAccountEvents,
                     request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListAccountEventsRequest.FromString,
                     response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListAccountEventsResponse.SerializeToString,
+            ),
+            'ListMovements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMovements,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListMovementsRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListMovementsResponse.SerializeToString,
+            ),
+            'GetAccountStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccountStatement,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountStatementRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountStatementResponse.SerializeToString,
+            ),
+            'GetAccountBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccountBalance,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountBalanceRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountBalanceResponse.SerializeToString,
             ),
             'WatchAccountEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchAccountEvents,
@@ -684,6 +750,87 @@ class AccountsService(object):
             '/openbank.accounts.v1.AccountsService/ListAccountEvents',
             openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListAccountEventsRequest.SerializeToString,
             openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListAccountEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMovements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/ListMovements',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListMovementsRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ListMovementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccountStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/GetAccountStatement',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountStatementRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccountBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/GetAccountBalance',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountBalanceRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.GetAccountBalanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -217,6 +217,54 @@ _AccountsServiceListAccountEventsType = typing_extensions.TypeVar(
     ],
 )
 
+_AccountsServiceListMovementsType = typing_extensions.TypeVar(
+    '_AccountsServiceListMovementsType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsRequest,
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsRequest,
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsRequest,
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse,
+    ],
+)
+
+_AccountsServiceGetAccountStatementType = typing_extensions.TypeVar(
+    '_AccountsServiceGetAccountStatementType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse,
+    ],
+)
+
+_AccountsServiceGetAccountBalanceType = typing_extensions.TypeVar(
+    '_AccountsServiceGetAccountBalanceType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse,
+    ],
+)
+
 _AccountsServiceWatchAccountEventsType = typing_extensions.TypeVar(
     '_AccountsServiceWatchAccountEventsType',
     grpc.UnaryStreamMultiCallable[
@@ -233,7 +281,7 @@ _AccountsServiceWatchAccountEventsType = typing_extensions.TypeVar(
     ],
 )
 
-class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _AccountsServiceDepositType, _AccountsServiceWithdrawType, _AccountsServiceFreezeAccountType, _AccountsServiceUnfreezeAccountType, _AccountsServiceCloseAccountType, _AccountsServiceSetOverdraftLimitType, _AccountsServiceSetSpendingLimitsType, _AccountsServiceGetAccountType, _AccountsServiceGetAccountByNumberType, _AccountsServiceListAccountsByOwnerType, _AccountsServiceListAccountEventsType, _AccountsServiceWatchAccountEventsType]):
+class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _AccountsServiceDepositType, _AccountsServiceWithdrawType, _AccountsServiceFreezeAccountType, _AccountsServiceUnfreezeAccountType, _AccountsServiceCloseAccountType, _AccountsServiceSetOverdraftLimitType, _AccountsServiceSetSpendingLimitsType, _AccountsServiceGetAccountType, _AccountsServiceGetAccountByNumberType, _AccountsServiceListAccountsByOwnerType, _AccountsServiceListAccountEventsType, _AccountsServiceListMovementsType, _AccountsServiceGetAccountStatementType, _AccountsServiceGetAccountBalanceType, _AccountsServiceWatchAccountEventsType]):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
@@ -298,6 +346,18 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
             openbank.accounts.v1.accounts_service_pb2.ListAccountEventsRequest,
             openbank.accounts.v1.accounts_service_pb2.ListAccountEventsResponse,
         ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.ListMovementsRequest,
+            openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.GetAccountStatementRequest,
+            openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceRequest,
+            openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse,
+        ],
         grpc.UnaryStreamMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.WatchAccountEventsRequest,
             openbank.accounts.v1.accounts_service_pb2.WatchAccountEventsResponse,
@@ -353,6 +413,18 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.ListAccountEventsRequest,
             openbank.accounts.v1.accounts_service_pb2.ListAccountEventsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.ListMovementsRequest,
+            openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.GetAccountStatementRequest,
+            openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceRequest,
+            openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse,
         ],
         grpc.aio.UnaryStreamMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.WatchAccountEventsRequest,
@@ -445,6 +517,33 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
     TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
     """
 
+    ListMovements: _AccountsServiceListMovementsType
+    """Lists the movements of an account, or those with an external reference, newest first. A movement is an event that
+    changes a posted balance. Pages stay stable while movements are added.
+
+    ACCOUNT_NOT_FOUND, FIELD_REQUIRED, FIELD_TOO_LONG, INVALID_ID, INVALID_TEXT, INVALID_LABEL, INVALID_PAGE_SIZE,
+    INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+    """
+
+    GetAccountStatement: _AccountsServiceGetAccountStatementType
+    """Reads a statement: the balances and totals of a period, and its movements, oldest first.
+
+    The first page fixes which revisions the period has, and later pages keep to them: balances, totals and complete are
+    the same on every page, whatever is written meanwhile. Periods that follow one another share no movement and leave
+    none out: the closing balance of one is the opening balance of the next. The price of the balances and totals does not
+    depend on how long the period is.
+
+    ACCOUNT_NOT_FOUND, FIELD_REQUIRED, INVALID_ID, INVALID_TIME, INVALID_PERIOD, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN,
+    INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+    """
+
+    GetAccountBalance: _AccountsServiceGetAccountBalanceType
+    """Reads an account's balance as it was at a time or at a revision. The price does not depend on the account's history.
+
+    ACCOUNT_NOT_FOUND, FIELD_REQUIRED, INVALID_ID, INVALID_TIME, INVALID_PERIOD, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
+    TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+    """
+
     WatchAccountEvents: _AccountsServiceWatchAccountEventsType
     """Streams the events of accounts: past ones from where the watch starts, then each new one as it is recorded, until
     the caller ends the call.
@@ -520,6 +619,18 @@ AccountsServiceAsyncStub: typing_extensions.TypeAlias = AccountsServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         openbank.accounts.v1.accounts_service_pb2.ListAccountEventsRequest,
         openbank.accounts.v1.accounts_service_pb2.ListAccountEventsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsRequest,
+        openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceRequest,
+        openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         openbank.accounts.v1.accounts_service_pb2.WatchAccountEventsRequest,
@@ -684,6 +795,48 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
         """Lists an account's events, newest first. Pages stay stable while events are added.
 
         ACCOUNT_NOT_FOUND, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
+        TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+        """
+
+    @abc.abstractmethod
+    def ListMovements(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.ListMovementsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.ListMovementsResponse]]:
+        """Lists the movements of an account, or those with an external reference, newest first. A movement is an event that
+        changes a posted balance. Pages stay stable while movements are added.
+
+        ACCOUNT_NOT_FOUND, FIELD_REQUIRED, FIELD_TOO_LONG, INVALID_ID, INVALID_TEXT, INVALID_LABEL, INVALID_PAGE_SIZE,
+        INVALID_PAGE_TOKEN, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+        """
+
+    @abc.abstractmethod
+    def GetAccountStatement(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.GetAccountStatementRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.GetAccountStatementResponse]]:
+        """Reads a statement: the balances and totals of a period, and its movements, oldest first.
+
+        The first page fixes which revisions the period has, and later pages keep to them: balances, totals and complete are
+        the same on every page, whatever is written meanwhile. Periods that follow one another share no movement and leave
+        none out: the closing balance of one is the opening balance of the next. The price of the balances and totals does not
+        depend on how long the period is.
+
+        ACCOUNT_NOT_FOUND, FIELD_REQUIRED, INVALID_ID, INVALID_TIME, INVALID_PERIOD, INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN,
+        INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK, TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
+        """
+
+    @abc.abstractmethod
+    def GetAccountBalance(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.GetAccountBalanceResponse]]:
+        """Reads an account's balance as it was at a time or at a revision. The price does not depend on the account's history.
+
+        ACCOUNT_NOT_FOUND, FIELD_REQUIRED, INVALID_ID, INVALID_TIME, INVALID_PERIOD, INVALID_TOKEN, TOKEN_OF_ANOTHER_BANK,
         TOKEN_OF_ANOTHER_STORE, POSITION_OUT_OF_RANGE, VIEW_BEHIND.
         """
 

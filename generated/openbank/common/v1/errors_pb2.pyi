@@ -125,6 +125,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Violation. The key of a label is not 1 to 64 characters of [a-z0-9_.-], or an earlier label of the request has it."""
     ERROR_REASON_TOO_MANY_VALUES: _ErrorReason.ValueType  # 38
     """Violation. A list of a mutation has more values than it may: labels more than 16. Metadata: count, maxCount."""
+    ERROR_REASON_INVALID_PERIOD: _ErrorReason.ValueType  # 39
+    """Violation. A period does not begin before it ends; or a revision is below 1; or the totals of a period are more than
+    an amount can state, so that only a shorter one has a statement.
+    """
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
     """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
     than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").
@@ -228,7 +232,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_POSITION_OUT_OF_RANGE: _ErrorReason.ValueType  # 75
     """OUT_OF_RANGE. A token is beyond the end of the log (the bank was restored from an older backup, for example), or a
     resume token is before the first event that is still there. Start a watch again from a place of your choice; read
-    without the token. Metadata: earliestToken, of a watch: the first place there is.
+    without the token. Or a balance was asked for at a revision that the account has not reached. Metadata: earliestToken,
+    of a watch: the first place there is; accountId, revision and lastRevision, of a balance.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 80
     """UNAVAILABLE, with RetryInfo. The event store, the views or the records of sinks can't be reached, or take no
@@ -429,6 +434,10 @@ ERROR_REASON_INVALID_LABEL: ErrorReason.ValueType  # 37
 """Violation. The key of a label is not 1 to 64 characters of [a-z0-9_.-], or an earlier label of the request has it."""
 ERROR_REASON_TOO_MANY_VALUES: ErrorReason.ValueType  # 38
 """Violation. A list of a mutation has more values than it may: labels more than 16. Metadata: count, maxCount."""
+ERROR_REASON_INVALID_PERIOD: ErrorReason.ValueType  # 39
+"""Violation. A period does not begin before it ends; or a revision is below 1; or the totals of a period are more than
+an amount can state, so that only a shorter one has a statement.
+"""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31
 """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
 than partly applied: send it to a newer server. The path ends in the field's number ("amount.15").
@@ -532,7 +541,8 @@ accountId or aggregateId, expectedRevision, actualRevision.
 ERROR_REASON_POSITION_OUT_OF_RANGE: ErrorReason.ValueType  # 75
 """OUT_OF_RANGE. A token is beyond the end of the log (the bank was restored from an older backup, for example), or a
 resume token is before the first event that is still there. Start a watch again from a place of your choice; read
-without the token. Metadata: earliestToken, of a watch: the first place there is.
+without the token. Or a balance was asked for at a revision that the account has not reached. Metadata: earliestToken,
+of a watch: the first place there is; accountId, revision and lastRevision, of a balance.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 80
 """UNAVAILABLE, with RetryInfo. The event store, the views or the records of sinks can't be reached, or take no
