@@ -23,14 +23,14 @@ SETTLED_MICROSECONDS = 300_000_000
 """How long after a time no event gets an earlier one: clocks may differ, and appends may be late, by this much."""
 
 
-class Times(NamedTuple):
+class TimePeriod(NamedTuple):
     """From `start` on and before `end`, in microseconds since 1970 UTC."""
 
     start: int
     end: int
 
 
-class Revisions(NamedTuple):
+class RevisionPeriod(NamedTuple):
     """From the first through the last."""
 
     first: int
@@ -55,7 +55,7 @@ class StatementRequest(NamedTuple):
     """Which page of which statement: from the beginning without a start."""
 
     account_id: str
-    period: Times | Revisions
+    period: TimePeriod | RevisionPeriod
     listing: Listing
     size: int
     start: StatementStart | None
@@ -86,13 +86,13 @@ class _Range(NamedTuple):
 
 
 def read_statement_request(
-    fields: Fields, reader: Reader, account_id: str, period: Times | Revisions, size: int, token: str
+    fields: Fields, reader: Reader, account_id: str, period: TimePeriod | RevisionPeriod, size: int, token: str
 ) -> StatementRequest:
     """Violations go to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN."""
     words = account_id, type(period).__name__, *map(str, period)
     listing = Listing("statement", " ".join(words), reader.views.log)
-    start = read_token(fields, listing, token, len(StatementStart._fields))
     size = read_page_size(fields, size)
+    start = read_token(fields, listing, token, len(StatementStart._fields))
     return StatementRequest(account_id, period, listing, size, StatementStart(*start) if start else None)
 
 
@@ -110,7 +110,7 @@ async def get_statement(
     if found.value and not (start or found.value.complete):
         # The log may have more events of the period than the views. Once they have them all, the time may say that no
         # more will come.
-        settled = isinstance(period, Times) and period.end + SETTLED_MICROSECONDS <= now
+        settled = isinstance(period, TimePeriod) and period.end + SETTLED_MICROSECONDS <= now
         at = await _at_head(reader, at)
         found = await answer(reader, at, lambda: _statement(reader, request, settled=settled))
     reader.check_aggregate(account_stream(request.account_id))
@@ -155,7 +155,7 @@ async def _range(views: Views, account: Versioned[Account], request: StatementRe
     if start:
         opening, closing = await views.standing(id, start.opening), await views.standing(id, start.closing)
         return _Range(opening, closing, bool(start.complete))
-    if isinstance(request.period, Times):
+    if isinstance(request.period, TimePeriod):
         opening = await views.standing_at(id, request.period.start - 1, last)
         closing = await views.standing_at(id, request.period.end - 1, last)
         return _Range(opening, closing, _revision(closing) < last)

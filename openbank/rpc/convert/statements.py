@@ -8,7 +8,7 @@ from openbank.domain.fields import EXTERNAL_REFERENCE_LENGTH_MAX, Fields
 from openbank.domain.money import Money
 from openbank.domain.tags import Label
 from openbank.eventstore.port import show_uuid
-from openbank.queries.statements import Balance, Revisions, Statement, Times
+from openbank.queries.statements import Balance, RevisionPeriod, Statement, TimePeriod
 from openbank.rpc.convert.accounts import EVENTS
 from openbank.rpc.convert.tags import fill_tags
 from openbank.rpc.convert.values import fill_money, fill_time, read_time
@@ -22,12 +22,12 @@ def read_filter(fields: Fields, message: messages.ListMovementsRequest) -> Movem
     return MovementFilter(account_id, reference, label)
 
 
-def read_period(fields: Fields, message: messages.GetAccountStatementRequest) -> Times | Revisions:
+def read_period(fields: Fields, message: messages.GetAccountStatementRequest) -> TimePeriod | RevisionPeriod:
     if message.HasField("revisions"):
         return _read_revisions(fields, message.revisions)
     if not message.HasField("times"):
         fields.refuse("period", "FIELD_REQUIRED", "is required: times or revisions")
-        return Revisions(1, 1)
+        return RevisionPeriod(1, 1)
     wrong = len(fields.violations)
     for name in ("start_time", "end_time"):
         if not message.times.HasField(name):
@@ -36,16 +36,16 @@ def read_period(fields: Fields, message: messages.GetAccountStatementRequest) ->
     end = read_time(fields, "times.end_time", message.times.end_time)
     if end <= start and len(fields.violations) == wrong:
         fields.refuse("times.end_time", "INVALID_PERIOD", "must be after start_time")
-    return Times(start, end)
+    return TimePeriod(start, end)
 
 
-def _read_revisions(fields: Fields, message: messages.RevisionPeriod) -> Revisions:
+def _read_revisions(fields: Fields, message: messages.RevisionPeriod) -> RevisionPeriod:
     first, last = message.first_revision, message.last_revision
     if first < 1:
         fields.refuse("revisions.first_revision", "INVALID_PERIOD", "must be 1 or more: revisions start at 1")
     if last < max(first, 1):
         fields.refuse("revisions.last_revision", "INVALID_PERIOD", "must not be below first_revision")
-    return Revisions(first, last)
+    return RevisionPeriod(first, last)
 
 
 def read_moment(fields: Fields, message: messages.GetAccountBalanceRequest) -> tuple[int | None, int]:
