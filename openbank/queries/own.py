@@ -17,7 +17,7 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.streams import account_stream, person_stream
 from openbank.queries.reader import Reader
-from openbank.views.port import Listed, ListedTransfer, LogId, Views
+from openbank.views.port import Listed, ListedTransfer, LogId, Movement, MovementFilter, Standing, Views
 
 
 def reader_of(reader: Reader, person_id: str) -> Reader:
@@ -75,6 +75,27 @@ class OwnViews:
         if await self.account(account_id) is None:
             return ()
         return await self._views.account_events(account_id, before, limit)
+
+    async def standing(self, account_id: str, revision: int) -> Standing | None:
+        if await self.account(account_id) is None:
+            return None
+        return await self._views.standing(account_id, revision)
+
+    async def standing_at(self, account_id: str, time: int, revision: int) -> Standing | None:
+        if await self.account(account_id) is None:
+            return None
+        return await self._views.standing_at(account_id, time, revision)
+
+    async def entries(self, account_id: str, after: int, through: int, limit: int) -> Sequence[Movement]:
+        if await self.account(account_id) is None:
+            return ()
+        return await self._views.entries(account_id, after, through, limit)
+
+    async def movements(self, filter: MovementFilter, before: int, limit: int) -> Sequence[Movement]:
+        """None of a list of all accounts."""
+        if await self.account(filter.account_id) is None:
+            return ()
+        return await self._views.movements(filter, before, limit)
 
     async def hold(self, hold_id: str) -> Versioned[HoldRecord] | None:
         found = await self._views.hold(hold_id)

@@ -132,17 +132,17 @@ class Accounts:
                 fill_account_event(response.events.add(), event)
         return response
 
-    async def ListMovements(self, request: messages.ListMovementsRequest, _: Call) -> messages.ListMovementsResponse:
-        fields = Fields()
+    async def ListMovements(self, request: messages.ListMovementsRequest, call: Call) -> messages.ListMovementsResponse:
+        fields, reader = Fields(), self._reader_for(call)
         filter = read_filter(fields, request)
-        wanted = read_page(fields, request, movements_listing(self._reader, filter))
+        wanted = read_page(fields, request, movements_listing(reader, filter))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        page = await list_movements(self._reader, filter, wanted, at)
+        page = await list_movements(reader, filter, wanted, at)
         response = messages.ListMovementsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        async for some in in_slices(self._reader, page.items):
+        async for some in in_slices(reader, page.items):
             for movement in some:
                 fill_entry(response.movements.add(account_id=movement.account_id).entry, movement)
         return response
@@ -151,30 +151,30 @@ class Accounts:
         self, request: messages.GetAccountStatementRequest, call: Call
     ) -> messages.GetAccountStatementResponse:
         now = call.method.clock()
-        fields = Fields()
+        fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
         period = read_period(fields, request)
         page = request.page_size, request.page_token
-        wanted = read_statement_request(fields, self._reader, account_id, period, *page)
+        wanted = read_statement_request(fields, reader, account_id, period, *page)
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        answer = await get_statement(self._reader, wanted, now, at)
+        answer = await get_statement(reader, wanted, now, at)
         response = messages.GetAccountStatementResponse(consistency_token=self._tokens.encode(answer.position))
         fill_statement(response, answer.value)
-        async for some in in_slices(self._reader, answer.value.entries):
+        async for some in in_slices(reader, answer.value.entries):
             for movement in some:
                 fill_entry(response.entries.add(), movement)
         return response
 
     async def GetAccountBalance(
-        self, request: messages.GetAccountBalanceRequest, _: Call
+        self, request: messages.GetAccountBalanceRequest, call: Call
     ) -> messages.GetAccountBalanceResponse:
-        fields = Fields()
+        fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
         time, revision = read_moment(fields, request)
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()
-        answer = await get_balance(self._reader, account_id, time=time, revision=revision, at=at)
+        answer = await get_balance(reader, account_id, time=time, revision=revision, at=at)
         response = messages.GetAccountBalanceResponse(consistency_token=self._tokens.encode(answer.position))
         fill_balance(response, answer.value)
         return response

@@ -91,6 +91,11 @@ class Theirs(NamedTuple):
             "GetAccountByNumber": accounts.GetAccountByNumberRequest(account_number=self.number),
             "ListAccountsByOwner": accounts.ListAccountsByOwnerRequest(owner_id=self.person),
             "ListAccountEvents": accounts.ListAccountEventsRequest(account_id=self.account),
+            "ListMovements": accounts.ListMovementsRequest(account_id=self.account),
+            "GetAccountStatement": accounts.GetAccountStatementRequest(
+                account_id=self.account, revisions=accounts.RevisionPeriod(first_revision=1, last_revision=9)
+            ),
+            "GetAccountBalance": accounts.GetAccountBalanceRequest(account_id=self.account, revision=1),
             "CreateTransfer": transfers.CreateTransferRequest(
                 request_id=key, source_account_id=self.account, destination_account_id="payee", amount=usd("1")
             ),

@@ -373,6 +373,8 @@ TOKENS: dict[str, Any] = {
     "ListAccountEvents": accounts.ListAccountEventsRequest(
         account_id=" ", page_size=-1, page_token="?", consistency_token="?"
     ),
+    "ListMovements": accounts.ListMovementsRequest(account_id=" ", page_size=-1, page_token="?", consistency_token="?"),
+    "GetAccountBalance": accounts.GetAccountBalanceRequest(account_id=" ", revision=-1, consistency_token="?"),
 }
 
 

@@ -176,7 +176,7 @@ async def test_a_balance_is_as_it_was_at_a_time(bank: Bank, clock: Clock) -> Non
     for moment, balance, revision in ((0, 100, 1), (9.999999, 100, 1), (10, 101, 2), (20, 103, 4), (99, 103, 4)):
         found = await bank.balance_at(time=at(moment))
         assert (show(found.balance), found.revision) == (f"{balance}.00 USD", revision)
-        assert found == await bank.balance_at(time=found.record_time)
+        assert (await bank.balance_at(time=found.record_time)).revision == revision
     just_before = at(10)
     just_before.FromNanoseconds(just_before.ToNanoseconds() - 1)
     assert (await bank.balance_at(time=just_before)).revision == 1
