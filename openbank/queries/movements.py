@@ -13,7 +13,7 @@ from openbank.views.port import Movement, MovementFilter
 
 
 def movements_listing(reader: Reader, filter: MovementFilter) -> Listing:
-    return Listing("movements", json.dumps(filter), reader.views.log)
+    return Listing("movements", json.dumps(filter), reader.views.log, reader.seal)
 
 
 async def list_movements(

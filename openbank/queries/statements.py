@@ -90,7 +90,7 @@ def read_statement_request(
 ) -> StatementRequest:
     """Violations go to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN."""
     words = account_id, type(period).__name__, *map(str, period)
-    listing = Listing("statement", " ".join(words), reader.views.log)
+    listing = Listing("statement", " ".join(words), reader.views.log, reader.seal)
     size = read_page_size(fields, size)
     start = read_token(fields, listing, token, len(StatementStart._fields))
     return StatementRequest(account_id, period, listing, size, StatementStart(*start) if start else None)

@@ -134,7 +134,7 @@ class Accounts:
 
     async def ListMovements(self, request: messages.ListMovementsRequest, call: Call) -> messages.ListMovementsResponse:
         fields, reader = Fields(), self._reader_for(call)
-        filter = read_filter(fields, request)
+        filter = read_filter(fields, request, call.owner is not None)
         wanted = read_page(fields, request, movements_listing(reader, filter))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
         fields.check()

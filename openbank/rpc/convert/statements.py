@@ -15,9 +15,10 @@ from openbank.rpc.convert.values import fill_money, fill_time, read_time
 from openbank.views.port import Movement, MovementFilter
 
 
-def read_filter(fields: Fields, message: messages.ListMovementsRequest) -> MovementFilter:
+def read_filter(fields: Fields, message: messages.ListMovementsRequest, own: bool) -> MovementFilter:
+    """A caller that may read its `own` only has to say of which account."""
     reference = fields.text("external_reference", message.external_reference, EXTERNAL_REFERENCE_LENGTH_MAX)
-    account_id = fields.identifier("account_id", message.account_id, required=not reference)
+    account_id = fields.identifier("account_id", message.account_id, required=own or not reference)
     label = fields.label("label", Label(message.label.key, message.label.value)) if message.HasField("label") else None
     return MovementFilter(account_id, reference, label)
 
