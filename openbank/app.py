@@ -101,7 +101,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
     check_ports(settings)
     tls = load_tls(settings)
     access = open_access(settings.access, clock, mutual_tls=settings.tls_client_ca is not None)
-    gate = access.gate if access else None
+    gate, policy = (access.gate, access.file) if access else (None, None)
     async with AsyncExitStack() as stack:
         metrics = await open_metrics(stack, settings)
         directory = _data_directory(settings)
@@ -140,7 +140,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await adopt_old_numbers(write_side, store)
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
-        server = Server(settings, health, calls, tls, access.file if access else None)
+        server = Server(settings, health, calls, tls, policy)
         records = stores.views.sink_records()
         stack.push_async_callback(records.close)
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
@@ -189,9 +189,24 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             await stack.enter_async_context(_sending(address, sender, stores.views))
         await server.start()
         if metrics:
-            log = (store, store.commits, tail, quarantine, write_side)
             sources = Sources(
-                calls, health, *log, views, progress, view_waits, feed, desk, senders, stores.views.leases
+                calls=calls,
+                health=health,
+                store=store,
+                commits=store.commits,
+                tail=tail,
+                quarantine=quarantine,
+                write_side=write_side,
+                views=views,
+                progress=progress,
+                view_waits=view_waits,
+                feed=feed,
+                desk=desk,
+                senders=senders,
+                leases=stores.views.leases,
+                gate=gate,
+                tls=tls,
+                access=policy,
             )
             metrics.show(sources, lambda: not server.not_serving)
             server.metrics_address = metrics.address

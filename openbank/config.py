@@ -25,7 +25,6 @@ from openbank.setting_types import (
     host_and_port,
     is_embedded,
     local_socket,
-    loopback,
     one_of,
     seconds,
     sink_addresses,
@@ -155,7 +154,7 @@ class Settings:
     metrics_listen: str | None = field(
         default=None,
         metadata=_as(
-            loopback, "address to serve /metrics, /livez and /readyz on, HOST:PORT of this machine; off without one"
+            host_and_port, "address to serve /metrics, /livez and /readyz on over HTTP, HOST:PORT; off without one"
         ),
     )
 

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,14 +43,21 @@ def check_ports(settings: Settings) -> None:
         *(["TLS (--tls-cert and --tls-key)"] if settings.tls_cert is None else []),
         *(["an access file"] if settings.access is None else []),
     ]
-    if not lacking or _is_of_this_machine(settings.listen):
+    _check_reach("--listen", settings.listen, lacking, settings.insecure)
+    if settings.metrics_listen is not None:
+        # There is no protection for it.
+        _check_reach("--metrics-listen", settings.metrics_listen, ["TLS", "an access file"], settings.insecure)
+
+
+def _check_reach(flag: str, listen: str, lacking: Sequence[str], insecure: bool) -> None:
+    if not lacking or _is_of_this_machine(listen):
         return
-    if not settings.insecure:
+    if not insecure:
         raise CannotListen(
-            f"--listen {settings.listen} can be reached by other machines, and lacks {' and '.join(lacking)}:"
+            f"{flag} {listen} can be reached by other machines, and lacks {' and '.join(lacking)}:"
             " listen on 127.0.0.1, or give --insecure to let in anybody who reaches it"
         )
-    values = {"listen": settings.listen, "lacks": " and ".join(lacking)}
+    values = {"listen": listen, "lacks": " and ".join(lacking)}
     _log.warning("anybody who reaches the port is let in", extra={"values": values})
 
 

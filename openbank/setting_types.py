@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,17 +89,6 @@ def trace_endpoint(text: str) -> str:
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must have no user, password or query: OTEL_EXPORTER_OTLP_HEADERS can hold what is secret")
     return parts._replace(path=OTLP_PATH if parts.path in ("", "/") else parts.path).geturl()
-
-
-def loopback(text: str) -> str:
-    host = host_and_port(text).rpartition(":")[0].strip("[]")
-    try:
-        is_loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise ValueError("must be an address of this machine only, such as 127.0.0.1:9464: it has no TLS")
-    return text
 
 
 def directory(text: str) -> Path:

@@ -69,6 +69,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "sinks.mongo": {"eventstore", "mongodb", "sinks"},
     "metrics": {
+        "access",
+        "ports",
+        "reloading",
+        "tls",
         "codec",
         "commands",
         "domain",
@@ -77,7 +81,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "following",
         "instruments",
         "integrity",
-        "ports",
         "rpc",
         "sinks.desk",
         "sinks.port",

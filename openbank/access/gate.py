@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from time import monotonic
@@ -51,6 +51,12 @@ class Gate:
     @property
     def policy(self) -> Policy:
         return self._policy
+
+    @property
+    def key_ages(self) -> Mapping[str, float]:
+        """Seconds since the keys of each issuer were last fetched, without those that never were."""
+        now = monotonic()
+        return {of.issuer: now - of.fetched for of in self._key_sets.values() if of.fetched is not None}
 
     def apply(self, policy: Policy) -> None:
         """From now on this policy counts. Raises ExtraMissing, and the old one stays."""

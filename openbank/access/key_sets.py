@@ -88,6 +88,7 @@ class KeySet:
     """The keys of one issuer. The last good set stays, whatever a later fetch brings."""
 
     def __init__(self, issuer: Issuer, fetch: Fetch, changed: Callable[[], None]) -> None:
+        self.issuer = issuer.issuer
         self._issuer = issuer
         self._fetch = fetch
         self._changed = changed

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from openbank.access.gate import Gate
+from openbank.access.policy import Policy
 from openbank.commands.write_side import WriteSide
 from openbank.domain.clock import Clock
 from openbank.eventstore.errors import StoreDamaged, StoreUnavailable
@@ -18,11 +20,13 @@ from openbank.following.lease import Lease
 from openbank.following.tail import LogTail
 from openbank.instruments import Histogram
 from openbank.integrity.quarantine import Quarantine
+from openbank.reloading import Reloaded
 from openbank.rpc.calls import Calls
 from openbank.rpc.health import Health
 from openbank.sinks.desk import Desk, Sink
 from openbank.sinks.port import RecordsUnavailable
 from openbank.sinks.sender import Sender
+from openbank.tls import ServerTls
 from openbank.views.port import BEFORE_DUE, ListedTransfer, Views, ViewsUnavailable
 from openbank.views.progress import Progress
 
@@ -52,6 +56,9 @@ class Sources(NamedTuple):
     senders: Mapping[str, Sender]
     """By the name of the sink."""
     leases: Mapping[str, Lease]
+    gate: Gate | None
+    tls: Reloaded[ServerTls] | None
+    access: Reloaded[Policy] | None
 
     @property
     def clock(self) -> Clock:

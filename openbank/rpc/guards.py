@@ -47,17 +47,18 @@ def _is_permitted(method: Method, calls: Calls, gate: Gate | None) -> Guard | No
     """
     if gate is None:
         return None
-    access = gate
+    access, admitted = gate, calls.statistics.admitted
 
     def guard(_: Message | ReadFailure, call: Call) -> Awaitable[None] | None:
-        admitted = access.admit(call)
-        if not isinstance(admitted, Caller):
-            return enter_later(admitted, call)
-        enter(admitted, call)
+        caller = access.admit(call)
+        if not isinstance(caller, Caller):
+            return enter_later(caller, call)
+        enter(caller, call)
         return None
 
     def enter(caller: Caller, call: Call) -> None:
         call.caller = caller
+        admitted[caller.name.partition(":")[0]] += 1
         access.rates.count(caller)
         call.admit(caller)
 

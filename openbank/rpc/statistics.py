@@ -12,6 +12,8 @@ OTHER = "_OTHER"
 """Stands for all methods that no service of the bank has."""
 REASONS = [name.removeprefix(REASON) for name in ErrorReason.keys()[1:]]
 """All but the first, which is none."""
+CREDENTIALS = ("cert", "jwt", "key", "local")
+"""What the names of callers begin with."""
 CAUGHT_UP = "CAUGHT_UP"
 CLIENT_LEFT = "CLIENT_LEFT"
 """Causes of a watch's end that are no reasons of an error."""
@@ -53,6 +55,8 @@ class CallStatistics:
         """By the full name of the method."""
         self.refusals = Counter(dict.fromkeys(REASONS, 0))
         """By reason."""
+        self.admitted = Counter(dict.fromkeys(CREDENTIALS, 0))
+        """Calls whose caller is known, by what showed it."""
         self.watch_ends = Counter(dict.fromkeys(WATCH_ENDS, 0))
         """By cause."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from openbank.app import CANNOT_START, serving
 from openbank.config import BadSetting, Settings, settings
 from openbank.metrics import endpoint
 from openbank.metrics.families import FAMILIES
+from openbank.ports import CannotListen, check_ports
 from openbank.server import Server
 from openbank.views.sqlite import SqliteViews
 from tests.back_ends import BackEnd
@@ -140,19 +143,27 @@ async def test_a_port_that_is_taken_is_named(back_end: BackEnd, tmp_path: Path) 
 
 async def test_a_name_that_is_none_is_named(tmp_path: Path) -> None:
     chosen = Settings(listen="127.0.0.1:0", data=tmp_path, metrics_listen="no such host:1")
-    with pytest.raises(CANNOT_START, match="cannot serve metrics on no such host:1: "):
+    with pytest.raises(CANNOT_START, match="cannot listen on no such host:1: "):
         async with serving(chosen):
             pass
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9464", "127.9.9.9:0", "localhost:1", "[::1]:9464"])
 def test_it_may_listen_on_this_machine(address: str) -> None:
-    assert settings({"metrics_listen": address}, {}).metrics_listen == address
+    check_ports(settings({"metrics_listen": address}, {}))
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464", "bank.example:9464", "9464"])
-def test_it_may_not_listen_beyond_it(address: str) -> None:
-    with pytest.raises(BadSetting, match=r"^--metrics-listen must be "):
+@pytest.mark.parametrize("address", ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464"])
+def test_it_may_listen_beyond_it_only_where_that_is_wanted(address: str) -> None:
+    chosen = settings({"metrics_listen": address}, {})
+    with pytest.raises(CannotListen, match=f"^--metrics-listen {re.escape(address)} can be reached by other machines"):
+        check_ports(chosen)
+    check_ports(replace(chosen, insecure=True))
+
+
+@pytest.mark.parametrize("address", ["9464", "127.0.0.1", "127.0.0.1:x"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(BadSetting, match=r"^--metrics-listen must be HOST:PORT"):
         settings({"metrics_listen": address}, {})
 
 

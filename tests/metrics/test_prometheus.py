@@ -28,8 +28,11 @@ QUIET = {
     "openbank_sink_parked",
     "openbank_sink_oldest_parked_seconds",
     "openbank_sink_deliveries_total",
+    "openbank_certificate_not_after_seconds",
+    "openbank_jwks_age_seconds",
+    "openbank_reload_failures_total",
 }
-"""Absent from an embedded bank without sinks."""
+"""Absent from an embedded bank without sinks, TLS and an access file."""
 LIVE = accounts.WatchAccountEventsRequest(live=Empty(), stop_when_caught_up=True)
 
 
@@ -113,7 +116,7 @@ async def until_scraped(address: str) -> None:
         while True:
             try:
                 counted = await ask(address, "query", query='count_over_time(up{job="openbank"}[1m])')
-            except aiohttp.ClientConnectionError:
+            except aiohttp.ClientError:
                 counted = {"result": []}
             if counted["result"] and int(counted["result"][0]["value"][1]) >= 3:
                 return

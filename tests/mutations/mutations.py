@@ -88,8 +88,8 @@ MUTATIONS = (
     Mutation(
         "other machines reach a bank that lacks an access file",
         "openbank/ports.py",
-        "    if not lacking or _is_of_this_machine(settings.listen):\n",
-        "    if settings.tls_cert is not None or _is_of_this_machine(settings.listen):\n",
+        '"--listen", settings.listen, lacking, settings.insecure',
+        '"--listen", settings.listen, lacking[:0] if settings.tls_cert else lacking, settings.insecure',
         "tests/rpc/test_tls.py",
     ),
     Mutation(
@@ -1587,6 +1587,13 @@ MUTATIONS = (
         "tests/tracing",
     ),
     # Metrics
+    Mutation(
+        "metrics are open to other machines",
+        "openbank/ports.py",
+        '"--metrics-listen", settings.metrics_listen, ["TLS", "an access file"], settings.insecure',
+        '"--metrics-listen", settings.metrics_listen, [], settings.insecure',
+        "tests/metrics/test_endpoint.py::test_it_may_listen_beyond_it_only_where_that_is_wanted",
+    ),
     Mutation(
         "the seconds of a lag stand still with the part that lags",
         "openbank/metrics/scrape.py",

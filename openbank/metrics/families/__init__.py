@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from openbank.metrics.families import calls, followers, log, money
+from openbank.metrics.families import access, calls, followers, log, money
 
-FAMILIES = (*calls.FAMILIES, *log.FAMILIES, *followers.FAMILIES, *money.FAMILIES)
+FAMILIES = (*calls.FAMILIES, *log.FAMILIES, *followers.FAMILIES, *money.FAMILIES, *access.FAMILIES)
