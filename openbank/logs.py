@@ -21,6 +21,8 @@ from typing import NamedTuple, TextIO
 from openbank.log_writer import LogWriter
 from openbank.tracebacks import trace
 
+AUDIT = "openbank.audit"
+"""The logger of what callers changed, and what they were denied. Its lines are written whatever the level is."""
 FLUSH_SECONDS = 0.05
 LINES_MAX = 500
 
@@ -36,6 +38,7 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
     # At "debug", libraries log what they send, including personal data.
     root.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     logging.getLogger("openbank").setLevel(level.upper())
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     # No log line shows these.
     logging.logThreads = False
     logging.logProcesses = False

@@ -169,7 +169,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # What people and programs start.
     "client": set(),
-    "cli": {"address", "config", "setting_types", "extras", "logs", "disk", "app", "upkeep", "rpc.probe", "client"},
+    "cli": {
+        "access",
+        "rpc.permissions",
+        "address",
+        "config",
+        "setting_types",
+        "extras",
+        "logs",
+        "disk",
+        "app",
+        "upkeep",
+        "rpc.probe",
+        "client",
+    },
     "__main__": {"cli"},
 }
 

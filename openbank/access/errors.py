@@ -55,6 +55,12 @@ class RateLimited(Refused):
         super().__init__(message, limit=limit, maxCount=f"{count:g}", retryMilliseconds=str(retry_ms))
 
 
+DENIALS = frozenset(
+    refusal.reason for refusal in (TokenMissing, TokenInvalid, TokenExpired, PermissionMissing, RateLimited)
+)
+"""Reasons of calls that their caller may not make, or not now."""
+
+
 class BadAccessFile(BadFile):
     """An access file that cannot be used. Each problem names the entry and the key, and repeats no value."""
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from openbank import config
 from openbank.cli import (
     accept_loss,
+    access,
     account,
     backup,
     completion,
@@ -33,7 +34,7 @@ from openbank.config import BadSetting
 
 COMMANDS = (
     serve, backup, restore, accept_loss, verify, copy,
-    person, account, transfer, hold, tail, sinks, quarantine, rebuild, health, context, completion,
+    person, account, transfer, hold, tail, sinks, quarantine, rebuild, health, access, context, completion,
 )  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
 from openbank.access.caller import Caller, CertificateNames
+from openbank.access.errors import DENIALS
 from openbank.common.v1 import access_pb2
 from openbank.domain.clock import Clock
-from openbank.logs import tell
+from openbank.logs import AUDIT, tell
 from openbank.publishing.cloudevent import is_traceparent
 from openbank.rpc.errors import DETAILS_KEY, Failure, failure_of, internal, to_status
 from openbank.rpc.statistics import CallStatistics
@@ -32,6 +33,7 @@ LOCAL = "unix:"
 """What the peer of a call through the local socket begins with."""
 
 _log = logging.getLogger("openbank.calls")
+_audit = logging.getLogger(AUDIT)
 _CORRELATION_ID = re.compile(r"[ -~]{1,128}")
 _LOGGABLE = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _NAMES = frozenset({"sink", "aggregate"})
@@ -52,6 +54,8 @@ class Method:
         self.is_mutation = method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
         self.permission = method.GetOptions().Extensions[access_pb2.access].permission
         """What a caller needs to call it."""
+        self.is_guarded = False
+        """Whether callers are known: there is an access file."""
         self.is_stream = method.server_streaming
         """Whether it has many responses."""
         statistics = statistics or CallStatistics()
@@ -198,10 +202,23 @@ class Call:
         if self.request is not None:
             self.method.add_ids(values, self.request, response)
         values.update(more)
+        if self.method.is_guarded:
+            self._audit(values)
         if exception is None:
             tell(_log, level, "call", values)
         else:
             _log.log(level, "call", exc_info=exception, extra={"values": values})
+
+    def _audit(self, values: Mapping[str, object]) -> None:
+        """A line of its own for what was changed, and for what was denied: the access file, or what belongs to others.
+
+        It is written whatever the log level is.
+        """
+        hidden = self.owner is not None and values["code"] == grpc.StatusCode.NOT_FOUND.name
+        denied = hidden or values.get("reason") in DENIALS
+        if denied or self.method.is_mutation:
+            outcome = "denied" if denied else "done" if values["code"] == "OK" else "refused"
+            tell(_audit, logging.INFO, "audit", {"outcome": outcome, **values})
 
 
 def _shown(peer: str) -> str:

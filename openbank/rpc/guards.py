@@ -48,6 +48,7 @@ def _is_permitted(method: Method, calls: Calls, gate: Gate | None) -> Guard | No
     if gate is None:
         return None
     access, admitted = gate, calls.statistics.admitted
+    method.is_guarded = True
 
     def guard(_: Message | ReadFailure, call: Call) -> Awaitable[None] | None:
         caller = access.admit(call)

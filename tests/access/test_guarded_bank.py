@@ -63,8 +63,14 @@ async def test_who_gets_in_and_what_the_log_says_of_it(guarded: Guarded) -> None
     stub: Any = HealthStub(guarded.channel)
     assert (await stub.Check(HealthCheckRequest())).status == 1
     await guarded.process.stop()
-    calls = guarded.process.said("call")
+    calls, audited = guarded.process.said("call"), guarded.process.said("audit")
     assert [line.get("caller") for line in calls] == ["key:web", None, None, None]
+    assert [(line["logger"], line["outcome"], line.get("reason")) for line in audited] == [
+        ("openbank.audit", "done", None),
+        *[("openbank.audit", "denied", reason) for reason in asked],
+    ]
+    assert (audited[0]["caller"], audited[0]["method"]) == ("key:web", REGISTER)
+    assert {"person_id", "correlation_id"} <= audited[0].keys()
     everything = str(guarded.process.lines) + str(guarded.process.other_output)
     assert not any(key.key in everything or key.key[-43:] in everything for key in guarded.keys.values())
     assert not any(key.sha256 in everything for key in guarded.keys.values())

@@ -356,6 +356,31 @@ async def test_of_several_roles_what_one_allows_without_restriction_is_not_restr
     assert (await world.ask("GetAccount", world.bob.requests()["GetAccount"], "all")).reason == "OK"
 
 
+async def test_what_was_changed_and_what_was_denied_is_in_the_audit_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    much = world.alice.requests()["Withdraw"]
+    much.amount.units = 10**9
+    with caplog.at_level("INFO", logger="openbank.audit"):
+        await world.ask("GetAccount", world.alice.requests()["GetAccount"], "customer")
+        await world.ask("Withdraw", world.alice.requests()["Withdraw"], "customer")
+        await world.ask("Withdraw", much, "customer")
+        await world.ask("Withdraw", world.bob.requests()["Withdraw"], "customer")
+        await world.ask("GetAccount", world.bob.requests()["GetAccount"], "customer")
+        await world.ask("Deposit", accounts.DepositRequest(account_id="x"), "customer")
+    lines = [getattr(record, "values", {}) for record in caplog.records if record.name == "openbank.audit"]
+    assert [(line["outcome"], short(str(line["method"])), line.get("reason")) for line in lines] == [
+        ("done", "Withdraw", None),
+        ("refused", "Withdraw", "INSUFFICIENT_FUNDS"),
+        ("denied", "Withdraw", "ACCOUNT_NOT_FOUND"),
+        ("denied", "GetAccount", "ACCOUNT_NOT_FOUND"),
+        ("denied", "Deposit", "PERMISSION_MISSING"),
+    ]
+    assert {line["caller"] for line in lines} == {"key:customer"}
+    assert {line["correlation_id"] for line in lines} == {"the-same"}
+    assert [line.get("account_id") for line in lines[:4]] == [world.alice.account] * 2 + [world.bob.account] * 2
+
+
 def full(method: str) -> str:
     return next(name for name in METHODS if short(name) == method)
 

@@ -215,6 +215,8 @@ def hostile() -> dict[str, str]:
         "no base64": "a.b.c",
         "zero bytes": "a\0b",
         "another bank's key": new_key().key,
+        "another secret for the id of a key": KEY.key[:-43] + new_key().key[-43:],
+        "a secret that differs in the last letter": KEY.key[:-1] + ("A" if KEY.key[-1] != "A" else "B"),
         "a key cut short": KEY.key[:-1],
         "a key with more": KEY.key + "A",
         "a key of another id": KEY.key.replace(KEY.id, "zzzz"),
