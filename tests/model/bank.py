@@ -72,9 +72,9 @@ class Model(Moves):
         if replayed:
             first = type(outcome).FromString(replayed.answer.SerializeToString())
             first.replayed = True
-            assert outcome == first
+            assert outcome == first, f"replayed was {outcome}, first {first}"
             return
-        assert not outcome.replayed
+        assert not outcome.replayed, "nothing was done before"
         made, part = made if isinstance(made, tuple) else (made, None)
         made.record(outcome.event_id)
         if isinstance(part, Sent):
