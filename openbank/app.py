@@ -199,6 +199,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
                 write_side=write_side,
                 views=views,
                 progress=progress,
+                rebuild=rebuilder,
                 view_waits=view_waits,
                 feed=feed,
                 desk=desk,

@@ -88,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sinks.transport",
         "views.port",
         "views.progress",
+        "views.rebuild",
     },
     "tracing.span": set(),
     "tracing": {"extras", "publishing", "sinks.transport"},

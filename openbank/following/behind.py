@@ -9,12 +9,12 @@ from openbank.eventstore.port import EventStore, LogPosition
 from openbank.following.tail import LogTail
 
 COUNTED_MAX = 1_000
-"""The most events counted that are not in memory: the log may be long."""
+"""The most events counted: the log may be long."""
 
 
 class Behind(NamedTuple):
-    """`events` of the bank follow a place in the log, counted up to COUNTED_MAX where they are not in memory. The first
-    was recorded at `since`, in microseconds since 1970 UTC; None if there is none."""
+    """`events` of the bank follow a place in the log, counted up to COUNTED_MAX. The first was recorded at `since`, in
+    microseconds since 1970 UTC; None if there is none."""
 
     events: int
     since: int | None
@@ -30,4 +30,4 @@ async def behind(tail: LogTail, store: EventStore, at: LogPosition) -> Behind:
     recent = tail.recent(at, COUNTED_MAX)
     events = [entry.event for entry in recent[0]] if recent else (await store.read_log(at, COUNTED_MAX)).events
     ours = [event.metadata.record_time for event in events if is_ours(event.type)]
-    return Behind(len(ours), ours[0]) if ours else LEVEL
+    return Behind(min(len(ours), COUNTED_MAX), ours[0]) if ours else LEVEL

@@ -89,6 +89,8 @@ class Endpoint:
             if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
                 return
             http.start_next_cycle()
+            # Many requests may have come at once.
+            await asyncio.sleep(0)
 
     async def _answer(self, request: h11.Request) -> _Answer:
         if request.method not in (b"GET", b"HEAD"):

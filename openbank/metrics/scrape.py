@@ -29,6 +29,7 @@ from openbank.sinks.sender import Sender
 from openbank.tls import ServerTls
 from openbank.views.port import BEFORE_DUE, ListedTransfer, Views, ViewsUnavailable
 from openbank.views.progress import Progress
+from openbank.views.rebuild import RebuildDesk
 
 LOOK_SECONDS_MAX = 2.0
 """How long a scrape waits for a store. Without an answer by then, the metrics that need it are left out."""
@@ -50,6 +51,7 @@ class Sources(NamedTuple):
     write_side: WriteSide
     views: Views
     progress: Progress
+    rebuild: RebuildDesk
     view_waits: Histogram
     feed: Feed
     desk: Desk

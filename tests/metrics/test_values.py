@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.eventstore.port import LogPosition
 from openbank.metrics.families import FAMILIES
 from openbank.rpc.services import DESCRIPTORS
+from openbank.views.rebuild import Filling, RebuildRecord
+from openbank.views.rebuilder import Rebuilder
 from tests.callers import Caller, refused, request_id
 from tests.metrics.scraping import families, samples, value
 
@@ -112,6 +116,22 @@ async def series(address: str) -> Mapping[str, Mapping[str, str]]:
         for family in await families(address)
         for sample in family.samples
     }
+
+
+async def test_a_rebuild_is_shown_as_far_as_it_has_come(
+    bank: Caller, metrics: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = (await bank.open()).consistency_token
+    await bank.balance((await bank.open()).account.account_id, token)
+    assert await value(metrics, "openbank_view_rebuild_ratio") == 1
+    record = RebuildRecord(0, LogPosition(2, "account-1", 1))
+    monkeypatch.setattr(Rebuilder, "filling", lambda _: Filling(record, None, None))
+    head = await value(metrics, "openbank_log_position")
+    async with asyncio.timeout(5):
+        while await value(metrics, "openbank_view_rebuild_ratio") != pytest.approx(2 / head):
+            pass
+    monkeypatch.setattr(Rebuilder, "filling", lambda _: Filling(record._replace(end_time=1), None, None))
+    assert await value(metrics, "openbank_view_rebuild_ratio") == 1
 
 
 def test_names_say_whose_they_are_and_their_unit() -> None:

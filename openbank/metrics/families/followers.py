@@ -18,6 +18,13 @@ def _seconds(now: Scrape, behind: Behind | None) -> Samples:
     return [] if behind is None else one(now.seconds_since(behind.since))
 
 
+def _rebuild_ratio(now: Scrape) -> Samples:
+    filling, serving = now.bank.rebuild.filling(), now.bank.views.position.position
+    if filling is None or not filling.record.running or not serving:
+        return one(now.bank.progress.ratio)
+    return one(min(1.0, filling.record.position.position / serving))
+
+
 def _deliveries(now: Scrape) -> Samples:
     for name, sender in now.bank.senders.items():
         for outcome, answer in _OUTCOMES.items():
@@ -34,7 +41,7 @@ FAMILIES = (
     Family(
         "openbank_view_lag_events",
         MetricType.GAUGE,
-        "Events of the log that the views do not have yet; counted up to 1,000 where they are not in memory.",
+        "Events of the log that the views do not have yet, counted up to 1,000.",
         lambda now: _events(now.views_behind),
     ),
     Family(
@@ -52,14 +59,15 @@ FAMILIES = (
     Family(
         "openbank_view_rebuild_ratio",
         MetricType.GAUGE,
-        "How much of the log the views have while they catch up, from 0 to 1; 1 once they have.",
-        lambda now: one(now.bank.progress.ratio),
+        "How much of the log the views have while they catch up or are rebuilt beside those that serve, from 0 to 1; 1"
+        " when neither is so.",
+        _rebuild_ratio,
     ),
     Family("openbank_watches", MetricType.GAUGE, "Watches under way.", lambda now: one(now.bank.feed.watches)),
     Family(
         "openbank_watch_lag_events",
         MetricType.GAUGE,
-        "Events of the log after the watch that is furthest behind; counted up to 1,000 where they are not in memory.",
+        "Events of the log after the watch that is furthest behind, counted up to 1,000.",
         lambda now: _events(now.watches_behind),
     ),
     Family(
