@@ -121,7 +121,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         projector = Projector(tail.reader(checked=False), views, checker, quarantine, give_way=calls.giving_way())
         feed = Feed(store, views, tail, encode, _feed_limits(settings), clock, OwnersAccounts(views))
         take_turn = Turnstile().take
-        tokens = Tokens(store)
+        # Older instances know no access file: none can be meant to serve the same callers.
+        tokens = Tokens(store, seal_at_once=access is not None)
         progress, view_waits = Progress(views, await store.head()), Histogram()
         reader = Reader(
             views,

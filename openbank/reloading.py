@@ -42,25 +42,36 @@ class Reloaded(Generic[Made]):
         self.current = make(self._seen)
         self.failures = 0
         """How many changes could not be used."""
+        self._failure = ""
+        """Why the files as they were last seen are not used."""
 
     async def look(self) -> None:
         """Takes a change of the files."""
         found = await asyncio.to_thread(self._read)
-        if _same(found, self._seen):
+        if not _same(found, self._seen):
+            await asyncio.sleep(SETTLE_SECONDS)
+            # What is still being written is left to the next look.
+            if not _same(found, await asyncio.to_thread(self._read)):
+                return
+            self._seen, self._failure = found, ""
+        elif not self._failure:
             return
-        await asyncio.sleep(SETTLE_SECONDS)
-        # What is still being written is left to the next look.
-        if not _same(found, await asyncio.to_thread(self._read)):
-            return
-        self._seen = found
+        self._take(found)
+
+    def _take(self, found: FileContents | BadFile) -> None:
+        """Uses the files, or says once why not: what cannot be used now may be later, as a certificate of tomorrow."""
         try:
             if isinstance(found, BadFile):
                 raise found
             self.current = self._make(found)
         except BadFile as error:
+            if str(error) == self._failure:
+                return
+            self._failure = str(error)
             self.failures += 1
             _log.error("a changed file is not used, the former one is", extra={"values": {"reason": error}})
         else:
+            self._failure = ""
             _log.info("changed files are used", extra={"values": {"files": " ".join(map(str, self._files.values()))}})
 
     def _read(self) -> FileContents | BadFile:

@@ -116,12 +116,6 @@ class _Told:
         if self._look is not None:
             self._look()
 
-    def reload_at_hangup(self, reload: Callable[[], None]) -> None:
-        """From now on SIGHUP does not end the process."""
-        if signal.SIGHUP in self._numbers:
-            self._numbers.remove(signal.SIGHUP)
-        self._loop.add_signal_handler(signal.SIGHUP, reload)
-
     def _take(self, number: int) -> None:
         self.number = number
         for each in (*self._numbers, signal.SIGHUP):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -45,6 +46,9 @@ class TokenKey(NamedTuple):
 class Seal:
     """Seals and opens with the key of one bank."""
 
+    required = False
+    """Whether tokens that are not sealed, which anybody can make, are none."""
+
     def __init__(self, key: TokenKey) -> None:
         self._cipher = AESSIV(key.secret) if key.secret else None
         self._from = key.seal_from
@@ -55,6 +59,12 @@ class Seal:
         if not self._in_use:
             self._in_use = self._cipher is not None and time.time() >= self._from
         return self._in_use
+
+    def only(self) -> Seal:
+        """The same, where no other tokens count."""
+        seal = copy(self)
+        seal.required = True
+        return seal
 
     def seal(self, data: bytes, context: Sequence[bytes] | None = None) -> bytes:
         """What `open` opens, in the same context only."""

@@ -44,12 +44,14 @@ class InvalidToken(ValueError):
 class Tokens:
     """Creates and reads the tokens of one store."""
 
-    def __init__(self, store: HasTokenKey) -> None:
+    def __init__(self, store: HasTokenKey, *, seal_at_once: bool = False) -> None:
+        """`seal_at_once` also where instances of an earlier version may run, which read no sealed tokens."""
         self._store = store
         self._bank = bytes.fromhex(store.bank_id)
         self._here = bytes.fromhex(store.store_id)
         self._head = _HEAD.pack(_FORMAT, blake2b(self._bank, digest_size=8).digest())
-        self.seal = Seal(store.token_key)
+        key = store.token_key
+        self.seal = Seal(key._replace(seal_from=0.0) if seal_at_once else key)
 
     def encode(self, at: LogPosition) -> str:
         name = at.stream.encode()

@@ -29,7 +29,7 @@ def reader_of(reader: Reader, person_id: str) -> Reader:
         if stream in views.shown:
             reader.check_aggregate(stream)
 
-    return reader._replace(views=cast(Views, views), check_aggregate=check_aggregate)
+    return reader._replace(views=cast(Views, views), check_aggregate=check_aggregate, seal=reader.seal.only())
 
 
 class OwnViews:

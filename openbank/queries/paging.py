@@ -72,16 +72,13 @@ class ListPage(NamedTuple, Generic[Item]):
     position: LogPosition
 
 
-def read_page_request(
-    fields: Fields, listing: Listing, size: int, token: str, *, sealed_only: bool = False
-) -> PageRequest:
+def read_page_request(fields: Fields, listing: Listing, size: int, token: str) -> PageRequest:
     """The page that a caller asks for: size 0 is the default, the empty token the first page.
 
-    With `sealed_only` a token of format 1, which anybody can make, is none. Violations go to `fields`:
-    INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
+    Violations go to `fields`: INVALID_PAGE_SIZE, INVALID_PAGE_TOKEN.
     """
     size = read_page_size(fields, size)
-    start = read_token(fields, listing, token, len(PageStart._fields), sealed_only=sealed_only)
+    start = read_token(fields, listing, token, len(PageStart._fields))
     return PageRequest(listing, size, PageStart(*start) if start else None)
 
 
@@ -150,13 +147,11 @@ def read_page_size(fields: Fields, size: int) -> int:
     return min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
 
 
-def read_token(
-    fields: Fields, listing: Listing, token: str, count: int, *, sealed_only: bool = False
-) -> Sequence[int] | None:
+def read_token(fields: Fields, listing: Listing, token: str, count: int) -> Sequence[int] | None:
     """The values in a page token of this list; None for the first page. Violations: INVALID_PAGE_TOKEN."""
     if not token:
         return None
-    start = _decode(listing, token, count, sealed_only)
+    start = _decode(listing, token, count)
     if start is None:
         fields.refuse("page_token", "INVALID_PAGE_TOKEN", "is not a next_page_token of this list")
     return start
@@ -172,7 +167,7 @@ def page_token(listing: Listing, values: Sequence[int]) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _decode(listing: Listing, token: str, count: int, sealed_only: bool) -> Sequence[int] | None:
+def _decode(listing: Listing, token: str, count: int) -> Sequence[int] | None:
     if len(token) > _TOKEN_CHARACTERS_MAX:
         return None
     try:
@@ -184,7 +179,7 @@ def _decode(listing: Listing, token: str, count: int, sealed_only: bool) -> Sequ
         version, *values = struct.unpack(f">B{count}q", packed)
     except (ValueError, struct.error):
         return None
-    if sealed_only or version != _OPEN_FORMAT or digest != _hash(listing, packed):
+    if listing.seal.required or version != _OPEN_FORMAT or digest != _hash(listing, packed):
         return None
     return values
 

@@ -84,7 +84,7 @@ class Accounts:
     async def GetAccount(self, request: messages.GetAccountRequest, call: Call) -> bytes:
         fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_account(reader, account_id, at)
         rest = messages.GetAccountResponse(consistency_token=self._tokens.encode(answer.position))
@@ -95,7 +95,7 @@ class Accounts:
     ) -> messages.GetAccountByNumberResponse:
         fields, reader = Fields(), self._reader_for(call)
         number = fields.account_number("account_number", request.account_number)
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_account_by_number(reader, number, at)
         response = messages.GetAccountByNumberResponse(consistency_token=self._tokens.encode(answer.position))
@@ -106,7 +106,7 @@ class Accounts:
         fields, reader = Fields(), self._reader_for(call)
         owner_id = fields.identifier("owner_id", request.owner_id)
         wanted = read_page(fields, request, accounts_listing(reader, owner_id))
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         page = await list_accounts_by_owner(reader, owner_id, wanted, at)
         rest = messages.ListAccountsByOwnerResponse(
@@ -121,7 +121,7 @@ class Accounts:
         fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
         wanted = read_page(fields, request, account_events_listing(reader, account_id))
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         page = await list_account_events(reader, account_id, wanted, at)
         response = messages.ListAccountEventsResponse(
@@ -136,7 +136,7 @@ class Accounts:
         fields, reader = Fields(), self._reader_for(call)
         filter = read_filter(fields, request, call.owner is not None)
         wanted = read_page(fields, request, movements_listing(reader, filter))
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         page = await list_movements(reader, filter, wanted, at)
         response = messages.ListMovementsResponse(
@@ -156,7 +156,7 @@ class Accounts:
         period = read_period(fields, request)
         page = request.page_size, request.page_token
         wanted = read_statement_request(fields, reader, account_id, period, *page)
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_statement(reader, wanted, now, at)
         response = messages.GetAccountStatementResponse(consistency_token=self._tokens.encode(answer.position))
@@ -172,7 +172,7 @@ class Accounts:
         fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
         time, revision = read_moment(fields, request)
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_balance(reader, account_id, time=time, revision=revision, at=at)
         response = messages.GetAccountBalanceResponse(consistency_token=self._tokens.encode(answer.position))
@@ -181,7 +181,7 @@ class Accounts:
 
     async def WatchAccountEvents(self, request: messages.WatchAccountEventsRequest, call: Call, write: Write) -> None:
         fields = Fields()
-        start = await self._watches.read_start(fields, request)
+        start = await self._watches.read_start(fields, request, call)
         types = read_filter_values(fields, "event_types", request.event_types)
         filter = Filter(
             frozenset({ACCOUNT}),

@@ -70,7 +70,7 @@ class Watches:
             # Watches look whether they may continue.
             gate.on_change = feed.pages.wake
 
-    async def read_start(self, fields: Fields, request: Any) -> Start:
+    async def read_start(self, fields: Fields, request: Any, call: Call) -> Start:
         match request.WhichOneof("start"):
             case "beginning":
                 return After(BEGINNING)
@@ -79,7 +79,7 @@ class Watches:
             case "time":
                 return Since(read_time(fields, "time", request.time))
             case "resume_token" if request.resume_token:
-                position = await read_position(fields, "resume_token", request.resume_token, self._tokens)
+                position = await read_position(fields, "resume_token", request.resume_token, self._tokens, call)
                 return After(position or BEGINNING)
         # Also a member of a newer contract, which looks unset here.
         ways = "must be beginning {}, a resume_token that is not empty, live {}, or a time"

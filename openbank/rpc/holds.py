@@ -45,7 +45,7 @@ class Holds:
     async def GetHold(self, request: messages.GetHoldRequest, call: Call) -> messages.GetHoldResponse:
         fields, reader = Fields(), self._reader_for(call)
         hold_id = fields.identifier("hold_id", request.hold_id)
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_hold(reader, hold_id, at)
         response = messages.GetHoldResponse(consistency_token=self._tokens.encode(answer.position))
@@ -57,7 +57,7 @@ class Holds:
         account_id = fields.identifier("account_id", request.account_id)
         states = read_states(fields, "states", read_filter_values(fields, "states", request.states))
         wanted = read_page(fields, request, holds_listing(reader, account_id, states))
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         page = await list_holds(reader, account_id, states, wanted, at)
         response = messages.ListHoldsResponse(

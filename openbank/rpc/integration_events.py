@@ -21,7 +21,7 @@ class IntegrationEvents:
 
     async def WatchCloudEvents(self, request: messages.WatchCloudEventsRequest, call: Call, write: Write) -> None:
         fields = Fields()
-        start = await self._watches.read_start(fields, request)
+        start = await self._watches.read_start(fields, request, call)
         filter = Filter(
             frozenset({PERSON, ACCOUNT}),
             persons=read_filter_ids(fields, "person_ids", request.person_ids),

@@ -41,7 +41,7 @@ class Persons:
     async def GetPerson(self, request: messages.GetPersonRequest, call: Call) -> messages.GetPersonResponse:
         fields, reader = Fields(), self._reader_for(call)
         person_id = fields.identifier("person_id", request.person_id)
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_person(reader, person_id, at)
         response = messages.GetPersonResponse(consistency_token=self._tokens.encode(answer.position))
@@ -51,7 +51,7 @@ class Persons:
     async def ListPersons(self, request: messages.ListPersonsRequest, call: Call) -> messages.ListPersonsResponse:
         fields, reader = Fields(), self._reader_for(call)
         wanted = read_page(fields, request, persons_listing(reader))
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         page = await list_persons(reader, wanted, at)
         response = messages.ListPersonsResponse(
@@ -64,7 +64,7 @@ class Persons:
 
     async def WatchPersonEvents(self, request: messages.WatchPersonEventsRequest, call: Call, write: Write) -> None:
         fields = Fields()
-        start = await self._watches.read_start(fields, request)
+        start = await self._watches.read_start(fields, request, call)
         types = read_filter_values(fields, "event_types", request.event_types)
         filter = Filter(
             frozenset({PERSON}),

@@ -24,7 +24,7 @@ class Transfers:
     async def GetTransfer(self, request: messages.GetTransferRequest, call: Call) -> messages.GetTransferResponse:
         fields, reader = Fields(), self._reader_for(call)
         transfer_id = fields.identifier("transfer_id", request.transfer_id)
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_transfer(reader, transfer_id, at)
         response = messages.GetTransferResponse(consistency_token=self._tokens.encode(answer.position))
@@ -37,7 +37,7 @@ class Transfers:
         account_id = fields.identifier("account_id", request.account_id, required=call.owner is not None)
         states = read_states(fields, request.states)
         wanted = read_page(fields, request, transfers_listing(reader, account_id, states))
-        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens)
+        at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         page = await list_transfers(reader, account_id, states, wanted, at)
         response = messages.ListTransfersResponse(

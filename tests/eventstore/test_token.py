@@ -85,6 +85,7 @@ async def test_a_bank_seals_once_no_older_instance_runs_beside_it(
     store.token_key = store.token_key._replace(seal_from=1_060)
     tokens = Tokens(store)
     assert tokens.encode(PLACE) == GOLDEN_OPEN
+    assert Tokens(store, seal_at_once=True).encode(PLACE) == GOLDEN
     assert await tokens.decode(GOLDEN) == PLACE
     monkeypatch.setattr(time, "time", lambda: 1_060.0)
     assert tokens.encode(PLACE) == GOLDEN

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from google.protobuf.empty_pb2 import Empty
 
 from openbank import reloading
+from openbank import tls as certificates
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
 from openbank.app import serving
 from openbank.config import Settings
@@ -26,7 +28,7 @@ from openbank.reloading import BadFile
 from openbank.server import Server
 from openbank.tls import load_tls
 from tests.callers import Caller, until
-from tests.certificates import HERE, Authority, Pair
+from tests.certificates import DAY, HERE, Authority, Pair
 from tests.servers import ServerProcess, run_openbank
 
 GRPCURL = Path(__file__).parents[2] / ".cache/bin/grpcurl"
@@ -219,6 +221,28 @@ async def test_a_bad_new_pair_is_logged_and_counted_once_and_the_former_is_serve
     replace_pair(server, ca.sign("good"))
     await look(server)
     assert await subject(server, ca) == "good"
+
+
+async def test_a_certificate_of_tomorrow_is_used_tomorrow(
+    settings: Settings, ca: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = load_tls(settings)
+    assert tls is not None
+    before = tls.current
+    ca.sign("bank", days=9, begins=1)
+    for _ in range(2):
+        await tls.look()
+        assert (tls.current, tls.failures) == (before, 1)
+    monkeypatch.setattr(certificates, "datetime", Tomorrow)
+    await tls.look()
+    assert tls.current.not_after > before.not_after
+    assert tls.failures == 1
+
+
+class Tomorrow(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Tomorrow:
+        return super().now(tz) + 2 * DAY
 
 
 async def test_a_pair_that_is_being_written_is_neither_used_nor_an_error(

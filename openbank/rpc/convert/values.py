@@ -83,10 +83,14 @@ def read_page(fields: Fields, message: Any, listing: Listing) -> PageRequest:
     return read_page_request(fields, listing, message.page_size, message.page_token)
 
 
-async def read_position(fields: Fields, path: str, token: str, tokens: Tokens) -> LogPosition | None:
-    """The position in the log that a token means; None without one."""
+async def read_position(fields: Fields, path: str, token: str, tokens: Tokens, call: Call) -> LogPosition | None:
+    """The position in the log that a token means; None without one.
+
+    A call that is restricted to its caller's own needs a sealed token: one that it made up would ask whether somebody
+    else's account has an event.
+    """
     try:
-        return await tokens.decode(token) if token else None
+        return await tokens.decode(token, sealed_only=call.owner is not None) if token else None
     except InvalidToken as error:
         fields.refuse(path, error.reason, str(error))
         return None
