@@ -29,7 +29,7 @@ BY_ACCOUNT = "SEARCH account_events USING INDEX {} (account=? AND {})"
 PLANS: Mapping[str, tuple[str, str]] = {
     "events": (questions.EVENTS, BY_ACCOUNT.format("account_events_by_account", "revision<?")),
     "standing": (questions.STANDING, BY_ACCOUNT.format("account_events_by_account", "revision<?")),
-    "standing at": (questions.STANDING_AT, BY_ACCOUNT.format("account_events_by_time", "time<?")),
+    "time": (questions.TIME, BY_ACCOUNT.format("account_events_by_account", "revision<?")),
     "entries": (questions.ENTRIES, BY_ACCOUNT.format("movements_by_account", "rowid>? AND rowid<?")),
     "movements of an account": (
         questions.newest_movements(OF_ACCOUNT)[0],

@@ -14,16 +14,12 @@ SELECT {EVENT_COLUMNS} FROM accounts CROSS JOIN account_events INDEXED BY {{inde
 WHERE accounts.account_id = ?
 """
 _BY_REVISION = _BY.format(index="account_events_by_account")
-_BY_TIME = _BY.format(index="account_events_by_time")
 _MOVEMENTS = _BY.format(index="movements_by_account")
 
 EVENTS = f"{_BY_REVISION} AND account_events.revision < ? ORDER BY account_events.revision DESC LIMIT ?"
 STANDING = f"{_BY_REVISION} AND account_events.revision <= ? ORDER BY account_events.revision DESC LIMIT 1"
+TIME = STANDING.replace(EVENT_COLUMNS, "account_events.time")
 # Every index ends with the position.
-STANDING_AT = f"""
-{_BY_TIME} AND account_events.time <= ? AND account_events.revision <= ?
-ORDER BY account_events.time DESC, account_events.position DESC LIMIT 1
-"""
 ENTRIES = f"""
 {_MOVEMENTS} AND moved <> 0 AND account_events.position > ? AND account_events.position <= ?
 ORDER BY account_events.position LIMIT ?

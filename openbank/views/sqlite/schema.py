@@ -108,7 +108,6 @@ CREATE TABLE account_events (
     credits ANY NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revision);
-CREATE INDEX account_events_by_time ON account_events (account, time);
 CREATE INDEX movements_by_account ON account_events (account) WHERE moved <> 0;
 CREATE TABLE movement_terms (
     term BLOB NOT NULL,
