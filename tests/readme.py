@@ -10,6 +10,7 @@ README = Path(__file__).parents[1] / "README.md"
 TOUR = Path(__file__).parents[1] / "docs/tour.md"
 TRANSFERS = Path(__file__).parents[1] / "docs/transfers.md"
 HOLDS = Path(__file__).parents[1] / "docs/holds.md"
+STATEMENTS = Path(__file__).parents[1] / "docs/statements.md"
 INTEGRATION_EVENTS = Path(__file__).parents[1] / "docs/integration-events.md"
 ADDRESS = "127.0.0.1:50051"
 INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")

@@ -19,6 +19,7 @@ from tests.readme import (
     INSTANCES,
     INTEGRATION_EVENTS,
     README,
+    STATEMENTS,
     TOUR,
     TRANSFERS,
     Example,
@@ -30,7 +31,7 @@ from tests.stand_ins.process import EventStoreDBProcess
 
 CACHE = Path(__file__).parents[1] / ".cache/bin"
 # Each page continues the session of the one before it.
-PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS, HOLDS)
+PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS, HOLDS, STATEMENTS)
 EXAMPLES = [example for page in PAGES for example in examples(page)]
 README_LINES_MAX = 300
 
