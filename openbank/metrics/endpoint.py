@@ -63,7 +63,8 @@ class Endpoint:
             return
         self._connections.add(task)
         try:
-            with suppress(OSError, TimeoutError, h11.RemoteProtocolError):
+            # asyncio logs the cancellation of a connection's task, with which `close` ends it, as an error.
+            with suppress(OSError, TimeoutError, h11.RemoteProtocolError, asyncio.CancelledError):
                 await self._serve(h11.Connection(h11.SERVER, HEAD_BYTES_MAX), reader, writer)
         finally:
             self._connections.discard(task)

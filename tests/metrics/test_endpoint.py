@@ -24,7 +24,7 @@ from openbank.views.sqlite import SqliteViews
 from tests.back_ends import BackEnd
 from tests.callers import Caller, until
 from tests.metrics.scraping import PROMETHEUS, families, get
-from tests.servers import run_openbank
+from tests.servers import ServerProcess, run_openbank
 
 
 async def test_it_tells_that_the_bank_lives_and_serves(server: Server, metrics: str) -> None:
@@ -115,6 +115,21 @@ async def test_silent_connections_keep_nobody_out(metrics: str, monkeypatch: pyt
         assert await reader.read() == b""
         writer.close()
     assert (await get(metrics, "/livez")).status == 200
+
+
+async def test_a_bank_that_stops_closes_what_scrapers_keep_open(tmp_path: Path) -> None:
+    bank = ServerProcess(tmp_path, "--metrics-listen", "127.0.0.1:0")
+    await bank.start()
+    [served] = bank.said("metrics are served")
+    host, _, port = served["listen"].rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b" 200 " in await reader.readline()
+    assert await bank.stop() == 0
+    assert b"HTTP" not in await reader.read()
+    writer.close()
+    assert bank.other_output == []
+    assert [line for line in bank.lines if line["level"] in ("warning", "error")] == []
 
 
 async def said(address: str, request: bytes) -> bytes:
