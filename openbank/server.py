@@ -34,6 +34,9 @@ GOODBYE_SECONDS = 0.05
 CLOSE_SECONDS_MAX = 1.0
 """How long clients may take to close their connections after it."""
 
+HANDSHAKE_MILLISECONDS_MAX = 20_000
+"""How long a new connection may take for its TLS handshake and its first HTTP/2 frame; it is closed then."""
+
 PING_MILLISECONDS_MIN = 10_000
 """The shortest interval at which clients may ping, also on an idle connection. A client that pings more often is
 disconnected."""
@@ -131,6 +134,7 @@ def _options(settings: Settings) -> Sequence[tuple[str, int]]:
         # No compressed requests (identity only): a thousand times the limit above would be unpacked before it counts.
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", _streams_max(settings)),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS_MAX),
         # A client that vanished is found within 80 s, and its watches are freed.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

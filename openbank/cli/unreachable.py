@@ -7,6 +7,7 @@ import ssl
 from typing import Any
 
 from openbank.cli.connection import Connection
+from openbank.cli.terminal import shown
 from openbank.setting_types import UNIX
 
 CONNECT_SECONDS = 1.0
@@ -101,7 +102,7 @@ def _names(bank: Connection) -> list[str]:
     except OSError:
         return []
     names: Any = certificate.get("subjectAltName", ())
-    return [name for kind, name in names if kind in ("DNS", "IP Address")]
+    return [shown(name) for kind, name in names if kind in ("DNS", "IP Address")]
 
 
 def _connect(target: str) -> socket.socket:

@@ -1,8 +1,9 @@
 """The same client in several languages, built once and kept in the repository's cache directory.
 
-It takes a task as JSON: the address, calls (method, body in hexadecimal, whether it is a stream), and workers. For each
-call that many workers on one connection, and one that connects anew for every call, call until a call fails. Then it
-prints how each worker ended: its number of answers, and the code, message and details of the failure.
+It takes a task as JSON: the address (in Go also files for mutual TLS: ca, cert, key), calls (method, body in
+hexadecimal, whether it is a stream), and workers. For each call that many workers on one connection, and one that
+connects anew for every call, call until a call fails. Then it prints how each worker ended: its number of answers, and
+the code, message and details of the failure.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from google.protobuf.empty_pb2 import Empty
 
 from openbank import reloading
+from openbank import server as network
 from openbank import tls as certificates
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
 from openbank.app import serving
@@ -91,6 +93,18 @@ async def test_tls_1_2_and_1_3_are_spoken_and_nothing_older(server: Server) -> N
         )
     for version in ("-tls1", "-tls1_1"):
         assert "Cipher is (NONE)" in await openssl(server.address, version, *old)
+
+
+async def test_a_connection_without_a_handshake_is_closed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "HANDSHAKE_MILLISECONDS_MAX", 300)
+    async with serving(settings) as server:
+        host, _, port = server.address.rpartition(":")
+        for beginning in (b"", b"\x16\x03\x01"):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(beginning)
+            with suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 20) == b""
+            writer.close()
 
 
 async def test_a_plain_client_is_not_served(server: Server) -> None:

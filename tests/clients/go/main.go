@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -20,6 +23,8 @@ type task struct {
 	Address string
 	Workers int
 	Calls   []call
+	// Files, for mutual TLS; empty for none.
+	Ca, Cert, Key string
 }
 
 type call struct {
@@ -54,7 +59,7 @@ func (raw) Name() string { return "proto" }
 func main() {
 	var t task
 	check(json.Unmarshal([]byte(os.Args[1]), &t))
-	kept := connect(t.Address)
+	kept := connect(t)
 	var workers sync.WaitGroup
 	var ends []end
 	var lock sync.Mutex
@@ -62,7 +67,7 @@ func main() {
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
-			e := callUntilRefused(t.Address, connection, c)
+			e := callUntilRefused(t, connection, c)
 			lock.Lock()
 			defer lock.Unlock()
 			ends = append(ends, e)
@@ -78,13 +83,13 @@ func main() {
 	check(json.NewEncoder(os.Stdout).Encode(ends))
 }
 
-func callUntilRefused(address string, kept *grpc.ClientConn, c call) end {
+func callUntilRefused(t task, kept *grpc.ClientConn, c call) end {
 	body, err := hex.DecodeString(c.Body)
 	check(err)
 	for answers := 0; ; answers++ {
 		connection := kept
 		if connection == nil {
-			connection = connect(address)
+			connection = connect(t)
 		}
 		trailer, err := callOnce(connection, c, body)
 		if kept == nil {
@@ -124,8 +129,18 @@ func callOnce(connection *grpc.ClientConn, c call, body []byte) (metadata.MD, er
 	return trailer, err
 }
 
-func connect(address string) *grpc.ClientConn {
-	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+func connect(t task) *grpc.ClientConn {
+	transport := insecure.NewCredentials()
+	if t.Ca != "" {
+		authority, err := os.ReadFile(t.Ca)
+		check(err)
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		check(err)
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(authority)
+		transport = credentials.NewTLS(&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}})
+	}
+	connection, err := grpc.NewClient(t.Address, grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{})))
 	check(err)
 	return connection
