@@ -124,27 +124,6 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         # Older instances know no access file: none can be meant to serve the same callers.
         tokens = Tokens(store, seal_at_once=access is not None)
         progress, view_waits = Progress(views, await store.head()), Histogram()
-        reader = Reader(
-            views,
-            store.head,
-            settings.view_wait_seconds,
-            quarantine.check,
-            calls.wait,
-            take_turn,
-            calls.backlog.wait,
-            progress.seconds_to,
-            lambda at: at.position <= tail.head.position,
-            view_waits.observe,
-            tokens.seal,
-        )
-        write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine, partial(unsettled_from, reader))
-        await adopt_old_numbers(write_side, store)
-
-        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
-        server = Server(settings, health, calls, tls, policy)
-        records = stores.views.sink_records()
-        stack.push_async_callback(records.close)
-        desk = Desk(settings.sink, tail.reader(), store, records, clock)
         rebuilds = stores.views.rebuilds()
         stack.push_async_callback(rebuilds.close)
         rebuilder = Rebuilder(
@@ -157,6 +136,28 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             calls.giving_way(REBUILD_GIVES_WAY_SECONDS),
             clock,
         )
+        reader = Reader(
+            views,
+            store.head,
+            settings.view_wait_seconds,
+            quarantine.check,
+            calls.wait,
+            take_turn,
+            calls.backlog.wait,
+            progress.seconds_to,
+            lambda at: at.position <= tail.head.position,
+            view_waits.observe,
+            tokens.seal,
+            rebuilder.seconds_left,
+        )
+        write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine, partial(unsettled_from, reader))
+        await adopt_old_numbers(write_side, store)
+
+        health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)
+        server = Server(settings, health, calls, tls, policy)
+        records = stores.views.sink_records()
+        stack.push_async_callback(records.close)
+        desk = Desk(settings.sink, tail.reader(), store, records, clock)
         watches = Watches(feed, tokens, calls.statistics.watch_ends, gate)
         bank = Bank(write_side, partial(reader_for, reader), watches, tokens, desk, quarantine, rebuilder, gate)
         for handler in bank_handlers(bank, calls):

@@ -12,11 +12,13 @@ from openbank.domain.errors import Refused
 from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.eventstore.seal import NO_SEAL, Seal
-from openbank.views.port import Views
+from openbank.views.port import Views, ViewsLacking
 
 LOOK_SECONDS = 0.5
 """How often a read that waits asks again how long it will take."""
 RETRY_SECONDS_MAX = 86_400
+LACKING_SECONDS = 5.0
+"""When to ask again for what the views lack, where nothing is known of a rebuild's end."""
 SOON_SECONDS = 0.2
 """Current views reach what was just written sooner than this. Only a read that waits longer asks where the log ends. By
 then a store shows to all what it acknowledged to one."""
@@ -78,6 +80,8 @@ class Reader(NamedTuple):
     """Called with the seconds from the question on, when one has waited for the views."""
     seal: Seal = NO_SEAL
     """Seals page tokens."""
+    seconds_to_complete: Callable[[], float | None] = lambda: None
+    """How many seconds a rebuild needs to add what views of an earlier format lack, if known."""
 
 
 async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
@@ -123,7 +127,11 @@ async def _read(
             reader.waited(asyncio.get_running_loop().time() - (deadline - reader.wait_seconds))
     # Taken before the read, which sees at least this much. After it, the views may be further than what was read.
     position = views.position
-    return Answer(await read(), position)
+    try:
+        return Answer(await read(), position)
+    except ViewsLacking:
+        seconds = reader.seconds_to_complete()
+        raise ViewBehind(LACKING_SECONDS if seconds is None else seconds) from None
 
 
 async def _wait_for(reader: Reader, at: LogPosition, deadline: float) -> None:

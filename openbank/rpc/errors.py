@@ -18,7 +18,7 @@ from openbank.eventstore.errors import LogReplaced, NewerVersionNeeded, OutcomeU
 from openbank.feeds.errors import ServerDraining
 from openbank.integrity.quarantine import TooManyQuarantined
 from openbank.sinks.port import RecordsUnavailable
-from openbank.views.port import ViewsUnavailable
+from openbank.views.port import ViewsLacking, ViewsUnavailable
 
 DOMAIN = "openbank"
 REASON = "ERROR_REASON_"
@@ -205,6 +205,8 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
     if isinstance(error, StoreUnavailable | OutcomeUnknown):
         # With a request id the same call again is safe, whatever became of this one.
         return _by_table("STORE_UNAVAILABLE", "the event store is not available", {"store": "events"})
+    if isinstance(error, ViewsLacking):
+        return _by_table("VIEW_BEHIND", "the views lack what this answer needs until they are rebuilt", {})
     if isinstance(error, ViewsUnavailable):
         return _by_table("STORE_UNAVAILABLE", "the views are not available", {"store": "views"})
     if isinstance(error, RecordsUnavailable):

@@ -26,6 +26,7 @@ class ViewsDesk:
         head = await self._desk.head()
         serving = self._desk.serving
         response = messages.GetRebuildResponse(serving_position=serving.position, head_position=head.position)
+        response.complete = self._desk.complete
         filling = self._desk.filling()
         if filling is not None:
             _fill(response.rebuild, filling)

@@ -122,6 +122,10 @@ class ViewsOfAnEarlierFormat(ViewsUnavailable):
     """An earlier version wrote them. This one rebuilds them when it starts."""
 
 
+class ViewsLacking(ViewsUnavailable):
+    """The views are of an earlier format, which did not have what was asked for. A rebuild adds it."""
+
+
 class ViewsDamaged(ViewsUnavailable):
     """The stored data is not what was written. Trying again does not help; rebuilding the views does."""
 
@@ -177,6 +181,12 @@ class Views(Filled, Protocol):
     @property
     def available(self) -> bool:
         """Whether they could be reached when they were last asked, for health."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether they have all that this version projects. Views of an earlier format may lack movements, which then
+        are refused (ViewsLacking) until a rebuild has added them."""
         ...
 
     @property

@@ -91,6 +91,11 @@ class RebuildDesk(Protocol):
         ...
 
     @property
+    def complete(self) -> bool:
+        """Whether the views that serve have all that this version projects."""
+        ...
+
+    @property
     def serving(self) -> LogPosition:
         """How far the views are that serve."""
         ...

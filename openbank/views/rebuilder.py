@@ -15,7 +15,7 @@ from openbank.following.log import Log
 from openbank.integrity.checking import Checker
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Backoff, Pause
-from openbank.views.port import Filled, ViewsUnavailable
+from openbank.views.port import Views, ViewsUnavailable
 from openbank.views.progress import SAMPLE_SECONDS, SAY_SECONDS, Rate, figures
 from openbank.views.projector import Projector
 from openbank.views.rebuild import Filling, Rebuilds
@@ -41,7 +41,7 @@ class Rebuilder:
     def __init__(
         self,
         rebuilds: Rebuilds,
-        views: Filled,
+        views: Views,
         store: EventStore,
         log: Log,
         quarantine: Quarantine,
@@ -66,6 +66,10 @@ class Rebuilder:
         """When the log got its last line about this; None while another instance fills."""
 
     @property
+    def complete(self) -> bool:
+        return self._views.complete
+
+    @property
     def serving(self) -> LogPosition:
         return self._views.position
 
@@ -75,6 +79,11 @@ class Rebuilder:
     async def start(self) -> None:
         await self._rebuilds.start(self._clock())
         self._idling.end()
+
+    def seconds_left(self) -> float | None:
+        """Until a rebuild under way has ended, if known."""
+        filling = self.filling()
+        return filling.seconds_left if filling else None
 
     def filling(self) -> Filling | None:
         record = self._rebuilds.record
@@ -89,15 +98,19 @@ class Rebuilder:
     async def run(self) -> None:
         """Until cancelled."""
         backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
+        completed = False
         while True:
-            record = self._rebuilds.record
-            if record is not None and record.running:
-                try:
+            try:
+                if not completed:
+                    await self._complete()
+                    completed = True
+                record = self._rebuilds.record
+                if record is not None and record.running:
                     await self._work()
                     backoff.reset()
-                except (StoreUnavailable, ViewsUnavailable) as error:
-                    _log.warning("rebuild of the views waits", extra={"values": {"reason": error}})
-                    await asyncio.sleep(backoff.next())
+            except (StoreUnavailable, ViewsUnavailable) as error:
+                _log.warning("rebuild of the views waits", extra={"values": {"reason": error}})
+                await asyncio.sleep(backoff.next())
             await self._idling.wait(LOOK_SECONDS)
 
     async def watch(self) -> None:
@@ -116,6 +129,18 @@ class Rebuilder:
             self._said_at = now
             values = figures(record.position.position, self.serving.position, self._rate.per_second())
             _log.info("rebuild of the views proceeds", extra={"values": values})
+
+    async def _complete(self) -> None:
+        """Sees to views of an earlier format. Raises ViewsUnavailable."""
+        if self._views.complete:
+            return
+        if self._views.shared:
+            # Instances of the earlier version cannot use the new views, and there may be some.
+            what = "run openbank rebuild once all instances are of this version"
+            _log.warning("views are of an earlier format", extra={"values": {"lack": "movements", "to_do": what}})
+        else:
+            _log.info("views are of an earlier format", extra={"values": {"lack": "movements"}})
+            await self.start()
 
     async def _fill(self) -> None:
         """Ends with the rebuild. Raises NewerVersionNeeded, StoreUnavailable, ViewsUnavailable."""

@@ -1773,6 +1773,27 @@ MUTATIONS = (
         f"{_REBUILDS}::test_views_of_another_log_are_not_continued_with",
     ),
     Mutation(
+        "questions about movements are answered from views that lack them",
+        f"{_VIEWS}/reads.py",
+        "        if not self._file.complete:\n",
+        "        if self._file is None:\n",
+        f"{_REBUILDS}::test_views_of_an_earlier_format_serve_what_they_have_while_a_rebuild_adds_the_rest",
+    ),
+    Mutation(
+        "a restart takes widened views for whole ones",
+        f"{_VIEWS}/widening.py",
+        '    connection.execute(f"PRAGMA user_version = {-FORMAT}")\n',
+        '    connection.execute(f"PRAGMA user_version = {FORMAT}")\n',
+        f"{_REBUILDS}::test_views_of_an_earlier_format_serve_what_they_have_while_a_rebuild_adds_the_rest",
+    ),
+    Mutation(
+        "numbers with hyphens are not found in views of an earlier format",
+        f"{_VIEWS}/widening.py",
+        "\"replace(number_key, '-', '')\"",
+        '"number_key"',
+        "tests/stories/test_old_bank.py",
+    ),
+    Mutation(
         "a rebuild asked for again begins again",
         f"{_VIEWS}/rebuilds.py",
         "            if self._next is not None:\n                return\n            # In",

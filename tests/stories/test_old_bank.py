@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tarfile
 from pathlib import Path
@@ -19,13 +20,17 @@ from openbank.app import serving
 from openbank.config import Settings
 from openbank.operations.v1 import quarantine_service_pb2 as quarantine
 from openbank.operations.v1 import sinks_service_pb2 as sinks
+from openbank.operations.v1 import views_rebuild_pb2 as rebuilds
+from openbank.operations.v1 import views_service_pb2 as views
 from openbank.operations.v1.sinks_service_pb2_grpc import SinksServiceStub
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.sinks.address import parse_all
 from openbank.upkeep.verify import verify
+from openbank.views.sqlite import SqliteRebuilds
 from tests.back_ends import BackEnd
-from tests.callers import Caller
+from tests.callers import Caller, refused
 from tests.servers import run_openbank
+from tests.stories.test_rebuild import rebuilt
 
 ARCHIVE = Path(__file__).parent / "old_bank/data.tar.xz"
 MESSAGES: Any = {
@@ -87,6 +92,36 @@ async def test_it_starts_and_serves_what_it_said(bank: Caller, said: Any) -> Non
     second = accounts.ListAccountsByOwnerRequest(owner_id="john", page_size=9, page_token=said["page_token"])
     page = await bank.accounts.ListAccountsByOwner(second)
     assert [account.account_id for account in page.accounts] == ["parked", "poisoned"]
+
+
+async def test_its_views_serve_at_once_while_a_rebuild_adds_what_they_lack(
+    settings: Settings, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filling, next_views = asyncio.Event(), SqliteRebuilds.next_views
+
+    async def later(rebuilds: SqliteRebuilds) -> Any:
+        await filling.wait()
+        return await next_views(rebuilds)
+
+    monkeypatch.setattr(SqliteRebuilds, "next_views", later)
+    balance_then = accounts.GetAccountBalanceRequest(account_id="busy", revision=1)
+    async with serving(settings) as server, Caller(server.address) as bank:
+        for account_id, account in said["accounts"].items():
+            answer = await bank.accounts.GetAccount(accounts.GetAccountRequest(account_id=account_id))
+            assert in_json(answer.account) == account
+            number = accounts.GetAccountByNumberRequest(account_number=account["account_number"].replace("-", ""))
+            assert (await bank.accounts.GetAccountByNumber(number)).account == answer.account
+        paid = await bank.deposit("busy", "1")
+        assert (await bank.balance("busy", paid.consistency_token)).startswith(str(paid.account.balance.units))
+        refusal = await refused(bank.accounts.GetAccountBalance(balance_then))
+        assert (refusal.reason, refusal.metadata) == ("VIEW_BEHIND", {"retrySeconds": "5"})
+        state = await bank.views.GetRebuild(views.GetRebuildRequest())
+        assert (state.rebuild.state, state.complete) == (rebuilds.VIEWS_REBUILD_STATE_RUNNING, False)
+        filling.set()
+        await rebuilt(bank)
+        assert (await bank.views.GetRebuild(views.GetRebuildRequest())).complete
+        assert (await bank.accounts.GetAccountBalance(balance_then)).revision == 1
+    assert (await verify(settings)).fault_count == 0
 
 
 async def test_its_requests_are_replayed(bank: Caller, said: Any) -> None:

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from openbank.domain.money import Money
+from openbank.domain.transfers import TransferState
 from openbank.eventstore.port import BEGINNING
 from openbank.following.tail import LogTail
 from openbank.integrity.checking import Checker
 from openbank.integrity.quarantine import Quarantine
-from openbank.views.port import Filled, LogId, Views
+from openbank.views.port import Filled, LogId, MovementFilter, Views, ViewsLacking
 from openbank.views.projector import Projector
 from openbank.views.rebuild import Rebuilds
 from openbank.views.rebuilder import Rebuilder
@@ -30,6 +31,11 @@ WAIT_SECONDS = 20.0
 class RebuildConformance:
     @pytest.fixture
     def open_rebuilds(self) -> OpenRebuilds:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def make_earlier(self) -> Callable[[], None]:
+        """Makes views that are closed those of an earlier version."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -230,6 +236,72 @@ class RebuildConformance:
             for task in running:
                 task.cancel()
 
+    async def test_views_of_an_earlier_format_serve_what_they_have_while_a_rebuild_adds_the_rest(
+        self,
+        opened: tuple[Views, Rebuilds],
+        open_rebuilds: OpenRebuilds,
+        make_earlier: Callable[[], None],
+        history: History,
+    ) -> None:
+        views, rebuilds = opened
+        end = views.position
+        await rebuilds.close()
+        await views.close()
+        make_earlier()
+        for _ in range(2):
+            views, rebuilds = await open_rebuilds()
+            assert not views.complete
+            await serves_all_but_movements(views, history)
+            await history.deposit("1")
+            last = (await history.events())[-1:]
+            await views.project(changes_of(last), last[0].place, views.position)
+            await serves_all_but_movements(views, history)
+            await rebuilds.close()
+            await views.close()
+        views, rebuilds = await open_rebuilds()
+        assert views.position.position == end.position + 2
+        await rebuild(rebuilds, history)
+        assert views.complete
+        await assert_holds(views, history)
+        await rebuilds.close()
+        await views.close()
+        views, rebuilds = await open_rebuilds()
+        assert views.complete
+        await assert_holds(views, history)
+        await rebuilds.close()
+        await views.close()
+
+    async def test_a_start_adds_what_views_of_an_earlier_format_lack_where_no_other_instance_reads_them(
+        self,
+        opened: tuple[Views, Rebuilds],
+        open_rebuilds: OpenRebuilds,
+        make_earlier: Callable[[], None],
+        history: History,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        views, rebuilds = opened
+        await rebuilds.close()
+        await views.close()
+        make_earlier()
+        views, rebuilds = await open_rebuilds()
+        tail = LogTail(history.store)
+        rebuilder = new_rebuilder(views, rebuilds, history, tail, Quarantine(history.store, lambda: START))
+        running = [asyncio.create_task(work) for work in (tail.run(), rebuilder.run())]
+        try:
+            if views.shared:
+                warning = "views are of an earlier format"
+                await until(lambda: warning in [record.message for record in caplog.records])
+                assert rebuilds.record is None
+                await rebuilder.start()
+            await until(lambda: views.complete, WAIT_SECONDS)
+            await assert_holds(views, history)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+            await rebuilds.close()
+            await views.close()
+
     async def test_what_is_quarantined_stays_so_and_what_is_released_on_the_way_is_in_the_new_views(
         self, opened: tuple[Views, Rebuilds], history: History
     ) -> None:
@@ -261,6 +333,22 @@ class RebuildConformance:
             for task in running:
                 task.cancel()
             await asyncio.wait(running)
+
+
+async def serves_all_but_movements(views: Views, history: History) -> None:
+    assert [listed.resource for listed in await views.persons(0, 10)] == [history.persons["ann"].resource]
+    assert await views.account("1") == history.accounts["1"].resource
+    assert await views.accounts_by_owner("ann", 0, 10) == [history.accounts["1"]]
+    assert await views.account_events("1", 1_000, 1_000) == list(reversed(await history.events_of("1")))
+    assert await views.transfers("1", [TransferState.COMPLETED], 1_000, 10) == []
+    for call in (
+        views.standing("1", 1),
+        views.standing_at("1", START, 1),
+        views.entries("1", 0, 1_000, 10),
+        views.movements(MovementFilter("1"), 1_000, 10),
+    ):
+        with pytest.raises(ViewsLacking):
+            await call
 
 
 async def no_more() -> None: ...

@@ -38,6 +38,7 @@ from openbank.views.rebuild import Rebuilds
 from tests.eventstore.memory import MemoryStore
 from tests.stand_ins.process import FerretDBProcess
 from tests.views.conformance import STEPS, OpenViews, ViewsConformance, live
+from tests.views.earlier import to_format_3
 from tests.views.histories import (
     LOG,
     USD,
@@ -80,6 +81,10 @@ class TestMongoRebuilds(RebuildConformance):
             return views, views.rebuilds()
 
         return open_rebuilds
+
+    @pytest.fixture
+    def make_earlier(self, documents: Documents) -> Callable[[], None]:
+        return lambda: to_format_3(documents, 1)
 
 
 async def until_matched(views: Views, store: EventStore) -> None:

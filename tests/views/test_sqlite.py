@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,9 +16,13 @@ from openbank.eventstore.request_index import Indexed
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.rebuild import Rebuilds
 from openbank.views.sqlite import FILE, SqliteRebuilds, SqliteViews, writer
+from openbank.views.sqlite.schema import TABLES
+from openbank.views.sqlite.widening import widen
 from tests.eventstore.memory import MemoryStore
 from tests.views.conformance import OpenViews, ViewsConformance
+from tests.views.earlier import to_format_6
 from tests.views.histories import LOG, History, assert_holds, project_events, project_log
+from tests.views.holds import place, send
 from tests.views.rebuilds import OpenRebuilds, RebuildConformance
 
 PAGE = 4096
@@ -41,6 +45,10 @@ class TestSqliteRebuilds(RebuildConformance):
             return views, SqliteRebuilds(tmp_path, views)
 
         return open_rebuilds
+
+    @pytest.fixture
+    def make_earlier(self, tmp_path: Path) -> Callable[[], None]:
+        return lambda: to_format_6(tmp_path / FILE)
 
 
 @pytest.fixture
@@ -137,6 +145,39 @@ async def test_views_of_another_format_are_set_aside(
         connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     await assert_starts_over(tmp_path, caplog)
+
+
+async def test_widened_views_have_the_columns_of_new_ones_in_their_order_and_keep_their_rows(
+    views: SqliteViews, history: History, tmp_path: Path
+) -> None:
+    hold_id = await place(history, "1", 100)
+    await send(history, "1", hold_id, 50)
+    await project_log(views, history)
+    await views.close()
+    path = tmp_path / FILE
+    with closing(sqlite3.connect(path)) as connection:
+        # That format had no tags.
+        connection.execute("UPDATE holds SET tags = ''")
+        connection.execute("UPDATE transfers SET tags = NULL")
+        connection.commit()
+        before = shape_of(connection)
+        rows = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+    to_format_6(path)
+    assert widen(path)
+    assert widen(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert shape_of(connection) == before
+        for table in ("persons", "holds", "transfers", "minutes", "checkpoint"):
+            assert connection.execute(f"SELECT * FROM {table}").fetchall() == rows[table]
+        assert rows["holds"]
+        assert rows["transfers"]
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'wider%'").fetchall() == []
+
+
+def shape_of(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    """The name and type of every column, and whether it is required."""
+    columns = {table: connection.execute(f"PRAGMA table_info({table})").fetchall() for table in TABLES}
+    return {table: [column[1:4] for column in found] for table, found in columns.items()}
 
 
 async def test_another_programs_database_is_set_aside_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,6 +27,8 @@ def _lines(response: messages.GetRebuildResponse) -> Iterator[str]:
     else:
         yield "no rebuild"
     yield f"  serving   views at position {response.serving_position} of {response.head_position}"
+    if not response.complete:
+        yield "  lacking   movements: an earlier version wrote these views, a rebuild adds them"
 
 
 def _progress(rebuild: ViewsRebuild, head: int) -> Iterator[str]:

@@ -34,8 +34,10 @@ from openbank.views.port import LogId, ViewsUnavailable
 
 COLLECTION = "openbank_views"
 FORMAT = 4
-"""The format of collections and projections together. Views of an older format are rebuilt, those of a newer one
-refused, unless they say that this one can read them."""
+"""The format of collections and projections together. Views of a newer one are refused, unless they say that this one
+can read them."""
+OLDEST = 3
+"""The earliest format that can be read, without what later ones have added. Views of an older one are rebuilt."""
 NONE = 0
 """The generation before the first."""
 
@@ -54,6 +56,7 @@ class _Stored(NamedTuple):
     log: LogId | None
     position: LogPosition
     rebuild: Document
+    format: int = FORMAT
 
 
 class ViewsLost(ViewsUnavailable):
@@ -67,6 +70,8 @@ class Checkpoint:
         self.position = BEGINNING
         self.rebuild: Document = {}
         """As `rebuilds` writes it; empty where there was none."""
+        self.format = FORMAT
+        """The format of the views in the database."""
         self._link = link
         self._documents: Documents = link.documents(COLLECTION).with_options(read_concern=ReadConcern("majority"))
         # One look at a time: what was seen first is taken first.
@@ -221,7 +226,7 @@ class Checkpoint:
 
     def _adopt(self, stored: _Stored, log: LogId | None) -> None:
         """Continues with the stored views, which belong to `log` if that is known."""
-        self.rebuild = stored.rebuild
+        self.rebuild, self.format = stored.rebuild, stored.format
         if stored.generation == self.generation:
             if stored.position.position > self.position.position:
                 self.position = stored.position
@@ -232,7 +237,7 @@ class Checkpoint:
         if log not in (None, stored.log):
             what = "the views are of another log now, begun by another instance"
             raise StoreRefused(f"{self._link.name}: {what}; restart this one, or give the other a database of its own")
-        self.generation, self.log, self.position, _ = stored
+        self.generation, self.log, self.position = stored.generation, stored.log, stored.position
         self._announce()
 
     def _note(self, trouble: str | None) -> None:
@@ -262,12 +267,13 @@ def _parse(document: Document | None, where: str) -> _Stored:
         return _Stored(NONE, None, BEGINNING, {})
     try:
         version = document["format"]
+        format = int(version)
         if int(document.get("readable_from") or version) > FORMAT:
             raise StoreRefused(f"{where}: format {version}, written by a newer version; this one reads {FORMAT}")
         # Those of an older format are views of nothing that there is: `match_log` rebuilds them.
-        log = LogId(document["bank_id"], document["store_id"] if version >= FORMAT else "")
+        log = LogId(document["bank_id"], document["store_id"] if format >= OLDEST else "")
         position = LogPosition(int(document["position"]), document["stream"], int(document["revision"]))
-        return _Stored(int(document["generation"]), log, position, dict(document.get("rebuild") or {}))
+        return _Stored(int(document["generation"]), log, position, dict(document.get("rebuild") or {}), format)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreRefused(f"{where}: the collection {COLLECTION} is not this program's") from error
 

@@ -215,8 +215,8 @@ KNOWN_TOTALS = {"revision": 1, "time": 1, "entries": 1, "credits": 1}
 
 
 def known_totals(document: Document) -> Totals:
-    """The totals of an account or an event."""
-    return Totals(*(int(document[name]) for name in KNOWN_TOTALS))
+    """The totals of an account or an event. Earlier formats had none."""
+    return Totals(*(int(document.get(name, 0)) for name in KNOWN_TOTALS))
 
 
 def insert_once(identifier: str | Int64, values: Document) -> UpdateOne:

@@ -18,7 +18,7 @@ from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.mongodb.link import Document, Documents, MongoLink
 from openbank.views.mongo import documents, event_documents, hold_documents
-from openbank.views.mongo.checkpoint import NONE, Checkpoint
+from openbank.views.mongo.checkpoint import FORMAT, NONE, Checkpoint
 from openbank.views.mongo.generations import Generations
 from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, MINUTES, PERSONS, TERMS, TRANSFERS
 from openbank.views.port import (
@@ -29,6 +29,7 @@ from openbank.views.port import (
     Movement,
     MovementFilter,
     Standing,
+    ViewsLacking,
 )
 from openbank.views.standings import movement_of, standing_of
 from openbank.views.terms import term
@@ -99,23 +100,27 @@ class MongoQuestions:
         return [event_documents.event(document) for document in found]
 
     async def standing(self, account_id: str, revision: int) -> Standing | None:
+        self._check_complete()
         earlier = {"account_id": account_id, "revision": {"$lte": Int64(revision)}}
         found = await self._list(EVENTS, earlier, "revision", DESCENDING, 1)
         return standing_of(*event_documents.counted(found[0])) if found else None
 
     async def standing_at(self, account_id: str, time: int, revision: int) -> Standing | None:
+        self._check_complete()
         earlier = {"account_id": account_id, "time": {"$lte": Int64(time)}, "revision": {"$lte": Int64(revision)}}
         order = [("time", DESCENDING), ("revision", DESCENDING)]
         found = await self._read(EVENTS, lambda events: events.find(earlier).sort(order).limit(1).to_list(1))
         return standing_of(*event_documents.counted(found[0])) if found else None
 
     async def entries(self, account_id: str, after: int, through: int, limit: int) -> Sequence[Movement]:
+        self._check_complete()
         within = {"$gt": Int64(after), "$lte": Int64(through)}
         wanted = {"account_id": account_id, "moves": True, "position": within}
         found = await self._list(EVENTS, wanted, "position", ASCENDING, limit)
         return [movement_of(*event_documents.counted(document)) for document in found]
 
     async def movements(self, filter: MovementFilter, before: int, limit: int) -> Sequence[Movement]:
+        self._check_complete()
         if filter == MovementFilter(filter.account_id):
             wanted = {"account_id": filter.account_id, "moves": True, "position": {"$lt": Int64(before)}}
         else:
@@ -172,6 +177,11 @@ class MongoQuestions:
             return Indexed([], 0)
         through = int(account["revision"]) if account else 0
         return Indexed(sorted(int(document["revision"]) for document in found), through)
+
+    def _check_complete(self) -> None:
+        """Raises ViewsLacking."""
+        if self._checkpoint.format < FORMAT:
+            raise ViewsLacking(f"{self._link.name}: these views are of an earlier format, which had no movements")
 
     async def _list(self, name: str, where: Document, by: str, direction: int, limit: int) -> list[Document]:
         return await self._read(name, lambda found: found.find(where).sort(by, direction).limit(limit).to_list(limit))

@@ -15,7 +15,7 @@ from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.mongodb.lease import MongoLease
 from openbank.mongodb.link import MongoLink
 from openbank.views.changes import Change
-from openbank.views.mongo.checkpoint import NONE
+from openbank.views.mongo.checkpoint import FORMAT, NONE
 from openbank.views.mongo.link import ViewsLink
 from openbank.views.mongo.questions import MongoQuestions
 from openbank.views.mongo.rebuilds import MongoRebuilds
@@ -70,6 +70,10 @@ class MongoViews(MongoQuestions):
     @property
     def generation(self) -> int:
         return self._checkpoint.generation
+
+    @property
+    def complete(self) -> bool:
+        return self._checkpoint.format >= FORMAT
 
     @property
     def available(self) -> bool:
@@ -138,7 +142,8 @@ class MongoViews(MongoQuestions):
         """The indexes of a generation are there, and what is of older ones is not: neither minds being done twice."""
         now = asyncio.get_running_loop().time()
         if generation != self._prepared:
-            await self._generations.index(generation)
+            if self.complete:
+                await self._generations.index(generation)
             # Other instances may read what a rebuild has replaced until they see that.
             self._drop_at = now if self._prepared == NONE or not self._checkpoint.rebuilt else now + KEPT_SECONDS
             self._prepared = generation

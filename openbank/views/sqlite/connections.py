@@ -15,6 +15,7 @@ from openbank.sqlite_wal import WalBound, WalFiles, is_locked, set_pragma
 from openbank.views.port import LogId, ViewsDamaged, ViewsUnavailable
 from openbank.views.sqlite.rows import Row
 from openbank.views.sqlite.schema import INDEX_REQUESTS, checkpoint, connect, is_damage, prepare, set_aside
+from openbank.views.sqlite.widening import widen
 from openbank.views.sqlite.writer import in_transaction
 
 BULK_CACHE_KIB = 4 * 1024
@@ -31,6 +32,8 @@ class Connections:
         self._closed = False
         try:
             prepare(path)
+            self.complete = not widen(path)
+            """Whether the views have all that their format has."""
             self._connection = connect(path)
             if index_requests:
                 self._connection.execute(INDEX_REQUESTS)

@@ -22,6 +22,7 @@ from openbank.views.port import (
     Movement,
     MovementFilter,
     Standing,
+    ViewsLacking,
 )
 from openbank.views.sqlite import questions
 from openbank.views.sqlite.connections import Connections
@@ -91,10 +92,12 @@ class SqliteReads:
         return [event_of(row) for row in self._read(questions.EVENTS, account_id, before, limit)]
 
     async def standing(self, account_id: str, revision: int) -> Standing | None:
+        self._check_complete()
         rows = self._read(questions.STANDING, account_id, revision)
         return standing_of(event_of(rows[0]), totals_of(rows[0])) if rows else None
 
     async def standing_at(self, account_id: str, time: int, revision: int) -> Standing | None:
+        self._check_complete()
         # Times rise with revisions. Twenty looks into a million events cost a read less than an index of times, which
         # is one more page to write, costs each event.
         earlier, later = 0, revision + 1
@@ -108,10 +111,12 @@ class SqliteReads:
         return await self.standing(account_id, earlier)
 
     async def entries(self, account_id: str, after: int, through: int, limit: int) -> Sequence[Movement]:
+        self._check_complete()
         rows = self._read(questions.ENTRIES, account_id, after, through, limit)
         return [movement_of(event_of(row), totals_of(row)) for row in rows]
 
     async def movements(self, filter: MovementFilter, before: int, limit: int) -> Sequence[Movement]:
+        self._check_complete()
         statement, by = questions.newest_movements(filter)
         return [movement_of(event_of(row), totals_of(row)) for row in self._read(statement, by, before, limit)]
 
@@ -153,6 +158,11 @@ class SqliteReads:
 
     async def last_minute(self) -> int:
         return int(self._read("SELECT coalesce(max(minute), ?) FROM minutes", NO_MINUTE)[0][0])
+
+    def _check_complete(self) -> None:
+        """Raises ViewsLacking."""
+        if not self._file.complete:
+            raise ViewsLacking("these views are of an earlier format, which had no movements")
 
     def _kept(self, account: Versioned[Account]) -> Versioned[Account]:
         if len(self._accounts) >= ACCOUNTS_MAX:

@@ -60,11 +60,20 @@ class SqliteRebuilds:
 
     async def next_views(self) -> Filled | None:
         async with self._changing:
+            if self._next is not None and not self._next.complete:
+                await self._begin_again(self._next)
             begun, log = self._next, self._views.log
             if begun is not None and begun.log != log and log is not None:
                 # Just begun, or left by a bank of another log.
                 await begun.clear(log)
             return begun
+
+    async def _begin_again(self, left: SqliteViews) -> None:
+        """An earlier version has left what it had filled."""
+        await left.close()
+        await asyncio.to_thread(remove, self._path)
+        self._next = await asyncio.to_thread(self._open)
+        await self._next.keep_rebuild(RebuildRecord(self._start_time, BEGINNING))
 
     async def switch(self, time: int, catch_up: Advance) -> bool:
         async with self._changing:

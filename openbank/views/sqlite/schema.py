@@ -16,7 +16,11 @@ FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
 FORMAT = 8
-"""The format of tables and projections together. Views of another format, older or newer, are rebuilt."""
+"""The format of tables and projections together. In the file it is negative where views of an earlier format were
+widened, and lack what this one has added."""
+OLDEST = 3
+"""The earliest format that can be widened. Views of another one are rebuilt, while reads wait. A format that changes
+what an earlier column means is the new OLDEST."""
 CACHE_KIB = 16 * 1024
 
 SCHEMA = f"""
@@ -181,16 +185,26 @@ def strange_in(connection: sqlite3.Connection) -> str | None:
     application, version = _header(connection)
     if application != APPLICATION_ID:
         return "it is another program's"
-    if version != FORMAT:
+    if version != FORMAT and not is_earlier(version):
         return f"it has format {version}, this version writes format {FORMAT}"
     checkpoint(connection)
     return None
 
 
 def is_of_earlier_format(connection: sqlite3.Connection) -> bool:
-    """Whether these are views of an earlier format."""
+    """Whether these are views of an earlier format, widened or not."""
     application, version = _header(connection)
-    return application == APPLICATION_ID and 0 < version < FORMAT
+    return application == APPLICATION_ID and version != 0 and version < FORMAT
+
+
+def is_earlier(version: int) -> bool:
+    """Whether views of this format can be widened, or were."""
+    return version != FORMAT and OLDEST <= abs(version) <= FORMAT
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The format, as the file has it."""
+    return _header(connection)[1]
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int]:

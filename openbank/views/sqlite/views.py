@@ -69,6 +69,10 @@ class SqliteViews(SqliteReads):
         self._changes = 0
         """Made on the loop since the last checkpoint."""
 
+    @property
+    def complete(self) -> bool:
+        return self._file.complete
+
     async def wait_for(self, position: int) -> None:
         while self.position.position < position:
             if self._is_near(position):

@@ -26,7 +26,7 @@ from openbank.common.v1 import access_pb2 as openbank_dot_common_dot_v1_dot_acce
 from openbank.operations.v1 import views_rebuild_pb2 as openbank_dot_operations_dot_v1_dot_views__rebuild__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openbank/operations/v1/views_service.proto\x12\x16openbank.operations.v1\x1a\x1fopenbank/common/v1/access.proto\x1a*openbank/operations/v1/views_rebuild.proto\"\x15\n\x13StartRebuildRequest\"M\n\x14StartRebuildResponse\x12\x35\n\x07rebuild\x18\x01 \x01(\x0b\x32$.openbank.operations.v1.ViewsRebuild\"\x13\n\x11GetRebuildRequest\"|\n\x12GetRebuildResponse\x12\x35\n\x07rebuild\x18\x01 \x01(\x0b\x32$.openbank.operations.v1.ViewsRebuild\x12\x18\n\x10serving_position\x18\x02 \x01(\x03\x12\x15\n\rhead_position\x18\x03 \x01(\x03\x32\x86\x02\n\x0cViewsService\x12|\n\x0cStartRebuild\x12+.openbank.operations.v1.StartRebuildRequest\x1a,.openbank.operations.v1.StartRebuildResponse\"\x11\x92\xb6\x18\r\n\x0bviews.write\x12x\n\nGetRebuild\x12).openbank.operations.v1.GetRebuildRequest\x1a*.openbank.operations.v1.GetRebuildResponse\"\x13\x90\x02\x01\x92\xb6\x18\x0c\n\nviews.readB\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*openbank/operations/v1/views_service.proto\x12\x16openbank.operations.v1\x1a\x1fopenbank/common/v1/access.proto\x1a*openbank/operations/v1/views_rebuild.proto\"\x15\n\x13StartRebuildRequest\"M\n\x14StartRebuildResponse\x12\x35\n\x07rebuild\x18\x01 \x01(\x0b\x32$.openbank.operations.v1.ViewsRebuild\"\x13\n\x11GetRebuildRequest\"\x8e\x01\n\x12GetRebuildResponse\x12\x35\n\x07rebuild\x18\x01 \x01(\x0b\x32$.openbank.operations.v1.ViewsRebuild\x12\x18\n\x10serving_position\x18\x02 \x01(\x03\x12\x15\n\rhead_position\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x32\x86\x02\n\x0cViewsService\x12|\n\x0cStartRebuild\x12+.openbank.operations.v1.StartRebuildRequest\x1a,.openbank.operations.v1.StartRebuildResponse\"\x11\x92\xb6\x18\r\n\x0bviews.write\x12x\n\nGetRebuild\x12).openbank.operations.v1.GetRebuildRequest\x1a*.openbank.operations.v1.GetRebuildResponse\"\x13\x90\x02\x01\x92\xb6\x18\x0c\n\nviews.readB\x7f\n\x19io.openbank.operations.v1P\x01ZGgithub.com/openbank/openbank/gen/go/openbank/operations/v1;operationsv1\xaa\x02\x16OpenBank.Operations.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,8 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTREBUILDRESPONSE']._serialized_end=247
   _globals['_GETREBUILDREQUEST']._serialized_start=249
   _globals['_GETREBUILDREQUEST']._serialized_end=268
-  _globals['_GETREBUILDRESPONSE']._serialized_start=270
-  _globals['_GETREBUILDRESPONSE']._serialized_end=394
-  _globals['_VIEWSSERVICE']._serialized_start=397
-  _globals['_VIEWSSERVICE']._serialized_end=659
+  _globals['_GETREBUILDRESPONSE']._serialized_start=271
+  _globals['_GETREBUILDRESPONSE']._serialized_end=413
+  _globals['_VIEWSSERVICE']._serialized_start=416
+  _globals['_VIEWSSERVICE']._serialized_end=678
 # @@protoc_insertion_point(module_scope)

@@ -71,10 +71,15 @@ class GetRebuildResponse(google.protobuf.message.Message):
     REBUILD_FIELD_NUMBER: builtins.int
     SERVING_POSITION_FIELD_NUMBER: builtins.int
     HEAD_POSITION_FIELD_NUMBER: builtins.int
+    COMPLETE_FIELD_NUMBER: builtins.int
     serving_position: builtins.int
     """How far the views are that serve."""
     head_position: builtins.int
     """Where the log ends."""
+    complete: builtins.bool
+    """Whether the views that serve have all that this version adds. Views that an earlier version wrote lack movements:
+    statements, balances at a time and lists of movements are refused with VIEW_BEHIND until a rebuild has ended.
+    """
     @property
     def rebuild(self) -> openbank.operations.v1.views_rebuild_pb2.ViewsRebuild:
         """The rebuild under way, or the last one. Unset if none is remembered."""
@@ -85,8 +90,9 @@ class GetRebuildResponse(google.protobuf.message.Message):
         rebuild: openbank.operations.v1.views_rebuild_pb2.ViewsRebuild | None = ...,
         serving_position: builtins.int = ...,
         head_position: builtins.int = ...,
+        complete: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["rebuild", b"rebuild"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["head_position", b"head_position", "rebuild", b"rebuild", "serving_position", b"serving_position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["complete", b"complete", "head_position", b"head_position", "rebuild", b"rebuild", "serving_position", b"serving_position"]) -> None: ...
 
 Global___GetRebuildResponse: typing_extensions.TypeAlias = GetRebuildResponse
