@@ -25,6 +25,7 @@ from openbank.cli import (
     serve,
     sinks,
     tail,
+    top,
     transfer,
     verify,
 )
@@ -34,7 +35,7 @@ from openbank.config import BadSetting
 
 COMMANDS = (
     serve, backup, restore, accept_loss, verify, copy,
-    person, account, transfer, hold, tail, sinks, quarantine, rebuild, health, access, context, completion,
+    person, account, transfer, hold, tail, top, sinks, quarantine, rebuild, health, access, context, completion,
 )  # fmt: skip
 
 

@@ -1622,6 +1622,21 @@ MUTATIONS = (
         "return SERVING if self._serving[part] else NOT_SERVING\n",
         "tests/metrics/test_endpoint.py::test_a_bank_that_drains_lives_but_is_not_ready",
     ),
+    # One screen
+    Mutation(
+        "an older event undoes a newer one on the screen",
+        "openbank/cli/top/state.py",
+        "        if line.revision < self.accounts.get(account_id, AccountLine()).revision:\n",
+        "        if line.revision < 0:\n",
+        "tests/cli/test_top.py::test_an_older_event_does_not_undo_a_newer_one",
+    ),
+    Mutation(
+        "a context's token is sent to a target that is typed",
+        "openbank/cli/connection.py",
+        "        if flags.target is not None:\n            return {}\n",
+        "",
+        "tests/cli/test_contexts.py::test_the_token_of_the_current_context_is_not_sent_to_a_target_that_is_typed",
+    ),
     # Calls of the command line
     Mutation(
         "a change whose answer is lost is not sent again",
