@@ -16,6 +16,7 @@ from openbank.app import serving
 from openbank.config import BadSetting, settings
 from openbank.extras import ExtraMissing
 from openbank.sinks.address import parse_all
+from openbank.tracing import tracer
 from tests.back_ends import BackEnd
 from tests.callers import Caller, refused, until, usd
 from tests.sinks.processes import HttpReceiver
@@ -144,7 +145,10 @@ async def test_a_delivery_of_its_events_belongs_to_the_trace(
     }
 
 
-async def test_a_collector_that_is_away_holds_up_nobody(back_end: BackEnd, tmp_path: Path) -> None:
+async def test_a_collector_that_is_away_holds_up_nobody(
+    back_end: BackEnd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracer, "EXPORT_SECONDS_MAX", 0.5)
     nobody = Collector()
     nobody.url = "http://127.0.0.1:1"
     async with bank_traced_by(nobody, back_end, tmp_path) as bank:
