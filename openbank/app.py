@@ -36,7 +36,8 @@ from openbank.pause import Turnstile
 from openbank.ports import CannotListen, check_ports
 from openbank.queries.owners import OwnersAccounts
 from openbank.queries.reader import Reader
-from openbank.queries.transfers import unsettled_from
+from openbank.queries.reversals import reversal_of
+from openbank.queries.transfers import transfer_now, unsettled_from
 from openbank.reloading import BadFile
 from openbank.rpc.bank import Bank, reader_for
 from openbank.rpc.calls import Calls
@@ -150,7 +151,15 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             tokens.seal,
             rebuilder.seconds_left,
         )
-        write_side = WriteSide(store, clock, settings.cached_aggregates, quarantine, partial(unsettled_from, reader))
+        write_side = WriteSide(
+            store,
+            clock,
+            settings.cached_aggregates,
+            quarantine,
+            partial(unsettled_from, reader),
+            partial(transfer_now, reader),
+            partial(reversal_of, reader),
+        )
         await adopt_old_numbers(write_side, store)
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)

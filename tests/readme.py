@@ -11,6 +11,7 @@ TOUR = Path(__file__).parents[1] / "docs/tour.md"
 TRANSFERS = Path(__file__).parents[1] / "docs/transfers.md"
 HOLDS = Path(__file__).parents[1] / "docs/holds.md"
 STATEMENTS = Path(__file__).parents[1] / "docs/statements.md"
+REVERSALS = Path(__file__).parents[1] / "docs/reversals.md"
 INTEGRATION_EVENTS = Path(__file__).parents[1] / "docs/integration-events.md"
 ADDRESS = "127.0.0.1:50051"
 INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")
@@ -18,7 +19,8 @@ INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _CHANGING = re.compile(
-    r'("(?:\w+_token|id|event_id|request_id|transfer_id|correlation_id|correlationid)": (?:{\s*"ce_string": )?)"[^"]*"'
+    r'("(?:\w+_token|id|event_id|request_id|(?:\w+_)?transfer_id|correlation_id|correlationid)": '
+    r'(?:{\s*"ce_string": )?)"[^"]*"'
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 

@@ -31,17 +31,21 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
     HoldReleased,
+    MoneyDeposited,
+    MoneyWithdrawn,
     OverdraftLimitSet,
     TransferReceived,
     TransferRefused,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
-from openbank.domain.controls import NO_HOLDS, AccountState
+from openbank.domain.controls import NO_HOLDS, NO_REVERSALS, AccountState
 from openbank.domain.fields import account_number_key
 from openbank.domain.money import Money
 from openbank.domain.person import PersonEvent, PersonRegistered
@@ -116,6 +120,9 @@ def _add_what_comes_before(log: list[RecordedEvent], stream: str, owner_id: str,
     """An account with the balances, the hold and the overdraft limit that `happened` finds, and the other account."""
     currency = happened.balance_after.currency
     balance = happened.balance_after.minor - happened.moved
+    if getattr(happened, "reversed_revision", 0):
+        _add_what_is_reversed(log, stream, owner_id, happened)
+        return
     available = happened.available_after.minor - happened.freed
     held = _held_before(happened) or max(balance - available, 0)
     on_its_way = happened.amount.minor if isinstance(happened, TransferReturned) else 0
@@ -146,6 +153,30 @@ def _add_what_comes_before(log: list[RecordedEvent], stream: str, owner_id: str,
         _open(log, other, owner_id, amount, "2")
         refused = TransferRefused(amount, amount, happened.transfer_id, split(stream)[1], amount, happened.reason)
         _add(log, other, *codec.encode(refused), owner_id)
+
+
+def _add_what_is_reversed(log: list[RecordedEvent], stream: str, owner_id: str, happened: Any) -> None:
+    """At revision 2, and after it what leaves the balance that `happened` finds."""
+    amount = happened.amount
+    found = Money(amount.currency, happened.balance_after.minor - happened.moved)
+    opened = Money(amount.currency, max(0, found.minor + happened.moved))
+    moved = Money(amount.currency, opened.minor - happened.moved)
+    _open(log, stream, owner_id, opened, "1")
+    match happened:
+        case DepositReversed():
+            _add(log, stream, *codec.encode(MoneyDeposited(amount, "", moved)), owner_id)
+        case WithdrawalReversed():
+            _add(log, stream, *codec.encode(MoneyWithdrawn(amount, "", moved)), owner_id)
+        case TransferSent(reverses_transfer_id=transfer_id, destination_account_id=payer):
+            other, nothing = account_stream(payer), Money(amount.currency, 0)
+            _open(log, other, owner_id, amount, "2")
+            sent = TransferSent(transfer_id, split(stream)[1], amount, "", nothing, nothing)
+            _add(log, other, *codec.encode(sent), owner_id)
+            received = TransferReceived(amount, moved, moved, transfer_id, payer, "")
+            _add(log, stream, *codec.encode(received), owner_id)
+    if moved != found:
+        spent = MoneyWithdrawn(moved.minus(found), "", found)
+        _add(log, stream, *codec.encode(spent), owner_id)
 
 
 def _held_before(happened: AccountEvent) -> int:
@@ -232,7 +263,9 @@ async def test_it_is_folded(type: str) -> None:
 
 def _seen(account: Versioned[Account]) -> Versioned[Account]:
     """An account without what only commands need to know."""
-    controls = replace(account.state.controls, holds=NO_HOLDS, holds_placed=0, last_hold=0, spent=None)
+    controls = replace(
+        account.state.controls, holds=NO_HOLDS, holds_placed=0, last_hold=0, spent=None, reversals=NO_REVERSALS
+    )
     return account._replace(state=replace(account.state, controls=controls))
 
 

@@ -19,6 +19,7 @@ from tests.readme import (
     INSTANCES,
     INTEGRATION_EVENTS,
     README,
+    REVERSALS,
     STATEMENTS,
     TOUR,
     TRANSFERS,
@@ -31,7 +32,7 @@ from tests.stand_ins.process import EventStoreDBProcess
 
 CACHE = Path(__file__).parents[1] / ".cache/bin"
 # Each page continues the session of the one before it.
-PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS, HOLDS, STATEMENTS)
+PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS, HOLDS, STATEMENTS, REVERSALS)
 EXAMPLES = [example for page in PAGES for example in examples(page)]
 README_LINES_MAX = 300
 

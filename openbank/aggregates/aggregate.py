@@ -152,7 +152,9 @@ class Aggregate(Generic[State]):
         """
         self._quarantine.check(self._subject.stream)
         resource, event = await self._history.at(revision)
-        return Recorded(event, codec.decode(event.type, event.data, self._subject.id), resource)
+        is_believed = resource.revision == revision
+        happened = codec.decode(event.type, event.data, self._subject.id) if is_believed else None
+        return Recorded(event, happened, resource)
 
     async def find(self, request: Request) -> Written[State] | None:
         """The outcome of this request, where its events are in the stream.

@@ -31,6 +31,11 @@ def aggregate_id(bank_id: str, kind: str, request: Request) -> str:
     return str(UUID(bytes=_uuid(made)))
 
 
+def reversal_id(bank_id: str, transfer_id: str) -> str:
+    """The id of the transfer that takes another one back: always the same, since there is only one."""
+    return str(UUID(bytes=_uuid(_hash(b"reversal", bank_id.encode(), transfer_id.encode()))))
+
+
 def _hash(*parts: bytes) -> bytes:
     return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
 

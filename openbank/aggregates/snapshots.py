@@ -6,6 +6,7 @@ Snapshots can always be made again, so nothing is converted: a snapshot of anoth
 from __future__ import annotations
 
 from datetime import date
+from types import MappingProxyType
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError
 from openbank.aggregates.folding import SnapshotCodec
 from openbank.codec import events as codec
 from openbank.domain.account import Account
-from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds, SpendingLimits, Spent
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds, Reversals, SpendingLimits, Spent
 from openbank.domain.money import MAX_EXPONENT, Currency, Money
 from openbank.domain.person import Person, PersonRegistered
 from openbank.domain.versioned import Versioned
@@ -24,11 +25,11 @@ from openbank.storage.v1.person_snapshot_pb2 import PersonSnapshot
 State = TypeVar("State")
 _DAY_0 = date(1970, 1, 1).toordinal()
 
-ACCOUNT_FOLD = 3
+ACCOUNT_FOLD = 4
 """The version of the fold of accounts: one more whenever `domain.account.apply` changes its meaning, or an account gets
 a field."""
-BEFORE_CONTROLS = 1
-"""A snapshot of that fold is one of now: what it lacks, no account had."""
+EARLIER_FOLDS = (1, 3)
+"""Before controls, and before reversals. Snapshots of these folds are those of now: what they lack, no account had."""
 PERSON_FOLD = 1
 """The same of `domain.person.apply` and persons."""
 
@@ -55,7 +56,7 @@ def _decode_account(data: bytes, account_id: str) -> Versioned[Account] | None:
     try:
         message = AccountSnapshot.FromString(data)
         exponent = message.currency_exponent
-        if message.fold not in (ACCOUNT_FOLD, BEFORE_CONTROLS) or not 0 <= exponent <= MAX_EXPONENT:
+        if message.fold not in (ACCOUNT_FOLD, *EARLIER_FOLDS) or not 0 <= exponent <= MAX_EXPONENT:
             return None
         balance = Money(Currency.of(message.currency_code, exponent), message.balance_minor)
         account = Account(account_id, message.owner_id, message.account_number, balance, _controls_of(message))
@@ -85,6 +86,9 @@ def _fill_controls(message: AccountSnapshot, controls: Controls) -> None:
     for hold_id, hold in controls.holds.items():
         stored = message.holds.add(hold_id=hold_id, remaining_minor=hold.remaining, placed=hold.placed)
         stored.expire_time.FromMicroseconds(hold.expire_time)
+    for revision, reversed_by in controls.reversals.known.items():
+        message.reversals.add(revision=revision, reversed_by=reversed_by)
+    message.reversals_before = controls.reversals.before
 
 
 def _controls_of(message: AccountSnapshot) -> Controls:
@@ -110,6 +114,9 @@ def _controls_of(message: AccountSnapshot) -> Controls:
         sum(hold.remaining for hold in holds.values()),
         message.holds_placed,
         message.last_hold,
+        Reversals(
+            MappingProxyType({one.revision: one.reversed_by for one in message.reversals}), message.reversals_before
+        ),
     )
     return PLAIN if controls == PLAIN else controls
 

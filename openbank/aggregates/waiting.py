@@ -33,10 +33,13 @@ class Written(NamedTuple, Generic[State]):
 
 
 class Recorded(NamedTuple, Generic[State]):
-    """An event as the log has it, what happened, and the resource right after it."""
+    """An event as the log has it, what happened, and the resource right after it.
+
+    `happened` is None for an event that is not the bank's, or that an operator has skipped.
+    """
 
     event: RecordedEvent
-    happened: codec.DomainEvent
+    happened: codec.DomainEvent | None
     resource: Versioned[State]
 
 

@@ -13,8 +13,10 @@ from openbank.codec.by_fields import (
     account_event,
     account_state,
     error_reason,
+    flag,
     foreign_money,
     money,
+    number,
     optional_money,
     spending_limits,
     spent,
@@ -29,6 +31,7 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -41,6 +44,7 @@ from openbank.domain.account_events import (
     TransferRefused,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
 from openbank.domain.money import Money, from_units, to_units
 from openbank.domain.tags import NO_TAGS
@@ -194,6 +198,9 @@ ROWS = (
         optional_money("hold_remaining_after"),
         SPENT,
         TAGS,
+        text("reverses_transfer_id"),
+        number("reversed_revision"),
+        flag("allow_overdraw"),
     ),
     account_event(
         TransferReceived,
@@ -221,5 +228,24 @@ ROWS = (
         text("destination_account_id"),
         money("amount"),
         error_reason("reason"),
+    ),
+    account_event(
+        DepositReversed,
+        messages.DepositReversed,
+        "deposit.reversed.v1",
+        number("reversed_revision"),
+        text("reversed_event_id"),
+        money("amount"),
+        text("description"),
+        flag("allow_overdraw"),
+    ),
+    account_event(
+        WithdrawalReversed,
+        messages.WithdrawalReversed,
+        "withdrawal.reversed.v1",
+        number("reversed_revision"),
+        text("reversed_event_id"),
+        money("amount"),
+        text("description"),
     ),
 )

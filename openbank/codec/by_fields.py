@@ -48,6 +48,18 @@ def account_event(event: type[Any], message: type[Message], published_as: str | 
 
 
 def text(name: str) -> Field:
+    return _as_it_is(name)
+
+
+def number(name: str) -> Field:
+    return _as_it_is(name)
+
+
+def flag(name: str) -> Field:
+    return _as_it_is(name)
+
+
+def _as_it_is(name: str) -> Field:
     return Field(
         name, lambda message, value, _: setattr(message, name, value), lambda message, _: getattr(message, name)
     )

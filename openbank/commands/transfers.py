@@ -8,6 +8,7 @@ There is no transaction over two streams. The money is sent here; `commands.sett
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -59,7 +60,16 @@ class Transferred(NamedTuple):
     source: Account
 
 
-class _Look(NamedTuple):
+class Ends(NamedTuple):
+    source_account_id: str
+    destination_account_id: str
+
+
+DecideSent = Callable[[Account | None, Account | None, int], TransferSent]
+"""From the source, the destination as it was a moment ago, and the time, in microseconds since 1970 UTC."""
+
+
+class Look(NamedTuple):
     """The destination as it was a moment ago, or why it could not be read."""
 
     account: Account | None = None
@@ -73,12 +83,29 @@ async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Req
     SpendingLimitExceeded, InsufficientFunds, DestinationRefuses, RequestIdReused, RevisionMismatch: nothing was sent.
     Raises TransferCameBack for money that was sent and refused.
     """
-    send, look = await _bound(bank, command, request)
-    request = fingerprinted(request, "CreateTransfer", send)
-    transfer_id = ids.aggregate_id(bank.id, f"transfer {send.source_account_id}", request)
-    written, event, correlation_id = await _send(bank, replace(send, transfer_id=transfer_id), request, look)
+    bound, look = await _bound(bank, command, request)
+    request = fingerprinted(request, "CreateTransfer", bound)
+    transfer_id = ids.aggregate_id(bank.id, f"transfer {bound.source_account_id}", request)
+    send = replace(bound, transfer_id=transfer_id)
+
+    def decide(account: Account | None, destination: Account | None, now: int) -> TransferSent:
+        return transfers.send(account, destination, send, now)
+
+    ends = Ends(send.source_account_id, send.destination_account_id)
+    sent = await send_money(bank, ends, decide, request, look)
+    return await settle_sent(bank, ends, transfer_id, sent, request)
+
+
+async def settle_sent(
+    bank: WriteSide, ends: Ends, transfer_id: str, sending: Step, request: Request
+) -> Written[Transferred]:
+    """Settles the transfer whose money has left the source in this step of the request.
+
+    Raises TransferCameBack for money that was refused.
+    """
+    written, event, correlation_id = sending
     sent = sent_of(
-        send.source_account_id,
+        ends.source_account_id,
         transfer_id,
         event,
         (written.event_id, written.resource.revision, written.resource.update_time, correlation_id),
@@ -93,7 +120,7 @@ async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Req
     return Written(resource, written.event_id, written.record_time, last, written.replayed)
 
 
-async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> tuple[SendTransfer, _Look | None]:
+async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> tuple[SendTransfer, Look | None]:
     """The command with its destination's id, so that a replay means the same account.
 
     An unknown number is a look that found nothing: refusals that are due to the source come first.
@@ -110,13 +137,13 @@ async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> 
     return SendTransfer("", *accounts, command.amount, command.description, command.hold_id, command.tags), look
 
 
-async def _account_of(bank: WriteSide, number: str, *, validate_only: bool) -> tuple[str, _Look | None]:
+async def _account_of(bank: WriteSide, number: str, *, validate_only: bool) -> tuple[str, Look | None]:
     """The id of the account that has the number, and why it is not to be paid: nobody has it, or it cannot be read.
 
     Of accounts that differ by hyphens only, which earlier versions opened, it is the one that has them in the same
     places, as for reads.
     """
-    nobody = _Look(trouble=AccountNotFound(account_number=number))
+    nobody = Look(trouble=AccountNotFound(account_number=number))
     stream, stream_with_hyphens = number_streams(number)
     reserved = await bank.old_numbers.load(stream_with_hyphens) if stream_with_hyphens != stream else None
     reserved = reserved or await bank.numbers.load(number)
@@ -128,11 +155,13 @@ async def _account_of(bank: WriteSide, number: str, *, validate_only: bool) -> t
         is_known = opened and account_number_key(opened.state.account_number) == account_number_key(number)
         has_it = is_known or await took_its_number(bank, reserved.state, validate_only=validate_only)
     except NOT_NOW as error:
-        return account_id, _Look(trouble=error)
+        return account_id, Look(trouble=error)
     return (account_id, None) if has_it else ("", nobody)
 
 
-async def _send(bank: WriteSide, command: SendTransfer, request: Request, look: _Look | None) -> Step:
+async def send_money(
+    bank: WriteSide, ends: Ends, decide_sent: DecideSent, request: Request, look: Look | None = None
+) -> Step:
     """Takes the money out of the source, or finds that it was taken.
 
     Without a `look`, the destination is looked at in memory where it is there: that it takes the money, its own stream
@@ -141,38 +170,38 @@ async def _send(bank: WriteSide, command: SendTransfer, request: Request, look: 
 
     def decide(account: Account | None, now: int) -> TransferSent:
         try:
-            return transfers.send(account, seen.account, command, now)
+            return decide_sent(account, seen.account, now)
         except AccountNotFound:
             if account is not None and seen.trouble:
                 raise seen.trouble from None
             raise
 
-    remembered = look or (None if request.validate_only else _remembered(bank, command.destination_account_id))
-    seen = remembered or await _fresh(bank, command.destination_account_id)
+    remembered = look or (None if request.validate_only else _remembered(bank, ends.destination_account_id))
+    seen = remembered or await _fresh(bank, ends.destination_account_id)
     try:
-        return await step(bank, command.source_account_id, decide, request)
+        return await step(bank, ends.source_account_id, decide, request)
     except DestinationRefuses:
         if remembered is None:
             raise
-        seen = await _fresh(bank, command.destination_account_id)
-    return await step(bank, command.source_account_id, decide, request)
+        seen = await _fresh(bank, ends.destination_account_id)
+    return await step(bank, ends.source_account_id, decide, request)
 
 
-def _remembered(bank: WriteSide, account_id: str) -> _Look | None:
+def _remembered(bank: WriteSide, account_id: str) -> Look | None:
     try:
         found = bank.accounts.glance(account_id)
     except Refused as error:
-        return _Look(trouble=error)
-    return _Look(found.state) if found else None
+        return Look(trouble=error)
+    return Look(found.state) if found else None
 
 
-async def _fresh(bank: WriteSide, account_id: str) -> _Look:
+async def _fresh(bank: WriteSide, account_id: str) -> Look:
     """What it cannot read is no refusal of a request whose money was sent: that is found first."""
     try:
         found = await bank.accounts.load(account_id)
     except NOT_NOW as error:
-        return _Look(trouble=error)
-    return _Look(found.state if found else None)
+        return Look(trouble=error)
+    return Look(found.state if found else None)
 
 
 def _transfer(sent: SentTransfer, settled: Settled) -> Transfer:
@@ -191,4 +220,5 @@ def _transfer(sent: SentTransfer, settled: Settled) -> Transfer:
         sent.revision,
         settled.received_revision,
         event.tags,
+        event.reverses_transfer_id,
     )

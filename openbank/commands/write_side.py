@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from openbank.aggregates import snapshots
 from openbank.aggregates.folding import Kind
@@ -16,6 +16,7 @@ from openbank.domain.account import Account
 from openbank.domain.clock import Clock
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.person import Person
+from openbank.domain.transfers import Transfer
 from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.port import EventStore, LogPosition
 from openbank.eventstore.streams import account_stream, number_stream, person_stream, request_stream
@@ -27,15 +28,21 @@ InTransit = Callable[[str, LogPosition], Awaitable[int]]
 """How many transfers an account has sent up to a position of the log that are not settled. It may count too many."""
 
 
-async def _not_known(account_id: str, at: LogPosition) -> int:
-    raise StoreUnavailable("no views to count transfers in")
+FindTransfer = Callable[[str], Awaitable[Transfer]]
+"""The transfer with an id, as views have it that have seen the end of the log. Raises TransferNotFound."""
+FindReversal = Callable[[str, int, LogPosition], Awaitable[int]]
+"""The revision of the event that has reversed an account's movement, up to a position of the log; 0 without one."""
+
+
+async def _not_known(*_: object) -> Any:
+    raise StoreUnavailable("no views to ask")
 
 
 class WriteSide:
     """The aggregates of one bank: persons and accounts, and what is claimed across them.
 
     `kept_max` bounds how many of each kind are kept in memory. `clock` gives every record time. `in_transit` is asked
-    before an account is closed.
+    before an account is closed, `transfer` and `reversal` before something is reversed.
     """
 
     def __init__(
@@ -45,11 +52,15 @@ class WriteSide:
         kept_max: int,
         quarantine: Quarantine | None = None,
         in_transit: InTransit = _not_known,
+        transfer: FindTransfer = _not_known,
+        reversal: FindReversal = _not_known,
     ) -> None:
         quarantine = quarantine or Quarantine(store, clock)
         self.id = store.bank_id
         self.clock = clock
         self.in_transit = in_transit
+        self.transfer = transfer
+        self.reversal = reversal
         self.statistics = CommandStatistics()
         self.unfinished = Unfinished()
         """Work that continues when its caller is gone."""

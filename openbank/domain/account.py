@@ -11,6 +11,7 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     Funds,
     HoldCaptured,
     HoldExpired,
@@ -24,6 +25,7 @@ from openbank.domain.account_events import (
     TransferRefused,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
 from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds
 from openbank.domain.errors import AccountNotActive, AccountNotFound, DoesNotFollow
@@ -152,6 +154,10 @@ def _controls_after(controls: Controls, event: AccountEvent, revision: int) -> C
             return _taken_out(controls, event.hold_id, taken, event.remaining_after.minor)
         case HoldReleased() | HoldExpired():
             return _taken_out(controls, event.hold_id, event.amount.minor, 0)
+        case DepositReversed() | WithdrawalReversed():
+            return _reversed(controls, event.reversed_revision, revision)
+        case TransferSent() if event.reversed_revision:
+            return _reversed(controls, event.reversed_revision, revision)
         case TransferSent():
             controls = replace(controls, spent=event.spent) if event.spent else controls
             if event.hold_remaining_after is None:
@@ -161,6 +167,15 @@ def _controls_after(controls: Controls, event: AccountEvent, revision: int) -> C
             raise DoesNotFollow("it opens an account that is open")
         case _:
             assert_never(event)
+
+
+def _reversed(controls: Controls, reversed_revision: int, revision: int) -> Controls:
+    """With one movement reversed by the event at `revision`."""
+    if not 0 < reversed_revision < revision:
+        raise DoesNotFollow("it reverses a movement that is not before it")
+    if reversed_revision in controls.reversals.known:
+        raise DoesNotFollow("it reverses a movement that was reversed before")
+    return replace(controls, reversals=controls.reversals.with_one(reversed_revision, revision))
 
 
 def _taken_out(controls: Controls, hold_id: str, minor: int, remaining: int) -> Controls:

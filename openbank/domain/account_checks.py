@@ -10,6 +10,7 @@ from openbank.domain.account_events import (
     AccountEvent,
     AccountFrozen,
     AccountOpened,
+    DepositReversed,
     Funds,
     HoldCaptured,
     HoldPlaced,
@@ -18,6 +19,7 @@ from openbank.domain.account_events import (
     SpendingLimitsSet,
     TransferRefused,
     TransferSent,
+    WithdrawalReversed,
 )
 from openbank.domain.controls import FREEZES
 from openbank.domain.errors import DoesNotFollow
@@ -86,11 +88,20 @@ def _captured(event: HoldCaptured) -> bool:
 
 
 def _sent(event: TransferSent) -> bool:
-    """Out of a hold, or spent."""
+    """Out of a hold, or spent, or as a reversal."""
     remaining = event.hold_remaining_after
+    if event.reverses_transfer_id or event.reversed_revision:
+        named = bool(event.reverses_transfer_id) and event.reversed_revision > 0
+        return named and not event.hold_id and remaining is None and event.spent is None
+    if event.allow_overdraw:
+        return False
     if remaining is None:
         return not event.hold_id and _spent(event)
     return bool(event.hold_id) and remaining.minor >= 0 and event.spent is None
+
+
+def _names_another(event: DepositReversed | WithdrawalReversed) -> bool:
+    return event.reversed_revision > 0 and bool(event.reversed_event_id)
 
 
 _STATED: dict[type, Callable[[Any], bool]] = {
@@ -102,5 +113,7 @@ _STATED: dict[type, Callable[[Any], bool]] = {
     HoldPlaced: _spent,
     HoldCaptured: _captured,
     TransferSent: _sent,
+    DepositReversed: _names_another,
+    WithdrawalReversed: _names_another,
 }
 """Whether what an event states beside its balances can be."""

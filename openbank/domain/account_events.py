@@ -1,4 +1,5 @@
-"""The events of an account: those of the account and its money are here, those of holds and transfers beside it.
+"""The events of an account: those of the account and its money are here, those of holds, transfers
+and reversals beside it.
 
 `event_effects` says what each of them states."""
 
@@ -11,6 +12,7 @@ from openbank.domain.controls import AccountState, SpendingLimits, Spent
 from openbank.domain.event_effects import Funds, Unmoved
 from openbank.domain.hold_events import HoldCaptured, HoldExpired, HoldPlaced, HoldReleased
 from openbank.domain.money import Money
+from openbank.domain.reversal_events import DepositReversed, WithdrawalReversed
 from openbank.domain.tags import NO_TAGS, Tags
 from openbank.domain.transfer_events import TransferReceived, TransferRefused, TransferReturned, TransferSent
 
@@ -147,6 +149,8 @@ AccountEvent = (
     | TransferReceived
     | TransferRefused
     | TransferReturned
+    | DepositReversed
+    | WithdrawalReversed
 )
 
 __all__ = [
@@ -155,6 +159,7 @@ __all__ = [
     "AccountFrozen",
     "AccountOpened",
     "AccountUnfrozen",
+    "DepositReversed",
     "Funds",
     "HoldCaptured",
     "HoldExpired",
@@ -168,4 +173,5 @@ __all__ = [
     "TransferRefused",
     "TransferReturned",
     "TransferSent",
+    "WithdrawalReversed",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
+from types import MappingProxyType
 
 
 class AccountState(Enum):
@@ -64,6 +65,30 @@ class Spent:
     minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reversals:
+    """The last reversals of the account. Memory of all of them would grow without end.
+
+    A movement at the revision `before` or later was reversed only if it is in `known`: its reversal came after it.
+    """
+
+    known: Mapping[int, int]
+    """The revision of each reversed movement, and that of its reversal. Oldest reversal first."""
+    before: int = 0
+    """The revision of the last reversal that is not in `known`; 0 without one."""
+
+    def with_one(self, revision: int, reversed_by: int) -> Reversals:
+        known, before = {**self.known, revision: reversed_by}, self.before
+        if len(known) > REVERSALS_KEPT:
+            before = known.pop(next(iter(known)))
+        return Reversals(MappingProxyType(known), before)
+
+
+REVERSALS_KEPT = 100
+"""Reversals that an account remembers: the fold and the snapshot of it stay bounded."""
+NO_REVERSALS = Reversals(MappingProxyType({}))
+
+
 class OpenHolds(Mapping[str, Hold]):
     """The open holds of an account, by id. Immutable.
 
@@ -114,6 +139,7 @@ class Controls:
     """How many holds there have ever been."""
     last_hold: int = 0
     """The revision at which the hold was placed that the last event of any hold was about; 0 without one."""
+    reversals: Reversals = field(default=NO_REVERSALS, hash=False)
 
 
 PLAIN = Controls()

@@ -252,8 +252,8 @@ class InsufficientFunds(AccountRefuses, Refused):
 class BalanceLimitExceeded(AccountRefuses, Refused):
     reason = "BALANCE_LIMIT_EXCEEDED"
 
-    def __init__(self, account_id: str, balance: Money, amount: Money) -> None:
-        limit = Money(balance.currency, MAX_MINOR)
+    def __init__(self, account_id: str, balance: Money, amount: Money, limit_minor: int = MAX_MINOR) -> None:
+        limit = Money(balance.currency, limit_minor)
         super().__init__(
             f"{amount} would take the balance of account {account_id} from {balance} past {limit}",
             accountId=account_id,

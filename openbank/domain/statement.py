@@ -10,10 +10,12 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     MoneyDeposited,
     MoneyWithdrawn,
     OverdraftLimitSet,
     SpendingLimitsSet,
+    WithdrawalReversed,
 )
 from openbank.domain.hold_events import HoldCaptured, HoldExpired, HoldPlaced, HoldReleased
 from openbank.domain.money import Money
@@ -52,6 +54,8 @@ def entry_of(event: AccountEvent) -> StatementEntry | None:
             return StatementEntry(amount, event.description, event.transfer_id, event.source_account_id)
         case TransferReturned():
             return StatementEntry(amount, "", event.transfer_id, event.destination_account_id)
+        case DepositReversed() | WithdrawalReversed():
+            return StatementEntry(amount, event.description)
         case (
             AccountFrozen()
             | AccountUnfrozen()

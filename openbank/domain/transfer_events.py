@@ -25,10 +25,16 @@ class TransferSent:
     hold_remaining_after: Money | None = None
     spent: Spent | None = None
     tags: Tags = NO_TAGS
+    reverses_transfer_id: str = ""
+    """The id of the transfer that this one takes back."""
+    reversed_revision: int = 0
+    """The revision at which this account received that one; 0 for a transfer that takes none back."""
+    allow_overdraw: bool = False
+    """Whether it may take more than there was to spend."""
 
     @property
     def spends(self) -> bool:
-        return not self.hold_id
+        return not (self.hold_id or self.allow_overdraw)
 
     @property
     def moved(self) -> int:

@@ -61,6 +61,9 @@ class Transfer:
     """The revision of the destination's event, received or refused; 0 without one."""
     tags: Tags = NO_TAGS
     """The payer's."""
+    reverses_transfer_id: str = ""
+    reversed_by_transfer_id: str = ""
+    """Only views know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,16 @@ def send(account: Account | None, destination: Account | None, command: SendTran
     HoldNotOpen, CaptureExceedsHold, SpendingLimitExceeded, InsufficientFunds, DestinationRefuses.
     """
     sent = _out_of_hold(account, command) if command.hold_id else _out_of_available(account, command, now)
+    return arriving(sent, destination)
+
+
+def arriving(sent: TransferSent, destination: Account | None) -> TransferSent:
+    """What is about to be sent, if the destination takes it.
+
+    Raises AccountNotFound, InvalidFields, DestinationRefuses.
+    """
     if destination is None:
-        raise AccountNotFound(command.destination_account_id)
+        raise AccountNotFound(sent.destination_account_id)
     if destination.currency != sent.amount.currency:
         raise InvalidFields([currency_mismatch("amount.currency_code", destination.currency, sent.amount.currency)])
     if reason := refusal(destination, sent.amount):

@@ -21,6 +21,7 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -30,6 +31,7 @@ from openbank.domain.account_events import (
     TransferReceived,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
 from openbank.domain.controls import AccountState
 from openbank.domain.money import Money, to_units
@@ -168,6 +170,8 @@ _MESSAGE_OF: dict[type, Callable[[Any, str], Message]] = {
     TransferSent: _by_name(account_integration_events_pb2.TransferSent),
     TransferReceived: _by_name(account_integration_events_pb2.TransferReceived),
     TransferReturned: _by_name(account_integration_events_pb2.TransferReturned),
+    DepositReversed: _by_name(account_integration_events_pb2.DepositReversed),
+    WithdrawalReversed: _by_name(account_integration_events_pb2.WithdrawalReversed),
 }
 """From a domain event and the id of its person or account. The time is filled in afterwards: all messages have one."""
 

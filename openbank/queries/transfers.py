@@ -58,3 +58,8 @@ async def unsettled_from(reader: Reader, account_id: str, at: LogPosition) -> in
     """
     through = max(at, await reader.head(), key=lambda place: place.position)
     return (await answer(reader, through, lambda: reader.views.unsettled_from(account_id))).value
+
+
+async def transfer_now(reader: Reader, transfer_id: str) -> Transfer:
+    """Raises TransferNotFound, ViewBehind, ViewsUnavailable."""
+    return (await get_transfer(reader, transfer_id)).value

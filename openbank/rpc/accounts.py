@@ -15,6 +15,7 @@ from openbank.commands.accounts import (
     unfreeze_account,
     withdraw,
 )
+from openbank.commands.reversals import reverse_movement
 from openbank.domain.account import Account
 from openbank.domain.fields import Fields
 from openbank.domain.versioned import Versioned
@@ -38,6 +39,7 @@ from openbank.rpc.convert.account_commands import (
     read_deposit,
     read_freeze_account,
     read_open_account,
+    read_reverse_movement,
     read_set_overdraft_limit,
     read_set_spending_limits,
     read_unfreeze_account,
@@ -66,6 +68,7 @@ MUTATIONS = (
     Mutation("OpenAccount", read_open_account, open_account, _fill),
     Mutation("Deposit", read_deposit, deposit, _fill),
     Mutation("Withdraw", read_withdraw, withdraw, _fill),
+    Mutation("ReverseMovement", read_reverse_movement, reverse_movement, _fill),
     Mutation("FreezeAccount", read_freeze_account, freeze_account, _fill),
     Mutation("UnfreezeAccount", read_unfreeze_account, unfreeze_account, _fill),
     Mutation("CloseAccount", read_close_account, close_account, _fill),

@@ -92,6 +92,7 @@ ACCOUNT = Resource("openbank.accounts.v1.Account", "accounts")
 PERSON = Resource("openbank.persons.v1.Person", "persons")
 HOLD = Resource("openbank.holds.v1.Hold", "holds")
 TRANSFER = Resource("openbank.transfers.v1.Transfer", "transfers")
+MOVEMENT = Resource("openbank.accounts.v1.AccountEvent")
 SINK = Resource("openbank.operations.v1.Sink")
 PARKED = Resource("openbank.operations.v1.ParkedAggregate")
 QUARANTINED = Resource("openbank.operations.v1.QuarantinedAggregate")
@@ -147,6 +148,7 @@ TABLE: dict[str, StatusRow] = {
     "AGGREGATE_NOT_PARKED": StatusRow(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
     "AGGREGATE_NOT_WAITING": StatusRow(_Code.NOT_FOUND, _resource(PARKED, "aggregate")),
     "HOLD_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(HOLD, "holdId")),
+    "MOVEMENT_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(MOVEMENT, "accountId")),
     "TRANSFER_NOT_FOUND": StatusRow(_Code.NOT_FOUND, _resource(TRANSFER, "transferId")),
     "AGGREGATE_NOT_QUARANTINED": StatusRow(_Code.NOT_FOUND, _resource(QUARANTINED, "aggregate")),
     "PERSON_ALREADY_EXISTS": StatusRow(_Code.ALREADY_EXISTS, _resource(PERSON, "personId")),
@@ -156,6 +158,8 @@ TABLE: dict[str, StatusRow] = {
         (refusal.reason for refusal in AccountRefuses.__subclasses__()),
         StatusRow(_Code.FAILED_PRECONDITION, _precondition(ACCOUNT, "accountId")),
     ),
+    "NOT_REVERSIBLE": StatusRow(_Code.FAILED_PRECONDITION, _precondition(ACCOUNT, "accountId")),
+    "ALREADY_REVERSED": StatusRow(_Code.FAILED_PRECONDITION, _precondition(ACCOUNT, "accountId")),
     "AGGREGATE_QUARANTINED": StatusRow(_Code.FAILED_PRECONDITION, _precondition(QUARANTINED, "aggregate")),
     "LOG_MISMATCH": StatusRow(_Code.FAILED_PRECONDITION, _precondition(STORE, "store"), concerns_operator=True),
     **dict.fromkeys(

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from openbank.commands.reversals import reverse_transfer
 from openbank.commands.transfers import create_transfer
 from openbank.domain.fields import Fields
 from openbank.queries.paging import in_slices
 from openbank.queries.transfers import get_transfer, list_transfers, transfers_listing
 from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
-from openbank.rpc.convert.transfers import fill_create_transfer, fill_transfer, read_create_transfer, read_states
+from openbank.rpc.convert.transfers import (
+    fill_sent,
+    fill_transfer,
+    read_create_transfer,
+    read_reverse_transfer,
+    read_states,
+)
 from openbank.rpc.convert.values import read_page, read_position
 from openbank.rpc.mutations import Mutation
 from openbank.transfers.v1 import transfers_service_pb2 as messages
 
-MUTATIONS = (Mutation("CreateTransfer", read_create_transfer, create_transfer, fill_create_transfer),)
+MUTATIONS = (
+    Mutation("CreateTransfer", read_create_transfer, create_transfer, fill_sent),
+    Mutation("ReverseTransfer", read_reverse_transfer, reverse_transfer, fill_sent),
+)
 
 
 class Transfers:

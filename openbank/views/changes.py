@@ -116,8 +116,19 @@ class TransferFacts(NamedTuple):
     description: str
     hold_id: str
     tags: Tags
+    reverses: str
+    """The id of the transfer that this one takes back; empty for any other."""
     time: int
     """In microseconds since 1970 UTC."""
+
+
+class MovementReversed(NamedTuple):
+    """An account's movement was reversed by its event at the revision `reversed_by`. Has no effect if that is there."""
+
+    position: int
+    account_id: str
+    revision: int
+    reversed_by: int
 
 
 class TransferUpdated(NamedTuple):
@@ -126,23 +137,27 @@ class TransferUpdated(NamedTuple):
     """
 
     transfer_id: str
-    state: TransferState
+    state: TransferState | None
+    """None if another event states it, as for a transfer that is reversed."""
     update_time: int
     """The time of the event; the transfer has that of the latest."""
     sent: TransferFacts | None = None
     received_revision: int = 0
     """The revision of the destination, received or refused; 0 if another event states it."""
     refusal: str = ""
+    reversed_by: str = ""
+    """The id of the transfer that takes this one back."""
 
     def merged(self, other: TransferUpdated) -> TransferUpdated:
         """What two events of one transfer state together."""
         return TransferUpdated(
             self.transfer_id,
-            max(self.state, other.state),
+            max(self.state, other.state, key=lambda state: state or 0),
             max(self.update_time, other.update_time),
             self.sent or other.sent,
             max(self.received_revision, other.received_revision),
             max(self.refusal, other.refusal),
+            max(self.reversed_by, other.reversed_by),
         )
 
 
@@ -155,6 +170,7 @@ Change = (
     | HoldUpdated
     | AccountEventRecorded
     | TransferUpdated
+    | MovementReversed
     | MinuteReached
 )
 
@@ -177,6 +193,7 @@ class Grouped:
         "minutes",
         "person_updates",
         "persons",
+        "reversals",
         "transfers",
     )
 
@@ -187,6 +204,7 @@ class Grouped:
         transfers: dict[str, TransferUpdated] = {}
         self.holds: list[HoldInserted] = []
         self.minutes: list[MinuteReached] = []
+        self.reversals: list[MovementReversed] = []
         person_updates: list[PersonUpdated] = []
         account_updates: list[AccountUpdated] = []
         hold_updates: dict[str, HoldUpdated] = {}
@@ -211,6 +229,8 @@ class Grouped:
                     known = hold_updates.get(change.change.hold_id)
                     if known is None or known.revision < change.revision:
                         hold_updates[change.change.hold_id] = change
+                case MovementReversed():
+                    self.reversals.append(change)
                 case MinuteReached():
                     self.minutes.append(change)
                 case _:

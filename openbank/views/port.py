@@ -274,6 +274,10 @@ class Views(Filled, Protocol):
         """How many transfers that this account has sent are in transit or returning."""
         ...
 
+    async def reversal(self, account_id: str, revision: int) -> int:
+        """The revision of the event that reversed an account's movement; 0 without one."""
+        ...
+
     async def place_before(self, time: int) -> LogPosition:
         """A place up to which every event was recorded before `time` (microseconds): the start of its minute in the
         log, as far as the log is projected."""

@@ -17,6 +17,7 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     HoldPlaced,
     OverdraftLimitSet,
     SpendingLimitsSet,
@@ -24,6 +25,7 @@ from openbank.domain.account_events import (
     TransferRefused,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
 from openbank.domain.controls import NO_LIMITS, AccountState
 from openbank.domain.person import PersonEvent, PersonRegistered
@@ -39,6 +41,7 @@ from openbank.views.changes import (
     Change,
     HoldInserted,
     HoldUpdated,
+    MovementReversed,
     PersonInserted,
     PersonUpdated,
     TransferFacts,
@@ -73,7 +76,8 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
     # The result: adding the amount up here would count an event twice that is projected twice.
     funds = payload.balance_after, payload.available_after
     updated = AccountUpdated(account_id, event.revision, time, *funds, **_sets(payload))
-    return (updated, recorded, *_hold(event, payload, account_id), *_transfer(event, payload, account_id))
+    others = (*_hold(event, payload, account_id), *_transfer(event, payload, account_id))
+    return (updated, recorded, *others, *_reversal(event, payload, account_id))
 
 
 def _terms(payload: AccountEvent, account_id: str) -> tuple[bytes, ...]:
@@ -84,16 +88,43 @@ def _terms(payload: AccountEvent, account_id: str) -> tuple[bytes, ...]:
 def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
     time = event.metadata.record_time
     match payload:
-        case TransferSent(transfer_id, destination_id, amount, description, hold_id=hold_id, tags=tags):
-            ids = event.position, event.revision, account_id, destination_id
-            facts = TransferFacts(*ids, amount, description, hold_id, tags, time)
-            return (TransferUpdated(transfer_id, TransferState.IN_TRANSIT, time, facts),)
+        case TransferSent(transfer_id, reverses_transfer_id=reverses):
+            sent = TransferUpdated(transfer_id, TransferState.IN_TRANSIT, time, _facts(event, payload, account_id))
+            # A reversal is no event of the transfer that it takes back: state and time of that stay.
+            return (sent, TransferUpdated(reverses, None, 0, reversed_by=transfer_id)) if reverses else (sent,)
         case TransferReceived(transfer_id=transfer_id):
             return (TransferUpdated(transfer_id, TransferState.COMPLETED, time, None, event.revision),)
         case TransferRefused(transfer_id=transfer_id, reason=reason):
             return (TransferUpdated(transfer_id, TransferState.RETURNING, time, None, event.revision, reason),)
         case TransferReturned(transfer_id=transfer_id, reason=reason):
             return (TransferUpdated(transfer_id, TransferState.RETURNED, time, refusal=reason),)
+        case _:
+            return ()
+
+
+def _facts(event: RecordedEvent, sent: TransferSent, account_id: str) -> TransferFacts:
+    return TransferFacts(
+        event.position,
+        event.revision,
+        account_id,
+        sent.destination_account_id,
+        sent.amount,
+        sent.description,
+        sent.hold_id,
+        sent.tags,
+        sent.reverses_transfer_id,
+        event.metadata.record_time,
+    )
+
+
+def _reversal(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
+    match payload:
+        case (
+            DepositReversed(reversed_revision=revision)
+            | WithdrawalReversed(reversed_revision=revision)
+            | TransferSent(reversed_revision=revision)
+        ) if revision:
+            return (MovementReversed(event.position, account_id, revision, event.revision),)
         case _:
             return ()
 

@@ -20,7 +20,7 @@ from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
 from openbank.domain import account, movements
 from openbank.domain.account import Account
-from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds, SpendingLimits, Spent
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds, Reversals, SpendingLimits, Spent
 from openbank.domain.errors import RequestIdReused
 from openbank.domain.money import MAX_EXPONENT, MAX_MINOR, Currency, Money
 from openbank.domain.movements import Deposit, OpenAccount
@@ -289,6 +289,7 @@ def governed(draw: st.DrawFn) -> Controls:
         sum(hold.remaining for hold in holds.values()),
         draw(st.integers(0, 2**31)),
         draw(st.integers(0, 2**40)),
+        Reversals(draw(st.dictionaries(st.integers(1, 2**40), st.integers(1, 2**40))), draw(st.integers(0, 2**40))),
     )
 
 
@@ -306,10 +307,11 @@ def test_an_account_is_read_from_its_snapshot_as_it_was(found: Versioned[Account
     assert snapshots.ACCOUNTS.decode(snapshots.ACCOUNTS.encode(found), "a-1") == found
 
 
-def test_a_snapshot_of_before_there_were_controls_is_read() -> None:
-    found = Versioned(Account("a-1", "john", "1", usd(5)), 3, 1, 2)
+@pytest.mark.parametrize(("fold", "controls"), [(1, PLAIN), (3, Controls(overdraft_limit=7))])
+def test_a_snapshot_of_before_there_were_controls_or_reversals_is_read(fold: int, controls: Controls) -> None:
+    found = Versioned(Account("a-1", "john", "1", usd(5), controls), 3, 1, 2)
     old = AccountSnapshot.FromString(snapshots.ACCOUNTS.encode(found))
-    old.fold = 1
+    old.fold = fold
     assert snapshots.ACCOUNTS.decode(old.SerializeToString(), "a-1") == found
 
 
@@ -334,6 +336,12 @@ STATES = {
         "account_id owner_id account_number balance.currency.code balance.currency.exponent balance.minor"
         " controls.state controls.freeze_reason controls.close_time controls.overdraft_limit controls.spending"
         " controls.spent controls.holds controls.held controls.holds_placed controls.last_hold"
+    ),
+    (Account, 4): (
+        "account_id owner_id account_number balance.currency.code balance.currency.exponent balance.minor"
+        " controls.state controls.freeze_reason controls.close_time controls.overdraft_limit controls.spending"
+        " controls.spent controls.holds controls.held controls.holds_placed controls.last_hold"
+        " controls.reversals.known controls.reversals.before"
     ),
     (Person, 1): (
         "person_id first_name last_name nationality gender date_of_birth address.street address.city"

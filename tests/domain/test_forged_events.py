@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from types import MappingProxyType
 
 import pytest
 
@@ -14,6 +15,7 @@ from openbank.domain.account_events import (
     AccountEvent,
     AccountFrozen,
     AccountUnfrozen,
+    DepositReversed,
     Funds,
     HoldCaptured,
     HoldExpired,
@@ -27,8 +29,9 @@ from openbank.domain.account_events import (
     TransferRefused,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
-from openbank.domain.controls import AccountState, Controls, Hold, OpenHolds, SpendingLimits, Spent
+from openbank.domain.controls import AccountState, Controls, Hold, OpenHolds, Reversals, SpendingLimits, Spent
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.money import MAX_MINOR
 from tests.examples import ACCOUNT, usd
@@ -36,7 +39,13 @@ from tests.examples import ACCOUNT, usd
 HELD = replace(
     ACCOUNT,
     balance=usd(100),
-    controls=Controls(overdraft_limit=5, holds=OpenHolds({"h": Hold(10, 7, 1)}), held=10, holds_placed=1),
+    controls=Controls(
+        overdraft_limit=5,
+        holds=OpenHolds({"h": Hold(10, 7, 1)}),
+        held=10,
+        holds_placed=1,
+        reversals=Reversals(MappingProxyType({3: 5})),
+    ),
 )
 BALANCE, AVAILABLE = HELD.funds
 DAY = date(2025, 11, 27)
@@ -64,6 +73,29 @@ SHOWS_IT: dict[str, AccountEvent] = {
     "a transfer out of a hold that does not say what is left": TransferSent(
         "t", "b", usd(1), "", usd(99), AVAILABLE, "h"
     ),
+    "a reversal of no deposit": DepositReversed(0, "e", usd(1), "", usd(99), usd(94)),
+    "a reversal of a deposit without its event": DepositReversed(2, "", usd(1), "", usd(99), usd(94)),
+    "a reversal of more than there was": DepositReversed(2, "e", usd(96), "", usd(4), usd(-1)),
+    "a reversal of more than any balance": DepositReversed(
+        2, "e", usd(MAX_MINOR + 101), "", usd(-MAX_MINOR - 1), usd(-MAX_MINOR - 6), allow_overdraw=True
+    ),
+    "a reversal of nothing": WithdrawalReversed(usd(0), BALANCE, AVAILABLE, 2, "e", ""),
+    "a reversal of no withdrawal": WithdrawalReversed(usd(1), usd(101), usd(96), 0, "e", ""),
+    "a transfer that takes back one that was not received": TransferSent(
+        "t", "b", usd(1), "", usd(99), usd(94), reverses_transfer_id="u"
+    ),
+    "a transfer that takes back none that was received": TransferSent(
+        "t", "b", usd(1), "", usd(99), usd(94), reversed_revision=2
+    ),
+    "a transfer that takes one back and is spent": TransferSent(
+        "t", "b", usd(1), "", usd(99), usd(94), "", None, Spent(DAY, 1), reverses_transfer_id="u", reversed_revision=2
+    ),
+    "a transfer that takes one back out of a hold": TransferSent(
+        "t", "b", usd(1), "", usd(99), AVAILABLE, "h", usd(9), reverses_transfer_id="u", reversed_revision=2
+    ),
+    "a transfer that may overdraw and takes none back": TransferSent(
+        "t", "b", usd(1), "", usd(99), usd(94), allow_overdraw=True
+    ),
     "a transfer out of no hold that leaves some": TransferSent("t", "b", usd(1), "", usd(99), usd(94), "", usd(9)),
 }
 DOES_NOT_FIT: dict[str, AccountEvent] = {
@@ -78,6 +110,12 @@ DOES_NOT_FIT: dict[str, AccountEvent] = {
     "a transfer out of a hold that is not open": TransferSent("t", "b", usd(1), "", usd(99), AVAILABLE, "i", usd(9)),
     "a transfer of more than was held": TransferSent("t", "b", usd(11), "", usd(89), AVAILABLE, "h", usd(0)),
     "another overdraft limit than there was": OverdraftLimitSet(usd(6), usd(4), BALANCE, usd(97)),
+    "a second reversal": DepositReversed(3, "e", usd(1), "", usd(99), usd(94)),
+    "a reversal of itself": DepositReversed(7, "e", usd(1), "", usd(99), usd(94)),
+    "a reversal of what comes after it": WithdrawalReversed(usd(1), usd(101), usd(96), 8, "e", ""),
+    "a transfer that takes one back again": TransferSent(
+        "t", "b", usd(1), "", usd(99), usd(94), reverses_transfer_id="u", reversed_revision=3
+    ),
     "an end of no freeze": AccountUnfrozen(BALANCE, AVAILABLE),
     "a closing with an open hold": AccountClosed(usd(0), usd(0), "", 1),
 }
@@ -89,15 +127,22 @@ REFUSED = TransferRefused(BALANCE, AVAILABLE, "t", "b", usd(1), "ACCOUNT_NOT_ACT
 CAPTURED = HoldCaptured("h", usd(1), usd(0), usd(9), "", usd(99), AVAILABLE)
 PLACED = HoldPlaced("i", usd(1), 9, "", BALANCE, usd(94))
 RELEASED = HoldReleased("h", usd(10), BALANCE, usd(105), "")
+TAKEN_BACK = DepositReversed(2, "e", usd(1), "", usd(99), usd(94))
+PAID_BACK = WithdrawalReversed(usd(1), usd(101), usd(96), 2, "e", "")
 S = AccountState
 NOT_IN: list[tuple[S, AccountEvent]] = [
-    *((state, event) for state in (S.CREDITS_FROZEN, S.FROZEN, S.CLOSED) for event in (PAID_IN, RECEIVED)),
-    *((state, event) for state in (S.DEBITS_FROZEN, S.FROZEN, S.CLOSED) for event in (PAID_OUT, CAPTURED, PLACED)),
+    *((state, event) for state in (S.CREDITS_FROZEN, S.FROZEN, S.CLOSED) for event in (PAID_IN, RECEIVED, PAID_BACK)),
+    *(
+        (state, event)
+        for state in (S.DEBITS_FROZEN, S.FROZEN, S.CLOSED)
+        for event in (PAID_OUT, CAPTURED, PLACED, TAKEN_BACK)
+    ),
     *((S.CLOSED, event) for event in (RETURNED, RELEASED, AccountFrozen(BALANCE, AVAILABLE, S.FROZEN, "x"))),
 ]
 IN: list[tuple[S, AccountEvent]] = [
     (S.CLOSED, REFUSED), (S.FROZEN, RETURNED), (S.FROZEN, RELEASED), (S.FROZEN, REFUSED), (S.DEBITS_FROZEN, PAID_IN),
-    (S.CREDITS_FROZEN, CAPTURED), (S.FROZEN, AccountUnfrozen(BALANCE, AVAILABLE)),
+    (S.CREDITS_FROZEN, TAKEN_BACK), (S.DEBITS_FROZEN, PAID_BACK), (S.CREDITS_FROZEN, CAPTURED),
+    (S.FROZEN, AccountUnfrozen(BALANCE, AVAILABLE)),
 ]  # fmt: skip
 
 
@@ -116,16 +161,16 @@ def test_an_event_that_shows_by_itself_that_it_is_forged_is_not_believed(what: s
 @pytest.mark.parametrize("what", DOES_NOT_FIT)
 def test_an_event_that_does_not_fit_the_account_is_not_folded(what: str) -> None:
     with pytest.raises(DoesNotFollow):
-        apply(HELD, DOES_NOT_FIT[what])
+        apply(HELD, DOES_NOT_FIT[what], 7)
 
 
 @pytest.mark.parametrize(("state", "event"), NOT_IN)
 def test_nothing_happens_to_an_account_that_its_state_forbids(state: AccountState, event: AccountEvent) -> None:
-    apply(HELD, event)
+    apply(HELD, event, 7)
     with pytest.raises(DoesNotFollow, match=state.value):
-        apply(in_state(state), event)
+        apply(in_state(state), event, 7)
 
 
 @pytest.mark.parametrize(("state", "event"), IN)
 def test_what_a_state_allows_is_folded(state: AccountState, event: AccountEvent) -> None:
-    assert apply(in_state(state), event).balance == event.balance_after
+    assert apply(in_state(state), event, 7).balance == event.balance_after

@@ -17,8 +17,8 @@ from openbank.eventstore.streams import split
 from tests.eventstore.conformance import some_events, whole_log
 from tests.eventstore.corpus import EVENTS, STORE, STORE_LOG, lines, said_by
 
-FROZEN_LINES = 43
-FROZEN = "3e4d2ab7645af3ece3977fe6739ab8347fe1c8f80cbe1dc93496f1ebd72c958d"
+FROZEN_LINES = 48
+FROZEN = "8fa13a5d1cfb9e57965a35069ea5d84e540e81cba9bf0c4fc76c06d6037fbd6d"
 """SHA-256 of the first lines: they never change. Raise both when lines were added."""
 
 

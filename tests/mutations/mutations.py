@@ -39,6 +39,7 @@ _TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
 _COMMANDS = "tests/cli/test_bank_commands.py"
 _DRY_OPENINGS = "tests/commands/test_numbers.py::test_after_a_crash_a_dry_run_finishes_nothing_and_says_what_is_next"
+_REVERSALS = "tests/stories/test_reversals.py"
 
 MUTATIONS = (
     # Sealed tokens
@@ -1534,6 +1535,84 @@ MUTATIONS = (
         "            self._folded[event.stream] = account.apply(before, happened, event.revision)\n",
         "            pass\n",
         "tests/upkeep/test_verify_holds.py",
+    ),
+    # Reversals
+    Mutation(
+        "a movement is reversed twice",
+        "openbank/domain/reversals.py",
+        "    by = reversals.known.get(revision) or looked.reversed_by\n",
+        "    by = looked.reversed_by\n",
+        f"{_REVERSALS}::test_a_movement_is_reversed_once",
+    ),
+    Mutation(
+        "a reversal that the account has forgotten is not looked for",
+        "openbank/domain/reversals.py",
+        "    if not by and revision < reversals.before and looked.through < reversals.before:\n",
+        "    if not by and revision < reversals.before and looked.through < 0:\n",
+        f"{_REVERSALS}::test_reversals_that_the_account_does_not_remember_are_known_nevertheless",
+    ),
+    Mutation(
+        "an account forgets its newest reversal",
+        "openbank/domain/controls.py",
+        "            before = known.pop(next(iter(known)))\n",
+        "            before = known.pop(revision)\n",
+        "tests/commands/test_reversals.py::test_the_views_are_asked_only_for_what_the_account_has_forgotten",
+    ),
+    Mutation(
+        "a reversal of a withdrawal is reversed",
+        "openbank/domain/reversals.py",
+        "        case MoneyDeposited(amount=amount):\n",
+        "        case MoneyDeposited(amount=amount) | WithdrawalReversed(amount=amount):\n",
+        f"{_REVERSALS}::test_what_is_no_movement_or_is_never_reversed_is_refused",
+    ),
+    Mutation(
+        "a reversal takes more than there is without being allowed to",
+        "openbank/domain/reversals.py",
+        "    if amount.minor > account.available.minor and not overdraw:\n",
+        "    if amount.minor > account.available.minor < 0 and not overdraw:\n",
+        f"{_REVERSALS}::test_what_is_gone_is_taken_back_only_if_the_account_may_be_overdrawn",
+    ),
+    Mutation(
+        "a deposit is taken back from an account whose debits are frozen",
+        "openbank/domain/reversals.py",
+        "            debitable(account, command.account_id)\n",
+        "            there(account, command.account_id)\n",
+        f"{_REVERSALS}::test_a_reversal_counts_as_the_debit_or_credit_that_it_is",
+    ),
+    Mutation(
+        "a transfer is sent back twice",
+        "openbank/domain/reversals.py",
+        "    if _reversed_by(account, command.received_revision, looked):\n",
+        "    if _reversed_by(account, command.received_revision, looked) < 0:\n",
+        f"{_REVERSALS}::test_a_transfer_is_sent_back_once",
+    ),
+    Mutation(
+        "a transfer that came back is sent back",
+        "openbank/domain/reversals.py",
+        "    if command.is_reversal or command.state is not TransferState.COMPLETED:\n",
+        "    if command.is_reversal:\n",
+        "tests/commands/test_reversals.py::test_a_transfer_that_came_back_is_not_sent_back",
+    ),
+    Mutation(
+        "a reversal of more than was moved is taken for right",
+        "openbank/upkeep/verify/reversals.py",
+        "    return named and happened.amount == reversal.amount\n",
+        "    return named\n",
+        "tests/upkeep/test_verify_reversals.py",
+    ),
+    Mutation(
+        "the fold believes a second reversal",
+        "openbank/domain/account.py",
+        "    if reversed_revision in controls.reversals.known:\n",
+        "    if reversed_revision in controls.holds:\n",
+        "tests/domain/test_forged_events.py",
+    ),
+    Mutation(
+        "a transfer's later event takes its reversal back",
+        "openbank/views/sqlite/writer.py",
+        "reversed_by = max(reversed_by, excluded.reversed_by),\n",
+        "reversed_by = excluded.reversed_by,\n",
+        "tests/views/test_sqlite.py::TestSqliteViews::test_a_transfer_that_was_reversed_says_by_which_and_stays_as_it_is",
     ),
     # References and labels
     Mutation(

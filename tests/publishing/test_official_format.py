@@ -29,6 +29,8 @@ MESSAGES: dict[str, type[Message]] = {
     "transfer.sent.v1": account_integration_events_pb2.TransferSent,
     "transfer.received.v1": account_integration_events_pb2.TransferReceived,
     "transfer.returned.v1": account_integration_events_pb2.TransferReturned,
+    "deposit.reversed.v1": account_integration_events_pb2.DepositReversed,
+    "withdrawal.reversed.v1": account_integration_events_pb2.WithdrawalReversed,
 }
 STRING, BOOL, INT32, BYTES, MESSAGE = (
     descriptor_pb2.FieldDescriptorProto.TYPE_STRING,

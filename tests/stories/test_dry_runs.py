@@ -25,18 +25,18 @@ from tests.foresight import check_foreseen, dry
 from tests.stories.one_account import AccountCaller, Clock, opened
 
 HOUR = 3_600_000_000
-STEPS = 350
-SEED = 21
+STEPS = 400
+SEED = 13
 _WEIGHTS = {
     "RegisterPerson": 1, "UpdateAddress": 1, "OpenAccount": 3, "Deposit": 2, "Withdraw": 1, "FreezeAccount": 0.5,
     "UnfreezeAccount": 2, "CloseAccount": 1, "SetOverdraftLimit": 0.5, "SetSpendingLimits": 0.5, "CreateTransfer": 6,
-    "PlaceHold": 3, "CaptureHold": 2, "ReleaseHold": 2,
+    "PlaceHold": 3, "CaptureHold": 2, "ReleaseHold": 2, "ReverseMovement": 4, "ReverseTransfer": 3,
 }  # fmt: skip
 """How often a history has each call."""
 _MET = {
     *_WEIGHTS, "REPLAYED", "ACCOUNT_NOT_FOUND", "ACCOUNT_NOT_ACTIVE", "ACCOUNT_NUMBER_TAKEN", "HOLD_NOT_OPEN",
     "INSUFFICIENT_FUNDS", "OWNER_NOT_FOUND", "REQUEST_ID_REUSED", "REVISION_MISMATCH", "SPENDING_LIMIT_EXCEEDED",
-    "CAPTURE_EXCEEDS_HOLD",
+    "CAPTURE_EXCEEDS_HOLD", "ALREADY_REVERSED", "MOVEMENT_NOT_FOUND", "NOT_REVERSIBLE",
 }  # fmt: skip
 """What a history must come to, so that it shows something."""
 
@@ -84,6 +84,7 @@ class History:
     def __init__(self, seed: int) -> None:
         self._choice = random.Random(seed)
         self._holds: list[tuple[str, str]] = []
+        self._transfers = ["none"]
         self._sent: list[tuple[str, Any]] = []
 
     def next(self) -> tuple[str, Any]:
@@ -101,6 +102,8 @@ class History:
     def take(self, answer: Any) -> None:
         if hasattr(answer, "hold"):
             self._holds.append((answer.hold.account_id, answer.hold.hold_id))
+        if hasattr(answer, "transfer"):
+            self._transfers.append(answer.transfer.transfer_id)
 
     def RegisterPerson(self) -> Any:
         return john_doe(person_id=self._choice.choice(["", "p1", "p2", "p3"]))
@@ -147,6 +150,14 @@ class History:
         else:
             request.destination_account_id = self._account()
         return request
+
+    def ReverseMovement(self) -> Any:
+        revision, overdraw = self._choice.randrange(1, 30), self._choice.random() < 0.5
+        return accounts.ReverseMovementRequest(account_id=self._account(), revision=revision, allow_overdraw=overdraw)
+
+    def ReverseTransfer(self) -> Any:
+        transfer_id, overdraw = self._choice.choice(self._transfers[-5:]), self._choice.random() < 0.5
+        return transfers.ReverseTransferRequest(transfer_id=transfer_id, allow_overdraw=overdraw)
 
     def PlaceHold(self) -> Any:
         ttl = Duration(seconds=self._choice.choice([1, 7200, 86_400]))

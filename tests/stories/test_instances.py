@@ -18,6 +18,7 @@ from grpc.aio import AioRpcError
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.persons.v1 import persons_service_pb2 as persons
+from openbank.transfers.v1 import transfers_service_pb2 as transfers
 from tests.back_ends import BackEnd
 from tests.callers import Caller, john_doe, opening, refusal, request_id, show, until_available, usd
 from tests.servers import ServerProcess
@@ -65,6 +66,32 @@ async def test_what_is_written_on_one_is_read_and_watched_on_every_other(banks: 
         # Decided by another instance than the one that wrote last, which does not know of it yet.
         back = await reader.accounts.Withdraw(accounts.WithdrawRequest(account_id=account_id, amount=usd("3")))
         assert (show(back.account.balance), back.account.revision) == ("0.00 USD", 3)
+
+
+async def test_a_movement_and_a_transfer_are_reversed_once_between_them(banks: Sequence[Caller]) -> None:
+    first = banks[0]
+    await first.open(account_id="a-1", initial_deposit=usd("100"))
+    await first.open(account_id="b-1")
+    asking = [*banks, *banks, *banks]
+    for _ in range(5):
+        paid = await first.deposit("a-1", "1")
+        sending = transfers.CreateTransferRequest(
+            source_account_id="a-1", destination_account_id="b-1", amount=usd("1")
+        )
+        sent = await first.transfers.CreateTransfer(sending)
+        for other in banks:
+            await other.balance("b-1", sent.consistency_token)
+        movement = accounts.ReverseMovementRequest(account_id="a-1", revision=paid.account.revision)
+        transfer = transfers.ReverseTransferRequest(transfer_id=sent.transfer.transfer_id)
+        for calls in (
+            [bank.accounts.ReverseMovement(movement) for bank in asking],
+            [bank.transfers.ReverseTransfer(transfer) for bank in asking],
+        ):
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            reasons = [refusal(one).reason for one in outcomes if isinstance(one, AioRpcError)]
+            assert reasons == ["ALREADY_REVERSED"] * 8
+    token = (await first.deposit("a-1", "1")).consistency_token
+    assert [await first.balance(id, token) for id in ("a-1", "b-1")] == ["101.00 USD", "0.00 USD"]
 
 
 async def test_without_a_token_what_is_there_is_never_said_to_be_missing(banks: Sequence[Caller]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 
 from openbank.domain.money import Currency, Money
 from openbank.domain.tags import Label, Tags
 from openbank.domain.transfers import UNSETTLED, Transfer, TransferState
 from openbank.eventstore.port import LogPosition
-from openbank.views.changes import TransferFacts, TransferUpdated
+from openbank.views.changes import MovementReversed, TransferFacts, TransferUpdated
 from openbank.views.port import Views
+from tests.views.histories import LOG
 
 EVERYTHING = 100_000
 EVERY_STATE = tuple(TransferState)
@@ -20,7 +22,7 @@ TAGS = Tags('order 7, "Zoë"', (Label("shop.id", "[1, 2]"), Label("b", "")))
 
 
 def sent(transfer_id: str, position: int, source: str = "1", destination: str = "2") -> TransferUpdated:
-    facts = TransferFacts(position, 7, source, destination, DOLLAR, "Rent", "hold", TAGS, 10)
+    facts = TransferFacts(position, 7, source, destination, DOLLAR, "Rent", "hold", TAGS, "u", 10)
     return TransferUpdated(transfer_id, TransferState.IN_TRANSIT, 10, facts)
 
 
@@ -37,14 +39,16 @@ def returned(transfer_id: str) -> TransferUpdated:
 
 
 def transfer(transfer_id: str, state: TransferState, updated: int, received_at: int = 0, refusal: str = "") -> Transfer:
-    return Transfer(transfer_id, "1", "2", DOLLAR, "Rent", "hold", state, refusal, 10, updated, 7, received_at, TAGS)
+    return Transfer(
+        transfer_id, "1", "2", DOLLAR, "Rent", "hold", state, refusal, 10, updated, 7, received_at, TAGS, "u"
+    )
 
 
 COMPLETED = transfer("t", TransferState.COMPLETED, 10, 3)
 BACK = transfer("t", TransferState.RETURNED, 12, 4, RETURNED)
 
 
-async def project(views: Views, *changes: TransferUpdated) -> None:
+async def project(views: Views, *changes: TransferUpdated | MovementReversed) -> None:
     await views.project(changes, LogPosition(views.position.position + 1))
 
 
@@ -76,6 +80,27 @@ class TransferViews:
                     found = await views.transfer(id)
                     assert found is not None
                     assert [getattr(found, field) for field in FIELDS] == [getattr(expected, field) for field in FIELDS]
+
+    async def test_a_transfer_that_was_reversed_says_by_which_and_stays_as_it_is(self, views: Views) -> None:
+        reversed_by = TransferUpdated("t", None, 0, reversed_by="v")
+        expected = replace(COMPLETED, reversed_by_transfer_id="v")
+        for number, order in enumerate(permutations((sent("t", 5), received("t"), reversed_by))):
+            named = [change._replace(transfer_id=f"t-{number}") for change in order]
+            for change in (*named, named[0]):
+                await project(views, change)
+            together = [change._replace(transfer_id=f"u-{number}") for change in order]
+            await project(views, *together, *together)
+            for id in (f"t-{number}", f"u-{number}"):
+                assert await views.transfer(id) == replace(expected, transfer_id=id)
+
+    async def test_a_reversal_of_a_movement_is_found_and_stays(self, views: Views) -> None:
+        first = MovementReversed(5, "1", 2, 3)
+        await project(views, first, MovementReversed(6, "1", 7, 8), MovementReversed(7, "2", 2, 9))
+        await project(views, first, first._replace(reversed_by=4))
+        asked = [("1", 2), ("1", 7), ("2", 2), ("1", 3), ("1", 8), ("3", 2)]
+        assert [await views.reversal(*one) for one in asked] == [3, 8, 9, 0, 0, 0]
+        await views.clear(LOG)
+        assert await views.reversal("1", 2) == 0
 
     async def test_what_is_not_known_to_be_sent_is_in_no_list(self, views: Views) -> None:
         await project(views, refused("t"))

@@ -24,6 +24,7 @@ _NANOS = 1_000_000_000
 _GREEN, _RED, _CYAN = STYLES["green"], STYLES["red"], STYLES["cyan"]
 _COLOURS = {"account_opened": _CYAN, "person_registered": _CYAN, "money_deposited": _GREEN, "money_withdrawn": _RED}
 _COLOURS |= {"hold_captured": _RED, "transfer_sent": _RED, "transfer_received": _GREEN, "transfer_returned": _GREEN}
+_COLOURS |= {"deposit_reversed": _RED, "withdrawal_reversed": _GREEN}
 _AMOUNTS = {
     "account_opened": ("+", "initial_deposit"),
     "money_deposited": ("+", "amount"),
@@ -32,6 +33,8 @@ _AMOUNTS = {
     "transfer_sent": ("-", "amount"),
     "transfer_received": ("+", "amount"),
     "transfer_returned": ("+", "amount"),
+    "deposit_reversed": ("-", "amount"),
+    "withdrawal_reversed": ("+", "amount"),
 }
 """The sign and the field of the amount that a payload moves. Other payloads print their amount, if any, without a
 sign."""

@@ -17,11 +17,12 @@ from openbank.eventstore.sqlite.rows import from_row
 from openbank.eventstore.sqlite.schema import FILE, check_format, check_size
 from openbank.sqlite_file import has_wal, read_only
 
-_EVENTS = """
+_SELECT = """
 SELECT events.*, streams.name, types.name FROM events
 LEFT JOIN streams ON streams.key = events.stream LEFT JOIN types ON types.key = events.type
-WHERE position > ? ORDER BY position LIMIT ?
 """
+_EVENTS = f"{_SELECT} WHERE position > ? ORDER BY position LIMIT ?"
+_EVENT = f"{_SELECT} WHERE events.stream = (SELECT key FROM streams WHERE name = ?) AND revision = ?"
 SLICE = 2_000
 """Events read in one transaction: a longer one would keep the WAL from restarting."""
 # The integrity check compares the number of index entries with the rows. This compares their content.
@@ -64,6 +65,15 @@ class LogFile:
     def events(self, after: int) -> Iterator[RecordedEvent | str]:
         """The events after the position `after`, up to the end as of the last read."""
         return read_events(self._connection, after)
+
+    def event(self, stream: str, revision: int) -> RecordedEvent | None:
+        """None for one that is not there or cannot be read: `events` and `faults` say why."""
+        try:
+            for *row, _, type_name in self._connection.execute(_EVENT, (stream, revision)).fetchall():
+                return from_row(tuple(row), stream, type_name or "")
+        except (sqlite3.Error, StoreDamaged):
+            pass
+        return None
 
     def quarantine(self) -> QuarantineRecord:
         """Raises StoreUnavailable, StoreDamaged."""

@@ -10,6 +10,7 @@ from openbank.accounts.v1.accounts_service_pb2 import (
     DepositRequest,
     FreezeAccountRequest,
     OpenAccountRequest,
+    ReverseMovementRequest,
     SetOverdraftLimitRequest,
     SetSpendingLimitsRequest,
     UnfreezeAccountRequest,
@@ -23,6 +24,7 @@ from openbank.domain.limits import SetOverdraftLimit, SetSpendingLimits
 from openbank.domain.money import Currency, Money
 from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.request import Request
+from openbank.domain.reversals import ReverseMovement
 from openbank.domain.states import CloseAccount, FreezeAccount, UnfreezeAccount
 from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import STATES
@@ -97,6 +99,17 @@ def _read_movement(
     if fields.violations:
         request = settle_amount(fields, request, command.amount)
     return command, request
+
+
+def read_reverse_movement(message: ReverseMovementRequest, call: Call) -> tuple[ReverseMovement, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    account_id = fields.identifier("account_id", message.account_id)
+    if not message.revision:
+        fields.unreadable("revision", "FIELD_REQUIRED", "is required: the revision of the movement's event")
+    description = fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True)
+    command = ReverseMovement(account_id, message.revision, description, message.allow_overdraw)
+    return command, fields.settle(request)
 
 
 def read_freeze_account(message: FreezeAccountRequest, call: Call) -> tuple[FreezeAccount, Request]:

@@ -10,6 +10,7 @@ from openbank.common.v1.errors_pb2 import ErrorReason
 from openbank.domain import fields as limits
 from openbank.domain.fields import Fields
 from openbank.domain.request import Request
+from openbank.domain.reversals import ReverseTransfer
 from openbank.domain.transfers import Transfer, TransferState
 from openbank.domain.versioned import Versioned
 from openbank.rpc.call import Call
@@ -19,7 +20,12 @@ from openbank.rpc.convert.tags import fill_tags, read_tags
 from openbank.rpc.convert.values import fill_money, fill_time, read_enums, read_request_at_revision
 from openbank.rpc.errors import REASON
 from openbank.transfers.v1 import transfer_pb2
-from openbank.transfers.v1.transfers_service_pb2 import CreateTransferRequest, CreateTransferResponse
+from openbank.transfers.v1.transfers_service_pb2 import (
+    CreateTransferRequest,
+    CreateTransferResponse,
+    ReverseTransferRequest,
+    ReverseTransferResponse,
+)
 
 STATES = {
     TransferState.IN_TRANSIT: transfer_pb2.TRANSFER_STATE_IN_TRANSIT,
@@ -63,12 +69,23 @@ def _read_destination(fields: Fields, message: CreateTransferRequest) -> tuple[s
     return account_id, ""
 
 
+def read_reverse_transfer(message: ReverseTransferRequest, call: Call) -> tuple[ReverseTransfer, Request]:
+    fields = Fields()
+    request = read_request_at_revision(fields, message, call)
+    command = ReverseTransfer(
+        fields.identifier("transfer_id", message.transfer_id),
+        fields.text("description", message.description, limits.DESCRIPTION_LENGTH_MAX, lines=True),
+        message.allow_overdraw,
+    )
+    return command, fields.settle(request)
+
+
 def read_states(fields: Fields, numbers: Sequence[int]) -> Sequence[TransferState]:
     """In the order of their numbers, each once."""
     return sorted(set(read_enums(fields, "states", numbers, _BY_NUMBER, "state")))
 
 
-def fill_create_transfer(response: CreateTransferResponse, written: Versioned[Transferred]) -> None:
+def fill_sent(response: CreateTransferResponse | ReverseTransferResponse, written: Versioned[Transferred]) -> None:
     transfer, source = written.state
     fill_transfer(response.transfer, transfer)
     fill_account(response.account, Versioned(source, *written[1:]))
@@ -89,5 +106,7 @@ def fill_transfer(message: Any, transfer: Transfer) -> None:
     fill_time(message.update_time, transfer.update_time)
     message.sent_revision = transfer.sent_revision
     message.received_revision = transfer.received_revision
+    message.reverses_transfer_id = transfer.reverses_transfer_id
+    message.reversed_by_transfer_id = transfer.reversed_by_transfer_id
     message.hold_id = transfer.hold_id
     fill_tags(message, transfer.tags)

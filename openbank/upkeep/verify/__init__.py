@@ -90,6 +90,8 @@ class _Verification:
             except ViewsUnavailable as error:
                 self._report.fault(str(error))
         self._audit.end()
+        async for fault in self._audit.reversals.faults(self._log):
+            self._report.fault(fault)
         async for fault in self._log.faults(self._audit.position):
             self._report.fault(fault)
         self._report.lines[:0] = _described(self._audit, self._quarantine)

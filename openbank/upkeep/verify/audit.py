@@ -30,6 +30,7 @@ from openbank.eventstore.quarantine_record import SetAside
 from openbank.eventstore.streams import NUMBER, PERSON, person_stream, split
 from openbank.integrity.checking import Checked
 from openbank.integrity.trail import START, UNKNOWN_TYPE, Trail, follow
+from openbank.upkeep.verify.reversals import ReversalAudit
 
 TransferEvent = TransferSent | TransferReceived | TransferRefused | TransferReturned
 
@@ -73,6 +74,7 @@ class Audit:
         self.paid_in: Counter[Currency] = Counter()
         """In minor units, by currency."""
         self.paid_out: Counter[Currency] = Counter()
+        self.reversals = ReversalAudit()
         self._in_transit: dict[str, _InTransit] = {}
         """Transfers, by id, that have left one account and are neither in another nor back."""
         self._fault = fault
@@ -177,6 +179,8 @@ class Audit:
             self._check_opening(event, happened)
         if isinstance(happened, AccountEvent):
             self._fold(event, happened)
+            if fault := self.reversals.take(event, happened):
+                self._fault(f"{_named(event)} {fault}")
             if isinstance(happened, TransferEvent):
                 self._check_transfer(event, happened)
             else:

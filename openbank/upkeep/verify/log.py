@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Protocol
 
 from openbank.config import Settings, is_embedded
+from openbank.eventstore.errors import StreamDamaged
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.quarantine_record import QuarantineRecord, decode_record
 from openbank.eventstore.sqlite import LogFile
@@ -33,6 +34,10 @@ class VerifiedLog(Protocol):
         """The events after a position, up to the end. A damaged event comes as a description of the damage."""
         ...
 
+    async def event(self, stream: str, revision: int) -> RecordedEvent | None:
+        """None for one that is not there, or cannot be read."""
+        ...
+
     def faults(self, end: int) -> AsyncIterator[str]:
         """What else is wrong with the log, whose events end at the position `end`."""
         ...
@@ -53,6 +58,9 @@ class _FileLog:
     async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
         for event in self._file.events(after.position):
             yield event
+
+    async def event(self, stream: str, revision: int) -> RecordedEvent | None:
+        return self._file.event(stream, revision)
 
     async def faults(self, end: int) -> AsyncIterator[str]:
         for fault in self._file.faults(end):
@@ -81,6 +89,13 @@ class _ServerLog:
             self.end = after.position
             if page.caught_up:
                 return
+
+    async def event(self, stream: str, revision: int) -> RecordedEvent | None:
+        try:
+            events = await self._store.read_stream(stream, revision - 1, 1)
+        except StreamDamaged:
+            return None
+        return events[0] if events and events[0].revision == revision else None
 
     async def faults(self, end: int) -> AsyncIterator[str]:
         async for fault in self._store.hidden():

@@ -21,7 +21,7 @@ from openbank.views.changes import Change
 from openbank.views.mongo import documents, event_documents, hold_documents
 from openbank.views.mongo.checkpoint import Checkpoint
 from openbank.views.mongo.link import ViewsLink
-from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, PERSONS, TERMS, TRANSFERS
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, PERSONS, REVERSALS, TERMS, TRANSFERS
 from openbank.views.port import Listed, ListedTransfer, LogId
 from openbank.views.sqlite import MadeViews
 
@@ -43,6 +43,7 @@ _COLLECTIONS = {
     "account_events": EVENTS,
     "movement_terms": TERMS,
     "transfers": TRANSFERS,
+    "reversals": REVERSALS,
 }
 
 
@@ -81,6 +82,7 @@ class MongoViewsCompared:
             moved[table] = await self._compare_aggregates(table, wrong, missing)
         await self._compare_events(wrong, missing)
         await self._compare_terms(wrong, missing)
+        await self._compare_reversals(wrong, missing)
         moved_on = await self._compare_transfers(wrong, missing)
         for table, name in _COLLECTIONS.items():
             there = await self._count(name, through)
@@ -125,8 +127,19 @@ class MongoViewsCompared:
             wrong["movement_terms"] += absent
             after = page[-1]
 
+    async def _compare_reversals(self, wrong: dict[str, int], missing: dict[str, int]) -> None:
+        after = 0
+        while page := self._made.reversals(after, PAGE):
+            ids = {documents.movement_id(made.account_id, made.revision): made for made in page}
+            found = await self._find(REVERSALS, list(ids))
+            for id, made in ids.items():
+                document = found.get(id)
+                missing["reversals"] += document is None
+                wrong["reversals"] += document is None or document.get("reversed_by") != made.reversed_by
+            after = page[-1].position
+
     async def _compare_transfers(self, wrong: dict[str, int], missing: dict[str, int]) -> list[str]:
-        """The ids of those that are in a later state since."""
+        """The ids of those that have moved on since."""
         moved, after = [], ""
         while page := self._made.transfers(after, PAGE):
             found = await self._find(TRANSFERS, [made.transfer.transfer_id for made in page])
@@ -141,7 +154,7 @@ class MongoViewsCompared:
         return moved
 
     async def _compare_moved_transfers(self, ids: Sequence[str], catch_up: CatchUp) -> int:
-        """A transfer moves on twice at most, so those that differ after some rounds are wrong."""
+        """A transfer moves on three times at most, so those that differ after some rounds are wrong."""
         wrong = 0
         for start in range(0, len(ids), PAGE):
             some = ids[start : start + PAGE]
@@ -221,9 +234,12 @@ def _revision(document: Document) -> int:
 
 
 def _has_moved_on(document: Document | None, made: ListedTransfer) -> bool:
-    """Whether the document is in a later state than that of the log as far as it was read."""
-    state = document.get("state") if document else None
-    return isinstance(state, int) and state > made.transfer.state
+    """Whether the document has more than the log as far as it was read: a later state, or a reversal."""
+    if not document:
+        return False
+    state, reversed_by = document.get("state"), document.get("reversed_by")
+    later = isinstance(state, int) and state > made.transfer.state
+    return later or bool(reversed_by and not made.transfer.reversed_by_transfer_id)
 
 
 def _read(convert: Callable[[Document], Any], document: Document) -> Any:

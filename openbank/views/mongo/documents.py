@@ -22,6 +22,7 @@ from openbank.views.changes import (
     AccountInserted,
     AccountUpdated,
     MinuteReached,
+    MovementReversed,
     PersonInserted,
     PersonUpdated,
     TransferUpdated,
@@ -151,8 +152,10 @@ def update_transfer(change: TransferUpdated) -> UpdateOne:
         values["received_revision"] = Int64(change.received_revision)
     if change.refusal:
         values["refusal"] = change.refusal
+    if change.reversed_by:
+        values["reversed_by"] = change.reversed_by
     if change.sent is not None:
-        position, revision, source, destination, amount, description, hold_id, tags, time = change.sent
+        position, revision, source, destination, amount, description, hold_id, tags, reverses, time = change.sent
         values |= {
             "position": Int64(position),
             "sent_revision": Int64(revision),
@@ -165,9 +168,10 @@ def update_transfer(change: TransferUpdated) -> UpdateOne:
             "description": description,
             "hold_id": hold_id,
             "tags": tags_text(tags),
+            "reverses": reverses,
             "create_time": Int64(time),
         }
-    latest = {"state": change.state.value, "update_time": Int64(change.update_time)}
+    latest = {"state": change.state.value if change.state else 0, "update_time": Int64(change.update_time)}
     return UpdateOne({"_id": change.transfer_id}, {"$set": values, "$max": latest})
 
 
@@ -188,8 +192,19 @@ def transfer(document: Document) -> ListedTransfer:
         int(document.get("received_revision", 0)),
         # What earlier versions wrote lacks what no transfer had then.
         tags_of(document.get("tags", "")),
+        document.get("reverses", ""),
+        document.get("reversed_by", ""),
     )
     return ListedTransfer(int(document["position"]), transfer)
+
+
+def insert_reversal(change: MovementReversed) -> UpdateOne:
+    values = {"position": Int64(change.position), "reversed_by": Int64(change.reversed_by)}
+    return insert_once(movement_id(change.account_id, change.revision), values)
+
+
+def movement_id(account_id: str, revision: int) -> str:
+    return f"{account_id}/{revision}"
 
 
 def insert_minute(change: MinuteReached) -> UpdateOne:

@@ -20,7 +20,7 @@ from openbank.mongodb.link import Document, Documents, MongoLink
 from openbank.views.mongo import documents, event_documents, hold_documents
 from openbank.views.mongo.checkpoint import FORMAT, NONE, Checkpoint
 from openbank.views.mongo.generations import Generations
-from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, MINUTES, PERSONS, TERMS, TRANSFERS
+from openbank.views.mongo.writes import ACCOUNTS, EVENTS, HOLDS, MINUTES, PERSONS, REVERSALS, TERMS, TRANSFERS
 from openbank.views.port import (
     MINUTE_MICROSECONDS,
     DueHold,
@@ -151,6 +151,11 @@ class MongoQuestions:
     async def unsettled_from(self, account_id: str) -> int:
         wanted = {"accounts": account_id, "source": account_id, "state": {"$in": _UNSETTLED}}
         return await self._read(TRANSFERS, lambda transfers: transfers.count_documents(wanted))
+
+    async def reversal(self, account_id: str, revision: int) -> int:
+        wanted = {"_id": documents.movement_id(account_id, revision)}
+        found = await self._read(REVERSALS, lambda reversals: reversals.find_one(wanted))
+        return int(found["reversed_by"]) if found else 0
 
     async def place_before(self, time: int) -> LogPosition:
         reached = {"_id": {"$lte": Int64(time // MINUTE_MICROSECONDS)}}

@@ -115,9 +115,8 @@ class MongoViews(MongoQuestions):
         await self._link.close()
 
     async def _begin(self, wait_seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+        loop, said = asyncio.get_running_loop(), False
         until = loop.time() + wait_seconds
-        said = False
         while True:
             try:
                 await self._checkpoint.load()

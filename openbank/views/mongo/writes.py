@@ -18,6 +18,7 @@ HOLDS = "openbank_holds"
 EVENTS = "openbank_account_events"
 TERMS = "openbank_movement_terms"
 TRANSFERS = "openbank_transfers"
+REVERSALS = "openbank_reversals"
 MINUTES = "openbank_minutes"
 """Collections, each with the generation behind its name: `openbank_accounts_3`."""
 INDEXES: dict[str, Sequence[dict[str, int]]] = {
@@ -38,6 +39,7 @@ INDEXES: dict[str, Sequence[dict[str, int]]] = {
         {"state": ASCENDING, "position": ASCENDING},
         {"accounts": ASCENDING, "state": ASCENDING, "position": ASCENDING},
     ),
+    REVERSALS: (),
     MINUTES: (),
 }
 
@@ -54,6 +56,7 @@ def writes_of(grouped: Grouped, added: Added) -> Iterator[tuple[str, Sequence[Up
     yield ACCOUNTS, list(map(documents.insert_account, grouped.accounts))
     yield HOLDS, list(map(hold_documents.insert_hold, grouped.holds))
     yield HOLDS, list(map(hold_documents.update_hold, grouped.hold_updates))
+    yield REVERSALS, list(map(documents.insert_reversal, grouped.reversals))
     yield TRANSFERS, list(map(documents.insert_transfer, grouped.transfers))
     for person_updates in grouped.person_updates:
         yield PERSONS, list(map(documents.update_person, person_updates))

@@ -12,7 +12,7 @@ from typing import Any
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.sqlite_wal import set_pragma
-from openbank.views.changes import Change
+from openbank.views.changes import Change, MovementReversed
 from openbank.views.port import Listed, ListedTransfer
 from openbank.views.sqlite.questions import EVENT_COLUMNS
 from openbank.views.sqlite.rows import (
@@ -72,6 +72,13 @@ class MadeViews:
         """The terms of movements, each with its position, in the order of both."""
         statement = "SELECT term, position FROM movement_terms WHERE (term, position) > (?, ?) ORDER BY 1, 2 LIMIT ?"
         return self._connection.execute(statement, (*after, limit)).fetchall()
+
+    def reversals(self, after: int, limit: int) -> Sequence[MovementReversed]:
+        statement = (
+            "SELECT position, account_id, revision, reversed_by FROM reversals WHERE position > ?"
+            " ORDER BY position LIMIT ?"
+        )
+        return [MovementReversed(*row) for row in self._connection.execute(statement, (after, limit)).fetchall()]
 
     def transfers(self, after: str, limit: int) -> Sequence[ListedTransfer]:
         """Those that were sent and whose ids are greater, in the order of their ids."""

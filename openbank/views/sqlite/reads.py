@@ -149,6 +149,11 @@ class SqliteReads:
     async def unsettled_from(self, account_id: str) -> int:
         return int(self._read(COUNT_FROM, account_id, *UNSETTLED)[0][0])
 
+    async def reversal(self, account_id: str, revision: int) -> int:
+        statement = "SELECT reversed_by FROM reversals WHERE account_id = ? AND revision = ?"
+        rows = self._read(statement, account_id, revision)
+        return int(rows[0][0]) if rows else 0
+
     async def place_before(self, time: int) -> LogPosition:
         rows = self._read(
             "SELECT position, stream, revision FROM minutes WHERE minute <= ? ORDER BY minute DESC LIMIT 1",

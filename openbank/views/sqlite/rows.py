@@ -22,6 +22,7 @@ from openbank.views.changes import (
     HoldInserted,
     HoldUpdated,
     MinuteReached,
+    MovementReversed,
     PersonInserted,
     PersonUpdated,
     TransferUpdated,
@@ -224,19 +225,22 @@ def account_update_row(updated: tuple[AccountUpdated, Totals | None]) -> Row:
 
 def transfer_row(change: TransferUpdated) -> Row:
     """NULL for what another event of the transfer tells."""
-    told = (change.state.value, change.received_revision, change.refusal, change.update_time)
+    state = change.state.value if change.state else 0
+    told = (state, change.received_revision, change.refusal, change.reversed_by, change.update_time)
     if change.sent is None:
-        return (change.transfer_id, *(None,) * 11, *told)
-    position, revision, source, destination, amount, description, hold_id, tags, time = change.sent
+        return (change.transfer_id, *(None,) * 12, *told)
+    position, revision, source, destination, amount, description, hold_id, tags, reverses, time = change.sent
     money = amount.currency.code, amount.currency.exponent, amount.minor
-    facts = position, revision, source, destination, *money, description, hold_id, tags_text(tags), time
+    facts = position, revision, source, destination, *money, description, hold_id, tags_text(tags), reverses, time
     return (change.transfer_id, *facts, *told)
 
 
 def transfer_of(row: Row) -> ListedTransfer:
     """A transfer that was sent."""
     transfer_id, position, sent_revision, source, destination, currency, exponent, minor, *rest = row
-    description, hold_id, tags, create_time, state, received_revision, refusal, update_time = rest
+    description, hold_id, tags, reverses, create_time, state, received_revision, refusal, reversed_by, update_time = (
+        rest
+    )
     transfer = Transfer(
         transfer_id,
         source,
@@ -251,8 +255,14 @@ def transfer_of(row: Row) -> ListedTransfer:
         sent_revision,
         received_revision,
         tags_of(tags),
+        reverses,
+        reversed_by,
     )
     return ListedTransfer(position, transfer)
+
+
+def reversal_row(change: MovementReversed) -> Row:
+    return (change.account_id, change.revision, change.position, change.reversed_by)
 
 
 def minute_row(change: MinuteReached) -> Row:

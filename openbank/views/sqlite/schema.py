@@ -15,7 +15,7 @@ from openbank.views.port import LogId
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 8
+FORMAT = 9
 """The format of tables and projections together. In the file it is negative where views of an earlier format were
 widened, and lack what this one has added."""
 OLDEST = 3
@@ -130,15 +130,24 @@ CREATE TABLE transfers (
     description TEXT,
     hold_id TEXT,
     tags TEXT,
+    reverses TEXT,
     create_time INTEGER,
     state INTEGER NOT NULL,
     received_revision INTEGER NOT NULL,
     refusal TEXT NOT NULL,
+    reversed_by TEXT NOT NULL,
     update_time INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX transfers_by_state ON transfers (state, position);
 CREATE INDEX transfers_by_source ON transfers (source, state, position);
 CREATE INDEX transfers_by_destination ON transfers (destination, state, position);
+CREATE TABLE reversals (
+    account_id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    reversed_by INTEGER NOT NULL,
+    PRIMARY KEY (account_id, revision)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE minutes (
     minute INTEGER PRIMARY KEY,
     position INTEGER NOT NULL,
@@ -152,7 +161,17 @@ INDEX_REQUESTS = """
 CREATE INDEX IF NOT EXISTS account_events_by_request ON account_events (account, request_id) WHERE request_id <> x''
 """
 """Not part of the schema, as only one of two event stores needs it."""
-TABLES = ("checkpoint", "persons", "accounts", "holds", "account_events", "movement_terms", "transfers", "minutes")
+TABLES = (
+    "checkpoint",
+    "persons",
+    "accounts",
+    "holds",
+    "account_events",
+    "movement_terms",
+    "transfers",
+    "reversals",
+    "minutes",
+)
 
 _log = logging.getLogger(__name__)
 

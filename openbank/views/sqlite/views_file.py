@@ -16,8 +16,8 @@ from openbank.views.sqlite.schema import FILE, checkpoint, is_of_earlier_format,
 from openbank.views.sqlite.writer import in_transaction, project
 from openbank.views.terms import TERM_BYTES
 
-_CHANGING = ("persons", "accounts", "holds", "transfers")
-"""Tables whose rows change, so that they are compared as of one moment; those of events never do."""
+_CHANGING = ("persons", "accounts", "holds", "transfers", "reversals")
+"""Tables that are compared as of one moment, since most rows change; those of events never do."""
 _EVENTS = "account_events"
 _TERMS = "movement_terms"
 SLICE = 20_000

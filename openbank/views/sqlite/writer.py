@@ -24,6 +24,7 @@ from openbank.views.sqlite.rows import (
     minute_row,
     person_row,
     person_update_row,
+    reversal_row,
     term_row,
     transfer_row,
 )
@@ -70,6 +71,7 @@ INSERT INTO transfers VALUES {rows} ON CONFLICT (transfer_id) DO UPDATE SET
     currency = coalesce(currency, excluded.currency), exponent = coalesce(exponent, excluded.exponent),
     amount = coalesce(amount, excluded.amount), description = coalesce(description, excluded.description),
     hold_id = coalesce(hold_id, excluded.hold_id), tags = coalesce(tags, excluded.tags),
+    reverses = coalesce(reverses, excluded.reverses), reversed_by = max(reversed_by, excluded.reversed_by),
     create_time = coalesce(create_time, excluded.create_time),
     state = max(state, excluded.state), received_revision = max(received_revision, excluded.received_revision),
     refusal = max(refusal, excluded.refusal), update_time = max(update_time, excluded.update_time)
@@ -80,6 +82,7 @@ UPDATE holds SET revision = new.column2, update_time = new.column3, state = new.
                  released = new.column6
 FROM (VALUES {rows}) AS new WHERE hold_id = new.column1 AND revision < new.column2
 """
+_INSERT_REVERSALS = "INSERT INTO reversals VALUES {rows} ON CONFLICT DO NOTHING"
 _INSERT_MINUTES = "INSERT INTO minutes VALUES {rows} ON CONFLICT DO NOTHING"
 _SET_CHECKPOINT = "UPDATE checkpoint SET position = ?1, stream = ?2, revision = ?3 WHERE position < ?1"
 
@@ -129,6 +132,7 @@ def project(connection: sqlite3.Connection, changes: Sequence[Change], through: 
     _execute(connection, _UPDATE_TRANSFERS, transfer_row, grouped.transfers)
     _execute(connection, _INSERT_HOLDS, hold_row, grouped.holds)
     _execute(connection, _UPDATE_HOLDS, hold_update_row, grouped.hold_updates)
+    _execute(connection, _INSERT_REVERSALS, reversal_row, grouped.reversals)
     _execute(connection, _INSERT_MINUTES, minute_row, grouped.minutes)
     connection.execute(_SET_CHECKPOINT, through)
 

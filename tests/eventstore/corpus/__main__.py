@@ -23,6 +23,7 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -35,6 +36,7 @@ from openbank.domain.account_events import (
     TransferRefused,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
 from openbank.domain.controls import AccountState, SpendingLimits, Spent
 from openbank.domain.internal import AccountNumberReserved, RequestClaimed
@@ -49,6 +51,8 @@ from tests.examples import CLF, HOME, JPY, KWD, NOON, OFFICE, john, opening, usd
 
 HOLD = "6cb9ae3b-9a45-8a6e-b5d0-3b6f00000000"
 TRANSFER = "0a54a1fb-58ab-8f0e-9d9c-33a5a3be7e0f"
+REVERSAL = "f7b1b0e1-0f8e-8a3c-9d52-0c8c3a1f4a11"
+EVENT = "d56d4d61-bfc2-8709-8d58-ac0b69b9419f"
 DAY = date(2026, 11, 27)
 TAGS = Tags("order 7", (Label("shop.id", "Zoë"), Label("till", "")))
 
@@ -134,6 +138,33 @@ EXAMPLES: list[tuple[str, str, DomainEvent]] = [
         "money sent with a reference",
         "account-a-1",
         TransferSent(TRANSFER, "a-2", usd(5), "", usd(0), usd(0), tags=TAGS),
+    ),
+    ("a deposit reversed", "account-a-1", DepositReversed(2, EVENT, usd(50), "Mistake", usd(5), usd(5))),
+    (
+        "a deposit reversed beyond what is available",
+        "account-a-1",
+        DepositReversed(2, EVENT, usd(50), "", usd(-45), usd(-45), allow_overdraw=True),
+    ),
+    ("a withdrawal reversed", "account-a-1", WithdrawalReversed(usd(12), usd(17), usd(17), 2, EVENT, "Mistake")),
+    (
+        "money sent back",
+        "account-a-1",
+        TransferSent(REVERSAL, "a-2", usd(5), "", usd(0), usd(0), reverses_transfer_id=TRANSFER, reversed_revision=2),
+    ),
+    (
+        "money sent back beyond what is available",
+        "account-a-1",
+        TransferSent(
+            REVERSAL,
+            "a-2",
+            usd(5),
+            "Mistake",
+            usd(-1),
+            usd(-1),
+            reverses_transfer_id=TRANSFER,
+            reversed_revision=2,
+            allow_overdraw=True,
+        ),
     ),
     (
         "a request to register somebody",

@@ -65,6 +65,10 @@ class _AccountEventTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     """The account did not take money that another account had sent; its balance did not move: payload transfer_refused."""
     ACCOUNT_EVENT_TYPE_TRANSFER_RETURNED: _AccountEventType.ValueType  # 16
     """Money that this account had sent came back, because the other account refused it: payload transfer_returned."""
+    ACCOUNT_EVENT_TYPE_DEPOSIT_REVERSED: _AccountEventType.ValueType  # 17
+    """A deposit was taken back: payload deposit_reversed."""
+    ACCOUNT_EVENT_TYPE_WITHDRAWAL_REVERSED: _AccountEventType.ValueType  # 18
+    """A withdrawal, or a capture of a hold, was paid back: payload withdrawal_reversed."""
 
 class AccountEventType(_AccountEventType, metaclass=_AccountEventTypeEnumTypeWrapper):
     """What happened to an account. Types and payloads will be added: one that you do not know is no error, and what you
@@ -105,6 +109,10 @@ ACCOUNT_EVENT_TYPE_TRANSFER_REFUSED: AccountEventType.ValueType  # 15
 """The account did not take money that another account had sent; its balance did not move: payload transfer_refused."""
 ACCOUNT_EVENT_TYPE_TRANSFER_RETURNED: AccountEventType.ValueType  # 16
 """Money that this account had sent came back, because the other account refused it: payload transfer_returned."""
+ACCOUNT_EVENT_TYPE_DEPOSIT_REVERSED: AccountEventType.ValueType  # 17
+"""A deposit was taken back: payload deposit_reversed."""
+ACCOUNT_EVENT_TYPE_WITHDRAWAL_REVERSED: AccountEventType.ValueType  # 18
+"""A withdrawal, or a capture of a hold, was paid back: payload withdrawal_reversed."""
 Global___AccountEventType: typing_extensions.TypeAlias = AccountEventType
 
 @typing.final
@@ -142,6 +150,8 @@ class AccountEvent(google.protobuf.message.Message):
     TRANSFER_RECEIVED_FIELD_NUMBER: builtins.int
     TRANSFER_REFUSED_FIELD_NUMBER: builtins.int
     TRANSFER_RETURNED_FIELD_NUMBER: builtins.int
+    DEPOSIT_REVERSED_FIELD_NUMBER: builtins.int
+    WITHDRAWAL_REVERSED_FIELD_NUMBER: builtins.int
     event_id: builtins.str
     """UUID of the event, in lower case."""
     account_id: builtins.str
@@ -240,6 +250,14 @@ class AccountEvent(google.protobuf.message.Message):
     def transfer_returned(self) -> Global___TransferReturned:
         """Of ACCOUNT_EVENT_TYPE_TRANSFER_RETURNED."""
 
+    @property
+    def deposit_reversed(self) -> Global___DepositReversed:
+        """Of ACCOUNT_EVENT_TYPE_DEPOSIT_REVERSED."""
+
+    @property
+    def withdrawal_reversed(self) -> Global___WithdrawalReversed:
+        """Of ACCOUNT_EVENT_TYPE_WITHDRAWAL_REVERSED."""
+
     def __init__(
         self,
         *,
@@ -270,10 +288,12 @@ class AccountEvent(google.protobuf.message.Message):
         transfer_received: Global___TransferReceived | None = ...,
         transfer_refused: Global___TransferRefused | None = ...,
         transfer_returned: Global___TransferReturned | None = ...,
+        deposit_reversed: Global___DepositReversed | None = ...,
+        withdrawal_reversed: Global___WithdrawalReversed | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "payload", b"payload", "record_time", b"record_time", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_id", b"account_id", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "event_id", b"event_id", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "owner_id", b"owner_id", "payload", b"payload", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent", "type", b"type"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["payload", b"payload"]) -> typing.Literal["account_opened", "money_deposited", "money_withdrawn", "account_frozen", "account_unfrozen", "account_closed", "overdraft_limit_set", "spending_limits_set", "hold_placed", "hold_captured", "hold_released", "hold_expired", "transfer_sent", "transfer_received", "transfer_refused", "transfer_returned"] | None: ...
+    def HasField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "deposit_reversed", b"deposit_reversed", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "payload", b"payload", "record_time", b"record_time", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent", "withdrawal_reversed", b"withdrawal_reversed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_id", b"account_id", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "deposit_reversed", b"deposit_reversed", "event_id", b"event_id", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "owner_id", b"owner_id", "payload", b"payload", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent", "type", b"type", "withdrawal_reversed", b"withdrawal_reversed"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["payload", b"payload"]) -> typing.Literal["account_opened", "money_deposited", "money_withdrawn", "account_frozen", "account_unfrozen", "account_closed", "overdraft_limit_set", "spending_limits_set", "hold_placed", "hold_captured", "hold_released", "hold_expired", "transfer_sent", "transfer_received", "transfer_refused", "transfer_returned", "deposit_reversed", "withdrawal_reversed"] | None: ...
 
 Global___AccountEvent: typing_extensions.TypeAlias = AccountEvent
 
@@ -874,6 +894,9 @@ class TransferSent(google.protobuf.message.Message):
     SPENT_AFTER_FIELD_NUMBER: builtins.int
     EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    REVERSES_TRANSFER_ID_FIELD_NUMBER: builtins.int
+    REVERSED_REVISION_FIELD_NUMBER: builtins.int
+    ALLOW_OVERDRAW_FIELD_NUMBER: builtins.int
     transfer_id: builtins.str
     """Which transfer: an id made by the bank. TRANSFER_NOT_FOUND for any other."""
     destination_account_id: builtins.str
@@ -886,6 +909,12 @@ class TransferSent(google.protobuf.message.Message):
     """The hold that it was taken out of; empty for none."""
     external_reference: builtins.str
     """The caller's own name for it, at most 64 code points; empty when none was given."""
+    reverses_transfer_id: builtins.str
+    """The transfer that this one takes back; empty for any other. A transfer is reversed once, else ALREADY_REVERSED."""
+    reversed_revision: builtins.int
+    """Revision of this account's event transfer_received of that transfer; 0 without one."""
+    allow_overdraw: builtins.bool
+    """Whether the reversal was allowed to take more than the available balance."""
     @property
     def balance_after(self) -> openbank.common.v1.money_pb2.Money:
         """Posted balance after the event."""
@@ -930,9 +959,12 @@ class TransferSent(google.protobuf.message.Message):
         spent_after: openbank.common.v1.money_pb2.Money | None = ...,
         external_reference: builtins.str = ...,
         labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
+        reverses_transfer_id: builtins.str = ...,
+        reversed_revision: builtins.int = ...,
+        allow_overdraw: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "hold_remaining_after", b"hold_remaining_after", "spending_day", b"spending_day", "spent_after", b"spent_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "destination_account_id", b"destination_account_id", "external_reference", b"external_reference", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "labels", b"labels", "spending_day", b"spending_day", "spent_after", b"spent_after", "transfer_id", b"transfer_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_overdraw", b"allow_overdraw", "amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "destination_account_id", b"destination_account_id", "external_reference", b"external_reference", "hold_id", b"hold_id", "hold_remaining_after", b"hold_remaining_after", "labels", b"labels", "reversed_revision", b"reversed_revision", "reverses_transfer_id", b"reverses_transfer_id", "spending_day", b"spending_day", "spent_after", b"spent_after", "transfer_id", b"transfer_id"]) -> None: ...
 
 Global___TransferSent: typing_extensions.TypeAlias = TransferSent
 
@@ -1088,3 +1120,107 @@ class TransferReturned(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "destination_account_id", b"destination_account_id", "reason", b"reason", "transfer_id", b"transfer_id"]) -> None: ...
 
 Global___TransferReturned: typing_extensions.TypeAlias = TransferReturned
+
+@typing.final
+class DepositReversed(google.protobuf.message.Message):
+    """A deposit was taken back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVERSED_REVISION_FIELD_NUMBER: builtins.int
+    REVERSED_EVENT_ID_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    ALLOW_OVERDRAW_FIELD_NUMBER: builtins.int
+    reversed_revision: builtins.int
+    """Which one: the revision of this account's event money_deposited. A movement is reversed once, else ALREADY_REVERSED."""
+    reversed_event_id: builtins.str
+    """UUID of that event, in lower case."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    description: builtins.str
+    """The caller's text, at most 500 code points; empty when none was given."""
+    allow_overdraw: builtins.bool
+    """Whether the reversal was allowed to take more than the available balance."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency: all of that movement."""
+
+    def __init__(
+        self,
+        *,
+        reversed_revision: builtins.int = ...,
+        reversed_event_id: builtins.str = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        description: builtins.str = ...,
+        allow_overdraw: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_overdraw", b"allow_overdraw", "amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "reversed_event_id", b"reversed_event_id", "reversed_revision", b"reversed_revision"]) -> None: ...
+
+Global___DepositReversed: typing_extensions.TypeAlias = DepositReversed
+
+@typing.final
+class WithdrawalReversed(google.protobuf.message.Message):
+    """A withdrawal, or what a capture took out of a hold, was paid back. The hold is not restored."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVERSED_REVISION_FIELD_NUMBER: builtins.int
+    REVERSED_EVENT_ID_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    reversed_revision: builtins.int
+    """Which one: the revision of this account's event money_withdrawn or
+    hold_captured. A movement is reversed once, else ALREADY_REVERSED.
+    """
+    reversed_event_id: builtins.str
+    """UUID of that event, in lower case."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit, as in AccountOpened."""
+    description: builtins.str
+    """The caller's text, at most 500 code points; empty when none was given."""
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event."""
+
+    @property
+    def available_after(self) -> openbank.common.v1.money_pb2.Money:
+        """What can be spent after the event."""
+
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency: all of that movement."""
+
+    def __init__(
+        self,
+        *,
+        reversed_revision: builtins.int = ...,
+        reversed_event_id: builtins.str = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        currency_exponent: builtins.int = ...,
+        available_after: openbank.common.v1.money_pb2.Money | None = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        description: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent", "description", b"description", "reversed_event_id", b"reversed_event_id", "reversed_revision", b"reversed_revision"]) -> None: ...
+
+Global___WithdrawalReversed: typing_extensions.TypeAlias = WithdrawalReversed

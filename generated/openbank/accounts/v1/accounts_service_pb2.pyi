@@ -355,6 +355,107 @@ class WithdrawResponse(google.protobuf.message.Message):
 Global___WithdrawResponse: typing_extensions.TypeAlias = WithdrawResponse
 
 @typing.final
+class ReverseMovementRequest(google.protobuf.message.Message):
+    """Request of ReverseMovement."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    ALLOW_OVERDRAW_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """UUID that identifies this request among those of this account, compared without case. Optional, but without it a
+    call whose answer is lost is answered with ALREADY_REVERSED when it is sent again. The same request again moves
+    nothing and returns the first answer, with replayed set. It is remembered as long as the account's events.
+    INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """
+    expected_revision: builtins.int
+    """The revision the account must be at, from 1. Optional: unset, the reversal applies at any revision. It is not part
+    of what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """
+    account_id: builtins.str
+    """Which account, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    ACCOUNT_NOT_FOUND.
+    """
+    revision: builtins.int
+    """Which movement: the revision of its event among the account's. Required on input: FIELD_REQUIRED,
+    MOVEMENT_NOT_FOUND, NOT_REVERSIBLE, ALREADY_REVERSED.
+    """
+    description: builtins.str
+    """Free text for the account's movements, trimmed, at most 500 code points, valid Unicode. Line breaks (LF or CR LF)
+    and tabs are kept; other control characters are refused, and so is a text without a visible character.
+    Optional: FIELD_TOO_LONG, INVALID_TEXT.
+    """
+    allow_overdraw: builtins.bool
+    """Whether a deposit is taken back even if that is more than the available balance, which is then below zero. The
+    event tells. Without effect on other movements.
+    """
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        account_id: builtins.str = ...,
+        revision: builtins.int = ...,
+        description: builtins.str = ...,
+        allow_overdraw: builtins.bool = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "account_id", b"account_id", "allow_overdraw", b"allow_overdraw", "description", b"description", "expected_revision", b"expected_revision", "request_id", b"request_id", "revision", b"revision", "validate_only", b"validate_only"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ReverseMovementRequest: typing_extensions.TypeAlias = ReverseMovementRequest
+
+@typing.final
+class ReverseMovementResponse(google.protobuf.message.Message):
+    """Response of ReverseMovement."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    consistency_token: builtins.str
+    """Opaque: the log up to here. A query with it sees this reversal; a watch with it starts after it."""
+    replayed: builtins.bool
+    """Whether this is the answer to an earlier call with the same request_id; nothing was recorded now."""
+    event_id: builtins.str
+    """UUID of the event that the request recorded, in lower case; as in the feed."""
+    @property
+    def account(self) -> openbank.accounts.v1.account_pb2.Account:
+        """The account right after this request's event; for a replay, as it was then."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond."""
+
+    def __init__(
+        self,
+        *,
+        account: openbank.accounts.v1.account_pb2.Account | None = ...,
+        consistency_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["account", b"account", "record_time", b"record_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "consistency_token", b"consistency_token", "event_id", b"event_id", "record_time", b"record_time", "replayed", b"replayed"]) -> None: ...
+
+Global___ReverseMovementResponse: typing_extensions.TypeAlias = ReverseMovementResponse
+
+@typing.final
 class FreezeAccountRequest(google.protobuf.message.Message):
     """Request of FreezeAccount."""
 

@@ -61,6 +61,11 @@ class AccountsServiceStub(object):
                 request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawRequest.SerializeToString,
                 response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawResponse.FromString,
                 _registered_method=True)
+        self.ReverseMovement = channel.unary_unary(
+                '/openbank.accounts.v1.AccountsService/ReverseMovement',
+                request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ReverseMovementRequest.SerializeToString,
+                response_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ReverseMovementResponse.FromString,
+                _registered_method=True)
         self.FreezeAccount = channel.unary_unary(
                 '/openbank.accounts.v1.AccountsService/FreezeAccount',
                 request_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountRequest.SerializeToString,
@@ -168,6 +173,19 @@ class AccountsServiceServicer(object):
 
         ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE, CURRENCY_MISMATCH, INSUFFICIENT_FUNDS,
         SPENDING_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseMovement(self, request, context):
+        """Takes a movement of an account back, by a movement of the same amount the other way: a deposit, a withdrawal, or a
+        capture of a hold. Each is reversed once. What was reversed stays in the history, spending limits give nothing
+        back, and a hold is not restored. TransfersService.ReverseTransfer reverses transfers; openings, reversals and
+        transfers that came back are not reversed.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, MOVEMENT_NOT_FOUND, NOT_REVERSIBLE, ACCOUNT_NOT_ACTIVE, ALREADY_REVERSED,
+        INSUFFICIENT_FUNDS, BALANCE_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,6 +366,11 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawRequest.FromString,
                     response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawResponse.SerializeToString,
             ),
+            'ReverseMovement': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseMovement,
+                    request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ReverseMovementRequest.FromString,
+                    response_serializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ReverseMovementResponse.SerializeToString,
+            ),
             'FreezeAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.FreezeAccount,
                     request_deserializer=openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.FreezeAccountRequest.FromString,
@@ -507,6 +530,33 @@ class AccountsService(object):
             '/openbank.accounts.v1.AccountsService/Withdraw',
             openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawRequest.SerializeToString,
             openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseMovement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.accounts.v1.AccountsService/ReverseMovement',
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ReverseMovementRequest.SerializeToString,
+            openbank_dot_accounts_dot_v1_dot_accounts__service__pb2.ReverseMovementResponse.FromString,
             options,
             channel_credentials,
             insecure,

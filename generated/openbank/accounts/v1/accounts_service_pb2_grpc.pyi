@@ -73,6 +73,22 @@ _AccountsServiceWithdrawType = typing_extensions.TypeVar(
     ],
 )
 
+_AccountsServiceReverseMovementType = typing_extensions.TypeVar(
+    '_AccountsServiceReverseMovementType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementRequest,
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementRequest,
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementRequest,
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse,
+    ],
+)
+
 _AccountsServiceFreezeAccountType = typing_extensions.TypeVar(
     '_AccountsServiceFreezeAccountType',
     grpc.UnaryUnaryMultiCallable[
@@ -281,7 +297,7 @@ _AccountsServiceWatchAccountEventsType = typing_extensions.TypeVar(
     ],
 )
 
-class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _AccountsServiceDepositType, _AccountsServiceWithdrawType, _AccountsServiceFreezeAccountType, _AccountsServiceUnfreezeAccountType, _AccountsServiceCloseAccountType, _AccountsServiceSetOverdraftLimitType, _AccountsServiceSetSpendingLimitsType, _AccountsServiceGetAccountType, _AccountsServiceGetAccountByNumberType, _AccountsServiceListAccountsByOwnerType, _AccountsServiceListAccountEventsType, _AccountsServiceListMovementsType, _AccountsServiceGetAccountStatementType, _AccountsServiceGetAccountBalanceType, _AccountsServiceWatchAccountEventsType]):
+class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _AccountsServiceDepositType, _AccountsServiceWithdrawType, _AccountsServiceReverseMovementType, _AccountsServiceFreezeAccountType, _AccountsServiceUnfreezeAccountType, _AccountsServiceCloseAccountType, _AccountsServiceSetOverdraftLimitType, _AccountsServiceSetSpendingLimitsType, _AccountsServiceGetAccountType, _AccountsServiceGetAccountByNumberType, _AccountsServiceListAccountsByOwnerType, _AccountsServiceListAccountEventsType, _AccountsServiceListMovementsType, _AccountsServiceGetAccountStatementType, _AccountsServiceGetAccountBalanceType, _AccountsServiceWatchAccountEventsType]):
     """Accounts: opening them, moving money in and out, reading them and following what happens to them.
 
     Every RPC can answer MALFORMED_REQUEST, REQUEST_TOO_LARGE, STORE_UNAVAILABLE, NEWER_VERSION_NEEDED, LOG_MISMATCH,
@@ -309,6 +325,10 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
         grpc.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.WithdrawRequest,
             openbank.accounts.v1.accounts_service_pb2.WithdrawResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.ReverseMovementRequest,
+            openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
@@ -377,6 +397,10 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.WithdrawRequest,
             openbank.accounts.v1.accounts_service_pb2.WithdrawResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.accounts.v1.accounts_service_pb2.ReverseMovementRequest,
+            openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
@@ -451,6 +475,16 @@ class AccountsServiceStub(typing.Generic[_AccountsServiceOpenAccountType, _Accou
 
     ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE, CURRENCY_MISMATCH, INSUFFICIENT_FUNDS,
     SPENDING_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
+    """
+
+    ReverseMovement: _AccountsServiceReverseMovementType
+    """Takes a movement of an account back, by a movement of the same amount the other way: a deposit, a withdrawal, or a
+    capture of a hold. Each is reversed once. What was reversed stays in the history, spending limits give nothing
+    back, and a hold is not restored. TransfersService.ReverseTransfer reverses transfers; openings, reversals and
+    transfers that came back are not reversed.
+
+    ACCOUNT_NOT_FOUND, REVISION_MISMATCH, MOVEMENT_NOT_FOUND, NOT_REVERSIBLE, ACCOUNT_NOT_ACTIVE, ALREADY_REVERSED,
+    INSUFFICIENT_FUNDS, BALANCE_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
     """
 
     FreezeAccount: _AccountsServiceFreezeAccountType
@@ -585,6 +619,10 @@ AccountsServiceAsyncStub: typing_extensions.TypeAlias = AccountsServiceStub[
         openbank.accounts.v1.accounts_service_pb2.WithdrawResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementRequest,
+        openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         openbank.accounts.v1.accounts_service_pb2.FreezeAccountRequest,
         openbank.accounts.v1.accounts_service_pb2.FreezeAccountResponse,
     ],
@@ -687,6 +725,21 @@ class AccountsServiceServicer(metaclass=abc.ABCMeta):
 
         ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE, CURRENCY_MISMATCH, INSUFFICIENT_FUNDS,
         SPENDING_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
+        """
+
+    @abc.abstractmethod
+    def ReverseMovement(
+        self,
+        request: openbank.accounts.v1.accounts_service_pb2.ReverseMovementRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse, collections.abc.Awaitable[openbank.accounts.v1.accounts_service_pb2.ReverseMovementResponse]]:
+        """Takes a movement of an account back, by a movement of the same amount the other way: a deposit, a withdrawal, or a
+        capture of a hold. Each is reversed once. What was reversed stays in the history, spending limits give nothing
+        back, and a hold is not restored. TransfersService.ReverseTransfer reverses transfers; openings, reversals and
+        transfers that came back are not reversed.
+
+        ACCOUNT_NOT_FOUND, REVISION_MISMATCH, MOVEMENT_NOT_FOUND, NOT_REVERSIBLE, ACCOUNT_NOT_ACTIVE, ALREADY_REVERSED,
+        INSUFFICIENT_FUNDS, BALANCE_LIMIT_EXCEEDED, REQUEST_ID_REUSED.
         """
 
     @abc.abstractmethod

@@ -159,6 +159,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """NOT_FOUND, with google.rpc.ResourceInfo. No transfer has this id. Metadata: transferId."""
     ERROR_REASON_HOLD_NOT_FOUND: _ErrorReason.ValueType  # 48
     """NOT_FOUND, with google.rpc.ResourceInfo. No hold of the account, or of any account, has this id. Metadata: holdId."""
+    ERROR_REASON_MOVEMENT_NOT_FOUND: _ErrorReason.ValueType  # 49
+    """NOT_FOUND, with google.rpc.ResourceInfo. The account has no movement of money at this revision. Metadata: accountId,
+    revision.
+    """
     ERROR_REASON_PERSON_ALREADY_EXISTS: _ErrorReason.ValueType  # 50
     """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
     Metadata: personId.
@@ -182,8 +186,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_BALANCE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 62
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
-    units of its currency. Metadata: accountId, balance, amount, maxBalance; of the destination of a transfer accountId
-    alone.
+    units of its currency, or a reversal would take it past as many below zero. Metadata: accountId, balance, amount,
+    maxBalance; of the destination of a transfer accountId alone.
     """
     ERROR_REASON_AGGREGATE_QUARANTINED: _ErrorReason.ValueType  # 63
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The stored events of this person or account do not follow
@@ -225,6 +229,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_TOO_MANY_HOLDS: _ErrorReason.ValueType  # 72
     """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The account has 1,000 open holds. Metadata: accountId, max."""
+    ERROR_REASON_ALREADY_REVERSED: _ErrorReason.ValueType  # 73
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The movement or transfer was reversed before, by another
+    request. Metadata: accountId, and revision and reversedByRevision of a movement, transferId and
+    reversedByTransferId of a transfer.
+    """
+    ERROR_REASON_NOT_REVERSIBLE: _ErrorReason.ValueType  # 74
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. There is such a movement or transfer, and it is of a kind
+    that is never reversed: an opening, a reversal, or a transfer that came back. ReverseMovement does not reverse
+    transfers. Metadata: accountId, and revision or transferId.
+    """
     ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 70
     """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
     accountId or aggregateId, expectedRevision, actualRevision.
@@ -468,6 +482,10 @@ ERROR_REASON_TRANSFER_NOT_FOUND: ErrorReason.ValueType  # 47
 """NOT_FOUND, with google.rpc.ResourceInfo. No transfer has this id. Metadata: transferId."""
 ERROR_REASON_HOLD_NOT_FOUND: ErrorReason.ValueType  # 48
 """NOT_FOUND, with google.rpc.ResourceInfo. No hold of the account, or of any account, has this id. Metadata: holdId."""
+ERROR_REASON_MOVEMENT_NOT_FOUND: ErrorReason.ValueType  # 49
+"""NOT_FOUND, with google.rpc.ResourceInfo. The account has no movement of money at this revision. Metadata: accountId,
+revision.
+"""
 ERROR_REASON_PERSON_ALREADY_EXISTS: ErrorReason.ValueType  # 50
 """ALREADY_EXISTS, with google.rpc.ResourceInfo. The person_id that the caller chose is taken, by another request.
 Metadata: personId.
@@ -491,8 +509,8 @@ transfer.
 """
 ERROR_REASON_BALANCE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 62
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The amount would take the balance past 2^53-1 smallest
-units of its currency. Metadata: accountId, balance, amount, maxBalance; of the destination of a transfer accountId
-alone.
+units of its currency, or a reversal would take it past as many below zero. Metadata: accountId, balance, amount,
+maxBalance; of the destination of a transfer accountId alone.
 """
 ERROR_REASON_AGGREGATE_QUARANTINED: ErrorReason.ValueType  # 63
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The stored events of this person or account do not follow
@@ -534,6 +552,16 @@ allow. Metadata: accountId, limit, spent, amount, and resetTime (RFC 3339), when
 """
 ERROR_REASON_TOO_MANY_HOLDS: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The account has 1,000 open holds. Metadata: accountId, max."""
+ERROR_REASON_ALREADY_REVERSED: ErrorReason.ValueType  # 73
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. The movement or transfer was reversed before, by another
+request. Metadata: accountId, and revision and reversedByRevision of a movement, transferId and
+reversedByTransferId of a transfer.
+"""
+ERROR_REASON_NOT_REVERSIBLE: ErrorReason.ValueType  # 74
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure. There is such a movement or transfer, and it is of a kind
+that is never reversed: an opening, a reversal, or a transfer that came back. ReverseMovement does not reverse
+transfers. Metadata: accountId, and revision or transferId.
+"""
 ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 70
 """ABORTED. The resource is not at the expected_revision: read it, decide again, send again. Metadata: personId,
 accountId or aggregateId, expectedRevision, actualRevision.

@@ -540,3 +540,85 @@ class TransferReturned(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "destination_account_id", b"destination_account_id", "reason", b"reason", "timestamp", b"timestamp", "transfer_id", b"transfer_id"]) -> None: ...
 
 Global___TransferReturned: typing_extensions.TypeAlias = TransferReturned
+
+@typing.final
+class DepositReversed(google.protobuf.message.Message):
+    """Data of deposit.reversed.v1: a deposit was taken back. The caller's description stays in the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    REVERSED_EVENT_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    reversed_event_id: builtins.str
+    """The id of the CloudEvent that was reversed, of type money.deposited.v1."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency: all of that movement."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event. Take it as it is, instead of adding up."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        reversed_event_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "reversed_event_id", b"reversed_event_id", "timestamp", b"timestamp"]) -> None: ...
+
+Global___DepositReversed: typing_extensions.TypeAlias = DepositReversed
+
+@typing.final
+class WithdrawalReversed(google.protobuf.message.Message):
+    """Data of withdrawal.reversed.v1: a withdrawal, or what a capture took out of a hold, was paid back. The caller's description stays in the bank."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: builtins.int
+    REVERSED_EVENT_ID_FIELD_NUMBER: builtins.int
+    AMOUNT_FIELD_NUMBER: builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    account_id: builtins.str
+    """Id of the account, 1 to 64 characters of [A-Za-z0-9_-]."""
+    reversed_event_id: builtins.str
+    """The id of the CloudEvent that was reversed, of type money.withdrawn.v1 or hold.captured.v1."""
+    @property
+    def amount(self) -> openbank.common.v1.money_pb2.Money:
+        """How much, in the account's currency: all of that movement."""
+
+    @property
+    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
+        """Posted balance after the event. Take it as it is, instead of adding up."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded it, by its own clock, to the microsecond; as the time of the CloudEvent."""
+
+    def __init__(
+        self,
+        *,
+        account_id: builtins.str = ...,
+        reversed_event_id: builtins.str = ...,
+        amount: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["amount", b"amount", "balance_after", b"balance_after", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "amount", b"amount", "balance_after", b"balance_after", "reversed_event_id", b"reversed_event_id", "timestamp", b"timestamp"]) -> None: ...
+
+Global___WithdrawalReversed: typing_extensions.TypeAlias = WithdrawalReversed

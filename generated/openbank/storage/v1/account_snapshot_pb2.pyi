@@ -50,6 +50,8 @@ class AccountSnapshot(google.protobuf.message.Message):
     HOLDS_FIELD_NUMBER: builtins.int
     HOLDS_PLACED_FIELD_NUMBER: builtins.int
     LAST_HOLD_FIELD_NUMBER: builtins.int
+    REVERSALS_FIELD_NUMBER: builtins.int
+    REVERSALS_BEFORE_FIELD_NUMBER: builtins.int
     fold: builtins.int
     """Which way of folding events made it. A snapshot of another one is thrown away."""
     owner_id: builtins.str
@@ -84,6 +86,8 @@ class AccountSnapshot(google.protobuf.message.Message):
     """How many holds there have ever been."""
     last_hold: builtins.int
     """The revision at which the hold was placed that the last event of any hold was about; 0 without one."""
+    reversals_before: builtins.int
+    """The revision of the last reversal before these; 0 without one."""
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the account was opened."""
@@ -99,6 +103,10 @@ class AccountSnapshot(google.protobuf.message.Message):
     @property
     def holds(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OpenHold]:
         """The open holds."""
+
+    @property
+    def reversals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Reversal]:
+        """The last reversals, oldest first."""
 
     def __init__(
         self,
@@ -124,9 +132,11 @@ class AccountSnapshot(google.protobuf.message.Message):
         holds: collections.abc.Iterable[Global___OpenHold] | None = ...,
         holds_placed: builtins.int = ...,
         last_hold: builtins.int = ...,
+        reversals: collections.abc.Iterable[Global___Reversal] | None = ...,
+        reversals_before: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "close_time", b"close_time", "create_time", b"create_time", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "spending_day", b"spending_day", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "account_number", b"account_number", "balance_minor", b"balance_minor", "close_time", b"close_time", "create_time", b"create_time", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "fold", b"fold", "freeze_reason", b"freeze_reason", "holds", b"holds", "holds_placed", b"holds_placed", "last_hold", b"last_hold", "overdraft_limit_minor", b"overdraft_limit_minor", "owner_id", b"owner_id", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "revision", b"revision", "spending_day", b"spending_day", "spent_minor", b"spent_minor", "state", b"state", "time_zone", b"time_zone", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_per_day_minor", b"_per_day_minor", "_per_transaction_minor", b"_per_transaction_minor", "_spending_day", b"_spending_day", "account_number", b"account_number", "balance_minor", b"balance_minor", "close_time", b"close_time", "create_time", b"create_time", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "fold", b"fold", "freeze_reason", b"freeze_reason", "holds", b"holds", "holds_placed", b"holds_placed", "last_hold", b"last_hold", "overdraft_limit_minor", b"overdraft_limit_minor", "owner_id", b"owner_id", "per_day_minor", b"per_day_minor", "per_transaction_minor", b"per_transaction_minor", "reversals", b"reversals", "reversals_before", b"reversals_before", "revision", b"revision", "spending_day", b"spending_day", "spent_minor", b"spent_minor", "state", b"state", "time_zone", b"time_zone", "update_time", b"update_time"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_per_day_minor", b"_per_day_minor"]) -> typing.Literal["per_day_minor"] | None: ...
     @typing.overload
@@ -168,3 +178,25 @@ class OpenHold(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "hold_id", b"hold_id", "placed", b"placed", "remaining_minor", b"remaining_minor"]) -> None: ...
 
 Global___OpenHold: typing_extensions.TypeAlias = OpenHold
+
+@typing.final
+class Reversal(google.protobuf.message.Message):
+    """Internal. A movement that was reversed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    REVERSED_BY_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The movement's revision."""
+    reversed_by: builtins.int
+    """The revision of its reversal."""
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        reversed_by: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reversed_by", b"reversed_by", "revision", b"revision"]) -> None: ...
+
+Global___Reversal: typing_extensions.TypeAlias = Reversal

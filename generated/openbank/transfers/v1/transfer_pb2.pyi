@@ -72,6 +72,8 @@ class Transfer(google.protobuf.message.Message):
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     SENT_REVISION_FIELD_NUMBER: builtins.int
     RECEIVED_REVISION_FIELD_NUMBER: builtins.int
+    REVERSES_TRANSFER_ID_FIELD_NUMBER: builtins.int
+    REVERSED_BY_TRANSFER_ID_FIELD_NUMBER: builtins.int
     HOLD_ID_FIELD_NUMBER: builtins.int
     EXTERNAL_REFERENCE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
@@ -91,6 +93,10 @@ class Transfer(google.protobuf.message.Message):
     """Revision of the source's event transfer_sent."""
     received_revision: builtins.int
     """Revision of the destination's event transfer_received or transfer_refused; 0 while there is neither."""
+    reverses_transfer_id: builtins.str
+    """Id of the transfer that this one takes back; empty for any other."""
+    reversed_by_transfer_id: builtins.str
+    """Id of the transfer that takes this one back; empty while there is none. GetTransfer and ListTransfers fill it."""
     hold_id: builtins.str
     """Id of the source's hold that it was taken out of; empty without one."""
     external_reference: builtins.str
@@ -125,11 +131,13 @@ class Transfer(google.protobuf.message.Message):
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         sent_revision: builtins.int = ...,
         received_revision: builtins.int = ...,
+        reverses_transfer_id: builtins.str = ...,
+        reversed_by_transfer_id: builtins.str = ...,
         hold_id: builtins.str = ...,
         external_reference: builtins.str = ...,
         labels: collections.abc.Iterable[openbank.common.v1.label_pb2.Label] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "create_time", b"create_time", "description", b"description", "destination_account_id", b"destination_account_id", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "received_revision", b"received_revision", "refusal_reason", b"refusal_reason", "sent_revision", b"sent_revision", "source_account_id", b"source_account_id", "state", b"state", "transfer_id", b"transfer_id", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "create_time", b"create_time", "description", b"description", "destination_account_id", b"destination_account_id", "external_reference", b"external_reference", "hold_id", b"hold_id", "labels", b"labels", "received_revision", b"received_revision", "refusal_reason", b"refusal_reason", "reversed_by_transfer_id", b"reversed_by_transfer_id", "reverses_transfer_id", b"reverses_transfer_id", "sent_revision", b"sent_revision", "source_account_id", b"source_account_id", "state", b"state", "transfer_id", b"transfer_id", "update_time", b"update_time"]) -> None: ...
 
 Global___Transfer: typing_extensions.TypeAlias = Transfer

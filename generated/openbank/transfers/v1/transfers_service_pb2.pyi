@@ -164,6 +164,105 @@ class CreateTransferResponse(google.protobuf.message.Message):
 Global___CreateTransferResponse: typing_extensions.TypeAlias = CreateTransferResponse
 
 @typing.final
+class ReverseTransferRequest(google.protobuf.message.Message):
+    """Request of ReverseTransfer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: builtins.int
+    TRANSFER_ID_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    ALLOW_OVERDRAW_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """UUID that identifies this request among those of the payee, compared without case. Optional, but without it a call
+    whose answer is lost is answered with ALREADY_REVERSED when it is sent again. The same request again sends nothing
+    and returns the reversal as it is, with replayed set. It is remembered as long as the payee's events.
+    INVALID_REQUEST_ID, REQUEST_ID_REUSED.
+    """
+    expected_revision: builtins.int
+    """The revision the payee must be at, from 1. Optional: unset, the reversal applies at any revision. It is not part of
+    what request_id compares. INVALID_EXPECTED_REVISION, REVISION_MISMATCH.
+    """
+    transfer_id: builtins.str
+    """Which transfer, 1 to 64 characters of [A-Za-z0-9_-]. Required on input: FIELD_REQUIRED, INVALID_ID,
+    TRANSFER_NOT_FOUND, NOT_REVERSIBLE, ALREADY_REVERSED.
+    """
+    description: builtins.str
+    """Free text for the movements of both accounts, trimmed, at most 500 code points, valid Unicode. Line breaks (LF or
+    CR LF) and tabs are kept; other control characters are refused, and so is a text without a visible character.
+    Optional: FIELD_TOO_LONG, INVALID_TEXT.
+    """
+    allow_overdraw: builtins.bool
+    """Whether the payee pays even if that is more than its available balance, which is then below zero. The event tells."""
+    validate_only: builtins.bool
+    """A dry run: the request is decided as without this field, and answered with the same refusal or with what it would
+    make, but nothing is recorded. event_id and record_time of the answer are empty, and the request_id is not used up.
+    A request that was carried out before gives its first answer. It is not part of what request_id compares.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        expected_revision: builtins.int | None = ...,
+        transfer_id: builtins.str = ...,
+        description: builtins.str = ...,
+        allow_overdraw: builtins.bool = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_revision", b"_expected_revision", "allow_overdraw", b"allow_overdraw", "description", b"description", "expected_revision", b"expected_revision", "request_id", b"request_id", "transfer_id", b"transfer_id", "validate_only", b"validate_only"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_revision", b"_expected_revision"]) -> typing.Literal["expected_revision"] | None: ...
+
+Global___ReverseTransferRequest: typing_extensions.TypeAlias = ReverseTransferRequest
+
+@typing.final
+class ReverseTransferResponse(google.protobuf.message.Message):
+    """Response of ReverseTransfer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    RECORD_TIME_FIELD_NUMBER: builtins.int
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    consistency_token: builtins.str
+    """Opaque: the log up to here. A query with it sees both sides of the reversal; a watch with it starts after them."""
+    replayed: builtins.bool
+    """Whether an earlier call with the same request_id has sent the money; nothing was sent now."""
+    event_id: builtins.str
+    """UUID of the payee's event transfer_sent, in lower case; as in the feed."""
+    @property
+    def transfer(self) -> openbank.transfers.v1.transfer_pb2.Transfer:
+        """The reversal, a transfer of its own, as it is now: TRANSFER_STATE_COMPLETED or TRANSFER_STATE_IN_TRANSIT."""
+
+    @property
+    def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the bank recorded transfer_sent, by its own clock, to the microsecond."""
+
+    @property
+    def account(self) -> openbank.accounts.v1.account_pb2.Account:
+        """The payee right after transfer_sent; for a replay, as it was then."""
+
+    def __init__(
+        self,
+        *,
+        transfer: openbank.transfers.v1.transfer_pb2.Transfer | None = ...,
+        consistency_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        event_id: builtins.str = ...,
+        record_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        account: openbank.accounts.v1.account_pb2.Account | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["account", b"account", "record_time", b"record_time", "transfer", b"transfer"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "consistency_token", b"consistency_token", "event_id", b"event_id", "record_time", b"record_time", "replayed", b"replayed", "transfer", b"transfer"]) -> None: ...
+
+Global___ReverseTransferResponse: typing_extensions.TypeAlias = ReverseTransferResponse
+
+@typing.final
 class GetTransferRequest(google.protobuf.message.Message):
     """Request of GetTransfer."""
 

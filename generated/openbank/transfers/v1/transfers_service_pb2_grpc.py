@@ -50,6 +50,11 @@ class TransfersServiceStub(object):
                 request_serializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.CreateTransferRequest.SerializeToString,
                 response_deserializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.CreateTransferResponse.FromString,
                 _registered_method=True)
+        self.ReverseTransfer = channel.unary_unary(
+                '/openbank.transfers.v1.TransfersService/ReverseTransfer',
+                request_serializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.ReverseTransferRequest.SerializeToString,
+                response_deserializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.ReverseTransferResponse.FromString,
+                _registered_method=True)
         self.GetTransfer = channel.unary_unary(
                 '/openbank.transfers.v1.TransfersService/GetTransfer',
                 request_serializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.GetTransferRequest.SerializeToString,
@@ -94,6 +99,20 @@ class TransfersServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReverseTransfer(self, request, context):
+        """Takes a completed transfer back, by a transfer of the same amount from its payee to its payer. Each is reversed once,
+        also if the reversal comes back. The payee's spending limits do not count it. A transfer that is not
+        settled is settled first. Reversals, and transfers that came back, are not reversed. While the views are unavailable,
+        this is STORE_UNAVAILABLE.
+
+        Answers, replays and the order of checks are those of CreateTransfer, with the payee as the source.
+        TRANSFER_NOT_FOUND, REVISION_MISMATCH, NOT_REVERSIBLE, ACCOUNT_NOT_ACTIVE, ALREADY_REVERSED, INSUFFICIENT_FUNDS,
+        BALANCE_LIMIT_EXCEEDED, TRANSFER_RETURNED, REQUEST_ID_REUSED, VIEW_BEHIND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTransfer(self, request, context):
         """Reads a transfer by id.
 
@@ -122,6 +141,11 @@ def add_TransfersServiceServicer_to_server(servicer, server):
                     servicer.CreateTransfer,
                     request_deserializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.CreateTransferRequest.FromString,
                     response_serializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.CreateTransferResponse.SerializeToString,
+            ),
+            'ReverseTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseTransfer,
+                    request_deserializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.ReverseTransferRequest.FromString,
+                    response_serializer=openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.ReverseTransferResponse.SerializeToString,
             ),
             'GetTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTransfer,
@@ -172,6 +196,33 @@ class TransfersService(object):
             '/openbank.transfers.v1.TransfersService/CreateTransfer',
             openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.CreateTransferRequest.SerializeToString,
             openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.CreateTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/openbank.transfers.v1.TransfersService/ReverseTransfer',
+            openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.ReverseTransferRequest.SerializeToString,
+            openbank_dot_transfers_dot_v1_dot_transfers__service__pb2.ReverseTransferResponse.FromString,
             options,
             channel_credentials,
             insecure,

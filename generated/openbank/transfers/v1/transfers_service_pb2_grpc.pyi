@@ -41,6 +41,22 @@ _TransfersServiceCreateTransferType = typing_extensions.TypeVar(
     ],
 )
 
+_TransfersServiceReverseTransferType = typing_extensions.TypeVar(
+    '_TransfersServiceReverseTransferType',
+    grpc.UnaryUnaryMultiCallable[
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferRequest,
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferRequest,
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferRequest,
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse,
+    ],
+)
+
 _TransfersServiceGetTransferType = typing_extensions.TypeVar(
     '_TransfersServiceGetTransferType',
     grpc.UnaryUnaryMultiCallable[
@@ -73,7 +89,7 @@ _TransfersServiceListTransfersType = typing_extensions.TypeVar(
     ],
 )
 
-class TransfersServiceStub(typing.Generic[_TransfersServiceCreateTransferType, _TransfersServiceGetTransferType, _TransfersServiceListTransfersType]):
+class TransfersServiceStub(typing.Generic[_TransfersServiceCreateTransferType, _TransfersServiceReverseTransferType, _TransfersServiceGetTransferType, _TransfersServiceListTransfersType]):
     """Transfers between two accounts of the bank.
 
     A transfer leaves the source, and then the destination receives it, or refuses it and it comes back. It is never in
@@ -94,6 +110,10 @@ class TransfersServiceStub(typing.Generic[_TransfersServiceCreateTransferType, _
             openbank.transfers.v1.transfers_service_pb2.CreateTransferResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
+            openbank.transfers.v1.transfers_service_pb2.ReverseTransferRequest,
+            openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
             openbank.transfers.v1.transfers_service_pb2.GetTransferRequest,
             openbank.transfers.v1.transfers_service_pb2.GetTransferResponse,
         ],
@@ -108,6 +128,10 @@ class TransfersServiceStub(typing.Generic[_TransfersServiceCreateTransferType, _
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.transfers.v1.transfers_service_pb2.CreateTransferRequest,
             openbank.transfers.v1.transfers_service_pb2.CreateTransferResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            openbank.transfers.v1.transfers_service_pb2.ReverseTransferRequest,
+            openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             openbank.transfers.v1.transfers_service_pb2.GetTransferRequest,
@@ -134,6 +158,17 @@ class TransfersServiceStub(typing.Generic[_TransfersServiceCreateTransferType, _
     INSUFFICIENT_FUNDS, BALANCE_LIMIT_EXCEEDED, TRANSFER_RETURNED, REQUEST_ID_REUSED.
     """
 
+    ReverseTransfer: _TransfersServiceReverseTransferType
+    """Takes a completed transfer back, by a transfer of the same amount from its payee to its payer. Each is reversed once,
+    also if the reversal comes back. The payee's spending limits do not count it. A transfer that is not
+    settled is settled first. Reversals, and transfers that came back, are not reversed. While the views are unavailable,
+    this is STORE_UNAVAILABLE.
+
+    Answers, replays and the order of checks are those of CreateTransfer, with the payee as the source.
+    TRANSFER_NOT_FOUND, REVISION_MISMATCH, NOT_REVERSIBLE, ACCOUNT_NOT_ACTIVE, ALREADY_REVERSED, INSUFFICIENT_FUNDS,
+    BALANCE_LIMIT_EXCEEDED, TRANSFER_RETURNED, REQUEST_ID_REUSED, VIEW_BEHIND.
+    """
+
     GetTransfer: _TransfersServiceGetTransferType
     """Reads a transfer by id.
 
@@ -153,6 +188,10 @@ TransfersServiceAsyncStub: typing_extensions.TypeAlias = TransfersServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         openbank.transfers.v1.transfers_service_pb2.CreateTransferRequest,
         openbank.transfers.v1.transfers_service_pb2.CreateTransferResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferRequest,
+        openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         openbank.transfers.v1.transfers_service_pb2.GetTransferRequest,
@@ -196,6 +235,22 @@ class TransfersServiceServicer(metaclass=abc.ABCMeta):
         rules of the source, the destination. SAME_ACCOUNT, ACCOUNT_NOT_FOUND, REVISION_MISMATCH, ACCOUNT_NOT_ACTIVE,
         CURRENCY_MISMATCH, HOLD_NOT_FOUND, HOLD_NOT_OPEN, CAPTURE_EXCEEDS_HOLD, SPENDING_LIMIT_EXCEEDED,
         INSUFFICIENT_FUNDS, BALANCE_LIMIT_EXCEEDED, TRANSFER_RETURNED, REQUEST_ID_REUSED.
+        """
+
+    @abc.abstractmethod
+    def ReverseTransfer(
+        self,
+        request: openbank.transfers.v1.transfers_service_pb2.ReverseTransferRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse, collections.abc.Awaitable[openbank.transfers.v1.transfers_service_pb2.ReverseTransferResponse]]:
+        """Takes a completed transfer back, by a transfer of the same amount from its payee to its payer. Each is reversed once,
+        also if the reversal comes back. The payee's spending limits do not count it. A transfer that is not
+        settled is settled first. Reversals, and transfers that came back, are not reversed. While the views are unavailable,
+        this is STORE_UNAVAILABLE.
+
+        Answers, replays and the order of checks are those of CreateTransfer, with the payee as the source.
+        TRANSFER_NOT_FOUND, REVISION_MISMATCH, NOT_REVERSIBLE, ACCOUNT_NOT_ACTIVE, ALREADY_REVERSED, INSUFFICIENT_FUNDS,
+        BALANCE_LIMIT_EXCEEDED, TRANSFER_RETURNED, REQUEST_ID_REUSED, VIEW_BEHIND.
         """
 
     @abc.abstractmethod
