@@ -7,6 +7,8 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
+from openbank.cli.parsers import text as sendable
+
 NANOS_DIGITS = 9
 """The decimals that the contract can carry. Whether a currency has so many, the bank decides."""
 _UNITS_MAX = (1 << 63) - 1
@@ -43,6 +45,22 @@ def currency(text: str) -> str:
     if not _CURRENCY.fullmatch(text):
         raise argparse.ArgumentTypeError("must be a currency of ISO 4217: three capital letters, such as EUR")
     return text
+
+
+def label(text: str) -> tuple[str, str]:
+    """The type of a label, a key and its value. What these may be, the bank decides."""
+    key, equals, value = sendable(text).partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError("must be KEY=VALUE")
+    return key, value
+
+
+def revisions(text: str) -> tuple[int, int]:
+    """The type of a range of revisions, both of which belong to it."""
+    match = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError("must be FIRST-LAST, such as 1-100")
+    return int(match[1]), int(match[2])
 
 
 def day(text: str) -> date:

@@ -53,6 +53,8 @@ class RemoteBank:
             response = call_sync(method, request, timeout_seconds=self._seconds, on_retry=_say_retry)
         if response.replayed:
             say("an earlier call with this request_id has done it; nothing was done now")
+        elif request.validate_only:
+            say("nothing was done: --validate-only")
         return response
 
     def _pages(self, method: Any, request: Any, field: str, limit: int | None) -> Iterator[Any]:

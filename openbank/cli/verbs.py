@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from openbank.cli import grpc_log
-from openbank.cli.arguments import amount, count, currency, seconds
+from openbank.cli.arguments import amount, count, currency, label, seconds
 from openbank.cli.connection import add_connection
 from openbank.cli.output.flags import add_output
 from openbank.cli.parsers import Commands, Parser, revision, text
@@ -40,6 +40,18 @@ MONEY = (
     argument("currency", type=currency, metavar="CURRENCY", help="of ISO 4217, such as EUR"),
 )
 DESCRIPTION = argument("--description", default="", metavar="TEXT", help="kept with the movement")
+TERMS = (
+    DESCRIPTION,
+    argument("--reference", default="", metavar="TEXT", help="your own name for it, such as the number of an order"),
+    argument(
+        "--label",
+        type=label,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="kept with the movement; may be repeated",
+    ),
+)
 LIST = (argument("--limit", type=count, metavar="COUNT", help="print at most this many (default: all)"),)
 QUERY = (
     argument(
@@ -53,6 +65,7 @@ MUTATION = (
         metavar="UUID",
         help="of an earlier try of the same command, which is then done once (default: a new one)",
     ),
+    argument("--validate-only", action="store_true", help="say what would be done, or refused, and do nothing"),
 )
 REVISION = argument(
     "--expected-revision", type=revision, metavar="REVISION", help="only if this is the revision it has now"

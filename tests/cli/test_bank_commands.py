@@ -211,6 +211,52 @@ def columns_of(line: str) -> int:
     return width(line)
 
 
+async def test_a_statement_has_the_balances_of_a_period_and_all_its_movements(address: str, bank: Caller) -> None:
+    account_id = (await bank.open(initial_deposit=usd("10"))).account.account_id
+    terms = ("--reference", "invoice-7", "--label", "kind=rent", "--description", "May")
+    paid = await ok(address, "account", "withdraw", account_id, "4.50", "USD", *terms)
+    await asyncio.gather(*(bank.deposit(account_id, "1") for _ in range(120)))
+    of_it = (
+        account_id,
+        "--consistency-token",
+        (await bank.deposit(account_id, "1")).consistency_token,
+        "--target",
+        address,
+    )
+    statement = json.loads(run_here("account", "statement", *of_it).out)
+    assert [entry["revision"] for entry in statement["entries"]] == [str(number) for number in range(1, 124)]
+    assert (statement["closing_balance"]["units"], statement["total_debits"]["units"]) == ("126", "4")
+    period = run_here("account", "statement", *of_it, "--revisions", "2-3", "-o", "table").out.splitlines()
+    assert period[1:4] == [
+        "  opening balance  10.00 USD",
+        "  credits          1.00 USD",
+        "  debits           4.50 USD",
+    ]
+    assert [line.split()[0] for line in period[7:]] == ["REVISION", "2", "3"]
+    rows = list(
+        csv.DictReader(StringIO(run_here("account", "statement", *of_it, "--to", "2000-01-01", "-o", "csv").out))
+    )
+    assert rows == []
+    for wanted in (("--reference", "invoice-7"), (account_id, "--label", "kind=rent")):
+        (found,) = json.loads(run_here("account", "movements", *wanted, *of_it[1:]).out)["movements"]
+        assert (found["account_id"], found["entry"]["event_id"]) == (account_id, paid["event_id"])
+        assert found["entry"]["amount"] == {"currency_code": "USD", "units": "-4", "nanos": -500_000_000}
+    assert "balance,balance_currency" in run_here("account", "balance", *of_it, "--revision", "2", "-o", "csv").out
+    assert run_here("account", "balance", *of_it, "--revision", "2", "-o", "table").out.startswith(
+        "balance            5.50 USD"
+    )
+
+
+async def test_what_is_only_validated_is_not_done(address: str, bank: Caller) -> None:
+    account_id = (await bank.open()).account.account_id
+    tried = run_here("account", "deposit", account_id, "5", "USD", "--validate-only", "--target", address)
+    assert json.loads(tried.out)["account"]["balance"]["units"] == "5"
+    assert tried.err.endswith("openbank: nothing was done: --validate-only\n")
+    assert await bank.balance(account_id) == "0.00 USD"
+    refused = run_here("account", "withdraw", account_id, "5", "USD", "--validate-only", "--target", address)
+    assert (refused.code, "INSUFFICIENT_FUNDS" in refused.err) == (1, True)
+
+
 REFUSED = {
     "the account is not there": (("account", "show", "nobodys"), "ACCOUNT_NOT_FOUND: no account has the id nobodys"),
     "the money is not there": (("account", "withdraw", "{id}", "9", "USD"), "INSUFFICIENT_FUNDS: 9.00 USD is more"),
@@ -268,6 +314,8 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "no date": (["person", "register", "--date-of-birth", "1990-2-30"], "--date-of-birth: must be a date such as"),
     "no length of time": (["hold", "place", "a", "1", "EUR", "--ttl", "soon"], "--ttl: must be a length of time"),
     "no time at all": (["account", "show", "a", "--timeout", "0"], "--timeout: must be a number of seconds"),
+    "no label": (["account", "deposit", "a", "1", "EUR", "--label", "x"], "--label: must be KEY=VALUE"),
+    "no revisions": (["account", "statement", "a", "--revisions", "5"], "--revisions: must be FIRST-LAST"),
     "no format": (["account", "show", "a", "-o", "xml"], "invalid choice: 'xml'"),
     "no such action": (["account", "destroy"], "argument ACTION: invalid choice: 'destroy'"),
 }
@@ -286,6 +334,8 @@ async def test_what_cannot_go_together_is_a_usage_error(address: str) -> None:
     for arguments in (
         ("account", "show"),
         ("account", "show", "anns", "--number", "1"),
+        ("account", "balance", "anns"),
+        ("account", "statement", "anns", "--revisions", "1-2", "--from", "2000-01-01"),
         ("hold", "capture", "anns", "h", "5"),
         ("hold", "place", "anns", "5", "EUR", "--ttl", "1h", "--expire-time", "2030-01-01"),
     ):

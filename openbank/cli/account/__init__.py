@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from openbank.cli.arguments import amount, currency
-from openbank.cli.parsers import Commands
-from openbank.cli.verbs import DESCRIPTION, LIST, MONEY, MUTATION, QUERY, REVISION, Verb, add_noun, argument
+from openbank.cli.arguments import amount, currency, label, revisions, time
+from openbank.cli.parsers import Commands, revision
+from openbank.cli.verbs import LIST, MONEY, MUTATION, QUERY, REVISION, TERMS, Verb, add_noun, argument
 
 if TYPE_CHECKING:
     from openbank.cli.bank import BankAction
@@ -27,8 +27,8 @@ VERBS = (
             *MUTATION,
         ),
     ),
-    Verb("deposit", "pay money into an account", (ACCOUNT, *MONEY, DESCRIPTION, REVISION, *MUTATION)),
-    Verb("withdraw", "pay money out of an account", (ACCOUNT, *MONEY, DESCRIPTION, REVISION, *MUTATION)),
+    Verb("deposit", "pay money into an account", (ACCOUNT, *MONEY, *TERMS, REVISION, *MUTATION)),
+    Verb("withdraw", "pay money out of an account", (ACCOUNT, *MONEY, *TERMS, REVISION, *MUTATION)),
     Verb(
         "show",
         "print an account",
@@ -56,6 +56,41 @@ VERBS = (
     ),
     Verb("unfreeze", "let a frozen account pay and be paid again", (ACCOUNT, REVISION, *MUTATION)),
     Verb("close", "close an empty account, permanently", (ACCOUNT, REASON, REVISION, *MUTATION)),
+    Verb(
+        "statement",
+        "print the balances of a period and its movements, oldest first",
+        (
+            ACCOUNT,
+            argument("--from", dest="start", type=time, metavar="TIME", help="belongs to it (default: the beginning)"),
+            argument("--to", dest="end", type=time, metavar="TIME", help="does not belong to it (default: now)"),
+            argument(
+                "--revisions", type=revisions, metavar="FIRST-LAST", help="a period of revisions, instead of times"
+            ),
+            *LIST,
+            *QUERY,
+        ),
+    ),
+    Verb(
+        "balance",
+        "print the balance of an account as it was",
+        (
+            ACCOUNT,
+            argument("--at", type=time, metavar="TIME", help="such as 2026-11-23T15:25Z"),
+            argument("--revision", type=revision, metavar="REVISION", help="after this event"),
+            *QUERY,
+        ),
+    ),
+    Verb(
+        "movements",
+        "print movements, newest first",
+        (
+            argument("account", nargs="?", default="", metavar="ACCOUNT", help="id of the account"),
+            argument("--reference", default="", metavar="TEXT", help="only those with this reference"),
+            argument("--label", type=label, metavar="KEY=VALUE", help="only those with this label"),
+            *LIST,
+            *QUERY,
+        ),
+    ),
 )
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from openbank.accounts.v1 import account_pb2
@@ -10,8 +13,9 @@ from openbank.accounts.v1 import accounts_service_pb2 as messages
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from openbank.cli.bank import RemoteBank
 from openbank.cli.errors import CommandFailed
-from openbank.cli.messages import change_of, money
-from openbank.cli.output.printout import Printout, one
+from openbank.cli.messages import change_of, creation_of, money, movement_of
+from openbank.cli.output.printout import Printout, one, whole
+from openbank.cli.output.values import decimal
 
 COLUMNS = {
     "ACCOUNT": "account_id",
@@ -21,6 +25,17 @@ COLUMNS = {
     "STATE": "state",
     "OPENED": "create_time",
 }
+ENTRIES = {
+    "REVISION": "revision",
+    "TIME": "record_time",
+    "TYPE": "type",
+    "AMOUNT": "amount",
+    "BALANCE": "balance_after",
+    "DESCRIPTION": "description",
+}
+MOVEMENTS = {"ACCOUNT": "account_id"} | {heading: f"entry.{path}" for heading, path in ENTRIES.items()}
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any bank of this kind."""
 FROZEN = {
     None: account_pb2.ACCOUNT_STATE_FROZEN,
     "debits": account_pb2.ACCOUNT_STATE_DEBITS_FROZEN,
@@ -29,8 +44,9 @@ FROZEN = {
 
 
 def _open(bank: RemoteBank, flags: Namespace) -> Printout:
-    request = messages.OpenAccountRequest(
-        request_id=flags.request_id,
+    request = creation_of(
+        messages.OpenAccountRequest,
+        flags,
         account_id=flags.id,
         owner_id=flags.owner,
         account_number=flags.number,
@@ -82,9 +98,60 @@ def _close(bank: RemoteBank, flags: Namespace) -> Printout:
     return _change(bank, "CloseAccount", request)
 
 
+def _statement(bank: RemoteBank, flags: Namespace) -> Printout:
+    if flags.revisions and (flags.start or flags.end):
+        raise CommandFailed("give --revisions, or --from and --to")
+    request = messages.GetAccountStatementRequest(account_id=flags.account, consistency_token=flags.consistency_token)
+    if flags.revisions:
+        request.revisions.first_revision, request.revisions.last_revision = flags.revisions
+    else:
+        request.times.start_time.FromDatetime(flags.start or BEGINNING)
+        request.times.end_time.FromDatetime(flags.end or datetime.now(UTC))
+    method = AccountsServiceStub(bank.channel).GetAccountStatement
+    entries = bank.listing(method, request, messages.GetAccountStatementResponse, "entries", ENTRIES, flags.limit)
+    pages = iter(entries.responses)
+    first = next(pages)
+    return entries._replace(responses=chain([first], pages), words_before=_summary(first))
+
+
+def _summary(statement: messages.GetAccountStatementResponse) -> Iterator[str]:
+    yield f"account {statement.account_number} of {statement.owner_id}"
+    for name, amount in (
+        ("opening balance", statement.opening_balance),
+        ("credits", statement.total_credits),
+        ("debits", statement.total_debits),
+        ("closing balance", statement.closing_balance),
+    ):
+        yield f"  {name:<15}  {decimal(amount)} {amount.currency_code}"
+    complete = "complete" if statement.complete else "more may come"
+    yield f"  {'entries':<15}  {statement.entry_count}, {complete}"
+    yield ""
+
+
+def _balance(bank: RemoteBank, flags: Namespace) -> Printout:
+    if (flags.at is None) == (flags.revision is None):
+        raise CommandFailed("give --at TIME or --revision REVISION")
+    request = messages.GetAccountBalanceRequest(account_id=flags.account, consistency_token=flags.consistency_token)
+    if flags.at is not None:
+        request.time.FromDatetime(flags.at)
+    else:
+        request.revision = flags.revision
+    return whole(bank.ask(AccountsServiceStub(bank.channel).GetAccountBalance, request))
+
+
+def _movements(bank: RemoteBank, flags: Namespace) -> Printout:
+    request = messages.ListMovementsRequest(
+        account_id=flags.account, external_reference=flags.reference, consistency_token=flags.consistency_token
+    )
+    if flags.label is not None:
+        request.label.key, request.label.value = flags.label
+    method = AccountsServiceStub(bank.channel).ListMovements
+    return bank.listing(method, request, messages.ListMovementsResponse, "movements", MOVEMENTS, flags.limit)
+
+
 def _movement(message: Any, flags: Namespace) -> Any:
     amount = money(flags.amount, flags.currency)
-    return change_of(message, flags, account_id=flags.account, amount=amount, description=flags.description)
+    return movement_of(message, flags, account_id=flags.account, amount=amount)
 
 
 def _change(bank: RemoteBank, method: str, request: Any) -> Printout:
@@ -100,4 +167,7 @@ ACTIONS = {
     "freeze": _freeze,
     "unfreeze": _unfreeze,
     "close": _close,
+    "statement": _statement,
+    "balance": _balance,
+    "movements": _movements,
 }

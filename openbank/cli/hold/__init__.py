@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from openbank.cli.arguments import amount, currency, duration, time
 from openbank.cli.parsers import Commands
-from openbank.cli.verbs import DESCRIPTION, LIST, MONEY, MUTATION, QUERY, REVISION, Verb, add_noun, argument
+from openbank.cli.verbs import DESCRIPTION, LIST, MONEY, MUTATION, QUERY, REVISION, TERMS, Verb, add_noun, argument
 
 if TYPE_CHECKING:
     from openbank.cli.bank import BankAction
@@ -24,7 +24,7 @@ VERBS = (
             *MONEY,
             argument("--ttl", type=duration, metavar="TIME", help="how long, such as 12h (default: 7d)"),
             argument("--expire-time", type=time, metavar="TIME", help="until when, such as 2026-11-23T15:25Z"),
-            DESCRIPTION,
+            *TERMS,
             REVISION,
             *MUTATION,
         ),
@@ -38,7 +38,7 @@ VERBS = (
             argument("amount", type=amount, nargs="?", metavar="AMOUNT", help="(default: all that remains)"),
             argument("currency", type=currency, nargs="?", metavar="CURRENCY", help="of ISO 4217, such as EUR"),
             argument("--release-remainder", action="store_true", help="end the hold, and release what remains"),
-            DESCRIPTION,
+            *TERMS,
             REVISION,
             *MUTATION,
         ),

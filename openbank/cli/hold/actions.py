@@ -7,7 +7,7 @@ from typing import Any
 
 from openbank.cli.bank import RemoteBank
 from openbank.cli.errors import CommandFailed
-from openbank.cli.messages import change_of, money
+from openbank.cli.messages import change_of, money, movement_of
 from openbank.cli.output.printout import Printout, one
 from openbank.holds.v1 import holds_service_pb2 as messages
 from openbank.holds.v1.hold_pb2 import HoldState
@@ -25,7 +25,9 @@ COLUMNS = {
 def _place(bank: RemoteBank, flags: Namespace) -> Printout:
     if flags.ttl is not None and flags.expire_time is not None:
         raise CommandFailed("give --ttl or --expire-time, not both")
-    request = _change_of(messages.PlaceHoldRequest, flags, amount=money(flags.amount, flags.currency))
+    request = movement_of(
+        messages.PlaceHoldRequest, flags, account_id=flags.account, amount=money(flags.amount, flags.currency)
+    )
     if flags.ttl is not None:
         request.ttl.FromTimedelta(flags.ttl)
     elif flags.expire_time is not None:
@@ -37,9 +39,10 @@ def _capture(bank: RemoteBank, flags: Namespace) -> Printout:
     if flags.amount is not None and flags.currency is None:
         raise CommandFailed("give the currency behind the amount")
     amount = None if flags.amount is None else money(flags.amount, flags.currency)
-    request = _change_of(
+    request = movement_of(
         messages.CaptureHoldRequest,
         flags,
+        account_id=flags.account,
         hold_id=flags.hold,
         amount=amount,
         release_remainder=flags.release_remainder,
@@ -48,7 +51,13 @@ def _capture(bank: RemoteBank, flags: Namespace) -> Printout:
 
 
 def _release(bank: RemoteBank, flags: Namespace) -> Printout:
-    request = _change_of(messages.ReleaseHoldRequest, flags, hold_id=flags.hold)
+    request = change_of(
+        messages.ReleaseHoldRequest,
+        flags,
+        account_id=flags.account,
+        hold_id=flags.hold,
+        description=flags.description,
+    )
     return one(bank.change(_stub(bank).ReleaseHold, request), "hold")
 
 
@@ -64,10 +73,6 @@ def _list(bank: RemoteBank, flags: Namespace) -> Printout:
         consistency_token=flags.consistency_token,
     )
     return bank.listing(_stub(bank).ListHolds, request, messages.ListHoldsResponse, "holds", COLUMNS, flags.limit)
-
-
-def _change_of(message: Any, flags: Namespace, **fields: Any) -> Any:
-    return change_of(message, flags, account_id=flags.account, description=flags.description, **fields)
 
 
 def _stub(bank: RemoteBank) -> Any:

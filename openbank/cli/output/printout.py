@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -27,6 +28,8 @@ class Printout(NamedTuple):
     """The table of a list."""
     words: Iterable[str] | None = None
     """What is printed for people, instead of a table."""
+    words_before: Iterable[str] = ()
+    """What is printed for people before the table."""
 
     @property
     def is_list(self) -> bool:
@@ -52,6 +55,11 @@ class Printout(NamedTuple):
 def one(response: Any, field: str) -> Printout:
     """The answer that has one resource."""
     return Printout((response,), type(response), field)
+
+
+def whole(response: Any) -> Printout:
+    """The answer that is its response."""
+    return Printout((response,), type(response), "")
 
 
 def in_words(response: Any, words: Iterable[str], field: str = "") -> Printout:
@@ -80,7 +88,7 @@ def _lines(answer: Printout, format: str, flags: argparse.Namespace) -> Iterable
         return map(shown, answer.words)
     from openbank.cli.output.tables import table_lines
 
-    return table_lines(answer, flags.time_format, flags.color)
+    return chain(map(shown, answer.words_before), table_lines(answer, flags.time_format, flags.color))
 
 
 def _in_one(answer: Printout) -> Any:

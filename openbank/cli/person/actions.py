@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from openbank.cli.bank import RemoteBank
-from openbank.cli.messages import change_of
+from openbank.cli.messages import change_of, creation_of
 from openbank.cli.output.printout import Printout, one
 from openbank.common.v1.date_pb2 import Date
 from openbank.persons.v1 import persons_service_pb2 as messages
@@ -25,8 +25,9 @@ COLUMNS = {
 
 def _register(bank: RemoteBank, flags: Namespace) -> Printout:
     born = flags.date_of_birth
-    request = messages.RegisterPersonRequest(
-        request_id=flags.request_id,
+    request = creation_of(
+        messages.RegisterPersonRequest,
+        flags,
         person_id=flags.id,
         first_name=flags.first_name,
         last_name=flags.last_name,

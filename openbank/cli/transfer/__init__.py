@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from openbank.cli.parsers import Commands
-from openbank.cli.verbs import DESCRIPTION, MONEY, MUTATION, REVISION, Verb, add_verb, argument
+from openbank.cli.verbs import MONEY, MUTATION, REVISION, TERMS, Verb, add_verb, argument
 
 if TYPE_CHECKING:
     from openbank.cli.bank import BankAction
@@ -20,7 +20,7 @@ TRANSFER = Verb(
         *MONEY,
         argument("--to-number", action="store_true", help="TO is an account number, not an id"),
         argument("--hold", default="", metavar="HOLD", help="take the money out of this hold of FROM"),
-        DESCRIPTION,
+        *TERMS,
         REVISION,
         *MUTATION,
     ),
