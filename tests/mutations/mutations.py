@@ -41,7 +41,81 @@ _COMMANDS = "tests/cli/test_bank_commands.py"
 _DRY_OPENINGS = "tests/commands/test_numbers.py::test_after_a_crash_a_dry_run_finishes_nothing_and_says_what_is_next"
 _REVERSALS = "tests/stories/test_reversals.py"
 
+_STATEMENTS = "tests/queries/test_statements.py"
+_COMPLETE = "tests/stories/test_statements.py::test_a_statement_is_complete_once_a_later_event_or_enough_time_says_so"
+
 MUTATIONS = (
+    # Statements
+    Mutation(
+        "a period of time has the events of its end",
+        "openbank/queries/statements.py",
+        "standing_at(id, request.period.end - 1, last)",
+        "standing_at(id, request.period.end, last)",
+        _STATEMENTS,
+    ),
+    Mutation(
+        "an event at the start of a period of time is not in it",
+        "openbank/queries/statements.py",
+        "standing_at(id, request.period.start - 1, last)",
+        "standing_at(id, request.period.start, last)",
+        _STATEMENTS,
+    ),
+    Mutation(
+        "later pages of a statement have what was written since the first",
+        "openbank/queries/statements.py",
+        "await views.standing(id, start.closing)",
+        "await views.standing(id, last)",
+        _STATEMENTS,
+    ),
+    Mutation(
+        "a statement is complete as soon as its period is past",
+        "openbank/queries/statements.py",
+        "period.end + SETTLED_MICROSECONDS <= now",
+        "period.end <= now",
+        _COMPLETE,
+    ),
+    Mutation(
+        "a statement is complete although the views lag",
+        "openbank/queries/statements.py",
+        "        at = await _at_head(reader, at)\n",
+        "",
+        _STATEMENTS,
+    ),
+    Mutation(
+        "a period of revisions is complete before its last event",
+        "openbank/queries/statements.py",
+        "return _Range(opening, closing, through <= last)",
+        "return _Range(opening, closing, through <= last + 1)",
+        _STATEMENTS,
+    ),
+    Mutation(
+        "events that come again are counted again",
+        "openbank/views/totals.py",
+        "if change.event.revision > before.revision:",
+        "if change.event.revision > 0:",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "times of statements run backwards where clocks did",
+        "openbank/views/totals.py",
+        "time = max(self.time, event.metadata.record_time)",
+        "time = event.metadata.record_time",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "totals end at 64 bits",
+        "openbank/views/totals.py",
+        "return credits if credits <= INTEGER_MAX else str(credits)",
+        "return min(credits, INTEGER_MAX)",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "a movement is not found by its label and its reference together",
+        "openbank/views/terms.py",
+        "for label in (None, *tags.labels):",
+        "for label in (None,):",
+        "tests/views/test_sqlite.py",
+    ),
     # Sealed tokens
     Mutation(
         "a token shows how long the name in it is",

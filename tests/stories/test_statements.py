@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from grpc import StatusCode
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.account_events_pb2 import AccountEventType
 from openbank.common.v1.label_pb2 import Label
+from openbank.config import EMBEDDED
 from openbank.holds.v1 import holds_service_pb2 as holds
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
 from tests.back_ends import BackEnd
@@ -21,6 +24,10 @@ from tests.stories.one_account import NOW, AccountCaller, Clock, opened
 
 SECOND = 1_000_000
 SETTLED = 300 * SECOND
+MANY = 1_000
+"""Movements of one account."""
+MANY_ON_SERVERS = 200
+"""FerretDB is slow."""
 RED = Label(key="colour", value="red")
 
 
@@ -260,3 +267,42 @@ async def test_questions_that_make_no_sense_are_refused_by_field(bank: Bank) -> 
     beyond = await refused(bank.balance_at(revision=3))
     assert (beyond.code, beyond.reason) == (StatusCode.OUT_OF_RANGE, "POSITION_OUT_OF_RANGE")
     assert beyond.metadata == {"accountId": "a-1", "revision": "3", "lastRevision": "2"}
+
+
+async def test_a_long_statement_agrees_with_a_fold_while_writes_continue(bank: Bank, chosen: BackEnd) -> None:
+    """The fold is of what the feed sent."""
+    for _ in range((MANY if chosen.views == EMBEDDED else MANY_ON_SERVERS) // 100):
+        await asyncio.gather(*(bank.deposit("a-1", "2") for _ in range(50)), *(bank.withdraw("1") for _ in range(50)))
+    written = await bank.deposit("a-1", "1")
+    last = written.account.revision
+    await bank.balance_in_the_end("a-1", written.consistency_token)
+    period = revisions(2, last)
+
+    async def write() -> None:
+        while True:
+            await bank.deposit("a-1", "1")
+            await asyncio.sleep(0.01)
+
+    writing = asyncio.create_task(write())
+    pages = await bank.pages(revisions=period, page_size=70)
+    writing.cancel()
+    balance, wanted = Decimal(100), []
+    for event in (await bank.account_events())[1:last]:
+        before, balance = balance, Decimal(show(event.balance).split()[0])
+        wanted.append((event.revision, event.event_id, balance - before, balance))
+    entries = [entry for page in pages for entry in page.entries]
+    amounts = [tuple(Decimal(show(one).split()[0]) for one in (e.amount, e.balance_after)) for e in entries]
+    found = [(e.revision, e.event_id, *amount) for e, amount in zip(entries, amounts, strict=True)]
+    assert found == wanted
+    [said] = {totals(page) for page in pages}
+    credits, debits = (sum(amount for _, _, amount, _ in wanted if amount * sign > 0) for sign in (1, -1))
+    assert said == (
+        "100.00 USD",
+        f"{balance:.2f} USD",
+        f"{credits:.2f} USD",
+        f"{-debits:.2f} USD",
+        len(wanted),
+        2,
+        last,
+        True,
+    )
