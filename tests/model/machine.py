@@ -471,6 +471,7 @@ class BankMachine(RuleBasedStateMachine):
             number = accounts.GetAccountByNumberRequest(account_number=spelling(account.number))
             assert (await self._caller.accounts.GetAccountByNumber(number)).account == read
             await self._compare_events(account_id, page)
+            await self._compare_statement(account_id, page)
             await self._compare_holds(account_id, page)
         await self._compare_list("persons", page)
         await self._compare_feed()
@@ -507,6 +508,30 @@ class BankMachine(RuleBasedStateMachine):
         found = await self._pages("ListAccountEvents", request, "events")
         assert [event.revision for event in found] == list(range(len(found), 0, -1))
         self._same_events(account_id, found[::-1])
+
+    async def _compare_statement(self, account_id: str, page: int) -> None:
+        """Of all that happened; and the balance after each event."""
+        assert self._caller is not None
+        account = self._model.accounts[account_id]
+        of, last = accounts.GetAccountStatementRequest(account_id=account_id, page_size=page), len(account.events)
+        of.revisions.first_revision, of.revisions.last_revision = 1, last
+        movements, before = [], 0
+        for revision, event in enumerate(account.events, 1):
+            at = accounts.GetAccountBalanceRequest(account_id=account_id, revision=revision)
+            found = await self._caller.accounts.GetAccountBalance(at)
+            assert found.balance == show(account.currency, event.balance)
+            assert found.available_balance == show(account.currency, event.available)
+            if event.balance != before:
+                movements.append((revision, show(account.currency, event.balance - before), found.balance))
+            before = event.balance
+        whole = await self._caller.accounts.GetAccountStatement(of)
+        assert (whole.entry_count, whole.closing_balance) == (len(movements), show(account.currency, account.balance))
+        assert (whole.first_revision, whole.last_revision, whole.complete) == (1, last, True)
+        entries = await self._pages("GetAccountStatement", of, "entries")
+        assert [(entry.revision, entry.amount, entry.balance_after) for entry in entries] == movements
+        listing = accounts.ListMovementsRequest(account_id=account_id, page_size=page)
+        listed = await self._pages("ListMovements", listing, "movements")
+        assert [movement.entry for movement in listed] == entries[::-1]
 
     async def _compare_holds(self, account_id: str, page: int) -> None:
         account = self._model.accounts[account_id]
