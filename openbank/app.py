@@ -177,7 +177,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             follow = partial(quarantine.follow, lambda: views.position.position)
             await stack.enter_async_context(background("quarantine", follow))
         project = stores.views.by_one_instance(projector.run, "projector", "projects")
-        projecting = await stack.enter_async_context(background("projector", project))
+        projecting = await stack.enter_async_context(background("projector", partial(projector.again, project)))
         await stack.enter_async_context(background("progress", progress.run))
         await stack.enter_async_context(background("rebuild", rebuilder.run))
         await stack.enter_async_context(background("rebuild progress", rebuilder.watch))

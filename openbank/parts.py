@@ -70,5 +70,6 @@ class Parts:
 
         While the event store is away there is nothing to project, and reads continue.
         """
-        projects = not (self._projecting.done() or self._projector.needs_newer_version)
+        stands = self._projecting.done() or self._projector.failure is not None
+        projects = not (stands or self._projector.needs_newer_version)
         return self._progress.caught_up and self._views.available and projects

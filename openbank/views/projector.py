@@ -128,6 +128,18 @@ class Projector:
                 self._note_unavailable(error)
                 await asyncio.sleep(backoff.next())
 
+    async def again(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Has `work` run, which runs this, and once more each time other views have taken the place of those that it
+        failed on. Until cancelled."""
+        generation = None
+        while True:
+            if self._views.generation == generation:
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            self.failure = None
+            await work()
+            generation = self._views.generation
+
     async def advance(self) -> None:
         """One batch from where the views say that they are, so that what failed half-way is done again."""
         if self._generation != self._views.generation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import sqlite3
@@ -13,17 +14,20 @@ import pytest
 
 from openbank.eventstore.port import BEGINNING
 from openbank.eventstore.request_index import Indexed
+from openbank.following.tail import LogTail
+from openbank.integrity.quarantine import Quarantine
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.rebuild import Rebuilds
-from openbank.views.sqlite import FILE, SqliteRebuilds, SqliteViews, writer
+from openbank.views.sqlite import FILE, SqliteRebuilds, SqliteViews, schema, writer
 from openbank.views.sqlite.schema import TABLES
 from openbank.views.sqlite.widening import widen
+from tests.callers import until
 from tests.eventstore.memory import MemoryStore
 from tests.views.conformance import OpenViews, ViewsConformance
 from tests.views.earlier import to_format_6
-from tests.views.histories import LOG, History, assert_holds, project_events, project_log
+from tests.views.histories import LOG, History, assert_holds, changes_of, project_events, project_log
 from tests.views.holds import place, send
-from tests.views.rebuilds import OpenRebuilds, RebuildConformance
+from tests.views.rebuilds import OpenRebuilds, RebuildConformance, live, new_rebuilder, no_more, rebuild
 
 PAGE = 4096
 
@@ -49,6 +53,42 @@ class TestSqliteRebuilds(RebuildConformance):
     @pytest.fixture
     def make_earlier(self, tmp_path: Path) -> Callable[[], None]:
         return lambda: to_format_6(tmp_path / FILE)
+
+    @pytest.mark.parametrize("step", ["sync", "rename"])
+    async def test_a_switch_that_fails_half_way_stops_writing_and_leaves_whole_views(
+        self,
+        opened: tuple[SqliteViews, SqliteRebuilds],
+        open_rebuilds: OpenRebuilds,
+        history: History,
+        monkeypatch: pytest.MonkeyPatch,
+        step: str,
+    ) -> None:
+        views, rebuilds = opened
+        await rebuilds.start(1)
+        filled = await rebuilds.next_views()
+        assert filled is not None
+        events = await history.events()
+        await filled.project(changes_of(events), events[-1].place)
+
+        def failing(*_: object) -> None:
+            raise OSError("the disk is gone")
+
+        with monkeypatch.context() as broken:
+            where: object = schema if step == "sync" else Path
+            broken.setattr(where, "sync" if step == "sync" else "replace", failing)
+            with pytest.raises(ViewsDamaged, match="could not be replaced"):
+                await rebuilds.switch(2, no_more)
+        with pytest.raises(ViewsDamaged, match="could not be replaced"):
+            await project_log(views, history)
+        await assert_holds(views, history)
+        await rebuilds.close()
+        await views.close()
+        again, continued = await open_rebuilds()
+        await assert_holds(again, history)
+        await rebuild(continued, history)
+        await assert_holds(again, history)
+        await continued.close()
+        await again.close()
 
 
 @pytest.fixture
@@ -211,14 +251,9 @@ async def test_damage_met_later_is_told_and_the_next_start_rebuilds(
 ) -> None:
     await project_log(views, history)
     await views.close()
-    path = tmp_path / FILE
-    with closing(sqlite3.connect(path)) as connection:
-        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'accounts'")
-    content = bytearray(path.read_bytes())
-    content[(page - 1) * PAGE : page * PAGE] = b"\xff" * PAGE
-    path.write_bytes(content)
+    spoil(tmp_path / FILE, "accounts")
     damaged = SqliteViews(tmp_path)
-    with pytest.raises(ViewsDamaged, match="the next start rebuilds"):
+    with pytest.raises(ViewsDamaged, match="the next start builds it again"):
         await assert_holds(damaged, history)
     with pytest.raises(ViewsUnavailable):
         await damaged.account_events("1", 1000, 1000)
@@ -229,6 +264,45 @@ async def test_damage_met_later_is_told_and_the_next_start_rebuilds(
     await project_log(again, history)
     await assert_holds(again, history)
     await again.close()
+
+
+async def test_damage_is_mended_by_a_rebuild_without_a_restart(
+    views: SqliteViews, history: History, tmp_path: Path
+) -> None:
+    await project_log(views, history)
+    await views.close()
+    spoil(tmp_path / FILE, "accounts")
+    views = SqliteViews(tmp_path)
+    rebuilds = SqliteRebuilds(tmp_path, views)
+    tail = LogTail(history.store)
+    quarantine = Quarantine(history.store, lambda: 0)
+    rebuilder = new_rebuilder(views, rebuilds, history, tail, quarantine)
+    projector = live(views, history, tail, quarantine)
+    works = (tail.run(), projector.again(projector.run), rebuilder.run())
+    running = [asyncio.create_task(work) for work in works]
+    try:
+        await history.deposit("1")
+        await until(lambda: projector.failure is not None)
+        await rebuilder.start()
+        await until(lambda: projector.failure is None)
+        await history.deposit("2")
+        await views.wait_for((await history.events())[-1].position)
+        await assert_holds(views, history)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+        await rebuilds.close()
+        await views.close()
+    assert (tmp_path / f"{FILE}.set-aside").exists()
+
+
+def spoil(path: Path, table: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * PAGE : page * PAGE] = b"\xff" * PAGE
+    path.write_bytes(content)
 
 
 async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ class Connections:
     def __init__(self, path: Path, *, index_requests: bool) -> None:
         """Raises ViewsUnavailable where no file can be made."""
         self.path = path
+        self.gone = False
+        """Whether the file at `path` is not this one any more: this one was damaged and set aside, or is replaced."""
         self._closed = False
         try:
             prepare(path)
@@ -84,7 +86,12 @@ class Connections:
         self._bound.look()
 
     async def empty_wal(self) -> bool:
-        """Whether the database has all of the WAL now, synced, and the WAL is empty; a reader is not waited for."""
+        """Whether the database has all of the WAL now, synced, and the WAL is empty; a reader is not waited for.
+
+        Nobody needs that of a file that was set aside.
+        """
+        if self.gone:
+            return True
         await self.checkpoint()
         return await self._in_thread(sqlite_wal.emptied, self._bulk)
 
@@ -111,6 +118,8 @@ class Connections:
     def _failed(self, error: sqlite3.Error) -> ViewsUnavailable:
         if not is_damage(error):
             return ViewsUnavailable(f"{self.path}: {error}")
-        if self.path.exists():
+        if not self.gone and self.path.exists():
             set_aside(self.path)
-        return ViewsDamaged(f"{self.path} is damaged ({error}) and set aside: the next start rebuilds it")
+        self.gone = True
+        told = "openbank rebuild or the next start builds it again"
+        return ViewsDamaged(f"{self.path} is damaged ({error}) and set aside: {told}")

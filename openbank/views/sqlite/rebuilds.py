@@ -26,7 +26,7 @@ class SqliteRebuilds:
     """Rebuilds of the views in a directory, which one process holds."""
 
     def __init__(self, directory: Path, views: SqliteViews, *, index_requests: bool = False) -> None:
-        """Continues a rebuild that a stop has interrupted. Raises ViewsUnavailable."""
+        """Continues a rebuild that a stop has interrupted."""
         self._path = directory.resolve() / NEXT_FILE
         self._views = views
         self._open = partial(SqliteViews, directory, index_requests=index_requests, file=NEXT_FILE)
@@ -35,7 +35,11 @@ class SqliteRebuilds:
         self._start_time = 0
         self._last = views.rebuild()
         if self._path.exists():
-            self._next = self._open()
+            try:
+                self._next = self._open()
+            except ViewsUnavailable as error:
+                _log.warning("rebuild of the views cannot continue", extra={"values": {"reason": error}})
+                return
             kept = self._next.rebuild()
             self._start_time = kept.start_time if kept else int(self._path.stat().st_mtime * 1_000_000)
 

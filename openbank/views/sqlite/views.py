@@ -133,7 +133,8 @@ class SqliteViews(SqliteReads):
         other, whole.
         """
         # Most of it while others may still write.
-        await self._file.checkpoint()
+        if not self._file.gone:
+            await self._file.checkpoint()
         await other._file.checkpoint()
         async with self._writing:
             if self._failure is not None:
@@ -145,6 +146,7 @@ class SqliteViews(SqliteReads):
             if not (await self._file.empty_wal() and await other._file.empty_wal()):
                 return False
             await other.close()
+            self._file.gone = True
             try:
                 # Reads continue from the old file, which stays open.
                 opened = await asyncio.to_thread(self._open_replaced, other._path)
