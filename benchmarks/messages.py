@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.load import REQUEST_ID
 from openbank.accounts.v1 import accounts_service_pb2 as messages
+from openbank.batches.v1 import batches_service_pb2 as batches
 from openbank.common.v1.money_pb2 import Money
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
 
@@ -13,6 +14,9 @@ PAYMENT = Money(currency_code="USD", units=12, nanos=500_000_000)
 
 
 CREATE_TRANSFER = f"/{transfers.DESCRIPTOR.services_by_name['TransfersService'].full_name}/CreateTransfer"
+
+
+EXECUTE_BATCH = f"/{batches.DESCRIPTOR.services_by_name['BatchesService'].full_name}/ExecuteBatch"
 
 
 def path(method: str) -> str:
@@ -41,6 +45,20 @@ def transfer(account: int, to: int) -> transfers.CreateTransferRequest:
         destination_account_id=account_id(to),
         amount=Money(currency_code="USD", nanos=10_000_000),
         description="Rent",
+    )
+
+
+def independent(first: int, count: int) -> batches.ExecuteBatchRequest:
+    """Deposits to as many accounts, from the one with this number on."""
+    commands = [batches.BatchCommand(deposit=deposit(first + number)) for number in range(count)]
+    return batches.ExecuteBatchRequest(mode=batches.BATCH_MODE_INDEPENDENT, commands=commands)
+
+
+def atomic(account: int, count: int) -> batches.ExecuteBatchRequest:
+    """As many deposits to one account."""
+    command = batches.BatchCommand(deposit=deposit(account, request_id=""))
+    return batches.ExecuteBatchRequest(
+        request_id=REQUEST_ID, mode=batches.BATCH_MODE_ATOMIC, commands=[command] * count
     )
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import grown, holds, load, long_log, report, serving, soak, statements, transfers
+from benchmarks import batches, grown, holds, load, long_log, report, serving, soak, statements, transfers
 from benchmarks.eventstoredb.rows import rows as eventstoredb
 from benchmarks.feeds.rows import rows as feeds
 from benchmarks.measure import Measure
@@ -25,6 +25,7 @@ SERVING: Sequence[Callable[[Bench], Sequence[Measure]]] = (
     lambda bench: [serving.instruction_ratio(bench)],
     serving.few,
     transfers.rows,
+    batches.rows,
     holds.rows,
     serving.reads,
 )

@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
+from openbank.batches.v1.batches_service_pb2_grpc import BatchesServiceStub
 from openbank.client import connect
 from openbank.common.v1.date_pb2 import Date
 from openbank.common.v1.money_pb2 import Money
@@ -50,6 +51,7 @@ class Caller:
         self.accounts: Any = AccountsServiceStub(self.channel)
         self.transfers: Any = TransfersServiceStub(self.channel)
         self.holds: Any = HoldsServiceStub(self.channel)
+        self.batches: Any = BatchesServiceStub(self.channel)
         self.quarantine: Any = QuarantineServiceStub(self.channel)
         self.views: Any = ViewsServiceStub(self.channel)
         self.integration_events: Any = IntegrationEventsServiceStub(self.channel)
@@ -199,12 +201,24 @@ def refusal(error: grpc.aio.AioRpcError) -> Refusal:
     trailing = dict(tuple(error.trailing_metadata() or ()))
     packed = trailing.get("grpc-status-details-bin", b"")
     assert isinstance(packed, bytes)
-    status = status_pb2.Status.FromString(packed)
+    details = _details(status_pb2.Status.FromString(packed))
+    return Refusal(error.code(), error.details() or "", details, trailing, len(packed))
+
+
+def refusal_of(status: Message) -> Refusal:
+    """The refusal of one command of a batch, which is read as a google.rpc.Status."""
+    packed = status.SerializeToString()
+    read = status_pb2.Status.FromString(packed)
+    (code,) = (code for code in grpc.StatusCode if code.value[0] == read.code)
+    return Refusal(code, read.message, _details(read), {}, len(packed))
+
+
+def _details(status: status_pb2.Status) -> dict[str, Any]:
     details = {}
     for detail in status.details:
         name = detail.type_url.rpartition("/")[2]
         details[name.rpartition(".")[2]] = _DETAILS[name].FromString(detail.value)
-    return Refusal(error.code(), error.details() or "", details, trailing, len(packed))
+    return details
 
 
 async def refused(call: Awaitable[Any]) -> Refusal:

@@ -33,6 +33,15 @@ def check_foreseen(request: Any, foreseen: Any, came: Any) -> None:
         assert _timeless(request, foreseen) == _timeless(request, came)
 
 
+def same_outcome(request: Any, one: Any, other: Any) -> None:
+    """Raises AssertionError unless two banks with the same history have answered `request` alike."""
+    if isinstance(one, Refusal) or isinstance(other, Refusal):
+        assert _told(request, one) == _told(request, other)
+        return
+    assert one.replayed == other.replayed
+    assert _timeless(request, one, made=True) == _timeless(request, other, made=True)
+
+
 def _told(request: Any, outcome: Any) -> Any:
     if not isinstance(outcome, Refusal):
         return outcome
@@ -42,13 +51,13 @@ def _told(request: Any, outcome: Any) -> Any:
     return outcome.code, outcome.message, outcome.details
 
 
-def _timeless(request: Any, answer: Any) -> Any:
+def _timeless(request: Any, answer: Any, *, made: bool = False) -> Any:
     """Without what the time, chance and the record make of an answer."""
     copy = type(answer)()
     copy.CopyFrom(answer)
     for name in ("event_id", "record_time", "consistency_token"):
         copy.ClearField(name)
-    _forget(copy, made=not request.request_id)
+    _forget(copy, made=made or not request.request_id)
     return copy
 
 

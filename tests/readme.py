@@ -9,6 +9,7 @@ from typing import NamedTuple
 README = Path(__file__).parents[1] / "README.md"
 TOUR = Path(__file__).parents[1] / "docs/tour.md"
 TRANSFERS = Path(__file__).parents[1] / "docs/transfers.md"
+BATCHES = Path(__file__).parents[1] / "docs/batches.md"
 HOLDS = Path(__file__).parents[1] / "docs/holds.md"
 STATEMENTS = Path(__file__).parents[1] / "docs/statements.md"
 REVERSALS = Path(__file__).parents[1] / "docs/reversals.md"

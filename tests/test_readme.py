@@ -15,6 +15,7 @@ import pytest
 from tests.back_ends import BackEnd
 from tests.readme import (
     ADDRESS,
+    BATCHES,
     HOLDS,
     INSTANCES,
     INTEGRATION_EVENTS,
@@ -32,7 +33,7 @@ from tests.stand_ins.process import EventStoreDBProcess
 
 CACHE = Path(__file__).parents[1] / ".cache/bin"
 # Each page continues the session of the one before it.
-PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS, HOLDS, STATEMENTS, REVERSALS)
+PAGES = (README, TOUR, INTEGRATION_EVENTS, TRANSFERS, HOLDS, STATEMENTS, REVERSALS, BATCHES)
 EXAMPLES = [example for page in PAGES for example in examples(page)]
 README_LINES_MAX = 300
 

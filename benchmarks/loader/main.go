@@ -212,36 +212,42 @@ func summary(warm, measured []worker, took time.Duration) result {
 	return r
 }
 
-// body is a request as it is to be sent, and where its request id is; -1 for none.
+// body is a request as it is to be sent, and where its request ids are: a batch has many.
 type body struct {
 	data []byte
-	id   int
+	ids  []int
 }
 
 func newBody(data []byte) body {
-	return body{data, indexOf(data, placeholder)}
+	return body{data, indicesOf(data, placeholder)}
 }
 
-func indexOf(data []byte, text string) int {
+func indicesOf(data []byte, text string) []int {
+	var found []int
 	for i := 0; i+len(text) <= len(data); i++ {
 		if string(data[i:i+len(text)]) == text {
-			return i
+			found = append(found, i)
 		}
 	}
-	return -1
+	return found
 }
 
-// next is the body with a request id of its own: random, and marked as a UUID of version 4.
+// next is the body with request ids of its own: random, and marked as UUIDs of version 4.
 func (b body) next() []byte {
-	if b.id < 0 {
+	if len(b.ids) == 0 {
 		return b.data
 	}
 	sent := slices.Clone(b.data)
-	high, low := rand.Uint64()&^0xf000|0x4000, rand.Uint64()>>2|1<<63
-	id := fmt.Appendf(nil, "%08x-%04x-%04x-%04x-%012x",
-		high>>32, high>>16&0xffff, high&0xffff, low>>48, low&0xffffffffffff)
-	copy(sent[b.id:], id)
+	for _, at := range b.ids {
+		copy(sent[at:], newID())
+	}
 	return sent
+}
+
+func newID() []byte {
+	high, low := rand.Uint64()&^0xf000|0x4000, rand.Uint64()>>2|1<<63
+	return fmt.Appendf(nil, "%08x-%04x-%04x-%04x-%012x",
+		high>>32, high>>16&0xffff, high&0xffff, low>>48, low&0xffffffffffff)
 }
 
 // raw passes bytes as they are, under the name that servers know.

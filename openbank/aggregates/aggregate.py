@@ -19,11 +19,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from time import time_ns
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from openbank.aggregates.deciding import Command, Decide, Decided, Known, Rehearsed, Replay, Subject, decide, events_of
+from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import Happened, History
+from openbank.aggregates.outcomes import Outcomes
 from openbank.aggregates.record_times import RecordTimes
 from openbank.aggregates.statistics import CommandStatistics
 from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there, trace_append
@@ -60,6 +61,7 @@ class Aggregate(Generic[State]):
         "_company",
         "_gathering",
         "_history",
+        "_outcomes",
         "_quarantine",
         "_queue",
         "_statistics",
@@ -83,6 +85,7 @@ class Aggregate(Generic[State]):
         self._quarantine = quarantine
         self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
         self._history = History(store, quarantine, self._subject)
+        self._outcomes = Outcomes(store, self._subject, self._history, statistics)
         self._times = times
         self._statistics = statistics
         self._tip: Tip[State] | None = None
@@ -98,24 +101,31 @@ class Aggregate(Generic[State]):
     def idle(self) -> bool:
         return self._working is None
 
-    async def execute(self, decide: Decide[State], request: Request) -> Written[State]:
+    async def execute(
+        self, decide: Decide[State], request: Request, recorded: list[NewEvent] | None = None
+    ) -> Written[State]:
         """Decides and appends; answers only what is durable, and so is everything it was decided on.
 
         A command may decide on no events: nothing is appended, and its request id stays unused. Of a dry run nothing is
-        appended either, and no other command is decided on what it would do.
+        appended either, and no other command is decided on what it would do. `recorded` takes the events of a command
+        that are appended now.
         Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
         StoreUnavailable and OutcomeUnknown.
         """
-        outcome = await self._enqueue(decide, request)
-        if isinstance(outcome, Written):
-            return outcome
-        if isinstance(outcome, Replay):
-            return await self._replay(outcome.revision)
-        if isinstance(outcome, Versioned):
-            return await self._unchanged(outcome, outcome.revision)
-        if isinstance(outcome, Rehearsed) and outcome.resource:
-            return await self._unchanged(outcome.resource, outcome.seen, outcome.events)
-        raise ValueError(f"a command on {self._subject.stream}, which has no event, made none")
+        outcome = await self._enqueue(decide, request, recorded)
+        return outcome if isinstance(outcome, Written) else await self._outcomes.written(outcome)
+
+    async def execute_all(self, commands: Sequence[Command[State]]) -> Sequence[Written[State] | Exception]:
+        """What `execute` returns or raises for each command. They are decided in order, with nothing between them
+        that was not waiting before."""
+        self._quarantine.check(self._subject.stream)
+        answers = [self._add(command) for command in commands]
+        outcomes = await asyncio.gather(*answers, return_exceptions=True)
+        return [await self._outcomes.written_or_refused(outcome) for outcome in outcomes]
+
+    async def replayed(self, revision: int, count: int) -> Sequence[Written[State]]:
+        """The last `count` events up to `revision`, which were recorded together, each with the resource after it."""
+        return await self._outcomes.replayed(revision, count)
 
     async def rehearse(self, decide: Decide[State], request: Request) -> Written[State] | None:
         """The outcome of a request whose events are in the stream; None where `execute` would append some now.
@@ -123,7 +133,7 @@ class Aggregate(Generic[State]):
         Appends nothing. Raises what `execute` would refuse with.
         """
         outcome = await self._enqueue(decide, request._replace(validate_only=True))
-        return await self._replay(outcome.revision) if isinstance(outcome, Replay) else None
+        return await self._outcomes.written(outcome) if isinstance(outcome, Replay) else None
 
     def presume_new(self) -> None:
         """Spares the next command the read of a stream that most likely has no events: where it has, the append finds
@@ -170,10 +180,13 @@ class Aggregate(Generic[State]):
         """See `History.event`."""
         return await self._history.event(revision)
 
-    async def _enqueue(self, decide: Decide[State], request: Request) -> object:
+    async def _enqueue(self, decide: Decide[State], request: Request, recorded: list[NewEvent] | None = None) -> object:
         self._quarantine.check(self._subject.stream)
+        return await self._add(Command(decide, request, None, recorded))
+
+    def _add(self, command: Command[State]) -> asyncio.Future[Any]:
         answer = asyncio.get_running_loop().create_future()
-        waiting: Waiting[State] = Waiting(Command(decide, request), answer, current.get())
+        waiting: Waiting[State] = Waiting(command, answer, current.get())
         self._queue.append(waiting)
         if self._working is None:
             # A task, and not the caller's: a caller that gives up must not take the others' append with it. It begins
@@ -181,7 +194,7 @@ class Aggregate(Generic[State]):
             self._working = asyncio.create_task(self._work())
         elif self._gathering and len(self._queue) >= self._company:
             self._gathering.end()
-        return await waiting.answer
+        return waiting.answer
 
     async def _work(self) -> None:
         while self._queue:
@@ -274,22 +287,6 @@ class Aggregate(Generic[State]):
         self._history.written(decided)
         answer(batch, decided, LogPosition(position, self._subject.stream, tip.revision))
         return True
-
-    async def _replay(self, revision: int) -> Written[State]:
-        """The outcome of the command whose last event has `revision`, as it was then."""
-        resource, event = await self._history.at(revision)
-        self._statistics.replayed += 1
-        return Written(resource, event.id, event.metadata.record_time, event.place, replayed=True)
-
-    async def _unchanged(
-        self, resource: Versioned[State], seen: int, unrecorded: Sequence[codec.DomainEvent] = ()
-    ) -> Written[State]:
-        """The outcome of a command of which nothing was recorded, decided at the revision `seen`."""
-        # That a stream has no event, the log says up to its end.
-        position = await (self._store.locate(self._subject.stream, seen) if seen else self._store.head())
-        if position is None:
-            raise StoreDamaged(f"{self._subject.stream} ends before revision {seen}, which it had")
-        return Written(resource, b"", 0, position, replayed=False, unrecorded=unrecorded)
 
 
 class _NotFound(Exception):

@@ -9,14 +9,14 @@ from openbank.aggregates.folding import Kind, Tip, advance
 from openbank.aggregates.ids import event_id
 from openbank.aggregates.record_times import RecordTimes
 from openbank.codec import events as codec
-from openbank.domain.errors import RequestIdReused, RevisionMismatch
+from openbank.domain.errors import EventsTooLarge, RequestIdReused, RevisionMismatch
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import streams
 from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, Metadata, NewEvent
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
-"""A batch ends once it has this many bytes. The events of one command fit into the other half."""
+"""An append takes no more commands once it has this many bytes."""
 METADATA_BYTES = 1_000
 """Bytes counted for each event beside its payload: the most that its metadata takes in JSON."""
 
@@ -26,8 +26,13 @@ Decide = Callable[[State | None], Sequence[codec.DomainEvent]]
 
 
 class Command(NamedTuple, Generic[State]):
+    """Dry runs of one `rehearsal`, any object, are decided each on what the one before it would leave. `recorded` takes
+    the events that are appended."""
+
     decide: Decide[State]
     request: Request
+    rehearsal: object = None
+    recorded: list[NewEvent] | None = None
 
 
 class Known(NamedTuple):
@@ -84,24 +89,36 @@ def decide(
     """
     decided: list[Decided[State]] = []
     made: dict[RequestKey, Known] = {}
+    rehearsals: dict[object, _Rehearsal[State]] = {}
     size = 0
     for command in commands:
+        if size > BATCH_BYTES_MAX and command.rehearsal not in rehearsals:
+            break
         request = command.request
         key = request.key
         earlier = (known.get(key) or made.get(key)) if request.id else None
         try:
-            one, tip = _decide(subject, tip, command, earlier, times)
+            if command.rehearsal is None:
+                one, after = _decide(subject, tip, command, earlier, times)
+            else:
+                rehearsal = rehearsals.setdefault(command.rehearsal, _Rehearsal(tip))
+                one, after = rehearsal.decide(subject, command, earlier, times), tip
         except Exception as error:
-            one = Decided(error)
-        decided.append(one)
-        if one.events and request.id:
-            made[key] = Known(request.hash, tip.revision)
-        for event in one.events:
-            size += len(event.data) + METADATA_BYTES
+            decided.append(Decided(error))
+            continue
         if isinstance(one.outcome, Rehearsed):
             size += len(one.outcome.events) * METADATA_BYTES
-        if size > BATCH_BYTES_MAX:
-            break
+        elif one.events:
+            bytes_ = METADATA_BYTES * len(one.events) + sum([len(event.data) for event in one.events])
+            if bytes_ > APPEND_BYTES_MAX:
+                one, after = Decided(EventsTooLarge(bytes_, APPEND_BYTES_MAX)), tip
+            elif size + bytes_ > APPEND_BYTES_MAX:
+                break
+            size += bytes_
+            tip = after
+            if request.id:
+                made[key] = Known(request.hash, tip.revision)
+        decided.append(one)
     return decided, tip
 
 
@@ -126,7 +143,7 @@ def _decide(
         raise RevisionMismatch(category, subject.id, request.expected_revision, now.revision)
     events = command.decide(now.state if now else None)
     if request.validate_only:
-        return _rehearse(subject, tip, events, times), tip
+        return _rehearse(subject, tip, events, times)
     made: list[NewEvent] = []
     for part, event in enumerate(events):
         time = times.after(tip.resource.update_time if tip.resource else 0)
@@ -135,14 +152,46 @@ def _decide(
     return Decided(tip.resource, made), tip
 
 
+class _Rehearsal(Generic[State]):
+    """Dry runs that come one after another, and what they would leave."""
+
+    def __init__(self, tip: Tip[State]) -> None:
+        self._seen = _revision(tip)
+        self._tip = tip
+        self._events: tuple[codec.DomainEvent, ...] = ()
+        self._made: dict[RequestKey, tuple[bytes, Decided[State]]] = {}
+
+    def decide(
+        self, subject: Subject[State], command: Command[State], earlier: Known | None, times: RecordTimes
+    ) -> Decided[State]:
+        """As `_decide`. The outcome has the events of all of them."""
+        request = command.request
+        if request.id and (made := self._made.get(request.key)):
+            hash, again = made
+            if not request.repeats(hash):
+                raise RequestIdReused
+            return again
+        one, tip = _decide(subject, self._tip, command, earlier, times)
+        if not isinstance(one.outcome, Rehearsed):
+            return one
+        self._tip, self._events = tip, (*self._events, *one.outcome.events)
+        made_now = Decided(Rehearsed(one.outcome.resource, self._events, self._seen))
+        self._made[request.key] = request.hash, made_now
+        return made_now
+
+
+def _revision(tip: Tip[Any]) -> int:
+    return tip.resource.revision if tip.resource else NO_STREAM
+
+
 def _rehearse(
     subject: Subject[State], tip: Tip[State], events: Sequence[codec.DomainEvent], times: RecordTimes
-) -> Decided[State]:
-    seen = tip.resource.revision if tip.resource else NO_STREAM
+) -> tuple[Decided[State], Tip[State]]:
+    seen = _revision(tip)
     for event in events:
         time = times.after(tip.resource.update_time if tip.resource else 0)
         tip = advance(subject.kind, tip, event, time)
-    return Decided(Rehearsed(tip.resource, events, seen))
+    return Decided(Rehearsed(tip.resource, events, seen)), tip
 
 
 def belongs_to(subject: Subject[State], state: State, person_id: str) -> bool:

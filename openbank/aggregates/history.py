@@ -98,6 +98,21 @@ class History(Generic[State]):
         """The aggregate right after its event with this revision, which the stream has."""
         return await self._believed(self._at(revision))
 
+    async def through(self, revision: int, count: int) -> Sequence[Moment[State]]:
+        """The aggregate right after each of the last `count` events up to `revision`, which the stream has."""
+        before = await self.at(revision - count)
+        return await self._believed(self._through(Tip(before.resource, revision - count), count))
+
+    async def _through(self, tip: Tip[State], count: int) -> Sequence[Moment[State]]:
+        moments = []
+        for event in await self._store.read_stream(self._subject.stream, tip.revision, count):
+            folded = self._fold_page(_Folded(tip, event.revision), [event])
+            moments.append(self._moment(folded, event.revision))
+            tip = folded.tip
+        if len(moments) < count:
+            raise StoreDamaged(f"{self._subject.stream} ends before revision {tip.revision + 1}, which it had")
+        return moments
+
     async def event(self, revision: int) -> Happened:
         """An event that the aggregate was folded from. Raises StoreDamaged where it is not there any more."""
         for event in await self._store.read_stream(self._subject.stream, revision - 1, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from openbank.aggregates.aggregate import Aggregate
@@ -15,7 +16,7 @@ from openbank.aggregates.waiting import Recorded, Written
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import NO_STREAM, EventStore
+from openbank.eventstore.port import NO_STREAM, EventStore, NewEvent
 from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 
 State = TypeVar("State")
@@ -48,21 +49,47 @@ class Repository(Generic[State]):
         """How many aggregates are in memory."""
         return len(self._kept)
 
-    async def execute(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State]:
+    async def execute(
+        self, aggregate_id: str, decide: Decide[State], request: Request, recorded: list[NewEvent] | None = None
+    ) -> Written[State]:
         """See `Aggregate.execute`."""
         aggregate = self._aggregate(aggregate_id)
         try:
-            return await aggregate.execute(decide, request)
-        except AggregateQuarantined:
-            # That an aggregate is quarantined is for its owner to know.
-            if request.owner is None or await self._belongs_to(aggregate_id, request.owner):
-                raise
-            raise refusal_as_if_missing(Command(decide, request)) from None
+            return await aggregate.execute(decide, request, recorded)
+        except AggregateQuarantined as error:
+            raise await self._as_told(aggregate_id, Command(decide, request), error) from None
+
+    async def execute_all(
+        self, aggregate_id: str, commands: Sequence[Command[State]]
+    ) -> Sequence[Written[State] | Exception]:
+        """See `Aggregate.execute_all`."""
+        aggregate = self._aggregate(aggregate_id)
+        try:
+            outcomes = await aggregate.execute_all(commands)
+        except AggregateQuarantined as error:
+            outcomes = [error] * len(commands)
+        return [
+            await self._as_told(aggregate_id, command, outcome)
+            if isinstance(outcome, AggregateQuarantined)
+            else outcome
+            for command, outcome in zip(commands, outcomes, strict=True)
+        ]
+
+    async def _as_told(self, aggregate_id: str, command: Command[State], error: AggregateQuarantined) -> Exception:
+        """That an aggregate is quarantined is for its owner to know."""
+        owner = command.request.owner
+        if owner is None or await self._belongs_to(aggregate_id, owner):
+            return error
+        return refusal_as_if_missing(command)
 
     async def _belongs_to(self, aggregate_id: str, person_id: str) -> bool:
         """Says what its first event says: of an aggregate that is quarantined there may be no state."""
         first = await self._store.read_stream(self._kind.stream(aggregate_id), NO_STREAM, 1)
         return bool(first) and (first[0].metadata.owner_id or aggregate_id) == person_id
+
+    async def replayed(self, aggregate_id: str, revision: int, count: int) -> Sequence[Written[State]]:
+        """See `Aggregate.replayed`."""
+        return await self._aggregate(aggregate_id).replayed(revision, count)
 
     async def rehearse(self, aggregate_id: str, decide: Decide[State], request: Request) -> Written[State] | None:
         """See `Aggregate.rehearse`."""

@@ -11,7 +11,7 @@ from openbank.aggregates import ids
 from openbank.aggregates.waiting import Written
 from openbank.commands.claims import Claimable, check_claim, claim, load_claim
 from openbank.commands.numbers import check_number, finish, is_ours, reserve
-from openbank.commands.on_account import Changing, change, execute, fingerprinted
+from openbank.commands.on_account import Changing, change, change_by_rule, execute, fingerprinted
 from openbank.commands.together import nothing, together
 from openbank.commands.write_side import WriteSide
 from openbank.domain import limits, movements, states
@@ -19,7 +19,6 @@ from openbank.domain.account import Account, open_for_change
 from openbank.domain.account_events import (
     AccountClosed,
     AccountEvent,
-    MoneyWithdrawn,
     OverdraftLimitSet,
     SpendingLimitsSet,
 )
@@ -34,16 +33,12 @@ from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 
 def deposit(bank: WriteSide, command: Deposit, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive, BalanceLimitExceeded."""
-    return change(bank, "Deposit", command, request, lambda account, _: movements.deposit(account, command))
+    return change_by_rule(bank, command, request)
 
 
 def withdraw(bank: WriteSide, command: Withdraw, request: Request) -> Changing:
     """Raises what `change` raises, AccountNotFound, AccountNotActive, SpendingLimitExceeded, InsufficientFunds."""
-
-    def decide(account: Account | None, now: int) -> MoneyWithdrawn:
-        return movements.withdraw(account, command, now)
-
-    return change(bank, "Withdraw", command, request, decide)
+    return change_by_rule(bank, command, request)
 
 
 def freeze_account(bank: WriteSide, command: FreezeAccount, request: Request) -> Changing:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from openbank.aggregates.history import Happened
 from openbank.aggregates.waiting import Written
-from openbank.commands.on_account import DecideOne, change, expire_only
+from openbank.commands.on_account import change_by_rule, expire_only
 from openbank.commands.write_side import WriteSide
 from openbank.domain import hold_record, holds
 from openbank.domain.account import Account
-from openbank.domain.account_events import HoldCaptured, HoldPlaced, HoldReleased
+from openbank.domain.account_events import HoldPlaced
 from openbank.domain.hold_record import HoldRecord
 from openbank.domain.holds import CaptureHold, PlaceHold, ReleaseHold
 from openbank.domain.request import Request
@@ -30,28 +30,19 @@ async def place_hold(bank: WriteSide, command: PlaceHold, request: Request) -> W
     """Raises what `change` raises, AccountNotFound, AccountNotActive, TooManyHolds, SpendingLimitExceeded,
     InsufficientFunds."""
 
-    def decide(account: Account | None, now: int) -> HoldPlaced:
-        return holds.place(account, command, now)
-
-    return await _change(bank, "PlaceHold", command, request, decide)
+    return await _change(bank, command, request)
 
 
 async def capture_hold(bank: WriteSide, command: CaptureHold, request: Request) -> Written[HoldOfAccount]:
     """Raises what `change` raises, AccountNotFound, AccountNotActive, HoldNotFound, HoldNotOpen, CaptureExceedsHold."""
 
-    def decide(account: Account | None, _: int) -> HoldCaptured:
-        return holds.capture(account, command)
-
-    return await _change(bank, "CaptureHold", command, request, decide)
+    return await _change(bank, command, request)
 
 
 async def release_hold(bank: WriteSide, command: ReleaseHold, request: Request) -> Written[HoldOfAccount]:
     """Raises what `change` raises, AccountNotFound, HoldNotFound, HoldNotOpen."""
 
-    def decide(account: Account | None, _: int) -> HoldReleased:
-        return holds.release(account, command)
-
-    return await _change(bank, "ReleaseHold", command, request, decide)
+    return await _change(bank, command, request)
 
 
 async def expire_holds(bank: WriteSide, account_id: str) -> None:
@@ -66,11 +57,17 @@ async def expire_holds(bank: WriteSide, account_id: str) -> None:
 
 
 async def _change(
-    bank: WriteSide, rpc: str, command: PlaceHold | CaptureHold | ReleaseHold, request: Request, decide: DecideOne
+    bank: WriteSide, command: PlaceHold | CaptureHold | ReleaseHold, request: Request
 ) -> Written[HoldOfAccount]:
-    written = await change(bank, rpc, command, request, decide)
+    return await with_hold(bank, command.account_id, await change_by_rule(bank, command, request), request)
+
+
+async def with_hold(
+    bank: WriteSide, account_id: str, written: Written[Account], request: Request
+) -> Written[HoldOfAccount]:
+    """The outcome of a command on a hold, with the hold."""
     try:
-        held = await _with_hold(bank, command.account_id, written)
+        held = await _with_hold(bank, account_id, written)
     except StoreUnavailable as error:
         if request.id or request.validate_only:
             raise

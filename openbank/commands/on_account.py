@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from openbank.aggregates.deciding import Decide
 from openbank.aggregates.waiting import Written
 from openbank.commands.write_side import WriteSide
-from openbank.domain import holds
+from openbank.domain import holds, movements
 from openbank.domain.account import Account, apply, there
 from openbank.domain.account_events import AccountEvent
 from openbank.domain.amounts import in_other_decimals
 from openbank.domain.clock import Clock
-from openbank.domain.holds import OPEN_MAX
+from openbank.domain.holds import OPEN_MAX, CaptureHold, PlaceHold, ReleaseHold
+from openbank.domain.movements import Deposit, Withdraw
 from openbank.domain.request import Request, fingerprint
+from openbank.eventstore.port import NewEvent
 
 EXPIRED_MAX = 200
 """In one append: so that one account's holds do not hold up all other accounts, and the append is not too large."""
@@ -24,6 +26,30 @@ Changing = Coroutine[Any, Any, Written[Account]]
 """A command being carried out. Plain functions pass it on: another coroutine would make each deposit slower."""
 DecideOne = Callable[[Account | None, int], AccountEvent]
 """From the account (None before its opening) and the time, in microseconds since 1970 UTC, to the command's event."""
+DecideSome = Callable[[Account | None, int], Sequence[AccountEvent]]
+"""The same, to the events of many commands."""
+
+
+class Rule(NamedTuple):
+    """A command that touches nothing but one account, and may come with others of its kind in one append."""
+
+    rpc: str
+    decide: Callable[[Account | None, Any, int], AccountEvent]
+
+
+RULES: Mapping[type, Rule] = {
+    Deposit: Rule("Deposit", lambda account, command, _: movements.deposit(account, command)),
+    Withdraw: Rule("Withdraw", movements.withdraw),
+    PlaceHold: Rule("PlaceHold", holds.place),
+    CaptureHold: Rule("CaptureHold", lambda account, command, _: holds.capture(account, command)),
+    ReleaseHold: Rule("ReleaseHold", lambda account, command, _: holds.release(account, command)),
+}
+
+
+def change_by_rule(bank: WriteSide, command: Any, request: Request) -> Changing:
+    """As `change`, by the rule of the command's type."""
+    rule = RULES[type(command)]
+    return change(bank, rule.rpc, command, request, lambda account, now: rule.decide(account, command, now))
 
 
 def change(bank: WriteSide, rpc: str, command: Any, request: Request, decide: DecideOne) -> Changing:
@@ -35,7 +61,7 @@ def change(bank: WriteSide, rpc: str, command: Any, request: Request, decide: De
     return execute(bank, command.account_id, decide, request)
 
 
-class _ManyAreDue(Exception):
+class ManyAreDue(Exception):
     """More holds are due than one append takes beside a command."""
 
 
@@ -45,12 +71,28 @@ async def execute(bank: WriteSide, account_id: str, decide: DecideOne, request: 
     They end in the same append. Of more than EXPIRED_MAX, as many end before, in appends of their own. A dry run, which
     appends nothing, is decided without all of them.
     """
-    deciding = with_expiry(bank.clock, decide, OPEN_MAX if request.validate_only else EXPIRED_MAX)
+    return await execute_some(bank, account_id, lambda account, now: (decide(account, now),), request)
+
+
+async def execute_some(
+    bank: WriteSide,
+    account_id: str,
+    decide: DecideSome,
+    request: Request,
+    recorded: list[NewEvent] | None = None,
+) -> Written[Account]:
+    """The same with any number of events. `recorded` takes them."""
+    deciding = with_expiry(bank.clock, decide, request)
     while True:
         try:
-            return await bank.accounts.execute(account_id, deciding, request)
-        except _ManyAreDue:
-            await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), Request())
+            return await bank.accounts.execute(account_id, deciding, request, recorded)
+        except ManyAreDue:
+            await expire_some(bank, account_id)
+
+
+async def expire_some(bank: WriteSide, account_id: str) -> None:
+    """Ends EXPIRED_MAX of the holds whose time has come, in an append of their own."""
+    await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), Request())
 
 
 def expire_only(account_id: str, clock: Clock) -> Decide[Account]:
@@ -65,24 +107,25 @@ def expire_only(account_id: str, clock: Clock) -> Decide[Account]:
     return decided
 
 
-def with_expiry(clock: Clock, decide: DecideOne, expired_max: int) -> Decide[Account]:
+def with_expiry(clock: Clock, decide: DecideSome, request: Request) -> Decide[Account]:
     """Ends the holds whose time has come, in the same append, and gives `decide` the account as it is then.
 
     The log's order decides between a capture and an expiry, so instances whose clocks differ cannot disagree
-    afterwards; a hold may end early or late by the difference. What it returns raises _ManyAreDue for more than
-    `expired_max` holds.
+    afterwards; a hold may end early or late by the difference. What it returns raises ManyAreDue for more than
+    EXPIRED_MAX holds, unless the request is a dry run.
     """
+    expired_max = OPEN_MAX if request.validate_only else EXPIRED_MAX
 
     def decided(account: Account | None) -> Sequence[AccountEvent]:
         now = clock()
         if account is None or not account.controls.holds:
-            return (decide(account, now),)
+            return decide(account, now)
         expired = tuple(islice(holds.due(account, now), expired_max + 1))
         if len(expired) > expired_max:
-            raise _ManyAreDue
+            raise ManyAreDue
         for event in expired:
             account = apply(account, event)
-        return (*expired, decide(account, now))
+        return (*expired, *decide(account, now))
 
     return decided
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -87,11 +87,19 @@ def too_precise(field: str, amount: Money, currency: Currency) -> Violation:
 
 def in_other_decimals(command: Any) -> Iterator[Any]:
     """The same command, a dataclass, with its amounts in every number of decimals that holds them."""
-    amounts = {
-        name: value for name in command.__dataclass_fields__ if isinstance(value := getattr(command, name), Money)
-    }
-    if not amounts:
+    if not _amounts(command):
         return
     for exponent in range(MAX_EXPONENT + 1):
         with suppress(TooPrecise):
-            yield replace(command, **{name: amount.with_decimals(exponent) for name, amount in amounts.items()})
+            yield in_decimals(command, exponent)
+
+
+def in_decimals(command: Any, exponent: int) -> Any:
+    """The same command, a dataclass, with its amounts in this number of decimals. Raises TooPrecise."""
+    amounts = {name: amount.with_decimals(exponent) for name, amount in _amounts(command).items()}
+    return replace(command, **amounts)
+
+
+def _amounts(command: Any) -> Mapping[str, Money]:
+    names = command.__dataclass_fields__
+    return {name: value for name in names if isinstance(value := getattr(command, name), Money)}

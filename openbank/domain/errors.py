@@ -282,5 +282,13 @@ class RequestIdReused(InvalidFields):
         super().__init__([Violation("request_id", "REQUEST_ID_REUSED", "was used for another request")])
 
 
+class EventsTooLarge(Refused):
+    reason = "REQUEST_TOO_LARGE"
+
+    def __init__(self, size: int, size_max: int) -> None:
+        message = f"its events would take {size} bytes, at most {size_max} can be recorded together"
+        super().__init__(message, size=str(size), maxSize=str(size_max))
+
+
 class DoesNotFollow(ValueError):
     """A stored event cannot come after the ones before it. The text says why, without figures and personal data."""

@@ -62,6 +62,7 @@ class Method:
         self.durations, self.refusals = statistics.durations_of(self.name), statistics.refusals
         self._ids = [field.name for field in method.input_type.fields if _is_id(field)]
         self._has_dry_runs = "validate_only" in method.input_type.fields_by_name
+        self._has_commands = "commands" in method.input_type.fields_by_name
         self._made = list(_resources(method.output_type))
         """The resources in the response, each with its id, which the request may have left to the bank."""
 
@@ -73,6 +74,8 @@ class Method:
                 values[name] = value
         if self._has_dry_runs and request.validate_only:
             values["validate_only"] = True
+        if self._has_commands:
+            values["commands"] = len(request.commands)
         if response is None:
             return
         for resource, id in self._made:
@@ -128,6 +131,10 @@ class Call:
         self.caller = caller
         self.owner = caller.scope(self.method.permission)
 
+    def scope(self, permission: str) -> str | None:
+        """As `owner`, for a part of the call that needs a permission of its own. Raises PermissionMissing."""
+        return None if self.caller is None else self.caller.scope(permission)
+
     @property
     def is_local(self) -> bool:
         return bool(self._context.peer().startswith(LOCAL))
@@ -158,6 +165,22 @@ class Call:
         else:
             self.ended(failure.code.name, reason=failure.reason)
         self.method.refusals[failure.reason] += 1
+        _forget_frames(error)
+        return failure
+
+    def failure_of(self, error: Exception, request: Message) -> Failure:
+        """The status of a part of the call, which ended with an error. Only a bug has a line in the log of its own."""
+        failure = failure_of(error, request)
+        if failure is None:
+            error_id = secrets.token_hex(8)
+            failure = internal(error_id)
+            values = {"method": self.method.name, "correlation_id": self.correlation_id, "error_id": error_id}
+            _log.error("part of a call failed", exc_info=error, extra={"values": values})
+        self.method.refusals[failure.reason] += 1
+        hidden = self.owner is not None and failure.code is grpc.StatusCode.NOT_FOUND
+        if self.caller is not None and (hidden or failure.reason in DENIALS):
+            values = {"method": self.method.name, "code": failure.code.name, "reason": failure.reason}
+            self._audit({**values, "correlation_id": self.correlation_id, "caller": self.caller.name})
         _forget_frames(error)
         return failure
 

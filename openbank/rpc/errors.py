@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from openbank.batches.v1.batches_service_pb2 import BATCH_MODE_INDEPENDENT
 from openbank.domain.errors import AccountRefuses, HoldRefuses, InvalidFields, Refused, Violation
 from openbank.eventstore.errors import LogReplaced, NewerVersionNeeded, OutcomeUnknown, StoreUnavailable
 from openbank.feeds.errors import ServerDraining
@@ -61,6 +62,16 @@ class TooManyMessages(Refused):
 
     def __init__(self, count: int) -> None:
         super().__init__(f"more than {count} messages are nested in the request", maxCount=str(count))
+
+
+class InBatch(Exception):
+    """Ends an atomic batch: the command at `path`, which has the request `command`, is refused with `error`."""
+
+    def __init__(self, path: str, error: Refused, command: Message) -> None:
+        super().__init__(f"{path}: {error}")
+        self.path = path
+        self.error = error
+        self.command = command
 
 
 class TooManyCalls(Refused):
@@ -190,12 +201,17 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
     """The status that the caller of `request` gets for `error`; None for an unexpected error, which is a bug."""
     if isinstance(error, InvalidFields):
         return _invalid(error)
+    if isinstance(error, InBatch):
+        failure = failure_of(error.error, error.command)
+        return failure and failure._replace(
+            message=f"{error.path}: {failure.message}", metadata={**failure.metadata, "command": error.path}
+        )
     if isinstance(error, Refused) and error.reason in TABLE:
         metadata = dict(error.metadata)
         if error.reason == "REVISION_MISMATCH":
             metadata.update(_aggregate(request))
         return _by_table(error.reason, error.message, metadata)
-    if isinstance(error, OutcomeUnknown) and not getattr(request, "request_id", ""):
+    if isinstance(error, OutcomeUnknown) and not _can_repeat(request):
         message = "whether this was written is unknown: read before sending it again, and send a request_id"
         return _by_table("OUTCOME_UNKNOWN", message, _aggregate(request))
     if isinstance(error, LogReplaced | TooManyQuarantined):
@@ -220,9 +236,17 @@ def failure_of(error: Exception, request: Message | None) -> Failure | None:
 
 def interrupted(mutation: Message | None) -> Exception:
     """What ends a call that was still running when the time for a stop was over; None for a call that only reads."""
-    if mutation is not None and not (getattr(mutation, "request_id", "") or getattr(mutation, "validate_only", False)):
+    if mutation is not None and not _can_repeat(mutation):
         return OutcomeUnknown()
     return ServerDraining()
+
+
+def _can_repeat(request: Message | None) -> bool:
+    """Whether the same call again changes nothing twice, whatever became of the first."""
+    if getattr(request, "request_id", "") or getattr(request, "validate_only", False):
+        return True
+    # Each command of it has an id of its own.
+    return getattr(request, "mode", None) == BATCH_MODE_INDEPENDENT
 
 
 def internal(error_id: str) -> Failure:

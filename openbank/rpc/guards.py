@@ -27,11 +27,13 @@ SINGLE_FIELDS_BYTES_MAX = 16 << 10
 a text that is a few times too long is still refused by the name of its field."""
 VALUES_MAX = 1_000
 """Values of a repeated field."""
+COMMANDS_BYTES_MAX = 500_000
+"""For a whole batch: 1,000 bytes for each of its commands."""
 VALUE_BYTES = 128
 """Room for each of them. The largest legal one, an id, needs 66."""
 FOR_OPERATORS = frozenset({"openbank.operations.v1.QuarantineService"})
 """Services that are not refused when the store does not hold the bank's log: to find out why, and to put it right."""
-MESSAGES_MAX = 10_000
+MESSAGES_MAX = 12_000
 """Messages in one mutation, itself and those nested in it: each is looked at, which takes about a microsecond."""
 
 ReadFailure = Callable[[], Refused]
@@ -126,6 +128,8 @@ def guards(method: Method, calls: Calls, gate: Gate | None) -> Sequence[Guard]:
 
 def request_bytes_max(request: Descriptor) -> int:
     """The most bytes that a request of this type may have: more than any legal one."""
+    if "commands" in request.fields_by_name:
+        return COMMANDS_BYTES_MAX
     repeated = len([field for field in request.fields if field.label == FieldDescriptor.LABEL_REPEATED])
     return SINGLE_FIELDS_BYTES_MAX + repeated * VALUES_MAX * VALUE_BYTES
 

@@ -45,7 +45,7 @@ def _method(row: Mutation, output: Descriptor, bank: WriteSide, tokens: Tokens) 
         written = await row.command(bank, *row.read(message, call))
         response = response_class()
         row.fill(response, written.resource)
-        fill_written(response, written, tokens)
+        fill_written(response, written, tokens.encode(written.position))
         return response
 
     return serve

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from openbank.accounts.v1 import accounts_service_pb2
+from openbank.batches.v1 import batches_service_pb2
 from openbank.holds.v1 import holds_service_pb2
 from openbank.integration.v1 import integration_events_service_pb2
 from openbank.operations.v1 import quarantine_service_pb2, sinks_service_pb2, views_service_pb2
@@ -20,6 +21,7 @@ from openbank.persons.v1 import persons_service_pb2
 from openbank.rpc import accounts, holds, mutations, persons, transfers
 from openbank.rpc.accounts import Accounts
 from openbank.rpc.bank import Bank
+from openbank.rpc.batches import Batches
 from openbank.rpc.calls import Calls
 from openbank.rpc.handlers import Stream, Unary, handlers
 from openbank.rpc.holds import Holds
@@ -45,6 +47,7 @@ SERVICES = (
     Service(accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"], Accounts, accounts.MUTATIONS),
     Service(transfers_service_pb2.DESCRIPTOR.services_by_name["TransfersService"], Transfers, transfers.MUTATIONS),
     Service(holds_service_pb2.DESCRIPTOR.services_by_name["HoldsService"], Holds, holds.MUTATIONS),
+    Service(batches_service_pb2.DESCRIPTOR.services_by_name["BatchesService"], Batches),
     Service(integration_events_service_pb2.DESCRIPTOR.services_by_name["IntegrationEventsService"], IntegrationEvents),
     Service(sinks_service_pb2.DESCRIPTOR.services_by_name["SinksService"], Sinks),
     Service(quarantine_service_pb2.DESCRIPTOR.services_by_name["QuarantineService"], QuarantineDesk),

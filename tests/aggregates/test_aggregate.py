@@ -18,7 +18,7 @@ from openbank.commands.write_side import WriteSide
 from openbank.domain import account, movements
 from openbank.domain.account import Account
 from openbank.domain.account_events import MoneyDeposited
-from openbank.domain.errors import AccountNotFound, InsufficientFunds, RequestIdReused, RevisionMismatch
+from openbank.domain.errors import AccountNotFound, EventsTooLarge, InsufficientFunds, RequestIdReused, RevisionMismatch
 from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.request import Request, fingerprint
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
@@ -143,6 +143,25 @@ async def test_a_batch_ends_where_an_append_does(
     assert len(sizes) > 2
     assert max(sizes) < 600
     assert await balance(store) == 150
+
+
+async def test_a_command_with_more_events_than_fit_into_an_append_waits_for_the_next(
+    bank: WriteSide, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "APPEND_BYTES_MAX", 4_500)
+    monkeypatch.setattr(deciding, "BATCH_BYTES_MAX", 2_250)
+
+    def paid(times: int) -> Coroutine[Any, Any, Written[Account]]:
+        def decide(account: Account | None) -> Sequence[MoneyDeposited]:
+            assert account is not None
+            return [MoneyDeposited(usd(1), "", usd(account.balance.minor + one)) for one in range(1, times + 1)]
+
+        return bank.accounts.execute("a-1", decide, Request())
+
+    made = await together(paid(2), paid(3), deposit(bank, 1), paid(5))
+    assert [len(asked.events) for asked in store.asked] == [2, 3, 1]
+    assert isinstance(made[-1], EventsTooLarge)
+    assert await balance(store) == 106
 
 
 async def test_a_token_of_each_answer_covers_its_event(bank: WriteSide, store: InterposedStore) -> None:

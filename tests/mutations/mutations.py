@@ -38,6 +38,7 @@ _LAGS = "tests/metrics/test_lags.py"
 _TRAIL = "tests/integrity/test_trail.py"
 _QUARANTINE = "tests/stories/test_quarantine.py"
 _COMMANDS = "tests/cli/test_bank_commands.py"
+_BATCHES = "tests/stories/test_batches.py"
 _DRY_OPENINGS = "tests/commands/test_numbers.py::test_after_a_crash_a_dry_run_finishes_nothing_and_says_what_is_next"
 _REVERSALS = "tests/stories/test_reversals.py"
 
@@ -144,6 +145,49 @@ MUTATIONS = (
         "            if raw[0] == _OPEN_FORMAT and not sealed_only:\n",
         "            if raw[0] == _OPEN_FORMAT:\n",
         "tests/eventstore/test_token.py",
+    ),
+    # Batches
+    Mutation(
+        "of an atomic batch the commands before the first that is refused are kept",
+        "openbank/commands/batches.py",
+        "                raise CommandRefused(index, error) from error\n",
+        "                break\n",
+        f"{_BATCHES}::test_of_an_atomic_batch_that_fails_nothing_is_kept",
+    ),
+    Mutation(
+        "a deposit in a batch is taken for a repetition of a withdrawal",
+        "openbank/rpc/convert/batches.py",
+        "Batched(RULES[type(command)].rpc, command)",
+        'Batched("", command)',
+        f"{_BATCHES}::test_a_deposit_is_no_repetition_of_a_withdrawal",
+    ),
+    Mutation(
+        "commands of a batch on one account are carried out at once",
+        "openbank/commands/batches.py",
+        "        key = _key(item.command) or index\n",
+        "        key = index\n",
+        _BATCHES,
+    ),
+    Mutation(
+        "an independent batch may have commands without a request id",
+        "openbank/rpc/convert/batches.py",
+        "    if batch.mode == INDEPENDENT and not message.request_id:\n",
+        "    if batch.mode == ATOMIC and message.request_id:\n",
+        "tests/rpc/test_batches.py",
+    ),
+    Mutation(
+        "each command of a rehearsed batch is decided without those before it",
+        "openbank/aggregates/deciding.py",
+        "        self._tip, self._events = tip, ",
+        "        self._events = ",
+        _BATCHES,
+    ),
+    Mutation(
+        "more is appended at once than an append may have",
+        "openbank/aggregates/deciding.py",
+        "            elif size + bytes_ > APPEND_BYTES_MAX:\n",
+        "            elif bytes_ < 0:\n",
+        "tests/aggregates/test_aggregate.py",
     ),
     # Who may connect
     Mutation(
@@ -1308,8 +1352,8 @@ MUTATIONS = (
     Mutation(
         "a call that is cut off is said to be safe to repeat",
         "openbank/rpc/errors.py",
-        '    if mutation is not None and not (getattr(mutation, "request_id", "") or',
-        '    if mutation is None and not (getattr(mutation, "request_id", "") or',
+        "    if mutation is not None and not _can_repeat(mutation):\n",
+        "    if mutation is None:\n",
         "tests/rpc/test_stop.py",
     ),
     Mutation(

@@ -23,6 +23,7 @@ SERVICES = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "openbank.accounts.v1.AccountsService",
+    "openbank.batches.v1.BatchesService",
     "openbank.holds.v1.HoldsService",
     "openbank.integration.v1.IntegrationEventsService",
     "openbank.operations.v1.QuarantineService",

@@ -169,9 +169,9 @@ def fill_time(message: Timestamp, microseconds: int) -> None:
     message.nanos = rest * 1000
 
 
-def fill_written(response: Any, written: Written[Any], tokens: Tokens) -> None:
-    """What the response of every mutation has beside the resource."""
-    response.consistency_token = tokens.encode(written.position)
+def fill_written(response: Any, written: Written[Any], token: str) -> None:
+    """What the response of every mutation has beside the resource. `token` is that of its position."""
+    response.consistency_token = token
     response.replayed = written.replayed
     response.event_id = show_uuid(written.event_id)
     if written.event_id:

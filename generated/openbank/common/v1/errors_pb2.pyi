@@ -124,10 +124,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INVALID_LABEL: _ErrorReason.ValueType  # 37
     """Violation. The key of a label is not 1 to 64 characters of [a-z0-9_.-], or an earlier label of the request has it."""
     ERROR_REASON_TOO_MANY_VALUES: _ErrorReason.ValueType  # 38
-    """Violation. A list of a mutation has more values than it may: labels more than 16. Metadata: count, maxCount."""
+    """Violation. A list of a mutation has more values than it may: labels more than 16, commands of a batch more
+    than 500. Metadata: count, maxCount.
+    """
     ERROR_REASON_INVALID_PERIOD: _ErrorReason.ValueType  # 39
     """Violation. A period does not begin before it ends; or a revision is below 1; or the totals of a period are more than
     an amount can state, so that only a shorter one has a statement.
+    """
+    ERROR_REASON_FIELD_NOT_ALLOWED: _ErrorReason.ValueType  # 53
+    """Violation. A field or a command is set that may not be there: in an INDEPENDENT batch a request_id of the batch, in
+    an ATOMIC one a transfer, a request_id of a command, or another account. Leave it out.
     """
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 31
     """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather
@@ -447,10 +453,16 @@ ERROR_REASON_UNKNOWN_TIME_ZONE: ErrorReason.ValueType  # 36
 ERROR_REASON_INVALID_LABEL: ErrorReason.ValueType  # 37
 """Violation. The key of a label is not 1 to 64 characters of [a-z0-9_.-], or an earlier label of the request has it."""
 ERROR_REASON_TOO_MANY_VALUES: ErrorReason.ValueType  # 38
-"""Violation. A list of a mutation has more values than it may: labels more than 16. Metadata: count, maxCount."""
+"""Violation. A list of a mutation has more values than it may: labels more than 16, commands of a batch more
+than 500. Metadata: count, maxCount.
+"""
 ERROR_REASON_INVALID_PERIOD: ErrorReason.ValueType  # 39
 """Violation. A period does not begin before it ends; or a revision is below 1; or the totals of a period are more than
 an amount can state, so that only a shorter one has a statement.
+"""
+ERROR_REASON_FIELD_NOT_ALLOWED: ErrorReason.ValueType  # 53
+"""Violation. A field or a command is set that may not be there: in an INDEPENDENT batch a request_id of the batch, in
+an ATOMIC one a transfer, a request_id of a command, or another account. Leave it out.
 """
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 31
 """Violation. A mutation has a field that this server does not know, at any depth. The request was rejected rather

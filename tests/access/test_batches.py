@@ -1,0 +1,82 @@
+"""Each command of a batch is judged as a call of its own RPC."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.app import serving
+from openbank.batches.v1 import batches_service_pb2 as batches
+from openbank.config import Settings
+from tests.access.callers import Asked, Keys, ask, write_access
+from tests.callers import john_doe, opening, refusal_of, request_id, usd
+
+EXECUTE = "openbank.batches.v1.BatchesService/ExecuteBatch"
+INDEPENDENT, ATOMIC = batches.BATCH_MODE_INDEPENDENT, batches.BATCH_MODE_ATOMIC
+
+
+def withdraw(account_id: str, **changes: Any) -> batches.BatchCommand:
+    return batches.BatchCommand(withdraw=accounts.WithdrawRequest(account_id=account_id, amount=usd("1"), **changes))
+
+
+def deposit(account_id: str, **changes: Any) -> batches.BatchCommand:
+    return batches.BatchCommand(deposit=accounts.DepositRequest(account_id=account_id, amount=usd("1"), **changes))
+
+
+async def test_a_customer_moves_its_own_money_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys = Keys()
+    access = write_access(
+        tmp_path / "access.toml",
+        keys.entry("teller", "teller"),
+        keys.entry("customer", "customer", more='owner = "alice"'),
+    )
+    settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", access=access, drain_seconds=1)
+    async with serving(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
+
+        async def execute(role: str, mode: Any, *commands: Any) -> Asked:
+            request = batches.ExecuteBatchRequest(mode=mode, commands=commands)
+            return await ask(channel, EXECUTE, request, keys[role].key)
+
+        taken_on = [
+            batches.BatchCommand(register_person=john_doe(person_id=name, request_id=request_id()))
+            for name in ("alice", "bob")
+        ] + [
+            batches.BatchCommand(
+                open_account=opening(name, account_id=f"{name}-1", initial_deposit=usd("9"), request_id=request_id())
+            )
+            for name in ("alice", "bob")
+        ]
+        made: Any = (await execute("teller", INDEPENDENT, *taken_on)).responses[0]
+        assert not any(result.HasField("status") for result in made.results)
+
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "openbank.audit"):
+            commands = [
+                withdraw("alice-1", request_id=request_id()),
+                withdraw("bob-1", request_id=request_id()),
+                withdraw("nobody", request_id=request_id()),
+                deposit("alice-1", request_id=request_id()),
+            ]
+            each: Any = (await execute("customer", INDEPENDENT, *commands)).responses[0]
+        own, theirs, missing, unpermitted = each.results
+        assert own.withdraw.account.balance == usd("8")
+        hidden, not_there, denied = (refusal_of(one.status) for one in (theirs, missing, unpermitted))
+        assert hidden.message.replace("bob-1", "nobody") == not_there.message
+        assert (hidden.reason, not_there.reason) == ("ACCOUNT_NOT_FOUND",) * 2
+        assert (denied.reason, denied.metadata) == ("PERMISSION_MISSING", {"permission": "accounts.deposit"})
+        audited = [getattr(record, "values")["outcome"] for record in caplog.records]  # noqa: B009
+        assert sorted(audited) == ["denied", "denied", "denied", "done"]
+
+        whole = await execute("customer", ATOMIC, withdraw("alice-1"), deposit("alice-1"))
+        assert whole.refused is not None
+        assert (whole.reason, whole.refused.metadata["command"]) == ("PERMISSION_MISSING", "commands[1].deposit")
+        other, gone = [await execute("customer", ATOMIC, withdraw(id), withdraw(id)) for id in ("bob-1", "nobody")]
+        assert other.refused is not None
+        assert gone.refused is not None
+        assert other.refused.message.replace("bob-1", "nobody") == gone.refused.message
+        assert (await execute("customer", ATOMIC, withdraw("alice-1"), withdraw("alice-1"))).reason == "OK"
