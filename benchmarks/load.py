@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +63,11 @@ def load(
     calls: int = 0,
     warm_up: float = WARM_UP_SECONDS,
     per_second: float = 0.0,
+    more: Sequence[str] = (),
 ) -> Load:
     """Keeps `in_flight` calls under way for that time, or until there were so many. Any failed call ends the run.
 
-    With `per_second`, no more calls are begun a second than that.
+    With `per_second`, no more calls are begun a second than that. `more` are flags for TLS and the caller's token.
     """
     options = {
         "-address": address,
@@ -78,7 +79,7 @@ def load(
         "-warm-up": warm_up,
         "-per-second": per_second,
     }
-    command = [str(BINARY), *(str(part) for option in options.items() for part in option)]
+    command = [str(BINARY), *(str(part) for option in options.items() for part in option), *more]
     measured = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     if measured["failures"]:
         raise SystemExit(f"{measured['failures']} calls of {method} failed: {measured['statuses']}")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import batches, grown, holds, load, long_log, report, serving, soak, statements, transfers
+from benchmarks import batches, callers, grown, holds, load, long_log, report, serving, soak, statements, transfers
 from benchmarks.eventstoredb.rows import rows as eventstoredb
 from benchmarks.feeds.rows import rows as feeds
 from benchmarks.measure import Measure
@@ -53,6 +53,7 @@ def _measure(scratch: Path, rounds: int, seconds: float) -> list[Measure]:
     with serving.bench(scratch, rounds, seconds) as bench:
         for rows in SERVING:
             measures += _told(rows(bench))
+    measures += _told(callers.rows(scratch, rounds, seconds))
     measures += _told(long_log.rows(scratch, rounds, seconds))
     measures += _told(statements.rows(scratch, rounds, seconds))
     measures += _told(grown.rows(scratch, rounds, seconds))

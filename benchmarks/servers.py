@@ -29,7 +29,7 @@ class ServerProcess:
         assert self._process.stdout
         for line in self._process.stdout:
             if "listens on" in line:
-                return line.split()[-1]
+                return line.split()[2]
         raise RuntimeError(f"{errors.stem} does not start: {errors.read_text()[-2000:]}")
 
     def cpu_seconds(self) -> float:

@@ -6,6 +6,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"flag"
@@ -18,9 +20,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -33,6 +37,7 @@ type options struct {
 	seconds, warmUp, perSecond   float64
 	watchers, idle, events       int
 	latencies                    bool
+	ca, cert, key, token         string
 }
 
 type result struct {
@@ -62,6 +67,10 @@ func main() {
 	flag.IntVar(&o.idle, "idle", 0, "of the watchers, how many read nothing")
 	flag.IntVar(&o.events, "events", 0, "end when each watcher has had so many events, instead of with standard input")
 	flag.BoolVar(&o.latencies, "latencies", false, "watchers measure how long each event took from its record time")
+	flag.StringVar(&o.ca, "ca", "", "a file of authorities: use TLS")
+	flag.StringVar(&o.cert, "cert", "", "a file with a client's certificate")
+	flag.StringVar(&o.key, "key", "", "a file with its key")
+	flag.StringVar(&o.token, "token", "", "send this token with each call")
 	flag.Parse()
 	do := run
 	if o.watchers > 0 {
@@ -111,11 +120,35 @@ func readBodies(path string) ([]body, error) {
 	return bodies, nil
 }
 
+func transport(o options) (credentials.TransportCredentials, error) {
+	if o.ca == "" {
+		return insecure.NewCredentials(), nil
+	}
+	authorities, err := os.ReadFile(o.ca)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(authorities)
+	if o.cert != "" {
+		pair, err := tls.LoadX509KeyPair(o.cert, o.key)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return credentials.NewTLS(config), nil
+}
+
 func connect(o options) ([]*grpc.ClientConn, error) {
+	secured, err := transport(o)
+	if err != nil {
+		return nil, err
+	}
 	connections := make([]*grpc.ClientConn, o.connections)
 	for i := range connections {
 		connection, err := grpc.NewClient("passthrough:///"+o.address,
-			grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithTransportCredentials(secured),
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{})))
 		if err != nil {
 			return nil, err
@@ -163,12 +196,16 @@ func (l *load) drive(length time.Duration, calls int) ([]worker, time.Duration) 
 
 func (l *load) work(w *worker, connection *grpc.ClientConn, more func() bool) {
 	w.failures = map[string]int{}
+	ctx := context.Background()
+	if l.token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+l.token)
+	}
 	for more() {
 		l.pace()
 		request := l.bodies[(l.sent.Add(1)-1)%int64(len(l.bodies))].next()
 		var response []byte
 		begin := time.Now()
-		err := connection.Invoke(context.Background(), l.method, &request, &response)
+		err := connection.Invoke(ctx, l.method, &request, &response)
 		w.micros = append(w.micros, float64(time.Since(begin).Nanoseconds())/1000)
 		w.bytes += len(response)
 		if err != nil {
