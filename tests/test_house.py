@@ -23,12 +23,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extras": set(),
     "instruments": set(),
     "pause": set(),
+    "progress": set(),
     "sqlite_file": set(),
     "sqlite_wal": set(),
     "tracebacks": set(),
     # From the rules outwards.
     "domain": set(),
-    "eventstore": {"domain", "disk", "instruments", "pause", "sqlite_file", "sqlite_wal"},
+    "eventstore": {"domain", "disk", "instruments", "pause", "progress", "sqlite_file", "sqlite_wal"},
     "codec": {"domain", "eventstore"},
     "eventstore.eventstoredb": {"address", "codec", "eventstore", "instruments"},
     "integrity": {"domain", "codec", "eventstore"},
@@ -124,6 +125,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"access", "config", "ports", "reloading", "rpc", "tls"},
     "back_ends": {"config", "datadir", "eventstore", "extras", "following", "sinks", "views"},
     "upkeep": {
+        "progress",
         "config",
         "datadir",
         "domain",
@@ -172,6 +174,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": set(),
     "cli": {
         "access",
+        "progress",
         "rpc.permissions",
         "address",
         "config",

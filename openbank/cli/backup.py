@@ -7,6 +7,7 @@ import argparse
 from openbank import config
 from openbank.cli.errors import CommandFailed
 from openbank.cli.parsers import Commands, path
+from openbank.cli.progress import progress
 from openbank.config import Settings
 
 
@@ -25,7 +26,8 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     from openbank.app import CANNOT_START, backup
 
     try:
-        backup(settings.data, flags.file)
+        with progress() as report:
+            backup(settings.data, flags.file, report)
     except CANNOT_START as error:
         raise CommandFailed(f"no backup was made: {error}") from error
     print(f"{flags.file} holds the events of {settings.data.resolve()}")

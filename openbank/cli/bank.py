@@ -31,7 +31,12 @@ class RemoteBank:
     def __init__(self, where: Connection, channel: grpc.Channel, timeout_seconds: float) -> None:
         self.channel = channel
         self._where = where
-        self._until = time.monotonic() + timeout_seconds
+        self._timeout_seconds = timeout_seconds
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """The time limit counts from now: for a question that is asked repeatedly."""
+        self._until = time.monotonic() + self._timeout_seconds
 
     def ask(self, method: Any, request: Any) -> Any:
         """The response to a question. Raises CommandFailed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from openbank import address, config
@@ -12,13 +12,13 @@ from openbank.cli import grpc_log
 from openbank.cli.errors import CommandFailed
 from openbank.cli.event_loop import loop_factory
 from openbank.cli.parsers import Commands
+from openbank.cli.progress import progress
 from openbank.cli.signals import Interrupted
 from openbank.config import Settings
+from openbank.progress import OnProgress
 
 if TYPE_CHECKING:
     from openbank.app import Copied
-
-PROGRESS_SECONDS = 2.0
 
 
 def add(commands: Commands) -> None:
@@ -47,8 +47,8 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     shown = address.shown(target)
     print(f"copying the bank in {address.shown(source)} to {shown}", flush=True)
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            copied = runner.run(copy(source, target, _Progress(), settings.store_wait_seconds))
+        with progress() as report, asyncio.Runner(loop_factory=loop_factory()) as runner:
+            copied = runner.run(copy(source, target, _saying(report), settings.store_wait_seconds))
     except CANNOT_COPY as error:
         raise CommandFailed(f"the copy is not complete: {error}") from error
     except Interrupted as interrupted:
@@ -69,19 +69,5 @@ def _check(flag: str, place: str) -> str:
     return place
 
 
-class _Progress:
-    """Prints the progress of a copy every few seconds."""
-
-    def __init__(self) -> None:
-        self._start = self._said = time.monotonic()
-
-    def __call__(self, copied: Copied) -> None:
-        now = time.monotonic()
-        if now - self._said < PROGRESS_SECONDS:
-            return
-        self._said = now
-        rate = copied.events / (now - self._start)
-        print(
-            f"  {copied.part:4.0%}  {copied.events:,} events, {copied.appended:,} of them new; {rate:,.0f} a second",
-            flush=True,
-        )
+def _saying(report: OnProgress) -> Callable[[Copied], None]:
+    return lambda copied: report("copying", copied.part)

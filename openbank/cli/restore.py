@@ -9,6 +9,7 @@ from pathlib import Path
 from openbank import config
 from openbank.cli.errors import CommandFailed
 from openbank.cli.parsers import Commands
+from openbank.cli.progress import progress
 from openbank.config import Settings
 
 
@@ -30,7 +31,8 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     from openbank.upkeep.restore import restore
 
     try:
-        contents, kept = restore(settings.data, flags.file)
+        with progress() as report:
+            contents, kept = restore(settings.data, flags.file, report)
     except CANNOT_START as error:
         raise CommandFailed(f"the restore has failed: {error}") from error
     last = f", the last of {_shown(contents.time)}" if contents.time is not None else ""

@@ -8,6 +8,7 @@ import asyncio
 from openbank import config
 from openbank.cli.errors import EXIT_NO, CommandFailed
 from openbank.cli.parsers import Commands
+from openbank.cli.progress import progress
 from openbank.config import Settings
 
 
@@ -27,7 +28,8 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
     from openbank.upkeep.verify import verify
 
     try:
-        report = asyncio.run(verify(settings))
+        with progress() as said:
+            report = asyncio.run(verify(settings, said))
     except CANNOT_START as error:
         raise CommandFailed(str(error)) from error
     for line in (*report.lines, *report.faults):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from openbank.datadir import DataDirectory
 from openbank.eventstore.sqlite import FILE, Contents, lock, prepare_restore
+from openbank.progress import OnProgress, unseen
 from openbank.sinks import sqlite as sinks
 from openbank.sqlite_file import SIDE_FILES
 from openbank.views import sqlite as views
@@ -21,7 +22,7 @@ class Restored(NamedTuple):
     kept: Path | None
 
 
-def restore(data: Path, file: Path) -> Restored:
+def restore(data: Path, file: Path, progress: OnProgress = unseen) -> Restored:
     """Replaces the log in the directory `data`, which is created if needed, by the backup `file`.
 
     The file is only read. The previous log is kept, in a directory that can be served from. Views are rebuilt at the
@@ -34,7 +35,7 @@ def restore(data: Path, file: Path) -> Restored:
             # Served from another data directory, by a link?
             stack.callback(os.close, lock(log))
         banks = sinks.banks(directory.path)
-        prepared = prepare_restore(directory.path, file)
+        prepared = prepare_restore(directory.path, file, progress)
         moved, copied = list(_with_side_files(views.FILE)), list(_with_side_files(sinks.FILE))
         if not banks <= {prepared.contents.bank_id}:
             moved, copied = moved + copied, []

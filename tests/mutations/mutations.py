@@ -971,14 +971,14 @@ MUTATIONS = (
     Mutation(
         "a backup is not checked",
         f"{_SQLITE}/backup.py",
-        "            contents = examine(unfinished)\n",
+        "            contents = examine(unfinished, progress)\n",
         '            contents = Contents("", 0, None)\n',
         f"{_BACKUP}::test_of_a_damaged_log_there_is_no_backup",
     ),
     Mutation(
         "a restore takes a backup that is not whole",
         f"{_SQLITE}/restore.py",
-        "        contents = examine(ready)\n",
+        "        contents = examine(ready, progress)\n",
         '        contents = Contents("", 0, None)\n',
         f"{_RESTORE}::test_what_is_no_backup_is_refused_and_nothing_is_changed",
     ),
@@ -1818,6 +1818,14 @@ MUTATIONS = (
         "return SERVING if self._serving[part] and not self._draining else NOT_SERVING\n",
         "return SERVING if self._serving[part] else NOT_SERVING\n",
         "tests/metrics/test_endpoint.py::test_a_bank_that_drains_lives_but_is_not_ready",
+    ),
+    # Progress
+    Mutation(
+        "a progress line stays on the terminal",
+        "openbank/cli/progress.py",
+        "    if shown and is_terminal:\n",
+        "    if shown and not is_terminal:\n",
+        "tests/cli/test_progress.py::test_a_terminal_has_one_line_that_is_gone_at_the_end",
     ),
     # One screen
     Mutation(

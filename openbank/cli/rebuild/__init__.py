@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 REBUILD = Verb(
     "rebuild",
     "build the views of a running bank again, beside those that serve",
-    (argument("--status", action="store_true", help="say how a rebuild proceeds, and start none"),),
+    (
+        argument("--status", action="store_true", help="say how a rebuild proceeds, and start none"),
+        argument("--wait", action="store_true", help="show the progress, and end with the rebuild"),
+    ),
     elsewhere="table",
 )
 

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from openbank.disk import PRIVATE_FILE, sync
@@ -16,6 +17,7 @@ from openbank.eventstore.sqlite.location import find_log
 from openbank.eventstore.sqlite.mark import MARK
 from openbank.eventstore.sqlite.schema import FILE, rename_log
 from openbank.eventstore.sqlite.whole import Contents, examine
+from openbank.progress import OnProgress, unseen
 from openbank.sqlite_file import SIDE_FILES, read_only, use_rollback_mode
 
 OURS = (FILE, "views.db", "sinks.db", MARK)
@@ -24,7 +26,7 @@ STEP_PAGES = 1_000
 """Pages copied per step. A signal can end the backup between two steps."""
 
 
-def backup(directory: Path, file: Path) -> Contents:
+def backup(directory: Path, file: Path, progress: OnProgress = unseen) -> Contents:
     """Copies a consistent state of the log to `file`, also while a server writes; `restore` puts it back.
 
     When this returns, the file is complete, checked and durable; after an error it does not exist. Raises
@@ -41,8 +43,8 @@ def backup(directory: Path, file: Path) -> Contents:
         raise FileExistsError(f"{file} is a name that the bank itself uses")
     with _unfinished(file) as unfinished:
         try:
-            _copy(source, unfinished)
-            contents = examine(unfinished)
+            _copy(source, unfinished, progress)
+            contents = examine(unfinished, progress)
         except sqlite3.Error as error:
             raise OSError(f"{source} can't be copied to {unfinished}: {error}") from error
         except StoreRefused as error:
@@ -99,7 +101,7 @@ def _remove_side_files(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _copy(source_path: Path, path: Path) -> None:
+def _copy(source_path: Path, path: Path, progress: OnProgress) -> None:
     with closing(read_only(source_path)) as source, closing(sqlite3.connect(path, isolation_level=None)) as copy:
         # An unfinished copy need not survive a crash. It is synced as a whole at the end.
         copy.execute("PRAGMA journal_mode = OFF")
@@ -107,10 +109,11 @@ def _copy(source_path: Path, path: Path) -> None:
         # One read transaction for all steps: otherwise every commit between two steps would restart the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        source.backup(copy, pages=STEP_PAGES, progress=_let_signals_in)
+        source.backup(copy, pages=STEP_PAGES, progress=partial(_let_signals_in, progress))
     use_rollback_mode(path)
     rename_log(path)
 
 
-def _let_signals_in(*_: int) -> None:
-    """Python runs its signal handlers only between two steps of its own."""
+def _let_signals_in(progress: OnProgress, _: int, left: int, pages: int) -> None:
+    """Python runs its signal handlers only between two steps of its own, such as this one."""
+    progress("copying", 1 - left / max(pages, 1))

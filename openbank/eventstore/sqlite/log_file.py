@@ -66,6 +66,14 @@ class LogFile:
         """The events after the position `after`, up to the end as of the last read."""
         return read_events(self._connection, after)
 
+    def last(self) -> int:
+        """The position of the last event; 0 if it cannot be read, for which `events` has the reason."""
+        try:
+            (position,) = self._connection.execute("SELECT max(position) FROM events").fetchone()
+        except sqlite3.Error:
+            return 0
+        return int(position or 0)
+
     def event(self, stream: str, revision: int) -> RecordedEvent | None:
         """None for one that is not there or cannot be read: `events` and `faults` say why."""
         try:

@@ -24,6 +24,7 @@ from openbank.eventstore.sqlite.location import PENDING, check_file
 from openbank.eventstore.sqlite.mark import MARK
 from openbank.eventstore.sqlite.schema import FILE, rename_log
 from openbank.eventstore.sqlite.whole import Contents, examine
+from openbank.progress import OnProgress, unseen
 from openbank.sqlite_file import SIDE_FILES, has_journal, has_wal, use_rollback_mode, use_wal_mode
 
 READY = f"{FILE}-restoring"
@@ -69,7 +70,7 @@ class Prepared(NamedTuple):
         return self.directory / kept if kept else None
 
 
-def prepare_restore(directory: Path, file: Path) -> Prepared:
+def prepare_restore(directory: Path, file: Path, progress: OnProgress = unseen) -> Prepared:
     """Copies the backup `file` into `directory`, which the caller holds, and reads all of the copy.
 
     The file is only read, and may be on a read-only medium. Raises FileNotFoundError, StoreRefused for a file that is
@@ -79,8 +80,9 @@ def prepare_restore(directory: Path, file: Path) -> Prepared:
     _check_source(directory, file)
     ready = directory / READY
     try:
+        progress("copying", None)
         _copy(file, ready)
-        contents = examine(ready)
+        contents = examine(ready, progress)
         use_rollback_mode(ready)
         # A new store id, also if the same backup is restored twice: the events after the first restore are gone.
         rename_log(ready)

@@ -16,6 +16,7 @@ from openbank.eventstore.errors import StoreDamaged
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.eventstore.quarantine_record import QuarantineRecord
 from openbank.integrity.checking import Checked
+from openbank.progress import OnProgress, unseen
 from openbank.upkeep.verify.audit import Audit
 from openbank.upkeep.verify.log import VerifiedLog, open_log
 from openbank.upkeep.verify.views import Compared, open_views
@@ -41,7 +42,7 @@ class Report:
             self.faults.append(what)
 
 
-async def verify(settings: Settings) -> Report:
+async def verify(settings: Settings, progress: OnProgress = unseen) -> Report:
     """Checks the stores that `serve` would use.
 
     Raises FileNotFoundError without a log, StoreRefused for a log of another version, StoreUnavailable and
@@ -61,7 +62,7 @@ async def verify(settings: Settings) -> Report:
             report.fault(str(error))
             views = None
         log = await open_log(stack, settings)
-        await _Verification(log, views, report, await _quarantine(log, report)).run()
+        await _Verification(log, views, report, await _quarantine(log, report), progress).run()
     return report
 
 
@@ -71,12 +72,20 @@ class _Verification:
     Views are rebuilt as far as those in the directory are: they may not have seen the end of the log yet.
     """
 
-    def __init__(self, log: VerifiedLog, views: Compared | None, report: Report, quarantine: QuarantineRecord) -> None:
+    def __init__(
+        self,
+        log: VerifiedLog,
+        views: Compared | None,
+        report: Report,
+        quarantine: QuarantineRecord,
+        progress: OnProgress,
+    ) -> None:
         self._log = log
         # Views of another log are rebuilt at the next start.
         self._views = views if views and views.place()[0] == LogId(log.bank_id, log.store_id) else None
         self._report = report
         self._quarantine = quarantine
+        self._progress = progress
         self._audit = Audit(report.fault, quarantine.skipped, gapless=log.gapless)
         self._rebuilt = BEGINNING
         self._changes: list[Change] = []
@@ -85,10 +94,12 @@ class _Verification:
     async def run(self) -> None:
         await self._read(self._place())
         if self._views:
+            self._progress("comparing views", None)
             try:
                 await self._compare(self._views)
             except ViewsUnavailable as error:
                 self._report.fault(str(error))
+        self._progress("checking indexes", None)
         self._audit.end()
         async for fault in self._audit.reversals.faults(self._log):
             self._report.fault(fault)
@@ -101,10 +112,12 @@ class _Verification:
 
     async def _read(self, place: LogPosition) -> None:
         """To the end of the log; views are rebuilt up to `place`."""
+        last = await self._log.last()
         async for event in self._log.events(self._rebuilt):
             if isinstance(event, str):
                 self._note_damage(event)
                 continue
+            self._progress("checking events", min(event.position / max(last, 1), 1.0))
             # What has been audited may have to be read once more, for the views.
             new = event.position > self._audit.position
             checked = self._audit.take(event) if new else self._audit.look_up(event)

@@ -34,6 +34,10 @@ class VerifiedLog(Protocol):
         """The events after a position, up to the end. A damaged event comes as a description of the damage."""
         ...
 
+    async def last(self) -> int:
+        """The position of the last event, as of now."""
+        ...
+
     async def event(self, stream: str, revision: int) -> RecordedEvent | None:
         """None for one that is not there, or cannot be read."""
         ...
@@ -58,6 +62,9 @@ class _FileLog:
     async def events(self, after: LogPosition) -> AsyncIterator[RecordedEvent | str]:
         for event in self._file.events(after.position):
             yield event
+
+    async def last(self) -> int:
+        return self._file.last()
 
     async def event(self, stream: str, revision: int) -> RecordedEvent | None:
         return self._file.event(stream, revision)
@@ -89,6 +96,9 @@ class _ServerLog:
             self.end = after.position
             if page.caught_up:
                 return
+
+    async def last(self) -> int:
+        return (await self._store.head()).position
 
     async def event(self, stream: str, revision: int) -> RecordedEvent | None:
         try:
