@@ -16,10 +16,18 @@ from google.protobuf.empty_pb2 import Empty
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from openbank.app import serving
+from openbank.commands import settling
+from openbank.commands.settling import Settled
+from openbank.courier import courier
 from openbank.domain.clock import system_clock
+from openbank.domain.transfers import TransferState
+from openbank.eventstore.errors import StoreUnavailable
+from openbank.holds.v1.holds_service_pb2 import PlaceHoldRequest
 from openbank.sinks.address import parse_all
+from openbank.sweeper import Sweeper
+from openbank.transfers.v1.transfers_service_pb2 import CreateTransferRequest
 from tests.back_ends import BackEnd
-from tests.callers import Caller
+from tests.callers import Caller, usd
 from tests.metrics.scraping import value
 from tests.sinks.processes import HttpReceiver
 
@@ -142,3 +150,49 @@ async def test_the_lag_of_a_watch_whose_client_does_not_read(back_end: BackEnd, 
             stalled.cancel()
             await until_zero(metrics, "openbank_watch_lag_seconds")
             assert await value(metrics, "openbank_watch_lag_events") == 0
+
+
+async def test_the_age_of_money_in_transit(
+    back_end: BackEnd, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def left_to_the_courier(_: Any, sent: Any) -> Settled:
+        return Settled(TransferState.IN_TRANSIT, sent.record_time)
+
+    async def later(bank: Any, sent: Any) -> Settled:
+        if not settles.is_set():
+            raise StoreUnavailable("not yet")
+        return await settling.settle(bank, sent)
+
+    settles = asyncio.Event()
+    monkeypatch.setattr("openbank.commands.transfers.settle", left_to_the_courier)
+    monkeypatch.setattr(courier, "settle", later)
+    monkeypatch.setattr(courier, "RETRY_SECONDS", 0.1)
+    async with bank_with(back_end, tmp_path, clock) as (bank, metrics):
+        source, destination = [(await bank.open(initial_deposit=usd("9"))).account.account_id for _ in range(2)]
+        assert await value(metrics, "openbank_transfers_oldest_in_transit_seconds") == 0
+        sent = CreateTransferRequest(source_account_id=source, destination_account_id=destination, amount=usd("1"))
+        token = (await bank.transfers.CreateTransfer(sent)).consistency_token
+        await bank.balance(source, token)
+        assert await value(metrics, "openbank_transfers_in_transit") == 1
+        await assert_follows(clock, metrics, "openbank_transfers_oldest_in_transit_seconds")
+        settles.set()
+        await until_zero(metrics, "openbank_transfers_in_transit")
+        assert await value(metrics, "openbank_transfers_oldest_in_transit_seconds") == 0
+
+
+async def test_holds_whose_time_is_over_until_they_are_ended(
+    back_end: BackEnd, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rests(_: Sweeper) -> bool:
+        return False
+
+    async with bank_with(back_end, tmp_path, clock) as (bank, metrics):
+        with monkeypatch.context() as patch:
+            patch.setattr(Sweeper, "sweep_page", rests)
+            account_id = (await bank.open(initial_deposit=usd("9"))).account.account_id
+            placed = await bank.holds.PlaceHold(PlaceHoldRequest(account_id=account_id, amount=usd("1")))
+            await bank.balance(account_id, placed.consistency_token)
+            assert await value(metrics, "openbank_holds_due") == 0
+            clock.ahead_seconds += 400 * 86_400
+            assert await value(metrics, "openbank_holds_due") == 1
+        await until_zero(metrics, "openbank_holds_due")
