@@ -12,12 +12,11 @@ from typing import NamedTuple
 from openbank.domain.account import Account
 from openbank.domain.errors import AccountNotFound, RevisionNotReached
 from openbank.domain.fields import Fields
-from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition
 from openbank.eventstore.streams import account_stream
 from openbank.queries.paging import Listing, page_token, read_in_slices, read_page_size, read_token
 from openbank.queries.reader import Answer, Reader, answer
-from openbank.views.port import Movement, Standing, Views
+from openbank.views.port import Movement, Standing
 
 SETTLED_MICROSECONDS = 300_000_000
 """How long after a time no event gets an earlier one: clocks may differ, and appends may be late, by this much."""
@@ -79,7 +78,10 @@ class Balance(NamedTuple):
     standing: Standing | None
 
 
-class _Range(NamedTuple):
+class _Fixed(NamedTuple):
+    """What the first page fixes."""
+
+    account: Account
     opening: Standing | None
     closing: Standing | None
     complete: bool
@@ -106,17 +108,19 @@ async def get_statement(
     start, period = request.start, request.period
     if start and (at is None or at.position < start.position):
         at = LogPosition(start.position)
-    found = await answer(reader, at, lambda: _statement(reader, request))
+    found = await answer(reader, at, lambda: _fixed(reader, request))
     if found.value and not (start or found.value.complete):
         # The log may have more events of the period than the views. Once they have them all, the time may say that no
         # more will come.
         settled = isinstance(period, TimePeriod) and period.end + SETTLED_MICROSECONDS <= now
         at = await _at_head(reader, at)
-        found = await answer(reader, at, lambda: _statement(reader, request, settled=settled))
+        found = await answer(reader, at, lambda: _fixed(reader, request))
+        settled_now = found.value and found.value._replace(complete=found.value.complete or settled)
+        found = found._replace(value=settled_now)
     reader.check_aggregate(account_stream(request.account_id))
     if found.value is None:
         raise AccountNotFound(request.account_id)
-    return Answer(found.value, found.position)
+    return Answer(await _page(reader, request, found.value, found.position.position), found.position)
 
 
 async def _at_head(reader: Reader, at: LogPosition | None) -> LogPosition:
@@ -124,44 +128,40 @@ async def _at_head(reader: Reader, at: LogPosition | None) -> LogPosition:
     return head if at is None or at.position < head.position else at
 
 
-async def _statement(reader: Reader, request: StatementRequest, *, settled: bool = False) -> Statement | None:
-    views, account_id = reader.views, request.account_id
-    position = views.position.position
-    account = await views.account(account_id)
+async def _fixed(reader: Reader, request: StatementRequest) -> _Fixed | None:
+    """The account's revision comes first: every event up to it is there, and others may not be yet."""
+    views, id, start, period = reader.views, request.account_id, request.start, request.period
+    account = await views.account(id)
     if account is None:
         return None
-    range = await _range(views, account, request)
-    opening, closing, complete = range._replace(complete=range.complete or settled)
-    after = request.start.after if request.start else _position(opening)
-    through = _position(closing)
+    last = account.revision
+    if start:
+        opening, closing = await views.standing(id, start.opening), await views.standing(id, start.closing)
+        return _Fixed(account.state, opening, closing, bool(start.complete))
+    if isinstance(period, TimePeriod):
+        opening = await views.standing_at(id, period.start - 1, last)
+        closing = await views.standing_at(id, period.end - 1, last)
+        return _Fixed(account.state, opening, closing, _revision(closing) < last)
+    opening = await views.standing(id, min(period.first - 1, last))
+    closing = await views.standing(id, min(period.last, last))
+    return _Fixed(account.state, opening, closing, period.last <= last)
+
+
+async def _page(reader: Reader, request: StatementRequest, fixed: _Fixed, position: int) -> Statement:
+    """The page of a period, whose events never change."""
+    through = _position(fixed.closing)
     movements = await read_in_slices(
         reader,
-        after,
+        request.start.after if request.start else _position(fixed.opening),
         request.size + 1,
-        lambda after, limit: views.entries(account_id, after, through, limit),
+        lambda after, limit: reader.views.entries(request.account_id, after, through, limit),
         lambda movement: movement.position,
     )
     entries, token = movements[: request.size], ""
     if len(movements) > request.size:
-        seen = max(position, through)
-        fixed = _revision(opening), _revision(closing), int(complete)
-        token = page_token(request.listing, StatementStart(entries[-1].position, seen, *fixed))
-    return Statement(account.state, opening, closing, complete, entries, token)
-
-
-async def _range(views: Views, account: Versioned[Account], request: StatementRequest) -> _Range:
-    """The account's revision comes first: every event up to it is there, and others may not be yet."""
-    id, last, start = account.state.account_id, account.revision, request.start
-    if start:
-        opening, closing = await views.standing(id, start.opening), await views.standing(id, start.closing)
-        return _Range(opening, closing, bool(start.complete))
-    if isinstance(request.period, TimePeriod):
-        opening = await views.standing_at(id, request.period.start - 1, last)
-        closing = await views.standing_at(id, request.period.end - 1, last)
-        return _Range(opening, closing, _revision(closing) < last)
-    first, through = request.period
-    opening, closing = await views.standing(id, min(first - 1, last)), await views.standing(id, min(through, last))
-    return _Range(opening, closing, through <= last)
+        period = _revision(fixed.opening), _revision(fixed.closing), int(fixed.complete)
+        token = page_token(request.listing, StatementStart(entries[-1].position, max(position, through), *period))
+    return Statement(*fixed, entries, token)
 
 
 async def get_balance(

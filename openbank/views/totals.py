@@ -62,6 +62,19 @@ def add_up(events: Sequence[AccountEventRecorded], known: Mapping[str, Totals]) 
     return added
 
 
+def gaps(events: Sequence[AccountEventRecorded], known: Mapping[str, Totals]) -> Sequence[str]:
+    """The accounts whose first new event does not follow the last one in the views."""
+    first: dict[str, int] = {}
+    for account_id, event, *_ in events:
+        if event.revision > known.get(account_id, BEFORE_OPENING).revision:
+            first[account_id] = min(first.get(account_id, event.revision), event.revision)
+    return [
+        account_id
+        for account_id, revision in first.items()
+        if revision > known.get(account_id, BEFORE_OPENING).revision + 1
+    ]
+
+
 def _position(change: AccountEventRecorded) -> int:
     return change.event.position
 

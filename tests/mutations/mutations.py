@@ -50,15 +50,15 @@ MUTATIONS = (
     Mutation(
         "a period of time has the events of its end",
         "openbank/queries/statements.py",
-        "standing_at(id, request.period.end - 1, last)",
-        "standing_at(id, request.period.end, last)",
+        "standing_at(id, period.end - 1, last)",
+        "standing_at(id, period.end, last)",
         _STATEMENTS,
     ),
     Mutation(
         "an event at the start of a period of time is not in it",
         "openbank/queries/statements.py",
-        "standing_at(id, request.period.start - 1, last)",
-        "standing_at(id, request.period.start, last)",
+        "standing_at(id, period.start - 1, last)",
+        "standing_at(id, period.start, last)",
         _STATEMENTS,
     ),
     Mutation(
@@ -85,8 +85,8 @@ MUTATIONS = (
     Mutation(
         "a period of revisions is complete before its last event",
         "openbank/queries/statements.py",
-        "return _Range(opening, closing, through <= last)",
-        "return _Range(opening, closing, through <= last + 1)",
+        "return _Fixed(account.state, opening, closing, period.last <= last)",
+        "return _Fixed(account.state, opening, closing, period.last <= last + 1)",
         _STATEMENTS,
     ),
     Mutation(

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from pymongo import DESCENDING, UpdateOne
+from pymongo.read_concern import ReadConcern
 
 from openbank.mongodb.link import Documents, MongoLink
 from openbank.views.changes import Change, Grouped
 from openbank.views.mongo.documents import KNOWN_TOTALS, known_totals
 from openbank.views.mongo.writes import ACCOUNTS, INDEXES, MINUTES, write_bulk, writes_of
 from openbank.views.port import NO_MINUTE
-from openbank.views.totals import Added, add_up
+from openbank.views.totals import Added, add_up, gaps
 
 BULK_WRITES_MAX = 100
 """Writes in one message, so that what others ask need not wait long."""
@@ -45,10 +46,21 @@ class Generations:
         accounts = list({event.account_id for event in grouped.events})
         if not accounts:
             return []
-        known = self.documents(ACCOUNTS, generation)
+        # What a failover may take back is not there.
+        known = self._accounts(generation, "majority")
         wanted = {"_id": {"$in": accounts}}
         found = await self._link.call(lambda: known.find(wanted, KNOWN_TOTALS).to_list(None), WRITE_SECONDS)
-        return add_up(grouped.events, {document["_id"]: known_totals(document) for document in found})
+        totals = {document["_id"]: known_totals(document) for document in found}
+        for account_id in gaps(grouped.events, totals):
+            # Another program's events are between, or the answer was that of a primary which was replaced.
+            latest = self._accounts(generation, "linearizable")
+            one = await self._link.call(partial(latest.find_one, {"_id": account_id}, KNOWN_TOTALS), WRITE_SECONDS)
+            if one is not None:
+                totals[account_id] = known_totals(one)
+        return add_up(grouped.events, totals)
+
+    def _accounts(self, generation: int, level: str) -> Documents:
+        return self.documents(ACCOUNTS, generation).with_options(read_concern=ReadConcern(level))
 
     async def last_minute(self, generation: int) -> int:
         minutes = self.documents(MINUTES, generation)
