@@ -151,15 +151,9 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             tokens.seal,
             rebuilder.seconds_left,
         )
-        write_side = WriteSide(
-            store,
-            clock,
-            settings.cached_aggregates,
-            quarantine,
-            partial(unsettled_from, reader),
-            partial(transfer_now, reader),
-            partial(reversal_of, reader),
-        )
+        asked = partial(unsettled_from, reader), partial(transfer_now, reader), partial(reversal_of, reader)
+        cached = settings.cached_aggregates
+        write_side = WriteSide(store, clock, cached, quarantine, *asked, records_actors=gate is not None)
         await adopt_old_numbers(write_side, store)
 
         health = Health(EVERYTHING, COMMANDS, QUERIES, FEEDS, QUARANTINE, VERSION, *NAMES)

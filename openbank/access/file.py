@@ -159,7 +159,7 @@ class _Reader:
         return Certificate(spiffe, dns, self._policy.caller(f"cert:{spiffe or dns}", roles, owner))
 
     def _issuer(self, table: Table) -> Issuer:
-        issuer = table.required("issuer", values.text)
+        issuer = table.required("issuer", values.issuer)
         table.entry += f' "{issuer}"'
         jwks = table.required("jwks", values.key_set_url)
         is_file = jwks.startswith("file:")

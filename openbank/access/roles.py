@@ -11,7 +11,6 @@ OWNABLE = frozenset(
         "persons.write",
         "accounts.read",
         "accounts.deposit",
-        "accounts.reverse",
         "accounts.withdraw",
         "accounts.control",
         "transfers.create",
@@ -23,11 +22,15 @@ OWNABLE = frozenset(
 )
 """Permissions that a role may have for the caller's own person and accounts only."""
 
+ACTORS_READ = "actors.read"
+"""Shows who caused an event, in what else the caller may read. No method names it."""
+
 PERMISSIONS = OWNABLE | {
     "persons.register",
     "persons.list",
     "accounts.open",
-    "actors.read",
+    "accounts.reverse",
+    ACTORS_READ,
     "sinks.read",
     "sinks.write",
     "quarantine.read",
@@ -35,7 +38,7 @@ PERMISSIONS = OWNABLE | {
     "views.read",
     "views.write",
 }
-"""All permissions. Every method of the contract names one of them; `actors.read` shows who caused an event."""
+"""All permissions. Every method of the contract names one of them."""
 
 
 class Role(NamedTuple):
@@ -60,7 +63,7 @@ ROLES = {
                 "transfers.create",
                 "holds.write",
                 "batches.execute",
-                "actors.read",
+                ACTORS_READ,
             }
         )
     ),
@@ -90,7 +93,7 @@ ROLES = {
                 "sinks.read",
                 "quarantine.read",
                 "views.read",
-                "actors.read",
+                ACTORS_READ,
             }
         )
     ),

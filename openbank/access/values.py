@@ -36,6 +36,7 @@ person_id = matching(_ID, "the id of a person: 1 to 64 characters of A-Z a-z 0-9
 key_id = matching(KEY_ID, "1 to 32 characters of a-z 0-9")
 spiffe = matching(_SPIFFE, "a SPIFFE id such as spiffe://bank.example/ns/prod/sa/reporting")
 dns = matching(_DNS, "a DNS name in lower case; its first label may be *")
+issuer = matching(re.compile("[!-{}~]{1,200}"), "1 to 200 printable characters without space and |")
 text = matching(_VISIBLE, f"1 to {TEXT_LENGTH_MAX} printable characters without space and |")
 _digest = matching(_SHA256, "64 hexadecimal digits in lower case: the SHA-256 of the key")
 

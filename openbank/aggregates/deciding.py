@@ -17,7 +17,7 @@ from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, Metadata, NewE
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
 """An append takes no more commands once it has this many bytes."""
-METADATA_BYTES = 1_000
+METADATA_BYTES = 2_000
 """Bytes counted for each event beside its payload: the most that its metadata takes in JSON."""
 
 State = TypeVar("State")
@@ -222,7 +222,7 @@ def _new_event(
     owner = subject.kind.owner(after.state) if after else ""
     type_name, data = codec.encode(event)
     metadata = Metadata(
-        time, request.id, request.hash, request.correlation_id, request.causation_id, owner, part, parts
+        time, request.id, request.hash, request.correlation_id, request.causation_id, owner, part, parts, request.actor
     )
     return NewEvent(event_id(subject.stream, request, part, time), type_name, data, metadata)
 

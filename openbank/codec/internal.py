@@ -34,6 +34,7 @@ def _reserved(event: AccountNumberReserved) -> account_number_pb2.AccountNumberR
         request_id=event.request_id,
         request_hash=event.request_hash,
         correlation_id=event.correlation_id,
+        actor=event.actor,
     )
     message.reserve_time.FromMicroseconds(event.reserve_time)
     return message
@@ -48,6 +49,7 @@ def _from_reserved(message: account_number_pb2.AccountNumberReserved, _: str) ->
         message.request_hash,
         message.correlation_id,
         message.reserve_time.ToMicroseconds(),
+        message.actor,
     )
 
 

@@ -164,7 +164,7 @@ async def _on_one_account(bank: WriteSide, items: Sequence[BatchItem], rehearsal
         try:
             done = await bank.accounts.execute_all(account_id, [commands[index] for index in due])
             if any(isinstance(outcome, ManyAreDue) for outcome in done):
-                await expire_some(bank, account_id)
+                await expire_some(bank, account_id, items[0].request.actor)
         except Exception as error:
             done = [error for _ in due]
         for index, outcome in zip(due, done, strict=True):

@@ -54,7 +54,7 @@ async def claim(
     """
     while not claimable.request.validate_only and claimable.revision is not None:
         request = claimable.request
-        at = Request(correlation_id=request.correlation_id, expected_revision=claimable.revision)
+        at = Request(correlation_id=request.correlation_id, expected_revision=claimable.revision, actor=request.actor)
         if presume_new:
             bank.requests.presume_new(_key(request))
         try:

@@ -18,6 +18,9 @@ from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable
 
+SYSTEM_ACTOR = "system:holds"
+"""The actor of what ends without a caller."""
+
 
 class HoldOfAccount(NamedTuple):
     """A hold, and its account, right after an event of the hold."""
@@ -50,9 +53,10 @@ async def expire_holds(bank: WriteSide, account_id: str) -> None:
 
     Raises AccountNotFound, and what `Repository.execute` raises.
     """
+    request = Request(actor=SYSTEM_ACTOR if bank.records_actors else "")
     more = True
     while more:
-        written = await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), Request())
+        written = await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), request)
         more = any(True for _ in holds.due(written.resource.state, bank.clock()))
 
 

@@ -32,11 +32,11 @@ async def reserve(
     while True:
         if revision is not None:
             reserved = AccountNumberReserved(
-                command, request.id, request.hash, request.correlation_id, reserve_time=bank.clock()
+                command, request.id, request.hash, request.correlation_id, bank.clock(), request.actor
             )
             if request.validate_only:
                 return reserved, True
-            at = Request(correlation_id=request.correlation_id, expected_revision=revision)
+            at = Request(correlation_id=request.correlation_id, expected_revision=revision, actor=request.actor)
             with suppress(RevisionMismatch):
                 return (await bank.numbers.execute(number, lambda _: (reserved,), at)).resource.state, True  # noqa: B023
         current = await bank.numbers.load(number)
@@ -87,7 +87,11 @@ async def finish(bank: WriteSide, reserved: AccountNumberReserved, *, validate_o
     """
     command = reserved.command
     request = Request(
-        reserved.request_id, reserved.correlation_id, hash=reserved.request_hash, validate_only=validate_only
+        reserved.request_id,
+        reserved.correlation_id,
+        hash=reserved.request_hash,
+        validate_only=validate_only,
+        actor=reserved.actor,
     )
     return await bank.accounts.execute(
         command.account_id, lambda state: (movements.open_account(state, command),), request

@@ -87,12 +87,12 @@ async def execute_some(
         try:
             return await bank.accounts.execute(account_id, deciding, request, recorded)
         except ManyAreDue:
-            await expire_some(bank, account_id)
+            await expire_some(bank, account_id, request.actor)
 
 
-async def expire_some(bank: WriteSide, account_id: str) -> None:
+async def expire_some(bank: WriteSide, account_id: str, actor: str) -> None:
     """Ends EXPIRED_MAX of the holds whose time has come, in an append of their own."""
-    await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), Request())
+    await bank.accounts.execute(account_id, expire_only(account_id, bank.clock), Request(actor=actor))
 
 
 def expire_only(account_id: str, clock: Clock) -> Decide[Account]:
@@ -144,4 +144,5 @@ def fingerprinted(request: Request, rpc: str, command: Any) -> Request:
         request.causation_id,
         request.validate_only,
         request.owner,
+        request.actor,
     )

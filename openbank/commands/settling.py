@@ -31,6 +31,13 @@ NOT_NOW = (OutcomeUnknown, Refused, StoreDamaged, StoreUnavailable)
 """The errors of a step that cannot be taken now. The next driver of the transfer takes it later."""
 
 
+class Origin(NamedTuple):
+    """The request that began a transfer, which all its events name."""
+
+    correlation_id: str
+    actor: str
+
+
 class SentTransfer(NamedTuple):
     """The event by which the money has left the source, as the log has it."""
 
@@ -40,7 +47,7 @@ class SentTransfer(NamedTuple):
     revision: int
     record_time: int
     """In microseconds since 1970 UTC."""
-    correlation_id: str
+    origin: Origin
     validate_only: bool = False
     """Whether this is a dry run, and no money has left."""
 
@@ -63,7 +70,7 @@ class Step(NamedTuple):
 
     written: Written[Account]
     event: AccountEvent
-    correlation_id: str
+    origin: Origin
 
 
 async def settle(bank: WriteSide, sent: SentTransfer) -> Settled:
@@ -93,11 +100,14 @@ async def sent_at(bank: WriteSide, account_id: str, revision: int, transfer_id: 
     event, happened, _ = await bank.accounts.at(account_id, revision)
     metadata = event.metadata
     return sent_of(
-        account_id, transfer_id, happened, (event.id, revision, metadata.record_time, metadata.correlation_id)
+        account_id,
+        transfer_id,
+        happened,
+        (event.id, revision, metadata.record_time, Origin(metadata.correlation_id, metadata.actor)),
     )
 
 
-def sent_of(account_id: str, transfer_id: str, event: object, recorded: tuple[bytes, int, int, str]) -> SentTransfer:
+def sent_of(account_id: str, transfer_id: str, event: object, recorded: tuple[bytes, int, int, Origin]) -> SentTransfer:
     if not isinstance(event, TransferSent) or event.transfer_id != transfer_id:
         raise TransferNotFound(transfer_id)
     return SentTransfer(account_id, event, *recorded)
@@ -122,7 +132,9 @@ async def _take_back(bank: WriteSide, sent: SentTransfer, reason: str, refused: 
 def _request(step: str, sent: SentTransfer, cause: bytes) -> Request:
     """A request of the bank's own: without a fingerprint, so that no caller's can stand in its way."""
     id = hashlib.blake2b(f"{step}\0{sent.event.transfer_id}".encode(), digest_size=16).digest()
-    return Request(id, sent.correlation_id, causation_id=show_uuid(cause), validate_only=sent.validate_only)
+    correlation_id, actor = sent.origin
+    causation_id = show_uuid(cause)
+    return Request(id, correlation_id, causation_id=causation_id, validate_only=sent.validate_only, actor=actor)
 
 
 async def _own_step(bank: WriteSide, account_id: str, decide: DecideOne, request: Request) -> Step:
@@ -143,7 +155,7 @@ async def step(bank: WriteSide, account_id: str, decide: DecideOne, request: Req
 
     written = await execute(bank, account_id, deciding, request)
     if not written.replayed and made is not None:
-        return Step(written, made, request.correlation_id)
+        return Step(written, made, Origin(request.correlation_id, request.actor))
     event, happened, _ = await bank.accounts.at(account_id, written.resource.revision)
     assert isinstance(happened, AccountEvent)
-    return Step(written, happened, event.metadata.correlation_id)
+    return Step(written, happened, Origin(event.metadata.correlation_id, event.metadata.actor))

@@ -103,12 +103,12 @@ async def settle_sent(
 
     Raises TransferCameBack for money that was refused.
     """
-    written, event, correlation_id = sending
+    written, event, origin = sending
     sent = sent_of(
         ends.source_account_id,
         transfer_id,
         event,
-        (written.event_id, written.resource.revision, written.resource.update_time, correlation_id),
+        (written.event_id, written.resource.revision, written.resource.update_time, origin),
     )
     settled = await bank.unfinished.run(settle(bank, sent._replace(validate_only=request.validate_only)))
     if settled.refusal:

@@ -54,6 +54,8 @@ class WriteSide:
         in_transit: InTransit = _not_known,
         transfer: FindTransfer = _not_known,
         reversal: FindReversal = _not_known,
+        *,
+        records_actors: bool = False,
     ) -> None:
         quarantine = quarantine or Quarantine(store, clock)
         self.id = store.bank_id
@@ -61,6 +63,8 @@ class WriteSide:
         self.in_transit = in_transit
         self.transfer = transfer
         self.reversal = reversal
+        self.records_actors = records_actors
+        """Whether callers are known, so that events name them, or the part of the bank that acts by itself."""
         self.statistics = CommandStatistics()
         self.unfinished = Unfinished()
         """Work that continues when its caller is gone."""

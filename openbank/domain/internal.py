@@ -36,3 +36,5 @@ class AccountNumberReserved:
     correlation_id: str
     reserve_time: int
     """Microseconds since 1970 UTC: when the number was reserved, which is before its account is open."""
+    actor: str = ""
+    """The name of the caller; empty where callers are not known."""

@@ -41,6 +41,8 @@ class Request(NamedTuple):
     of what the request id compares.
     `owner` is the id of the person to whom the aggregate must belong; None accepts any. Somebody else's aggregate is as
     if it were not there: it is refused like one that does not exist, also where the request repeats another.
+    `actor` is the name of the caller, "key:teller-web", or of the part of the bank that acts by itself; empty where
+    callers are not known.
     """
 
     id: bytes = b""
@@ -52,6 +54,7 @@ class Request(NamedTuple):
     causation_id: str = ""
     validate_only: bool = False
     owner: str | None = None
+    actor: str = ""
 
     @property
     def key(self) -> RequestKey:

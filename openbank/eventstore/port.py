@@ -12,7 +12,6 @@ from openbank.domain.request import RequestKey
 
 NO_STREAM = 0
 """The revision of a stream that has no event: the first event of a stream has revision 1."""
-
 APPEND_BYTES_MAX = 1 << 20
 """The most bytes that all events of one append may have together. EventStoreDB's limit, which every adapter keeps."""
 SNAPSHOT_EVENTS = 16
@@ -28,9 +27,9 @@ class Metadata(NamedTuple):
 
     `record_time` is the bank's time, in microseconds since 1970 UTC. It may be earlier than that of an earlier event of
     another stream, and in events of earlier versions also of the same stream. `request_id` (16 bytes) and
-    `request_hash` are empty for a command that had no request id. An id without a hash was made by the bank itself.
-    `owner_id` is the account's owner, empty on every other stream. The event is part `part` (from 0) of the `parts`
-    events of its command, which readers never see apart.
+    `request_hash` are empty for a command without a request id. An id without a hash was made by the bank itself.
+    `owner_id` is the account's owner, empty on other streams. `actor` names the caller, where callers were known. The
+    event is part `part` (from 0) of its command's `parts` events, which readers never see apart.
     """
 
     record_time: int
@@ -41,6 +40,7 @@ class Metadata(NamedTuple):
     owner_id: str = ""
     part: int = 0
     parts: int = 1
+    actor: str = ""
 
     @property
     def request_key(self) -> RequestKey:

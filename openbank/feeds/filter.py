@@ -15,6 +15,8 @@ class Form(Enum):
     """The form of an event on the wire. `Entry.encoded` keeps each form for all watches."""
 
     EVENT = "event"
+    """Without its actor, which not everybody may see."""
+    EVENT_WITH_ACTOR = "event with actor"
     CLOUD_EVENT = "cloud event"
 
     # Looked up for each event and watch; the hash of Enum is a call into Python.

@@ -46,6 +46,7 @@ from openbank.rpc.convert.account_commands import (
     read_withdraw,
 )
 from openbank.rpc.convert.accounts import EVENTS, EncodedAccounts, fill_account, fill_account_event
+from openbank.rpc.convert.events import without_actor
 from openbank.rpc.convert.statements import (
     fill_balance,
     fill_entry,
@@ -55,7 +56,7 @@ from openbank.rpc.convert.statements import (
     read_period,
 )
 from openbank.rpc.convert.values import read_page, read_position
-from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
+from openbank.rpc.feeds import event_form, read_filter_ids, read_filter_values, read_heartbeat
 from openbank.rpc.handlers import Write
 from openbank.rpc.mutations import Mutation
 
@@ -132,7 +133,7 @@ class Accounts:
         )
         async for some in in_slices(reader, page.items):
             for event in some:
-                fill_account_event(response.events.add(), event)
+                fill_account_event(response.events.add(), event if call.shows_actors else without_actor(event))
         return response
 
     async def ListMovements(self, request: messages.ListMovementsRequest, call: Call) -> messages.ListMovementsResponse:
@@ -191,6 +192,7 @@ class Accounts:
             accounts=read_filter_ids(fields, "account_ids", request.account_ids),
             persons=read_filter_ids(fields, "owner_ids", request.owner_ids),
             types=EVENTS.read_types(fields, "event_types", types),
+            form=event_form(call),
         )
         heartbeat_seconds = read_heartbeat(fields, request)
         fields.check()

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from openbank.access.caller import Caller, CertificateNames
 from openbank.access.errors import DENIALS
+from openbank.access.roles import ACTORS_READ
 from openbank.common.v1 import access_pb2
 from openbank.domain.clock import Clock
 from openbank.logs import AUDIT, tell
@@ -134,6 +135,16 @@ class Call:
     def scope(self, permission: str) -> str | None:
         """As `owner`, for a part of the call that needs a permission of its own. Raises PermissionMissing."""
         return None if self.caller is None else self.caller.scope(permission)
+
+    @property
+    def actor(self) -> str:
+        """The caller's name, for the events that the call causes; empty where callers are not known."""
+        return "" if self.caller is None else self.caller.name
+
+    @property
+    def shows_actors(self) -> bool:
+        """Whether the caller may see who caused an event."""
+        return self.caller is None or ACTORS_READ in self.caller.grants.unrestricted
 
     @property
     def is_local(self) -> bool:

@@ -30,6 +30,7 @@ from openbank.publishing.cloudevent import fill_protobuf
 from openbank.publishing.events import cloud_event
 from openbank.rpc.call import Call
 from openbank.rpc.convert.accounts import fill_account_event
+from openbank.rpc.convert.events import without_actor
 from openbank.rpc.convert.persons import fill_person_event
 from openbank.rpc.convert.values import fill_time, read_position, read_time
 from openbank.rpc.errors import failure_of
@@ -192,6 +193,8 @@ def encode(entry: Entry, form: Form) -> bytes:
         return _encode_notice(entry)
     match form:
         case Form.EVENT:
+            return _ENCODE[entry.category](without_actor(entry.event))
+        case Form.EVENT_WITH_ACTOR:
             return _ENCODE[entry.category](entry.event)
         case Form.CLOUD_EVENT:
             return _encode_cloud_event(entry.event)
@@ -239,3 +242,8 @@ def _envelope(response: FeedResponse, message: FeedMessage, token: str) -> bytes
     if message.as_of_time is not None:
         fill_time(response.as_of_time, message.as_of_time)
     return response.SerializeToString()
+
+
+def event_form(call: Call) -> Form:
+    """The form in which a call may see events."""
+    return Form.EVENT_WITH_ACTOR if call.shows_actors else Form.EVENT

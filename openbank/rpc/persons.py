@@ -17,7 +17,7 @@ from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
 from openbank.rpc.convert.persons import EVENTS, fill_person, read_register_person, read_update_address
 from openbank.rpc.convert.values import read_page, read_position
-from openbank.rpc.feeds import read_filter_ids, read_filter_values, read_heartbeat
+from openbank.rpc.feeds import event_form, read_filter_ids, read_filter_values, read_heartbeat
 from openbank.rpc.handlers import Write
 from openbank.rpc.mutations import Mutation
 
@@ -70,6 +70,7 @@ class Persons:
             frozenset({PERSON}),
             persons=read_filter_ids(fields, "person_ids", request.person_ids),
             types=EVENTS.read_types(fields, "event_types", types),
+            form=event_form(call),
         )
         heartbeat_seconds = read_heartbeat(fields, request)
         fields.check()

@@ -514,6 +514,7 @@ class EventStoreConformance:
             Metadata(TIME, correlation_id="Zürich 漢字 🏦", causation_id="d6b0…", owner_id="jöhn"),
             Metadata(TIME, causation_id="0b6ed2a8-6c1b-8000-8000-0123456789ab"),
             Metadata(TIME, owner_id="x" * 64),
+            Metadata(TIME, actor='jwt:https://id.example|"\\ü'),
             Metadata(TIME, bytes(16), bytes(16), "correlation", "causation", "owner"),
         ],
         ids=str,

@@ -64,7 +64,8 @@ async def test_a_store_of_format_1_is_read_and_written(tmp_path: Path) -> None:
     store = SqliteEventStore(tmp_path)
     assert (store.bank_id, store.store_id) == (bank_id, store_id)
     log = await whole_log(store)
-    assert [repr(event) for event in log] == events
+    # Written before events had actors.
+    assert [repr(event).replace(", actor=''", "") for event in log] == events
     for event in log:
         codec.decode(event.type, event.data, split(event.stream)[1])
 
@@ -78,6 +79,7 @@ async def test_a_store_of_format_1_is_read_and_written(tmp_path: Path) -> None:
     await store.close()
 
     again = SqliteEventStore(tmp_path)
-    assert [repr(event) for event in (await whole_log(again))[: len(events)]] == events
+    again_read = (await whole_log(again))[: len(events)]
+    assert [repr(event).replace(", actor=''", "") for event in again_read] == events
     assert (await again.head()).stream == "account-new"
     await again.close()

@@ -566,6 +566,7 @@ def bytes_of_events(file: Path) -> range:
         "UPDATE events SET type = 77 WHERE position = 2",
         "UPDATE events SET stream = 77 WHERE position = 2",
         "UPDATE events SET owner_id = 'mallory' WHERE position = 2",
+        "UPDATE events SET actor = 'key:mallory' WHERE position = 2",
         "UPDATE events SET request_id = NULL WHERE position = 2",
         "UPDATE events SET revision = 7 WHERE position = 2",
         "UPDATE types SET name = 'openbank.accounts.v1.MoneyWithdrawn'",

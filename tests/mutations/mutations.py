@@ -243,15 +243,15 @@ MUTATIONS = (
     Mutation(
         "a dry run finishes the opening of another",
         "openbank/commands/numbers.py",
-        "hash=reserved.request_hash, validate_only=validate_only",
-        "hash=reserved.request_hash, validate_only=False",
+        "        hash=reserved.request_hash,\n        validate_only=validate_only,\n",
+        "        hash=reserved.request_hash,\n        validate_only=False,\n",
         _DRY_OPENINGS,
     ),
     Mutation(
         "a dry run pays the destination of a transfer",
         "openbank/commands/settling.py",
-        "validate_only=sent.validate_only)",
-        "validate_only=False)",
+        "validate_only=sent.validate_only, actor",
+        "validate_only=False, actor",
         "tests/stories/test_dry_runs.py",
     ),
     # Believed only if it follows
@@ -1955,6 +1955,27 @@ MUTATIONS = (
         "            if (refusal := self._refusal()) is not None:\n",
         "            if (refusal := None) is not None:\n",
         f"{_ACCESS}/test_watches.py",
+    ),
+    Mutation(
+        "a customer sees who acts for the bank",
+        "openbank/rpc/call.py",
+        "        return self.caller is None or ACTORS_READ in self.caller.grants.unrestricted\n",
+        "        return True\n",
+        f"{_ACCESS}/test_actors.py",
+    ),
+    Mutation(
+        "a transfer is received from nobody",
+        "openbank/commands/settling.py",
+        "validate_only=sent.validate_only, actor=actor)\n",
+        "validate_only=sent.validate_only)\n",
+        f"{_ACCESS}/test_actors.py",
+    ),
+    Mutation(
+        "an actor can be changed unseen",
+        "openbank/eventstore/sqlite/rows.py",
+        "    if actor:\n",
+        "    if False:\n",
+        _STORE,
     ),
     Mutation(
         "a burst never ends",

@@ -63,6 +63,8 @@ def metadata(event: Metadata) -> bytes:
         fields.append(f'"requestHash":"{event.request_hash.hex()}"')
     if event.owner_id:
         fields.append(f'"ownerId":{_quoted(event.owner_id)}')
+    if event.actor:
+        fields.append(f'"actor":{_quoted(event.actor)}')
     if event.parts != 1:
         fields.append(f'"part":{event.part},"parts":{event.parts}')
     return (",".join(fields) + "}").encode()
@@ -147,6 +149,7 @@ def _metadata(raw: bytes) -> Metadata:
         owner_id=_text(stored.get("ownerId")),
         part=_number(stored.get("part"), 0),
         parts=_number(stored.get("parts"), 1),
+        actor=_text(stored.get("actor")),
     )
     # Not one that the bank writes. Nothing should wait for a million events that are said to follow it.
     return about if about.has_place else about._replace(part=0, parts=0)

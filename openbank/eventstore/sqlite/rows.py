@@ -12,7 +12,7 @@ from openbank.eventstore.port import Metadata, RecordedEvent
 Row = tuple[Any, ...]
 
 _BYTES, _TEXT = "nullif(?, x'')", "nullif(?, '')"
-VALUES = f"({', '.join([*'???????', _BYTES, _BYTES, _TEXT, _TEXT, _TEXT, 'nullif(?, 0)', '?'])})"
+VALUES = f"({', '.join([*'???????', _BYTES, _BYTES, _TEXT, _TEXT, _TEXT, 'nullif(?, 0)', '?', _TEXT])})"
 """A row of `events`. Empty values are NULL, which takes no space."""
 
 _CHECKED = struct.Struct(">qqqq")
@@ -25,7 +25,7 @@ def to_row(event: RecordedEvent, stream: int, type_key: int) -> Row:
     and for None, Python's sqlite3 first looks for an adapter, which takes longer than everything else here.
     """
     position, _, revision, event_id, _, data, meta = event
-    time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts = meta
+    time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts, actor = meta
     return (
         position,
         stream,
@@ -41,6 +41,7 @@ def to_row(event: RecordedEvent, stream: int, type_key: int) -> Row:
         owner_id,
         0 if parts == 1 else part << 16 | parts,
         checksum(event),
+        actor,
     )
 
 
@@ -62,6 +63,7 @@ def from_row(row: Row, stream: str, type_name: str) -> RecordedEvent:
             owner,
             place,
             stored,
+            *actor,
         ) = row
         part, parts = (0, 1) if place is None else divmod(place, 1 << 16)
         metadata = Metadata(
@@ -73,6 +75,8 @@ def from_row(row: Row, stream: str, type_name: str) -> RecordedEvent:
             owner or "",
             part,
             parts,
+            # A log that an earlier version left has no such column.
+            (actor[0] or "") if actor else "",
         )
         event = RecordedEvent(position, stream, revision, event_id, type_name, data, metadata)
         if checksum(event) == stored:
@@ -83,9 +87,14 @@ def from_row(row: Row, stream: str, type_name: str) -> RecordedEvent:
 
 
 def checksum(event: RecordedEvent) -> int:
-    """CRC-32 of the whole event, with names instead of keys, so that it is the same in any copy of the row."""
+    """CRC-32 of the whole event, with names instead of keys, so that it is the same in any copy of the row.
+
+    An actor counts only where there is one: so the rows of earlier versions stay what was written.
+    """
     position, stream, revision, event_id, type_name, data, meta = event
-    time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts = meta
+    time, request_id, request_hash, correlation_id, causation_id, owner_id, part, parts, actor = meta
     checked = _CHECKED.pack(position, revision, time, part << 16 | parts)
     texts = f"{stream}\0{type_name}\0{correlation_id}\0{causation_id}\0{owner_id}".encode()
+    if actor:
+        texts += f"\0{actor}".encode()
     return zlib.crc32(b"\0".join((checked, event_id, data, request_id, request_hash, texts)))

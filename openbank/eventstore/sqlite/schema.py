@@ -73,7 +73,8 @@ CREATE TABLE events (
     causation_id TEXT,
     owner_id TEXT,
     place INTEGER,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL,
+    actor TEXT
 ) STRICT;
 {_SNAPSHOTS}
 CREATE UNIQUE INDEX events_stream ON events (stream, revision);
@@ -152,6 +153,7 @@ def open_log(files: WalFiles, bank_id: str | None, copying: bool) -> sqlite3.Con
         begun = epoch.begin(connection, path, before)
         if emptied(connection):
             epoch.settle(path, begun)
+        _add_actors(connection)
         _prepare_snapshots(connection)
         connection.execute(quarantine.TABLE)
         if not copying:
@@ -224,6 +226,13 @@ def _check_identity(connection: sqlite3.Connection, path: Path, bank_id: str | N
         raise StoreRefused(f"{path} belongs to the bank {meta['bank_id']}, not to {bank_id}")
     if UNFINISHED in meta and not copying:
         raise StoreRefused(f"a copy into {path} has not finished: run `openbank copy` again, as it was")
+
+
+def _add_actors(connection: sqlite3.Connection) -> None:
+    """Adds the column that logs of earlier versions do not have. SQLite changes no row for it."""
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(events)")]
+    if "actor" not in columns:
+        connection.execute("ALTER TABLE events ADD COLUMN actor TEXT")
 
 
 def _prepare_snapshots(connection: sqlite3.Connection) -> None:

@@ -46,6 +46,7 @@ class Events:
             message.request_id = show_uuid(metadata.request_id)
         message.correlation_id = metadata.correlation_id
         message.causation_id = metadata.causation_id
+        message.actor = metadata.actor
         known = self._types.get(event.type)
         if known:
             message.type = known.number
@@ -61,6 +62,13 @@ class Events:
     def read_types(self, fields: Fields, path: str, numbers: Sequence[int]) -> frozenset[str]:
         """The stored names of the types that a filter lists."""
         return frozenset(read_enums(fields, path, numbers, self._names, "event type"))
+
+
+def without_actor(event: RecordedEvent) -> RecordedEvent:
+    """The event for those who may not see who caused it."""
+    if not event.metadata.actor:
+        return event
+    return event._replace(metadata=event.metadata._replace(actor=""))
 
 
 def _prefix(enum: Any) -> str:

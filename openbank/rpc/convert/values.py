@@ -38,14 +38,23 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}
 def read_request(fields: Fields, message: Any, call: Call) -> Request:
     """What every mutation has beside its command."""
     request_id = _read_request_id(fields, message.request_id)
-    return Request(request_id, call.correlation_id, validate_only=message.validate_only, owner=call.owner)
+    return Request(
+        request_id, call.correlation_id, validate_only=message.validate_only, owner=call.owner, actor=call.actor
+    )
 
 
 def read_request_at_revision(fields: Fields, message: Any, call: Call) -> Request:
     """The same of a mutation that may name the revision it is meant for."""
     request_id = _read_request_id(fields, message.request_id)
     revision = read_expected_revision(fields, message)
-    return Request(request_id, call.correlation_id, revision, validate_only=message.validate_only, owner=call.owner)
+    return Request(
+        request_id,
+        call.correlation_id,
+        revision,
+        validate_only=message.validate_only,
+        owner=call.owner,
+        actor=call.actor,
+    )
 
 
 def read_expected_revision(fields: Fields, message: Any) -> int | None:

@@ -35,6 +35,7 @@ def insert_event(change: AccountEventRecorded, totals: Totals) -> UpdateOne:
             "owner_id": metadata.owner_id,
             "part": metadata.part,
             "parts": metadata.parts,
+            **({"actor": metadata.actor} if metadata.actor else {}),
             "moves": change.moved != 0,
             **totals_values(totals),
         },
@@ -51,6 +52,7 @@ def event(document: Document) -> RecordedEvent:
         document["owner_id"],
         document["part"],
         document["parts"],
+        document.get("actor", ""),
     )
     return RecordedEvent(
         int(document["position"]),

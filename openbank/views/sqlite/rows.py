@@ -145,7 +145,7 @@ def event_row(added: tuple[int, AccountEventRecorded, Totals]) -> Row:
     """`added` has the position of the account, the event and the totals after it."""
     account, change, totals = added
     position, _, revision, event_id, event_type, data, metadata = change.event
-    time, request_id, request_hash, correlation_id, causation_id, _, part, parts = metadata
+    time, request_id, request_hash, correlation_id, causation_id, _, part, parts, actor = metadata
     # Bytes as bytearrays, which Python's sqlite3 takes as they are.
     return (
         position,
@@ -163,24 +163,25 @@ def event_row(added: tuple[int, AccountEventRecorded, Totals]) -> Row:
         parts,
         change.moved,
         *_running(totals),
+        actor,
     )
 
 
 def event_of(row: Row) -> RecordedEvent:
     """The event in a row of `account_events` with the ids of the account and its owner behind it."""
     position, _, revision, event_id, event_type, data, time, request, digest, correlation, causation, *rest = row
-    part, parts, *_, account_id, owner_id = rest
-    metadata = Metadata(time, request, digest, correlation, causation, owner_id, part, parts)
+    part, parts, *_, actor, account_id, owner_id = rest
+    metadata = Metadata(time, request, digest, correlation, causation, owner_id, part, parts, actor)
     return RecordedEvent(position, account_stream(account_id), revision, event_id, event_type, data, metadata)
 
 
 def totals_of(row: Row) -> Totals:
     """The totals in the same row."""
-    return Totals(row[2], row[-5], row[-4], int(row[-3]))
+    return Totals(row[2], row[-6], row[-5], int(row[-4]))
 
 
 def is_movement(row: Row) -> bool:
-    return bool(row[-6])
+    return bool(row[-7])
 
 
 def known_totals(row: Row) -> Totals:

@@ -15,7 +15,7 @@ from openbank.views.port import LogId
 FILE = "views.db"
 APPLICATION_ID = 0x4F427677
 """In the file's header: "OBvw"."""
-FORMAT = 9
+FORMAT = 10
 """The format of tables and projections together. In the file it is negative where views of an earlier format were
 widened, and lack what this one has added."""
 OLDEST = 3
@@ -109,7 +109,7 @@ CREATE TABLE account_events (
     moved INTEGER NOT NULL,
     time INTEGER NOT NULL,
     entries INTEGER NOT NULL,
-    credits ANY NOT NULL
+    credits ANY NOT NULL, actor TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX account_events_by_account ON account_events (account, revision);
 CREATE INDEX movements_by_account ON account_events (account) WHERE moved <> 0;

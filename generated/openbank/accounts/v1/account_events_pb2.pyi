@@ -134,6 +134,7 @@ class AccountEvent(google.protobuf.message.Message):
     CORRELATION_ID_FIELD_NUMBER: builtins.int
     CAUSATION_ID_FIELD_NUMBER: builtins.int
     AVAILABLE_BALANCE_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
     ACCOUNT_OPENED_FIELD_NUMBER: builtins.int
     MONEY_DEPOSITED_FIELD_NUMBER: builtins.int
     MONEY_WITHDRAWN_FIELD_NUMBER: builtins.int
@@ -170,6 +171,12 @@ class AccountEvent(google.protobuf.message.Message):
     """
     causation_id: builtins.str
     """What caused it, where that is not a call of its own: the event_id of another event. Empty otherwise."""
+    actor: builtins.str
+    """Who caused it, for callers that may see that (in the built-in roles: teller and auditor): "key:<name>",
+    "jwt:<issuer>|<subject>", "cert:<name of the certificate>", "local", or "system:<part>" for what the bank did by
+    itself. What settles a transfer names the caller that made the transfer. Empty for others, and where callers were
+    not known.
+    """
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the bank recorded it, by its own clock, to the microsecond. Order comes from revision, never from time.
@@ -272,6 +279,7 @@ class AccountEvent(google.protobuf.message.Message):
         correlation_id: builtins.str = ...,
         causation_id: builtins.str = ...,
         available_balance: openbank.common.v1.money_pb2.Money | None = ...,
+        actor: builtins.str = ...,
         account_opened: Global___AccountOpened | None = ...,
         money_deposited: Global___MoneyDeposited | None = ...,
         money_withdrawn: Global___MoneyWithdrawn | None = ...,
@@ -292,7 +300,7 @@ class AccountEvent(google.protobuf.message.Message):
         withdrawal_reversed: Global___WithdrawalReversed | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "deposit_reversed", b"deposit_reversed", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "payload", b"payload", "record_time", b"record_time", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent", "withdrawal_reversed", b"withdrawal_reversed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_id", b"account_id", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "available_balance", b"available_balance", "balance", b"balance", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "deposit_reversed", b"deposit_reversed", "event_id", b"event_id", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "owner_id", b"owner_id", "payload", b"payload", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent", "type", b"type", "withdrawal_reversed", b"withdrawal_reversed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_closed", b"account_closed", "account_frozen", b"account_frozen", "account_id", b"account_id", "account_opened", b"account_opened", "account_unfrozen", b"account_unfrozen", "actor", b"actor", "available_balance", b"available_balance", "balance", b"balance", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "deposit_reversed", b"deposit_reversed", "event_id", b"event_id", "hold_captured", b"hold_captured", "hold_expired", b"hold_expired", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "money_deposited", b"money_deposited", "money_withdrawn", b"money_withdrawn", "overdraft_limit_set", b"overdraft_limit_set", "owner_id", b"owner_id", "payload", b"payload", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "spending_limits_set", b"spending_limits_set", "transfer_received", b"transfer_received", "transfer_refused", b"transfer_refused", "transfer_returned", b"transfer_returned", "transfer_sent", b"transfer_sent", "type", b"type", "withdrawal_reversed", b"withdrawal_reversed"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["payload", b"payload"]) -> typing.Literal["account_opened", "money_deposited", "money_withdrawn", "account_frozen", "account_unfrozen", "account_closed", "overdraft_limit_set", "spending_limits_set", "hold_placed", "hold_captured", "hold_released", "hold_expired", "transfer_sent", "transfer_received", "transfer_refused", "transfer_returned", "deposit_reversed", "withdrawal_reversed"] | None: ...
 
 Global___AccountEvent: typing_extensions.TypeAlias = AccountEvent

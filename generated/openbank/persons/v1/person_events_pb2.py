@@ -27,7 +27,7 @@ from openbank.common.v1 import date_pb2 as openbank_dot_common_dot_v1_dot_date__
 from openbank.persons.v1 import person_pb2 as openbank_dot_persons_dot_v1_dot_person__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'openbank/persons/v1/person_events.proto\x12\x13openbank.persons.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dopenbank/common/v1/date.proto\x1a openbank/persons/v1/person.proto\"\x87\x03\n\x0bPersonEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12/\n\x0brecord_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x04type\x18\x05 \x01(\x0e\x32$.openbank.persons.v1.PersonEventType\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\n \x01(\t\x12\x42\n\x11person_registered\x18\x10 \x01(\x0b\x32%.openbank.persons.v1.PersonRegisteredH\x00\x12K\n\x16person_address_updated\x18\x11 \x01(\x0b\x32).openbank.persons.v1.PersonAddressUpdatedH\x00\x42\t\n\x07payload\"\xea\x01\n\x10PersonRegistered\x12\x12\n\nfirst_name\x18\x01 \x01(\t\x12\x11\n\tlast_name\x18\x02 \x01(\t\x12\x13\n\x0bnationality\x18\x03 \x01(\t\x12+\n\x06gender\x18\x04 \x01(\x0e\x32\x1b.openbank.persons.v1.Gender\x12/\n\rdate_of_birth\x18\x05 \x01(\x0b\x32\x18.openbank.common.v1.Date\x12-\n\x07\x61\x64\x64ress\x18\x06 \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\r\n\x05\x65mail\x18\x07 \x01(\t\"|\n\x14PersonAddressUpdated\x12\x31\n\x0bold_address\x18\x01 \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\x31\n\x0bnew_address\x18\x02 \x01(\x0b\x32\x1c.openbank.persons.v1.Address*\x8b\x01\n\x0fPersonEventType\x12!\n\x1dPERSON_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\'\n#PERSON_EVENT_TYPE_PERSON_REGISTERED\x10\x01\x12,\n(PERSON_EVENT_TYPE_PERSON_ADDRESS_UPDATED\x10\x02\x42s\n\x16io.openbank.persons.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\xaa\x02\x13OpenBank.Persons.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'openbank/persons/v1/person_events.proto\x12\x13openbank.persons.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dopenbank/common/v1/date.proto\x1a openbank/persons/v1/person.proto\"\x96\x03\n\x0bPersonEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12/\n\x0brecord_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x04type\x18\x05 \x01(\x0e\x32$.openbank.persons.v1.PersonEventType\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\t \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\n \x01(\t\x12\r\n\x05\x61\x63tor\x18\x0c \x01(\t\x12\x42\n\x11person_registered\x18\x10 \x01(\x0b\x32%.openbank.persons.v1.PersonRegisteredH\x00\x12K\n\x16person_address_updated\x18\x11 \x01(\x0b\x32).openbank.persons.v1.PersonAddressUpdatedH\x00\x42\t\n\x07payload\"\xea\x01\n\x10PersonRegistered\x12\x12\n\nfirst_name\x18\x01 \x01(\t\x12\x11\n\tlast_name\x18\x02 \x01(\t\x12\x13\n\x0bnationality\x18\x03 \x01(\t\x12+\n\x06gender\x18\x04 \x01(\x0e\x32\x1b.openbank.persons.v1.Gender\x12/\n\rdate_of_birth\x18\x05 \x01(\x0b\x32\x18.openbank.common.v1.Date\x12-\n\x07\x61\x64\x64ress\x18\x06 \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\r\n\x05\x65mail\x18\x07 \x01(\t\"|\n\x14PersonAddressUpdated\x12\x31\n\x0bold_address\x18\x01 \x01(\x0b\x32\x1c.openbank.persons.v1.Address\x12\x31\n\x0bnew_address\x18\x02 \x01(\x0b\x32\x1c.openbank.persons.v1.Address*\x8b\x01\n\x0fPersonEventType\x12!\n\x1dPERSON_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\'\n#PERSON_EVENT_TYPE_PERSON_REGISTERED\x10\x01\x12,\n(PERSON_EVENT_TYPE_PERSON_ADDRESS_UPDATED\x10\x02\x42s\n\x16io.openbank.persons.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\xaa\x02\x13OpenBank.Persons.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.persons.v1.person_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026io.openbank.persons.v1P\001ZAgithub.com/openbank/openbank/gen/go/openbank/persons/v1;personsv1\252\002\023OpenBank.Persons.V1'
-  _globals['_PERSONEVENTTYPE']._serialized_start=920
-  _globals['_PERSONEVENTTYPE']._serialized_end=1059
+  _globals['_PERSONEVENTTYPE']._serialized_start=935
+  _globals['_PERSONEVENTTYPE']._serialized_end=1074
   _globals['_PERSONEVENT']._serialized_start=163
-  _globals['_PERSONEVENT']._serialized_end=554
-  _globals['_PERSONREGISTERED']._serialized_start=557
-  _globals['_PERSONREGISTERED']._serialized_end=791
-  _globals['_PERSONADDRESSUPDATED']._serialized_start=793
-  _globals['_PERSONADDRESSUPDATED']._serialized_end=917
+  _globals['_PERSONEVENT']._serialized_end=569
+  _globals['_PERSONREGISTERED']._serialized_start=572
+  _globals['_PERSONREGISTERED']._serialized_end=806
+  _globals['_PERSONADDRESSUPDATED']._serialized_start=808
+  _globals['_PERSONADDRESSUPDATED']._serialized_end=932
 # @@protoc_insertion_point(module_scope)

@@ -62,6 +62,7 @@ class PersonEvent(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     CORRELATION_ID_FIELD_NUMBER: builtins.int
     CAUSATION_ID_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
     PERSON_REGISTERED_FIELD_NUMBER: builtins.int
     PERSON_ADDRESS_UPDATED_FIELD_NUMBER: builtins.int
     event_id: builtins.str
@@ -80,6 +81,12 @@ class PersonEvent(google.protobuf.message.Message):
     """
     causation_id: builtins.str
     """What caused it, where that is not a call of its own: the event_id of another event. Empty otherwise."""
+    actor: builtins.str
+    """Who caused it, for callers that may see that (in the built-in roles: teller and auditor): "key:<name>",
+    "jwt:<issuer>|<subject>", "cert:<name of the certificate>", "local", or "system:<part>" for what the bank did by
+    itself. What settles a transfer names the caller that made the transfer. Empty for others, and where callers were
+    not known.
+    """
     @property
     def record_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the bank recorded it, by its own clock, to the microsecond. Order comes from revision, never from time.
@@ -105,11 +112,12 @@ class PersonEvent(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         correlation_id: builtins.str = ...,
         causation_id: builtins.str = ...,
+        actor: builtins.str = ...,
         person_registered: Global___PersonRegistered | None = ...,
         person_address_updated: Global___PersonAddressUpdated | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["payload", b"payload", "person_address_updated", b"person_address_updated", "person_registered", b"person_registered", "record_time", b"record_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["causation_id", b"causation_id", "correlation_id", b"correlation_id", "event_id", b"event_id", "payload", b"payload", "person_address_updated", b"person_address_updated", "person_id", b"person_id", "person_registered", b"person_registered", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "event_id", b"event_id", "payload", b"payload", "person_address_updated", b"person_address_updated", "person_id", b"person_id", "person_registered", b"person_registered", "record_time", b"record_time", "request_id", b"request_id", "revision", b"revision", "type", b"type"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["payload", b"payload"]) -> typing.Literal["person_registered", "person_address_updated"] | None: ...
 
 Global___PersonEvent: typing_extensions.TypeAlias = PersonEvent

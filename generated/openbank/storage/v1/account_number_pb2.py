@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(openbank/storage/v1/account_number.proto\x12\x13openbank.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenbank/common/v1/money.proto\"\xaf\x02\n\x15\x41\x63\x63ountNumberReserved\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x19\n\x11\x63urrency_exponent\x18\x05 \x01(\x05\x12\x32\n\x0finitial_deposit\x18\x06 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x12\n\nrequest_id\x18\x07 \x01(\x0c\x12\x14\n\x0crequest_hash\x18\x08 \x01(\x0c\x12\x30\n\x0creserve_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\n \x01(\tBs\n\x16io.openbank.storage.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\xaa\x02\x13OpenBank.Storage.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(openbank/storage/v1/account_number.proto\x12\x13openbank.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eopenbank/common/v1/money.proto\"\xbe\x02\n\x15\x41\x63\x63ountNumberReserved\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x10\n\x08owner_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x19\n\x11\x63urrency_exponent\x18\x05 \x01(\x05\x12\x32\n\x0finitial_deposit\x18\x06 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x12\n\nrequest_id\x18\x07 \x01(\x0c\x12\x14\n\x0crequest_hash\x18\x08 \x01(\x0c\x12\x30\n\x0creserve_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\n \x01(\t\x12\r\n\x05\x61\x63tor\x18\x0b \x01(\tBs\n\x16io.openbank.storage.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\xaa\x02\x13OpenBank.Storage.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026io.openbank.storage.v1P\001ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\252\002\023OpenBank.Storage.V1'
   _globals['_ACCOUNTNUMBERRESERVED']._serialized_start=131
-  _globals['_ACCOUNTNUMBERRESERVED']._serialized_end=434
+  _globals['_ACCOUNTNUMBERRESERVED']._serialized_end=449
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,7 @@ class AccountNumberReserved(google.protobuf.message.Message):
     REQUEST_HASH_FIELD_NUMBER: builtins.int
     RESERVE_TIME_FIELD_NUMBER: builtins.int
     CORRELATION_ID_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
     account_id: builtins.str
     """account_id of the account to open."""
     owner_id: builtins.str
@@ -55,6 +56,8 @@ class AccountNumberReserved(google.protobuf.message.Message):
     """Versioned hash of the normalised request; empty when it had no request_id."""
     correlation_id: builtins.str
     """The call's correlation id."""
+    actor: builtins.str
+    """The name of the caller; empty where callers were not known."""
     @property
     def initial_deposit(self) -> openbank.common.v1.money_pb2.Money:
         """Initial deposit, also when zero."""
@@ -76,8 +79,9 @@ class AccountNumberReserved(google.protobuf.message.Message):
         request_hash: builtins.bytes = ...,
         reserve_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         correlation_id: builtins.str = ...,
+        actor: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["initial_deposit", b"initial_deposit", "reserve_time", b"reserve_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "account_number", b"account_number", "correlation_id", b"correlation_id", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "initial_deposit", b"initial_deposit", "owner_id", b"owner_id", "request_hash", b"request_hash", "request_id", b"request_id", "reserve_time", b"reserve_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["account_id", b"account_id", "account_number", b"account_number", "actor", b"actor", "correlation_id", b"correlation_id", "currency_code", b"currency_code", "currency_exponent", b"currency_exponent", "initial_deposit", b"initial_deposit", "owner_id", b"owner_id", "request_hash", b"request_hash", "request_id", b"request_id", "reserve_time", b"reserve_time"]) -> None: ...
 
 Global___AccountNumberReserved: typing_extensions.TypeAlias = AccountNumberReserved
