@@ -80,7 +80,11 @@ class Messages:
             fields = method.input_type.fields_by_name
             # Of a field that is there twice, the last one counts.
             for name, value in self._values.fitting(fields).items():
-                raw += field(fields[name].number, value if isinstance(value, bytes) else value.encode())
+                number = fields[name].number
+                if isinstance(value, int):
+                    raw += tag(number, VARINT) + varint(value)
+                else:
+                    raw += field(number, value if isinstance(value, bytes) else value.encode())
         while self._random.random() < 0.2:
             raw = self._random.choice(self._damages)(raw, method.input_type)
         return raw

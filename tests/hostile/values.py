@@ -73,6 +73,8 @@ class Values:
         self.holds = [str(UUID(int=7))]
         self.held: dict[str, str] = {}
         """The account of each hold."""
+        self.moved: list[tuple[str, int]] = []
+        """Accounts, and revisions at which money may have moved."""
         self.in_usd: list[str] = []
         """Accounts with money."""
         self.transfers = [str(UUID(int=7))]
@@ -94,6 +96,8 @@ class Values:
             self.held[answer.hold.hold_id] = answer.hold.account_id
         if "account" in answer.DESCRIPTOR.fields_by_name:
             account = answer.account
+            if account.revision > 1:
+                self.moved = [*self.moved[-20:], (account.account_id, account.revision)]
             if account.available_balance.currency_code == "USD" and account.available_balance.units > 0:
                 self._keep(self.in_usd, account.account_id)
         for name in ("consistency_token", "resume_token"):
@@ -111,9 +115,12 @@ class Values:
             del kept[self._random.randrange(KEPT)]
         kept.append(value)
 
-    def fitting(self, names: Container[str]) -> Mapping[str, str | bytes]:
+    def fitting(self, names: Container[str]) -> Mapping[str, str | bytes | int]:
         """Values that fit one another, for some of the fields with these names: a hold and its account, two accounts
-        and money that one of them has. Chosen one by one, they would hardly ever meet."""
+        and money that one of them has, an account and its movement. Chosen one by one, they would hardly ever meet."""
+        if "allow_overdraw" in names and "revision" in names and self.moved:
+            account_id, revision = self._random.choice(self.moved)
+            return {"account_id": account_id, "revision": revision, "description": ""}
         if "source_account_id" in names and len(self.in_usd) > 1:
             source, destination = self._random.sample(self.in_usd, 2)
             ends = {"source_account_id": source, "destination_account_id": destination}
@@ -121,6 +128,8 @@ class Values:
         if "ttl" in names and self.in_usd:
             hour = Duration(seconds=3_600).SerializeToString()
             return {"account_id": self._random.choice(self.in_usd[-8:]), "amount": CENT, "ttl": hour}
+        if "amount" in names and "account_id" in names and "hold_id" not in names and self.in_usd:
+            return {"account_id": self._random.choice(self.in_usd[-8:]), "amount": CENT, "description": ""}
         empty = [account_id for account_id in self.accounts[-20:] if account_id not in self.in_usd]
         if "reason" in names and "state" not in names and empty:
             return {"account_id": self._random.choice(empty), "reason": ""}
@@ -253,7 +262,8 @@ def _bytes(text: str) -> bytes:
 
 _RIGHT: dict[str, Sequence[Any]] = {
     "external_reference": ("order 7", "Zoë"),
-    "key": ("shop", "till", "a.b-c_d", "0"),
+    "key": ("shop", "till", "a.b-c_d", "0", *map(str, range(1, 20))),
+    "validate_only": (0, 0, 0, 1),
     "first_name": ("John", "Zoë", "李"),
     "last_name": ("Doe", "O'Neill"),
     "street": ("1 Main Street",),
@@ -269,6 +279,7 @@ _RIGHT: dict[str, Sequence[Any]] = {
     "nanos": (0, 0, 0, 500_000_000),
     "seconds": (1, 15, 1_700_000_000),
     "expected_revision": (1, 2),
+    "revision": (1, 2, 3),
     "page_size": (0, 1, 2, 10),
     "event_types": (1, 2),
     "stop_when_caught_up": (1,),

@@ -66,6 +66,14 @@ class Hold:
 
 
 @dataclass
+class Movement:
+    """Zero where it is never reversed; above it for what was paid in, below it for what was paid out."""
+
+    minor: int = 0
+    reversed: bool = False
+
+
+@dataclass
 class Account:
     owner_id: str
     number: str
@@ -84,6 +92,10 @@ class Account:
     spent: tuple[date, int] = date.min, 0
     """On the last day on which something was spent under a limit per day."""
     holds: dict[str, Hold] = field(default_factory=dict)
+    movements: dict[int, Movement] = field(default_factory=dict)
+    """By revision."""
+    happens: Movement | None = None
+    """What the event that is recorded next moves."""
 
     @property
     def held(self) -> int:
@@ -115,9 +127,24 @@ class Account:
 
     def credit(self, paid: Amount) -> int:
         """What is paid in, in smallest units."""
+        self.may_credit()
+        return self._own("amount", paid)
+
+    def may_credit(self) -> None:
         if self.state not in (ACTIVE, DEBITS_FROZEN):
             raise Refused("FAILED_PRECONDITION", "ACCOUNT_NOT_ACTIVE")
-        return self._own("amount", paid)
+
+    def has_room(self, minor: int) -> None:
+        if self.balance + minor > BALANCE_MAX:
+            raise Refused("FAILED_PRECONDITION", "BALANCE_LIMIT_EXCEEDED")
+
+    def give_back(self, minor: int, *, overdraw: bool) -> None:
+        """A debit that need not be there if the account may be overdrawn, and that counts towards no limit."""
+        if minor > self.available and not overdraw:
+            raise Refused("FAILED_PRECONDITION", "INSUFFICIENT_FUNDS")
+        if self.balance - minor < -BALANCE_MAX:
+            raise Refused("FAILED_PRECONDITION", "BALANCE_LIMIT_EXCEEDED")
+        self.balance -= minor
 
     def may_debit(self) -> None:
         if self.state not in (ACTIVE, CREDITS_FROZEN):
@@ -158,6 +185,9 @@ class Account:
     def record(self, event_id: str) -> None:
         self.revision += 1
         self.events.append(Event(event_id, self.balance, self.available))
+        happens, self.happens = (self.happens if self.revision > 1 else Movement()), None
+        if happens:
+            self.movements[self.revision] = happens
 
 
 def same_account(answered: Any, made: Account) -> None:

@@ -17,6 +17,7 @@ from tests.model.account import (
     TIME_ZONES,
     Account,
     Done,
+    Movement,
     Person,
     same_account,
 )
@@ -48,6 +49,7 @@ class Model(Moves):
     def __init__(self, clock_error: int = 0) -> None:
         self.persons: dict[str, Person] = {}
         self.accounts: dict[str, Account] = {}
+        self.transfers: dict[str, Sent] = {}
         self.claims: dict[str, Hashable] = {}
         """Request ids of registrations and openings, which are the whole bank's."""
         self.clock_error = clock_error
@@ -80,11 +82,12 @@ class Model(Moves):
         if isinstance(part, Sent):
             part.arrive()
             same_transfer(outcome.transfer, made, part)
+            self.transfers[outcome.transfer.transfer_id] = part
         elif part is not None:
             same_hold(outcome.hold, request.account_id, made, part)
         _same(outcome.person if isinstance(made, Person) else outcome.account, made)
         if request.request_id:
-            asked = part.request if isinstance(part, Sent) else request
+            asked = part.asked if isinstance(part, Sent) else request
             made.done[request.request_id.lower()] = Done(_fingerprint(rpc, asked), outcome)
 
     def RegisterPerson(self, request: Any, outcome: Any) -> Any:
@@ -142,16 +145,18 @@ class Model(Moves):
         paid = amount(wrong, request)
         account = self._account("Deposit", request, wrong, "amount")
         minor = account.credit(paid)
-        if account.balance + minor > BALANCE_MAX:
-            raise Refused("FAILED_PRECONDITION", "BALANCE_LIMIT_EXCEEDED")
+        account.has_room(minor)
         account.balance += minor
+        account.happens = Movement(minor)
         return account
 
     def Withdraw(self, request: Any, outcome: Any) -> Any:
         wrong = read_request(request)
         paid = amount(wrong, request)
         account = self._account("Withdraw", request, wrong, "amount")
-        account.balance -= account.spend(paid, self.now)
+        minor = account.spend(paid, self.now)
+        account.balance -= minor
+        account.happens = Movement(-minor)
         return account
 
     def FreezeAccount(self, request: Any, outcome: Any) -> Any:
@@ -272,13 +277,14 @@ def _fingerprint(rpc: str, request: Any) -> Hashable:
         parties = request.source_account_id, request.destination_account_id
         return rpc, *parties, request.description.strip(), request.hold_id, amount({}, request)
     texts = (getattr(request, name, "").strip() for name in ("description", "reason", "time_zone", "hold_id"))
-    ends = [str(getattr(request, name, "")) for name in ("ttl", "expire_time", "release_remainder")]
+    plain = ("ttl", "expire_time", "release_remainder", "revision", "transfer_id", "allow_overdraw")
+    ends = [str(getattr(request, name, "")) for name in plain]
     amounts = (
         amount({}, request, name)
         for name in ("amount", "limit", "per_transaction", "per_day")
         if hasattr(request, name)
     )
-    return rpc, request.account_id, getattr(request, "state", 0), *texts, *ends, *amounts
+    return rpc, getattr(request, "account_id", ""), getattr(request, "state", 0), *texts, *ends, *amounts
 
 
 def _replay(made: Person | Account, rpc: str, request: Any) -> None:

@@ -121,6 +121,17 @@ TRANSFERS = st.fixed_dictionaries(
 )
 
 
+REVERSALS = st.fixed_dictionaries(
+    {
+        "known": KNOWN,
+        "back": _mostly([0, 0, 1, 1, 2, 3, 5], [-1, 8, 20]),
+        "allow_overdraw": st.booleans(),
+        "description": st.just("") | TEXTS,
+    }
+)
+"""`back` is how long ago it was, in movements or transfers."""
+
+
 class BankMachine(RuleBasedStateMachine):
     """Runs in a thread of its own; the calls are made on `loop`, which the bank may share."""
 
@@ -195,6 +206,19 @@ class BankMachine(RuleBasedStateMachine):
     @rule(parts=TRANSFERS, amount=AMOUNTS, movement=MOVEMENTS)
     def transfer_while_it_moves(self, parts: Any, amount: Any, movement: Any) -> None:
         self._send_at_once(self._transfer(parts, "own", amount, "", None), self._movement(*movement))
+
+    @rule(parts=REVERSALS, transfer=st.booleans(), request_id=OPTIONAL_REQUEST_IDS, revision=REVISIONS)
+    def reverse(self, parts: Any, transfer: bool, request_id: str, revision: Any) -> None:
+        self._send(*self._reversal(parts, transfer, request_id, revision))
+
+    @rule(parts=REVERSALS, transfer=st.booleans(), movement=MOVEMENTS)
+    def reverse_while_it_moves(self, parts: Any, transfer: bool, movement: Any) -> None:
+        self._send_at_once(self._reversal(parts, transfer, "", None), self._movement(*movement))
+
+    @rule(parts=REVERSALS, transfer=st.booleans())
+    def reverse_twice_at_once(self, parts: Any, transfer: bool) -> None:
+        reversal = self._reversal(parts, transfer, "", None)
+        self._send_at_once(reversal, reversal)
 
     @rule(known=KNOWN)
     def empty_and_close(self, known: int) -> None:
@@ -403,6 +427,23 @@ class BankMachine(RuleBasedStateMachine):
             request.hold_id = self._some_hold(source, parts["hold"])
         return "CreateTransfer", self._expecting(request, source, revision)
 
+    def _reversal(self, parts: Any, transfer: bool, request_id: str, revision: Any) -> tuple[str, Any]:
+        fields = {name: parts[name] for name in ("allow_overdraw", "description")}
+        if transfer:
+            known = dict.fromkeys([*self._model.transfers][::-1] or ["none"])
+            transfer_id = "none" if parts["back"] < 0 else self._some(known, parts["back"])
+            sent = self._model.transfers.get(transfer_id)
+            payee = self._model.accounts.get(sent.request.destination_account_id) if sent else None
+            asked = transfers.ReverseTransferRequest(transfer_id=transfer_id, request_id=request_id, **fields)
+            return "ReverseTransfer", self._expecting(asked, payee, revision)
+        account_id = self._some(self._model.accounts, parts["known"])
+        account = self._model.accounts.get(account_id)
+        number = account.revision - parts["back"] if account else 1
+        request = accounts.ReverseMovementRequest(
+            account_id=account_id, revision=number, request_id=request_id, **fields
+        )
+        return "ReverseMovement", self._expecting(request, account, revision)
+
     async def _until_expired(self) -> None:
         """All holds that are due, on accounts that nobody writes to as well."""
         assert self._caller is not None
@@ -473,6 +514,7 @@ class BankMachine(RuleBasedStateMachine):
             await self._compare_events(account_id, page)
             await self._compare_statement(account_id, page)
             await self._compare_holds(account_id, page)
+        await self._compare_transfers()
         await self._compare_list("persons", page)
         await self._compare_feed()
 
@@ -540,6 +582,15 @@ class BankMachine(RuleBasedStateMachine):
         assert [hold.hold_id for hold in found] == [*account.holds][::-1]
         for hold in found:
             same_hold(hold, account_id, account, account.holds[hold.hold_id])
+
+    async def _compare_transfers(self) -> None:
+        assert self._caller is not None
+        listed = (await self._caller.transfers.ListTransfers(transfers.ListTransfersRequest(page_size=1_000))).transfers
+        assert [one.transfer_id for one in listed] == [*self._model.transfers][::-1]
+        reversed_by = {one.reverses_transfer_id: one.transfer_id for one in listed if one.reverses_transfer_id}
+        for one in listed:
+            assert bool(one.reversed_by_transfer_id) == self._model.transfers[one.transfer_id].reversed
+            assert one.reversed_by_transfer_id == reversed_by.get(one.transfer_id, "")
 
     async def _compare_feed(self) -> None:
         assert self._caller is not None

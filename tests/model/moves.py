@@ -12,7 +12,7 @@ from openbank.common.v1.errors_pb2 import ErrorReason
 from openbank.holds.v1 import hold_pb2
 from openbank.transfers.v1 import transfer_pb2
 from tests.callers import Refusal
-from tests.model.account import BALANCE_MAX, Account, Hold
+from tests.model.account import Account, Hold, Movement
 from tests.model.fields import Refused, Violations, account_number, amount, check, identifier, read_request, show, text
 
 SECOND = 10**6
@@ -24,6 +24,8 @@ class Moves:
     """The part of `Model` that knows them."""
 
     accounts: dict[str, Account]
+    transfers: dict[str, Sent]
+    """By id."""
     now: int
     clock_error: int
 
@@ -76,6 +78,7 @@ class Moves:
         hold.captured += minor
         hold.remaining -= minor
         account.balance -= minor
+        account.happens = Movement(-minor)
         if request.release_remainder:
             hold.remaining = 0
         if not hold.remaining:
@@ -123,10 +126,60 @@ class Moves:
         if destination.currency != source.currency:
             check({"amount.currency_code": "CURRENCY_MISMATCH"}, ("amount",))
         minor = destination.credit(paid)
-        if destination.balance + minor > BALANCE_MAX:
-            raise Refused("FAILED_PRECONDITION", "BALANCE_LIMIT_EXCEEDED")
+        destination.has_room(minor)
         source.balance -= self._sent(source, request, paid)
-        return source, Sent(destination, minor, bound)
+        source.happens = Movement()
+        return source, Sent(destination, minor, bound, bound)
+
+    def ReverseMovement(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        if not request.revision:
+            wrong["revision"] = "FIELD_REQUIRED"
+        text(wrong, "description", request.description, 500, required=False)
+        account = self._account("ReverseMovement", request, wrong, "revision", "description")
+        movement = account.movements.get(request.revision)
+        if movement is None:
+            raise Refused("NOT_FOUND", "MOVEMENT_NOT_FOUND")
+        if not movement.minor:
+            raise Refused("FAILED_PRECONDITION", "NOT_REVERSIBLE")
+        may_move = account.may_debit if movement.minor > 0 else account.may_credit
+        may_move()
+        if movement.reversed:
+            raise Refused("FAILED_PRECONDITION", "ALREADY_REVERSED")
+        if movement.minor > 0:
+            account.give_back(movement.minor, overdraw=request.allow_overdraw)
+        else:
+            account.has_room(-movement.minor)
+            account.balance -= movement.minor
+        movement.reversed, account.happens = True, Movement()
+        return account
+
+    def ReverseTransfer(self, request: Any, outcome: Any) -> Any:
+        wrong = read_request(request)
+        identifier(wrong, "transfer_id", request.transfer_id)
+        text(wrong, "description", request.description, 500, required=False)
+        check(wrong, ("request_id", "expected_revision", "transfer_id", "description"))
+        sent = self.transfers.get(request.transfer_id)
+        if sent is None:
+            raise Refused("NOT_FOUND", "TRANSFER_NOT_FOUND")
+        payee_id, payer_id = sent.request.destination_account_id, sent.request.source_account_id
+        payee = self._of_account("ReverseTransfer", self.accounts[payee_id], request)
+        payer = self.accounts[payer_id]
+        if sent.reverses:
+            raise Refused("FAILED_PRECONDITION", "NOT_REVERSIBLE")
+        payee.may_debit()
+        if sent.reversed:
+            raise Refused("FAILED_PRECONDITION", "ALREADY_REVERSED")
+        trial = replace(payee)
+        trial.give_back(sent.minor, overdraw=request.allow_overdraw)
+        payer.may_credit()
+        payer.has_room(sent.minor)
+        payee.balance = trial.balance
+        payee.happens, sent.reversed = Movement(), True
+        ends = type(sent.request)(
+            source_account_id=payee_id, destination_account_id=payer_id, description=request.description
+        )
+        return payee, Sent(payer, sent.minor, ends, request, request.transfer_id)
 
     def _read_destination(self, wrong: Violations, request: Any) -> str:
         """The name of the field that names it."""
@@ -158,12 +211,16 @@ class Moves:
 class Sent:
     """A transfer that was sent. It arrives right after."""
 
-    def __init__(self, destination: Account, minor: int, request: Any) -> None:
-        """The request names the destination by its id."""
-        self.destination, self.minor, self.request = destination, minor, request
+    def __init__(self, destination: Account, minor: int, request: Any, asked: Any, reverses: str = "") -> None:
+        """`request` names the destination by its id. `asked` is what the caller asked for."""
+        self.destination, self.minor, self.request, self.asked = destination, minor, request, asked
+        self.reverses = reverses
+        """The id of the transfer that this one takes back."""
+        self.reversed = False
 
     def arrive(self) -> None:
         self.destination.balance += self.minor
+        self.destination.happens = Movement()
         self.destination.record("")
 
 
@@ -183,6 +240,7 @@ def same_transfer(answered: Any, source: Account, sent: Sent) -> None:
     assert accounts == (request.source_account_id, request.destination_account_id)
     assert answered.amount == show(source.currency, sent.minor)
     assert (answered.description, answered.hold_id) == (request.description.strip(), request.hold_id)
+    assert (answered.reverses_transfer_id, answered.reversed_by_transfer_id) == (sent.reverses, "")
     assert (answered.sent_revision, answered.received_revision) == (source.revision, sent.destination.revision)
 
 
