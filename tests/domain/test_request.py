@@ -20,6 +20,7 @@ from openbank.domain.money import Currency, Money
 from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.person import Gender, RegisterPerson, UpdateAddress
 from openbank.domain.request import fingerprint
+from openbank.domain.reversals import ReverseMovement, ReverseTransfer
 from openbank.domain.tags import NO_TAGS, Tags
 from openbank.domain.transfers import SendTransfer
 from tests.examples import HOME, JOHN, OFFICE, USD, opening, usd
@@ -34,6 +35,12 @@ GOLDEN = [
     ("PlaceHold", PlaceHold("a-1", usd(7), "Hotel", ttl=1_000_000), "019196f567d680b023da9362f9a13303"),
     ("CaptureHold", CaptureHold("a-1", "h", usd(7), True, "Bar"), "01ad972a68cd627c511f8f1ed177c791"),
     ("CreateTransfer", SendTransfer("", "a-1", "b-1", usd(7), "Rent", "h"), "01325fe3ee0b790099cab24e5aae2924"),
+    ("ReverseMovement", ReverseMovement("a-1", 7, "Mistake", True), "016512f4b0375f71fda91f43e0a3daf9"),
+    (
+        "ReverseTransfer",
+        ReverseTransfer("0a54a1fb-58ab-8f0e-9d9c-33a5a3be7e0f", "Mistake", True),
+        "018a6a8e40d3ea8c17dfa18800e751e2",
+    ),
 ]
 
 SHOP = Tags("order 7", (tags.Label("shop", "12"), tags.Label("till", "")))
