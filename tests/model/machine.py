@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.common.v1.money_pb2 import Money
 from openbank.holds.v1 import holds_service_pb2 as holds
+from openbank.operations.v1.views_service_pb2 import StartRebuildRequest
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
@@ -266,6 +267,11 @@ class BankMachine(RuleBasedStateMachine):
     def read_what_is_not_there(self, known: str, number: str) -> None:
         self._do(lambda: self._miss(known, number))
 
+    @rule()
+    def rebuild_the_views(self) -> None:
+        """Beside what follows."""
+        self._do(self._rebuild)
+
     @precondition(lambda self: self._steps > STEPS_BETWEEN_STARTS)
     @rule()
     def restart(self) -> None:
@@ -464,6 +470,10 @@ class BankMachine(RuleBasedStateMachine):
     async def _end(self) -> None:
         await self._leave()
         await self._host.stop()
+
+    async def _rebuild(self) -> None:
+        assert self._caller is not None
+        await self._caller.views.StartRebuild(StartRebuildRequest())
 
     async def _restart(self) -> None:
         await self._end()
