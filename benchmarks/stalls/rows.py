@@ -23,6 +23,7 @@ from benchmarks.stalls.pulse import Pulse
 from benchmarks.stalls.troubles import Scene, Trouble
 from openbank.rpc.health import QUERIES, SERVING
 from openbank.views.sqlite import FILE as VIEWS
+from openbank.views.sqlite import NEXT_FILE as NEXT_VIEWS
 
 STALL_MS_MAX = 100
 LOOK_SECONDS = 0.1
@@ -48,6 +49,7 @@ ROWS = (
     Row("16 deposits with 8,000 unknown fields are in flight", troubles.unknown_fields_within_the_limit),
     Row("16 deposits with a description of 1 MB are in flight", troubles.long_descriptions, beside_bare=True),
     Row("64 deposits are in flight, views being rebuilt", troubles.deposits, rebuild=True),
+    Row("64 deposits are in flight, new views being filled beside", troubles.deposits_beside_a_rebuild),
     Row("1,000 reads wait for views that are being rebuilt", troubles.waiting_reads, rebuild=True, beside_bare=True),
     Row("100 replays at once ask for revision 100,001", troubles.replays),
     Row("32 pages of 1,000 items are in flight", troubles.full_pages),
@@ -106,6 +108,9 @@ def _pulse(data: Path, row: Row, seconds: float) -> Pulse:
             _wait_for_views(bank.address)
         with Pulse(bank) as pulse:
             asyncio.run(_make(row.trouble, bank.address, data, seconds))
+    # Else the next bank would go on filling them.
+    for file in data.glob(f"{NEXT_VIEWS}*"):
+        file.unlink()
     return pulse
 
 

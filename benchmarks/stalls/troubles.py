@@ -18,6 +18,8 @@ from benchmarks import messages
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from openbank.eventstore.sqlite import FILE as EVENTS
+from openbank.operations.v1.views_service_pb2 import StartRebuildRequest
+from openbank.operations.v1.views_service_pb2_grpc import ViewsServiceStub
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.persons.v1.persons_service_pb2_grpc import PersonsServiceStub
 from openbank.views.sqlite import FILE as VIEWS
@@ -51,6 +53,12 @@ async def nothing(scene: Scene) -> None:
 async def deposits(scene: Scene) -> None:
     """What a bank is for, as a second baseline."""
     await _again(scene, 64, lambda: scene.accounts.Deposit(_deposit(SHORT_ACCOUNT)))
+
+
+async def deposits_beside_a_rebuild(scene: Scene) -> None:
+    """An operator has the views rebuilt while the old ones serve."""
+    await ViewsServiceStub(scene.channel).StartRebuild(StartRebuildRequest())
+    await deposits(scene)
 
 
 async def unknown_fields(scene: Scene) -> None:
