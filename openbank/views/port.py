@@ -122,6 +122,10 @@ class ViewsOfAnEarlierFormat(ViewsUnavailable):
     """An earlier version wrote them. This one rebuilds them when it starts."""
 
 
+class ViewsFull(ViewsUnavailable):
+    """There is no room for more."""
+
+
 class ViewsLacking(ViewsUnavailable):
     """The views are of an earlier format, which did not have what was asked for. A rebuild adds it."""
 

@@ -19,7 +19,7 @@ from openbank.integrity.quarantine import Quarantine, TooManyQuarantined
 from openbank.pause import Backoff
 from openbank.views import projections
 from openbank.views.changes import Change, MinuteReached
-from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Filled, ViewsDamaged, ViewsUnavailable
+from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Filled, ViewsDamaged, ViewsFull, ViewsUnavailable
 
 READ_EVENTS_MAX = 500
 """Events in one read of the log, which may be a round trip."""
@@ -124,6 +124,10 @@ class Projector:
                 self._note_unavailable(error)
                 raise
             except (ViewsUnavailable, StoreUnavailable) as error:
+                if isinstance(error, ViewsFull) and not self._decides:
+                    # What is built beside must not take the room that the bank itself needs.
+                    self._stop(str(error))
+                    continue
                 self._batch_events = max(1, self._batch_events // 4)
                 self._note_unavailable(error)
                 await asyncio.sleep(backoff.next())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from openbank.following.tail import LogTail
 from openbank.integrity.quarantine import Quarantine
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.rebuild import Rebuilds
-from openbank.views.sqlite import FILE, SqliteRebuilds, SqliteViews, schema, writer
+from openbank.views.sqlite import FILE, NEXT_FILE, SqliteRebuilds, SqliteViews, schema, writer
 from openbank.views.sqlite.schema import TABLES
 from openbank.views.sqlite.widening import widen
 from tests.callers import until
@@ -53,6 +54,30 @@ class TestSqliteRebuilds(RebuildConformance):
     @pytest.fixture
     def make_earlier(self, tmp_path: Path) -> Callable[[], None]:
         return lambda: to_format_6(tmp_path / FILE)
+
+    async def test_a_rebuild_that_finds_no_room_ends_and_leaves_none_taken(
+        self, opened: tuple[SqliteViews, SqliteRebuilds], history: History, tmp_path: Path
+    ) -> None:
+        views, rebuilds = opened
+        for _ in range(200):
+            await history.deposit("1")
+        tail = LogTail(history.store)
+        rebuilder = new_rebuilder(views, rebuilds, history, tail, Quarantine(history.store, lambda: 0))
+        await rebuilder.start()
+        filled = await rebuilds.next_views()
+        assert isinstance(filled, SqliteViews)
+        filled._file.read("PRAGMA max_page_count = 1")
+        running = [asyncio.create_task(work) for work in (tail.run(), rebuilder.run())]
+        try:
+            await until(lambda: rebuilds.record is not None and not rebuilds.record.running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+        assert rebuilds.record is not None
+        assert "disk is full" in rebuilds.record.failure
+        assert not [name for name in os.listdir(tmp_path) if name.startswith(NEXT_FILE)]
+        assert await views.account("1") is not None
 
     @pytest.mark.parametrize("step", ["sync", "rename"])
     async def test_a_switch_that_fails_half_way_stops_writing_and_leaves_whole_views(

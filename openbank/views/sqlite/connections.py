@@ -12,7 +12,7 @@ from typing import TypeVar
 from openbank import sqlite_wal
 from openbank.eventstore.port import LogPosition
 from openbank.sqlite_wal import WalBound, WalFiles, is_locked, set_pragma
-from openbank.views.port import LogId, ViewsDamaged, ViewsUnavailable
+from openbank.views.port import LogId, ViewsDamaged, ViewsFull, ViewsUnavailable
 from openbank.views.sqlite.rows import Row
 from openbank.views.sqlite.schema import INDEX_REQUESTS, checkpoint, connect, is_damage, prepare, set_aside
 from openbank.views.sqlite.widening import widen
@@ -116,6 +116,8 @@ class Connections:
             raise self._failed(error) from error
 
     def _failed(self, error: sqlite3.Error) -> ViewsUnavailable:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            return ViewsFull(f"{self.path}: {error}")
         if not is_damage(error):
             return ViewsUnavailable(f"{self.path}: {error}")
         if not self.gone and self.path.exists():
