@@ -14,14 +14,14 @@ from prometheus_client.utils import floatToGoString
 
 from openbank.instruments import Histogram
 from openbank.metrics.families import FAMILIES
-from openbank.metrics.family import Family, MetricType
+from openbank.metrics.family import Family, MetricType, Samples
 from openbank.metrics.scrape import Scrape
 
 OPENMETRICS = "application/openmetrics-text"
 PLAIN = "text/plain"
-
-
 END = b"# EOF\n"
+TOGETHER = 10
+"""Samples that are written without a pause. Of histograms, they are 170 lines, and take about 1.5 ms."""
 
 
 async def expose(scrape: Scrape, accept: str) -> tuple[str, bytes]:
@@ -32,12 +32,22 @@ async def expose(scrape: Scrape, accept: str) -> tuple[str, bytes]:
 
 
 async def _text(scrape: Scrape, generate: Callable[[Collector], bytes]) -> bytes:
-    """All of it at once would take some 10 ms. Between two families calls have their turn."""
+    """All of it at once would take some 10 ms. Calls have their turn meanwhile."""
     parts = []
     for family in FAMILIES:
-        parts.append(generate(_Only(_metric(family, scrape))).removesuffix(END))
-        await asyncio.sleep(0)
+        samples = list(family.read(scrape))
+        for start in range(0, max(len(samples), 1), TOGETHER):
+            text = generate(_Only(_metric(family, samples[start : start + TOGETHER]))).removesuffix(END)
+            parts.append(_without_head(text) if start else text)
+            await asyncio.sleep(0)
     return b"".join(parts)
+
+
+def _without_head(text: bytes) -> bytes:
+    """Without what says of which family the samples are."""
+    while text.startswith(b"# "):
+        _, _, text = text.partition(b"\n")
+    return text
 
 
 class _Only(Collector):
@@ -48,9 +58,9 @@ class _Only(Collector):
         return (self._metric,)
 
 
-def _metric(family: Family, scrape: Scrape) -> Metric:
+def _metric(family: Family, samples: Samples) -> Metric:
     metric = _empty(family)
-    for labels, value in family.read(scrape):
+    for labels, value in samples:
         if isinstance(value, Histogram):
             assert isinstance(metric, HistogramMetricFamily)
             bounds = [*map(floatToGoString, value.bounds), "+Inf"]
