@@ -27,6 +27,9 @@ from tests.servers import ServerProcess
 from tests.stand_ins import ferret, java_mongo
 from tests.stand_ins.process import FerretDBProcess, MongoJavaServerProcess
 
+# The contexts of whoever runs the tests are not used: each test says which bank it calls.
+os.environ["XDG_CONFIG_HOME"] = "/nowhere"
+
 # No test asserts speed: not an example's, and not that of making one.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")

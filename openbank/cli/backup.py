@@ -7,7 +7,6 @@ import argparse
 from openbank import config
 from openbank.cli.errors import CommandFailed
 from openbank.cli.parsers import Commands, path
-from openbank.cli.progress import progress
 from openbank.config import Settings
 
 
@@ -24,6 +23,7 @@ def add(commands: Commands) -> None:
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     from openbank.app import CANNOT_START, backup
+    from openbank.cli.progress import progress
 
     try:
         with progress() as report:

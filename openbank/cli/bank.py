@@ -65,6 +65,8 @@ class RemoteBank:
     def _pages(self, method: Any, request: Any, field: str, limit: int | None) -> Iterator[Any]:
         left = limit
         while True:
+            # A long list takes long: each of its pages has the time limit.
+            self.restart_clock()
             request.page_size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
             page = self.ask(method, request)
             yield page
@@ -112,8 +114,8 @@ def _refused(decision: BankError) -> CommandFailed:
         code = EXIT_DENIED
     elif decision.code is grpc.StatusCode.UNAVAILABLE:
         code = EXIT_UNAVAILABLE
-    reasons = [f"{each.reason}: {each.field}: {shown(each.message)}" for each in decision.violations]
-    return CommandFailed("\n".join(reasons) or f"{decision.reason}: {shown(decision.message)}", code)
+    reasons = [f"{each.reason}: {each.field}: {each.message}" for each in decision.violations]
+    return CommandFailed("\n".join(map(shown, reasons or [f"{decision.reason}: {decision.message}"])), code)
 
 
 def say(what: str) -> None:

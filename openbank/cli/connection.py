@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from openbank.cli import contexts
 from openbank.cli.errors import CommandFailed
 from openbank.cli.parsers import path, target, text
 from openbank.config import Settings
@@ -81,6 +80,8 @@ def connection(
     settings: Settings, flags: argparse.Namespace, environment: Mapping[str, str] | None = None
 ) -> Connection:
     """The connection that was typed: flags, what they leave open as the context has it. Raises CommandFailed."""
+    from openbank.cli import contexts
+
     variables = os.environ if environment is None else environment
     context = _context(flags)
     files = {
@@ -99,6 +100,8 @@ def connection(
 def _context(flags: argparse.Namespace) -> Mapping[str, str]:
     """Empty where none is to be used. A target that was typed is not the current context's: its token is not sent
     there."""
+    from openbank.cli import contexts
+
     name = flags.context
     if name is None:
         if flags.target is not None:

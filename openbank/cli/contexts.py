@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from openbank.cli.errors import CommandFailed
 
@@ -20,9 +16,8 @@ FIELDS = ("target", "tls_ca", "tls_cert", "tls_key", "token_file")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class Contexts:
-    by_name: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+class Contexts(NamedTuple):
+    by_name: Mapping[str, Mapping[str, str]] = {}
     """The fields of each."""
     current: str = ""
     """The one that is used where a command names neither a context nor a target; empty for none."""
@@ -66,6 +61,8 @@ def changing() -> Iterator[dict[str, Any]]:
 
     It is written at the end of the block, unless that raises; no other command writes meanwhile. Raises CommandFailed.
     """
+    import fcntl
+
     path = file()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,11 +113,16 @@ def _toml(contents: Mapping[str, Any]) -> str:
 
 def _quoted(text: str) -> str:
     """A basic string of TOML is one of JSON, but for the delete character."""
+    import json
+
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _write(path: Path, text: str) -> None:
     """Replaces the file as a whole: a reader sees the old one or the new one. A link stays."""
+    # Imported late: every command imports this module, and few write.
+    import tempfile
+
     path = Path(os.path.realpath(path))
     # Made with mode 0600.
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

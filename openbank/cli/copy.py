@@ -12,13 +12,12 @@ from openbank.cli import grpc_log
 from openbank.cli.errors import CommandFailed
 from openbank.cli.event_loop import loop_factory
 from openbank.cli.parsers import Commands
-from openbank.cli.progress import progress
 from openbank.cli.signals import Interrupted
 from openbank.config import Settings
-from openbank.progress import OnProgress
 
 if TYPE_CHECKING:
     from openbank.app import Copied
+    from openbank.progress import OnProgress
 
 
 def add(commands: Commands) -> None:
@@ -42,6 +41,7 @@ def add(commands: Commands) -> None:
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     grpc_log.silence()
     from openbank.app import CANNOT_COPY, copy
+    from openbank.cli.progress import progress
 
     source, target = (_check(flag, place) for flag, place in (("--from", flags.source), ("--to", flags.target)))
     shown = address.shown(target)

@@ -6,24 +6,30 @@ import argparse
 import sys
 
 from openbank.cli import grpc_log
+from openbank.cli.arguments import seconds
 from openbank.cli.connection import add_connection, connection
 from openbank.cli.errors import EXIT_DENIED, EXIT_NO, EXIT_UNAVAILABLE
 from openbank.cli.output.flags import add_output
-from openbank.cli.parsers import Commands, text
+from openbank.cli.parsers import Commands, Parser, text
 from openbank.config import Settings
 
+ANSWER_SECONDS = 3.0
 NO = ("NOT_SERVING", "NOT_FOUND", "SERVICE_UNKNOWN")
 """What a bank answers. Every other status is that of a call that no bank has answered."""
 DENIED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
+    commands.add_parser(
         "health",
         help="ask whether a bank is serving",
         description=f"Prints the health of a bank and of its parts. Exits with 0 if the whole, or PART, is serving,"
         f" with {EXIT_UNAVAILABLE} if no bank answers, else with {EXIT_NO}, and says why on standard error.",
+        fill=_fill,
     )
+
+
+def _fill(parser: Parser) -> None:
     parser.add_argument(
         "part",
         type=text,
@@ -33,6 +39,13 @@ def add(commands: Commands) -> None:
         help="openbank.commands, openbank.queries, openbank.feeds, ...",
     )
     add_connection(parser)
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=ANSWER_SECONDS,
+        metavar="SECONDS",
+        help=f"how long an answer may take (default: {ANSWER_SECONDS:g})",
+    )
     add_output(parser, elsewhere="table")
     parser.set_defaults(run=run)
 
@@ -46,7 +59,7 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
 
     bank = connection(settings, flags)
     with bank.channel() as channel:
-        health = probe(channel, bank.target, flags.part)
+        health = probe(channel, bank.target, flags.part, flags.timeout)
     if (flags.output or "table") == "table":
         print(health.status)
         for row in table([(part, status, _why_not(part, status)) for part, status in health.parts.items()]):

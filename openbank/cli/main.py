@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from typing import NoReturn
 
 from openbank import config
 from openbank.cli import (
@@ -52,11 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser_of_all() -> Parser:
     parser = Parser(prog="openbank", description="An event-sourced bank of persons and accounts.")
-    parser.add_argument("--version", action="version", version=f"openbank {version('openbank')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """Asks for the version only when it is to be printed: that takes a fifth of the time of `--help`."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"openbank {version('openbank')}")
+        parser.exit()
 
 
 def _fail(why: str, code: int) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 from openbank import config
 from openbank.cli.errors import CommandFailed
 from openbank.cli.parsers import Commands
-from openbank.cli.progress import progress
 from openbank.config import Settings
 
 
@@ -28,6 +27,7 @@ def add(commands: Commands) -> None:
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     from openbank.app import CANNOT_START
+    from openbank.cli.progress import progress
     from openbank.upkeep.restore import restore
 
     try:

@@ -10,14 +10,13 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from openbank import config, logs
 from openbank.cli import grpc_log, signals
 from openbank.cli.errors import CommandFailed, OutputFailed
 from openbank.cli.event_loop import loop_factory
-from openbank.cli.parsers import Commands
+from openbank.cli.parsers import Commands, Parser
 from openbank.config import Settings
 
 if TYPE_CHECKING:
@@ -29,11 +28,15 @@ TRY = "openbank.persons.v1.PersonsService/ListPersons"
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
+    commands.add_parser(
         "serve",
         help="serve the bank over gRPC",
         description="Serves the bank over gRPC. A data directory that is not there is created.",
+        fill=_fill,
     )
+
+
+def _fill(parser: Parser) -> None:
     config.add_flags(parser)
     parser.set_defaults(run=run)
 
@@ -162,6 +165,8 @@ def _grpcurl_flags(settings: Settings) -> str:
 
 def _tell(settings: Settings, server: Server, is_what: str, last: str, event: str, **values: str) -> None:
     tls = "mutual TLS" if settings.tls_client_ca else "TLS" if settings.tls_cert else ""
+    from importlib.metadata import version
+
     if settings.log_format == "console":
         # This line need not be read.
         with suppress(OutputFailed):

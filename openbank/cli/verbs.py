@@ -118,7 +118,7 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=TIMEOUT_SECONDS,
         metavar="SECONDS",
-        help=f"how long all tries together may take (default: {TIMEOUT_SECONDS:g})",
+        help=f"how long all tries together, or a page of a list, may take (default: {TIMEOUT_SECONDS:g})",
     )
 
 

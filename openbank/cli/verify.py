@@ -8,7 +8,6 @@ import asyncio
 from openbank import config
 from openbank.cli.errors import EXIT_NO, CommandFailed
 from openbank.cli.parsers import Commands
-from openbank.cli.progress import progress
 from openbank.config import Settings
 
 
@@ -25,6 +24,7 @@ def add(commands: Commands) -> None:
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
     from openbank.app import CANNOT_START
+    from openbank.cli.progress import progress
     from openbank.upkeep.verify import verify
 
     try:

@@ -31,13 +31,16 @@ class HealthReport(NamedTuple):
     """The status of each part, where the whole was asked for and has answered."""
 
 
-def probe(channel: grpc.Channel, address: str, part: str = "") -> HealthReport:
-    """Asks the bank at `address`, to which the channel leads; without `part` the whole is asked for."""
+def probe(channel: grpc.Channel, address: str, part: str = "", answer_seconds: float = ANSWER_SECONDS) -> HealthReport:
+    """Asks the bank at `address`, to which the channel leads; without `part` the whole is asked for.
+
+    Each answer may take `answer_seconds`.
+    """
     try:
-        status = _check(channel, part)
-        parts = {} if part else _check_parts(channel)
+        status = _check(channel, part, answer_seconds)
+        parts = {} if part else _check_parts(channel, answer_seconds)
     except grpc.RpcError as error:
-        return _failed(address, part, error)
+        return _failed(address, part, error, answer_seconds)
     why = WHY_NOT.get(
         part,
         "it is starting or stopping, cannot reach its stores, or does not find its log there; its own log says which",
@@ -45,32 +48,32 @@ def probe(channel: grpc.Channel, address: str, part: str = "") -> HealthReport:
     return HealthReport(status, "" if status == SERVING else f"the bank at {address}: {why}", parts)
 
 
-def _check_parts(channel: grpc.Channel) -> dict[str, str]:
+def _check_parts(channel: grpc.Channel, answer_seconds: float) -> dict[str, str]:
     """A bank of an earlier version does not have all of them."""
     parts = {}
     for part in WHY_NOT:
         try:
-            parts[part] = _check(channel, part)
+            parts[part] = _check(channel, part, answer_seconds)
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
     return parts
 
 
-def _check(channel: grpc.Channel, part: str) -> str:
+def _check(channel: grpc.Channel, part: str, answer_seconds: float) -> str:
     check: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
         f"/{SERVICE.full_name}/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
     )
-    answer = check(HealthCheckRequest(service=part), timeout=ANSWER_SECONDS)
+    answer = check(HealthCheckRequest(service=part), timeout=answer_seconds)
     return HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
-def _failed(address: str, part: str, error: Any) -> HealthReport:
+def _failed(address: str, part: str, error: Any, answer_seconds: float) -> HealthReport:
     code = error.code()
     if code is grpc.StatusCode.NOT_FOUND:
         return HealthReport(code.name, f"the bank at {address} has no part {part}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return HealthReport(
-            code.name, f"{address} accepts connections, but no bank answers within {ANSWER_SECONDS:g} s"
+            code.name, f"{address} accepts connections, but no bank answers within {answer_seconds:g} s"
         )
     return HealthReport(code.name, f"no bank answers at {address}: {error.details()}")

@@ -19,7 +19,8 @@ async def test_every_command_of_the_page_prints_what_is_shown_there(process: Ser
     # The page is about a bank where `openbank serve` listens by default.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OPENBANK_LISTEN": process.address, "XDG_CONFIG_HOME": "/nowhere"}
-    found = examples(PAGE)
+    # The screen of `openbank top` is for people.
+    found = [example for example in examples(PAGE) if example.language == "sh"]
     assert len(found) >= 5
     for example in found:
         shell = await asyncio.create_subprocess_exec(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from openbank.cli.connection import add_connection
-from openbank.cli.contexts import check_name
 from openbank.cli.output.flags import add_output
 from openbank.cli.parsers import Commands, Parser
 from openbank.config import Settings
@@ -45,6 +44,8 @@ def _run(_: Settings, flags: argparse.Namespace) -> int:
 
 
 def _name(text: str) -> str:
+    from openbank.cli.contexts import check_name
+
     try:
         return check_name(text)
     except ValueError as error:

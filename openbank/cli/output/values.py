@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-import iso4217
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -19,7 +19,6 @@ from openbank.common.v1.money_pb2 import Money
 
 _NANOS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DECIMALS = {one.code: one.exponent for one in iso4217.Currency if one.exponent is not None}
 _LEAVES = ("openbank.common.v1.", "google.protobuf.")
 """Packages of messages that are one value, such as an amount or a time."""
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -75,9 +74,18 @@ def text_of(value: Any, times: TimeFormat) -> str:
 def decimal(money: Money) -> str:
     """The amount with the decimals of its currency, and never fewer than it has."""
     units, nanos = divmod(abs(money.units * _NANOS + money.nanos), _NANOS)
-    decimals = f"{nanos:09}".rstrip("0").ljust(_DECIMALS.get(money.currency_code) or 0, "0")
+    decimals = f"{nanos:09}".rstrip("0").ljust(_decimals().get(money.currency_code, 0), "0")
     sign = "-" if money.units < 0 or money.nanos < 0 else ""
     return f"{sign}{units}.{decimals}" if decimals else f"{sign}{units}"
+
+
+@cache
+def _decimals() -> Mapping[str, int]:
+    """How many decimals each currency has."""
+    # Imported late, as it takes as long as the rest of a command's answer, and JSON does not need it.
+    import iso4217
+
+    return {one.code: one.exponent or 0 for one in iso4217.Currency}
 
 
 def times_in(format: str, *, timespec: str = "seconds") -> TimeFormat:

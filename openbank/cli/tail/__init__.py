@@ -12,14 +12,13 @@ from openbank.config import Settings
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
+    commands.add_parser(
         "tail",
         help="print events as they come",
         description="Prints events as they come, until Ctrl-C. After a lost connection it reconnects and continues"
         " where it was: no event is left out, and none comes twice.",
+        fill=_add_flags,
     )
-    _add_flags(parser)
-    parser.set_defaults(run=run)
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +54,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), help="table: text; json and jsonl: json")
     parser.add_argument("--color", choices=COLORS, default="auto", help="auto: on a terminal, unless NO_COLOR is set")
     parser.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")
+    parser.set_defaults(run=run)
 
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:

@@ -81,7 +81,7 @@ def _read_all(
                 known.append(account_id)
                 shared.watching("")
             except BankError as error:
-                shared.saw(account_id, AccountLine(trouble=error.reason))
+                shared.saw(account_id, AccountLine(trouble=shown(error.reason)))
                 break
             except grpc.RpcError as error:
                 shared.watching(_said(error))
