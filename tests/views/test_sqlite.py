@@ -66,7 +66,8 @@ class TestSqliteRebuilds(RebuildConformance):
         await rebuilder.start()
         filled = await rebuilds.next_views()
         assert isinstance(filled, SqliteViews)
-        filled._file.read("PRAGMA max_page_count = 1")
+        for connection in (filled._file._connection, filled._file._bulk):
+            connection.execute("PRAGMA max_page_count = 1")
         running = [asyncio.create_task(work) for work in (tail.run(), rebuilder.run())]
         try:
             await until(lambda: rebuilds.record is not None and not rebuilds.record.running)
