@@ -104,6 +104,13 @@ MUTATIONS = (
         "tests/views/test_sqlite.py",
     ),
     Mutation(
+        "what was released while a batch was read comes after the batch",
+        "openbank/views/projector.py",
+        "if releases != self._quarantine.releases:",
+        "if releases > self._quarantine.releases:",
+        "tests/views/test_projector.py",
+    ),
+    Mutation(
         "totals end at 64 bits",
         "openbank/views/totals.py",
         "return credits if credits <= INTEGER_MAX else str(credits)",

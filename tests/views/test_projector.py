@@ -406,6 +406,42 @@ async def test_what_one_instance_releases_comes_to_the_views_of_another(
     await theirs.close()
 
 
+async def test_what_is_released_while_a_batch_is_read_comes_before_the_batch(
+    store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running totals need an account's events in their order."""
+    monkeypatch.setattr(projecting, "POLL_SECONDS", 0.001)
+    await some_life(history)
+    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
+    await history.deposit_at("1", revision_before=len(await store.read_stream("account-1")))
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    ours, theirs = FailingViews(tmp_path / "ours"), FailingViews(tmp_path / "theirs")
+    await ours.clear(LOG)
+    await theirs.clear(LOG)
+    quarantine, other = Quarantine(store, lambda: 0), Quarantine(store, lambda: 0)
+    async with running(store, theirs, quarantine=other):
+        await caught_up(store, theirs)
+    async with running(store, ours, quarantine=quarantine):
+        await until(lambda: bool(quarantine.aside))
+        await quarantine.skip("account-1", None)
+        await until(lambda: not quarantine.aside)
+    await history.deposit("1")
+
+    class TellingLog(RecordingLog):
+        async def read(self, after: LogPosition, limit: int = 1_000) -> LogSlice:
+            read = await super().read(after, limit)
+            if read.events:
+                await other.load()
+            return read
+
+    async with running(store, theirs, log=TellingLog(LogTail(store)), quarantine=other):
+        await caught_up(store, theirs)
+    await assert_holds(theirs, history)
+    await ours.close()
+    await theirs.close()
+
+
 async def test_the_quarantine_tells_nothing_of_what_the_event_holds(
     store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture
 ) -> None:
