@@ -30,7 +30,7 @@ from openbank.mongodb import link
 from openbank.views import projector as projecting
 from openbank.views.matching import match_log
 from openbank.views.mongo import MongoViews, checkpoint
-from openbank.views.mongo.generations import BULK_WRITES_MAX
+from openbank.views.mongo.generations import BULK_WRITES_MAX, Generations
 from openbank.views.mongo.writes import ACCOUNTS, EVENTS, INDEXES, PERSONS
 from openbank.views.port import LogId, Views, ViewsUnavailable
 from openbank.views.projector import Projector
@@ -256,6 +256,31 @@ class TestCrashes:
             await assert_holds(successor, history)
             calls += 1
         assert calls > 4
+
+    async def test_totals_are_not_counted_from_the_answer_of_a_primary_that_was_replaced(
+        self, instance: Open, history: History, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Outdated:
+            """It has none of the accounts."""
+
+            def find(self, *_: Any) -> Outdated:
+                return self
+
+            async def to_list(self, _: Any) -> list[Any]:
+                return []
+
+        accounts = Generations._accounts
+        monkeypatch.setattr(
+            Generations,
+            "_accounts",
+            lambda self, generation, level: Outdated() if level == "majority" else accounts(self, generation, level),
+        )
+        events = await history.events()
+        views = await instance()
+        await views.clear(LOG)
+        for start in range(0, len(events), 3):
+            await project_events(views, events[start : start + 3])
+        await assert_holds(views, history)
 
     async def test_a_database_that_is_killed_again_and_again_loses_and_doubles_nothing(
         self, ferretdb: FerretDBProcess, monkeypatch: pytest.MonkeyPatch
