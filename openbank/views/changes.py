@@ -13,7 +13,7 @@ from openbank.domain.controls import AccountState, SpendingLimits
 from openbank.domain.hold_record import HoldChange, HoldRecord
 from openbank.domain.money import Money
 from openbank.domain.person import Address, Person
-from openbank.domain.tags import Tags
+from openbank.domain.tags import NO_TAGS, Tags
 from openbank.domain.transfers import TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import LogPosition, RecordedEvent
@@ -90,7 +90,7 @@ class AccountEventRecorded(NamedTuple):
     event: RecordedEvent
     moved: int = 0
     """By how much it changes the posted balance, in minor units; 0 for an event that is no movement."""
-    terms: tuple[bytes, ...] = ()
+    tags: Tags = NO_TAGS
     """What else finds it in the list of movements."""
 
 

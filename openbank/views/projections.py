@@ -29,7 +29,7 @@ from openbank.domain.account_events import (
 )
 from openbank.domain.controls import NO_LIMITS, AccountState
 from openbank.domain.person import PersonEvent, PersonRegistered
-from openbank.domain.tags import NO_TAGS
+from openbank.domain.tags import NO_TAGS, Tags
 from openbank.domain.transfers import TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import RecordedEvent
@@ -47,7 +47,6 @@ from openbank.views.changes import (
     TransferFacts,
     TransferUpdated,
 )
-from openbank.views.terms import terms
 
 
 def project(event: RecordedEvent, payload: DomainEvent) -> Sequence[Change]:
@@ -69,7 +68,7 @@ def _person(event: RecordedEvent, payload: PersonEvent, person_id: str) -> Seque
 
 def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
     time = event.metadata.record_time
-    recorded = AccountEventRecorded(account_id, event, payload.moved, _terms(payload, account_id))
+    recorded = AccountEventRecorded(account_id, event, payload.moved, _tags(payload))
     if isinstance(payload, AccountOpened):
         account = accounts.apply(None, payload)
         return (AccountInserted(event.position, Versioned(account, event.revision, time, time)), recorded)
@@ -80,9 +79,9 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
     return (updated, recorded, *others, *_reversal(event, payload, account_id))
 
 
-def _terms(payload: AccountEvent, account_id: str) -> tuple[bytes, ...]:
-    tags = getattr(payload, "tags", NO_TAGS)
-    return terms(account_id, tags) if payload.moved and tags is not NO_TAGS else ()
+def _tags(payload: AccountEvent) -> Tags:
+    """Those of a movement."""
+    return getattr(payload, "tags", NO_TAGS) if payload.moved else NO_TAGS
 
 
 def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:

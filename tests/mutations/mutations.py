@@ -120,8 +120,8 @@ MUTATIONS = (
     Mutation(
         "a movement is not found by its label and its reference together",
         "openbank/views/terms.py",
-        "for label in (None, *tags.labels):",
-        "for label in (None,):",
+        'for label in ("null", *labels) for of',
+        'for label in ("null",) for of',
         "tests/views/test_sqlite.py",
     ),
     # Sealed tokens

@@ -12,6 +12,7 @@ from openbank.eventstore.streams import account_stream
 from openbank.mongodb.link import Document
 from openbank.views.changes import AccountEventRecorded
 from openbank.views.mongo.documents import insert_once, known_totals, totals_values
+from openbank.views.terms import terms
 from openbank.views.totals import Totals
 
 
@@ -77,7 +78,7 @@ def whole(document: Document) -> tuple[RecordedEvent, Totals, bool]:
 
 def insert_terms(change: AccountEventRecorded) -> Iterator[UpdateOne]:
     """The id is the term and then the position, so that its index finds a range of positions."""
-    for term in change.terms:
+    for term in terms(change.account_id, change.tags):
         position = change.event.position
         yield insert_once(term_name(term, position), {"position": Int64(position), "event": _name(change)})
 

@@ -43,6 +43,8 @@ INDEXES: dict[str, Sequence[dict[str, int]]] = {
     MINUTES: (),
 }
 
+TAGGED = 20
+"""Movements whose terms are made in one turn of the event loop: there may be fifty of each."""
 _DUPLICATE_KEY = 11000
 
 
@@ -51,7 +53,9 @@ def writes_of(grouped: Grouped, added: Added) -> Iterator[tuple[str, Sequence[Up
     totals = {(change.account_id, after.revision): after for change, after in added}
     yield MINUTES, list(map(documents.insert_minute, grouped.minutes))
     yield EVENTS, [event_documents.insert_event(change, after) for change, after in added]
-    yield TERMS, [write for change, _ in added for write in event_documents.insert_terms(change)]
+    for start in range(0, len(added), TAGGED):
+        some = added[start : start + TAGGED]
+        yield TERMS, [write for change, _ in some for write in event_documents.insert_terms(change)]
     yield PERSONS, list(map(documents.insert_person, grouped.persons))
     yield ACCOUNTS, list(map(documents.insert_account, grouped.accounts))
     yield HOLDS, list(map(hold_documents.insert_hold, grouped.holds))

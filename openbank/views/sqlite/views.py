@@ -16,7 +16,7 @@ from pathlib import Path
 
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.pause import Pause
-from openbank.views.changes import AccountUpdated, Change
+from openbank.views.changes import AccountEventRecorded, AccountUpdated, Change
 from openbank.views.port import (
     LogId,
     ViewsDamaged,
@@ -27,6 +27,7 @@ from openbank.views.sqlite.connections import Connections
 from openbank.views.sqlite.reads import SqliteReads
 from openbank.views.sqlite.schema import FILE, replace_file
 from openbank.views.sqlite.writer import clear, keep_rebuild, project
+from openbank.views.terms import count
 from openbank.views.waiters import Waiters
 
 LOOP_CHANGES_MAX = 256
@@ -80,7 +81,7 @@ class SqliteViews(SqliteReads):
             await self._waiters.wait(position)
 
     async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
-        small = len(changes) <= LOOP_CHANGES_MAX
+        small = len(changes) <= LOOP_CHANGES_MAX and _rows(changes) <= LOOP_CHANGES_MAX
         async with self._writing:
             await self._project(changes, through, after, small)
             awaited = self._waiters.any_up_to(self.position.position + NEAR_EVENTS)
@@ -175,3 +176,9 @@ class SqliteViews(SqliteReads):
 
     def _is_near(self, position: int) -> bool:
         return position <= self.position.position + NEAR_EVENTS
+
+
+def _rows(changes: Sequence[Change]) -> int:
+    """How many rows they write: a movement may have many terms."""
+    events = (change for change in changes if isinstance(change, AccountEventRecorded))
+    return len(changes) + sum(count(change.tags) for change in events)

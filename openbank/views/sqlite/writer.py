@@ -29,6 +29,7 @@ from openbank.views.sqlite.rows import (
     transfer_row,
 )
 from openbank.views.sqlite.schema import TABLES
+from openbank.views.terms import terms
 from openbank.views.totals import Totals, add_up
 
 STATEMENT_ROWS_MAX = 1_024
@@ -149,8 +150,8 @@ def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> Mapping[
     added = add_up([event for event in grouped.events if event.account_id in positions], before)
     rows = [(positions[change.account_id], change, after) for change, after in added]
     _execute(connection, _INSERT_EVENTS, event_row, rows)
-    terms = [(term, change.event.position) for change, _ in added for term in change.terms]
-    _execute(connection, _INSERT_TERMS, term_row, terms)
+    found_by = [(term, change.event.position) for change, _ in added for term in terms(change.account_id, change.tags)]
+    _execute(connection, _INSERT_TERMS, term_row, found_by)
     return {(change.account_id, after.revision): after for change, after in added}
 
 
