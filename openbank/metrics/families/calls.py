@@ -46,7 +46,7 @@ FAMILIES = (
     Family(
         "openbank_refusals_total",
         MetricType.COUNTER,
-        "Calls that were refused, by the reason that the caller got.",
+        "Calls, and commands of a batch, that were refused, by the reason that the caller got.",
         lambda now: each(now.bank.calls.statistics.refusals),
         ("reason",),
     ),
