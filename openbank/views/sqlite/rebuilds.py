@@ -94,15 +94,16 @@ class SqliteRebuilds:
         async with self._changing:
             if self._next is None:
                 return
-            ended, self._next = self._next, None
-            self._last = RebuildRecord(self._start_time, BEGINNING, time, failure)
-            with suppress(ViewsUnavailable):
-                await self._views.keep_rebuild(self._last)
-            await ended.close()
+            await self._next.close()
             try:
                 await asyncio.to_thread(remove, self._path)
             except OSError as error:
                 _log.warning("file of a rebuild cannot be removed", extra={"values": {"reason": error}})
+            last = RebuildRecord(self._start_time, BEGINNING, time, failure)
+            # There may have been no room for it before.
+            with suppress(ViewsUnavailable):
+                await self._views.keep_rebuild(last)
+            self._next, self._last = None, last
 
     async def close(self) -> None:
         if self._next is not None:
