@@ -107,7 +107,7 @@ class Settings:
     data: Path = field(default=Path("data"), metadata=_as(directory, "directory of the bank's files"))
     access: Path | None = field(
         default=None,
-        metadata=_as(file, "who may call, and what: a TOML file, see docs/security.md; without it everybody may"),
+        metadata=_as(file, "who may call, and what: a TOML file, see docs/access.md; without it everybody may"),
     )
     event_store: str = field(
         default=EMBEDDED,

@@ -1,4 +1,4 @@
-"""What docs/security.md shows is what happens."""
+"""What docs/security.md and docs/access.md show is what happens."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.readme import blocks, comparable
 from tests.servers import ServerProcess
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs/security.md"
+PAGES = [ROOT / "docs/security.md", ROOT / "docs/access.md"]
 PORT = "50051"
 
 
-async def test_every_command_of_the_page_prints_what_is_shown_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+async def test_every_command_of_the_page_prints_what_is_shown_there(tmp_path: Path, page: Path) -> None:
     directories = [str(Path(sys.executable).parent), str(ROOT / ".cache/bin"), os.environ["PATH"]]
     environment = {**os.environ, "PATH": os.pathsep.join(directories)}
-    shown = blocks(PAGE)
+    shown = blocks(page)
     variables = ""
     async with AsyncExitStack() as running:
         bank: ServerProcess | None = None
