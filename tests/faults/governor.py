@@ -1,4 +1,4 @@
-"""What the clients of a bank that is being killed ask for beside movements: states, limits, holds and transfers."""
+"""What clients of a bank that is killed ask for beside movements: states, limits, holds, transfers and reversals."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ SOON_SECONDS = 43_200
 """Longer than any campaign. A hold that ends sooner ends during it."""
 HOLDS_MAX = 50
 """Ids of holds that are remembered, open or not."""
+MOVED_MAX = 30
+"""Movements and transfers that are remembered, reversed or not."""
 
 
 class Governor:
@@ -32,6 +34,10 @@ class Governor:
         self._random = driver.random
         self._holds: list[tuple[str, str]] = []
         """Of some accounts: their ids, and those of the accounts."""
+        self._moved: list[tuple[str, int]] = []
+        """Accounts, and revisions at which money may have moved."""
+        self._transfers: list[tuple[str, str]] = []
+        """The ids of transfers, and those of their payees."""
         self._frozen: list[str] = []
         self.ttls: tuple[int, ...] = (1, 2, 2 * SOON_SECONDS)
         """Of holds, in seconds: some so short that they end by themselves."""
@@ -44,6 +50,8 @@ class Governor:
             self._transfer_there_and_back: 4,
             self._place: 12,
             self._end_hold: 12,
+            self._reverse: 8,
+            self._send_back: 6,
             self._freeze: 3,
             self._unfreeze: 6,
             self._limit: 4,
@@ -54,6 +62,12 @@ class Governor:
         if "hold" in answer.DESCRIPTOR.fields_by_name:
             self._holds.append((answer.hold.account_id, answer.hold.hold_id))
             del self._holds[:-HOLDS_MAX]
+        if "account" in answer.DESCRIPTOR.fields_by_name:
+            self._moved.append((answer.account.account_id, answer.account.revision))
+            del self._moved[:-MOVED_MAX]
+        if "transfer" in answer.DESCRIPTOR.fields_by_name:
+            self._transfers.append((answer.transfer.transfer_id, answer.transfer.destination_account_id))
+            del self._transfers[:-MOVED_MAX]
 
     def _some(self) -> str:
         """Any account but the first, which always moves."""
@@ -101,6 +115,21 @@ class Governor:
             request.amount.CopyFrom(Money(currency_code="USD", units=self._random.randint(1, 50)))
             request.release_remainder = self._random.random() < 0.5
         await self._ask("CaptureHold", request)
+
+    async def _reverse(self) -> None:
+        """Some a second time, and some that are no movements."""
+        account_id, revision = self._random.choice(self._moved or [("nobody", 1)])
+        if account_id not in self._driver.poisoned:
+            overdraw = self._random.random() < 0.5
+            request = accounts.ReverseMovementRequest(account_id=account_id, revision=revision, allow_overdraw=overdraw)
+            await self._ask("ReverseMovement", request)
+
+    async def _send_back(self) -> None:
+        transfer_id, payee = self._random.choice(self._transfers or [("none", "nobody")])
+        if payee not in self._driver.poisoned:
+            overdraw = self._random.random() < 0.5
+            request = transfers.ReverseTransferRequest(transfer_id=transfer_id, allow_overdraw=overdraw)
+            await self._ask("ReverseTransfer", request)
 
     async def _freeze(self) -> None:
         account_id = self._some()

@@ -13,6 +13,7 @@ from openbank.domain.account_events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    DepositReversed,
     HoldCaptured,
     HoldExpired,
     HoldPlaced,
@@ -25,6 +26,7 @@ from openbank.domain.account_events import (
     TransferRefused,
     TransferReturned,
     TransferSent,
+    WithdrawalReversed,
 )
 from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, split
@@ -37,6 +39,7 @@ class Transfer:
     destination: str
     amount: int
     state: str = "IN_TRANSIT"
+    reversed: bool = False
 
 
 @dataclass
@@ -53,6 +56,18 @@ class Folded:
     expire_times: dict[str, int] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     """How each ended that is not open."""
+    movements: dict[int, int] = field(default_factory=dict)
+    """What moved at a revision and was not reversed; below zero for what was paid out."""
+
+    def move(self, minor: int) -> None:
+        """By the last event."""
+        self.pay(minor)
+        self.movements[len(self.events)] = minor
+
+    def reverse(self, revision: int, minor: int) -> None:
+        if self.movements.pop(revision, None) != -minor:
+            raise Broken(f"revision {revision} is reversed by {minor}")
+        self.pay(minor)
 
     @property
     def available(self) -> int:
@@ -150,11 +165,17 @@ class Ledger:
                 folded.balance = happened.initial_deposit.minor
                 self.moved += folded.balance
             case MoneyDeposited():
-                folded.pay(happened.amount.minor)
+                folded.move(happened.amount.minor)
                 self.moved += happened.amount.minor
             case MoneyWithdrawn():
-                folded.pay(-happened.amount.minor)
+                folded.move(-happened.amount.minor)
                 self.moved -= happened.amount.minor
+            case DepositReversed():
+                folded.reverse(happened.reversed_revision, -happened.amount.minor)
+                self.moved -= happened.amount.minor
+            case WithdrawalReversed():
+                folded.reverse(happened.reversed_revision, happened.amount.minor)
+                self.moved += happened.amount.minor
             case AccountFrozen():
                 folded.state = happened.state_after.value
             case AccountUnfrozen():
@@ -172,7 +193,7 @@ class Ledger:
                 folded.expire_times[happened.hold_id] = happened.expire_time
             case HoldCaptured():
                 folded.take(happened.hold_id, happened.amount.minor, happened.remaining_after.minor, "CAPTURED")
-                folded.pay(-happened.amount.minor)
+                folded.move(-happened.amount.minor)
                 self.moved -= happened.amount.minor
             case HoldReleased():
                 folded.take(happened.hold_id, happened.amount.minor, 0, "RELEASED")
@@ -205,6 +226,12 @@ class Ledger:
         if sent.transfer_id in self.transfers:
             raise Broken(f"the transfer {sent.transfer_id} is sent twice")
         self.transfers[sent.transfer_id] = Transfer(account_id, sent.destination_account_id, sent.amount.minor)
+        if sent.reverses_transfer_id:
+            first = self.transfers[sent.reverses_transfer_id]
+            back = (first.destination, first.source, first.amount, first.state, first.reversed)
+            if back != (account_id, sent.destination_account_id, sent.amount.minor, "COMPLETED", False):
+                raise Broken(f"{sent} takes {first} back")
+            first.reversed = True
 
     def _settle(
         self, account_id: str, event: TransferReceived | TransferRefused | TransferReturned, before: str, after: str
