@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from time import time_ns
 from typing import Any, Generic, TypeVar
 
-from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Subject, decide, events_of
+from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Steps, Subject, decide, events_of
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import Happened, History
 from openbank.aggregates.outcomes import Outcomes
@@ -102,17 +102,17 @@ class Aggregate(Generic[State]):
         return self._working is None
 
     async def execute(
-        self, decide: Decide[State], request: Request, recorded: list[NewEvent] | None = None
+        self, decide: Decide[State], request: Request, steps: Steps[State] | None = None
     ) -> Written[State]:
         """Decides and appends; answers only what is durable, and so is everything it was decided on.
 
         A command may decide on no events: nothing is appended, and its request id stays unused. Of a dry run nothing is
-        appended either, and no other command is decided on what it would do. `recorded` takes the events of a command
-        that are appended now.
+        appended either, and no other command is decided on what it would do. `steps` takes what became of it, event
+        by event.
         Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
         StoreUnavailable and OutcomeUnknown.
         """
-        outcome = await self._enqueue(decide, request, recorded)
+        outcome = await self._enqueue(decide, request, steps)
         return outcome if isinstance(outcome, Written) else await self._outcomes.written(outcome)
 
     async def execute_all(self, commands: Sequence[Command[State]]) -> Sequence[Written[State] | Exception]:
@@ -120,8 +120,18 @@ class Aggregate(Generic[State]):
         that was not waiting before."""
         self._quarantine.check(self._subject.stream)
         answers = [self._add(command) for command in commands]
-        outcomes = await asyncio.gather(*answers, return_exceptions=True)
-        return [await self._outcomes.written_or_refused(outcome) for outcome in outcomes]
+        try:
+            for answer in answers:
+                if not answer.done():
+                    await asyncio.wait([answer])
+        except asyncio.CancelledError:
+            for answer in answers:
+                answer.cancel()
+            raise
+        return [
+            outcome if isinstance(outcome, Written) else await self._outcomes.written_or_refused(outcome)
+            for outcome in [answer.exception() or answer.result() for answer in answers]
+        ]
 
     async def replayed(self, revision: int, count: int) -> Sequence[Written[State]]:
         """The last `count` events up to `revision`, which were recorded together, each with the resource after it."""
@@ -180,9 +190,9 @@ class Aggregate(Generic[State]):
         """See `History.event`."""
         return await self._history.event(revision)
 
-    async def _enqueue(self, decide: Decide[State], request: Request, recorded: list[NewEvent] | None = None) -> object:
+    async def _enqueue(self, decide: Decide[State], request: Request, steps: Steps[State] | None = None) -> object:
         self._quarantine.check(self._subject.stream)
-        return await self._add(Command(decide, request, None, recorded))
+        return await self._add(Command(decide, request, None, steps))
 
     def _add(self, command: Command[State]) -> asyncio.Future[Any]:
         answer = asyncio.get_running_loop().create_future()

@@ -25,14 +25,23 @@ Decide = Callable[[State | None], Sequence[codec.DomainEvent]]
 """Decides a command on an aggregate's state (None before its first event). Returns events; raises Refused."""
 
 
+class Steps(Generic[State]):
+    """Takes what became of a command, event by event."""
+
+    def __init__(self) -> None:
+        self.resources: list[Versioned[State] | None] = []
+        """The resource after each event."""
+        self.recorded: Sequence[NewEvent] = ()
+        """The events, once they are appended."""
+
+
 class Command(NamedTuple, Generic[State]):
-    """Dry runs of one `rehearsal`, any object, are decided each on what the one before it would leave. `recorded` takes
-    the events that are appended."""
+    """Dry runs of one `rehearsal`, any object, are decided each on what the one before it would leave."""
 
     decide: Decide[State]
     request: Request
     rehearsal: object = None
-    recorded: list[NewEvent] | None = None
+    steps: Steps[State] | None = None
 
 
 class Known(NamedTuple):
@@ -142,13 +151,19 @@ def _decide(
         category, _ = streams.split(subject.stream)
         raise RevisionMismatch(category, subject.id, request.expected_revision, now.revision)
     events = command.decide(now.state if now else None)
+    resources = command.steps.resources if command.steps else None
+    if resources:
+        # Those of an earlier try.
+        resources.clear()
     if request.validate_only:
-        return _rehearse(subject, tip, events, times)
+        return _rehearse(subject, tip, events, times, resources)
     made: list[NewEvent] = []
     for part, event in enumerate(events):
         time = times.after(tip.resource.update_time if tip.resource else 0)
         tip = advance(subject.kind, tip, event, time)
         made.append(_new_event(subject, event, tip.resource, request, time, part, len(events)))
+        if resources is not None:
+            resources.append(tip.resource)
     return Decided(tip.resource, made), tip
 
 
@@ -185,12 +200,18 @@ def _revision(tip: Tip[Any]) -> int:
 
 
 def _rehearse(
-    subject: Subject[State], tip: Tip[State], events: Sequence[codec.DomainEvent], times: RecordTimes
+    subject: Subject[State],
+    tip: Tip[State],
+    events: Sequence[codec.DomainEvent],
+    times: RecordTimes,
+    resources: list[Versioned[State] | None] | None,
 ) -> tuple[Decided[State], Tip[State]]:
     seen = _revision(tip)
     for event in events:
         time = times.after(tip.resource.update_time if tip.resource else 0)
         tip = advance(subject.kind, tip, event, time)
+        if resources is not None:
+            resources.append(tip.resource)
     return Decided(Rehearsed(tip.resource, events, seen)), tip
 
 

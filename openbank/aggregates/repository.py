@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from openbank.aggregates.aggregate import Aggregate
-from openbank.aggregates.deciding import Command, Decide, refusal_as_if_missing
+from openbank.aggregates.deciding import Command, Decide, Steps, refusal_as_if_missing
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.history import Happened
 from openbank.aggregates.record_times import RecordTimes
@@ -16,7 +16,7 @@ from openbank.aggregates.waiting import Recorded, Written
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import NO_STREAM, EventStore, NewEvent
+from openbank.eventstore.port import NO_STREAM, EventStore
 from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 
 State = TypeVar("State")
@@ -50,12 +50,12 @@ class Repository(Generic[State]):
         return len(self._kept)
 
     async def execute(
-        self, aggregate_id: str, decide: Decide[State], request: Request, recorded: list[NewEvent] | None = None
+        self, aggregate_id: str, decide: Decide[State], request: Request, steps: Steps[State] | None = None
     ) -> Written[State]:
         """See `Aggregate.execute`."""
         aggregate = self._aggregate(aggregate_id)
         try:
-            return await aggregate.execute(decide, request, recorded)
+            return await aggregate.execute(decide, request, steps)
         except AggregateQuarantined as error:
             raise await self._as_told(aggregate_id, Command(decide, request), error) from None
 

@@ -73,8 +73,8 @@ def answer(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], a
         elif events and at and isinstance(outcome, Versioned):
             last = events[-1]
             one.answer.set_result(Written(outcome, last.id, last.metadata.record_time, at, replayed=False))
-            if one.command.recorded is not None:
-                one.command.recorded.extend(events)
+            if one.command.steps is not None:
+                one.command.steps.recorded = events
         else:
             one.answer.set_result(outcome)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from openbank.aggregates.deciding import Command
+from openbank.aggregates.deciding import Command, Steps
 from openbank.aggregates.waiting import Written
 from openbank.commands.holds import with_hold
 from openbank.commands.on_account import (
@@ -29,8 +29,6 @@ from openbank.domain.money import MAX_EXPONENT, TooPrecise
 from openbank.domain.movements import OpenAccount
 from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request, fingerprint
-from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import NewEvent
 
 AT_ONCE = 64
 """Accounts of one batch that are worked on at the same time."""
@@ -76,8 +74,9 @@ class _Chain:
 
     def __init__(self) -> None:
         self.units: list[list[int]] = []
-        self.after: asyncio.Task[None] | None = None
-        """What comes before the first of them."""
+        self.after: _Chain | None = None
+        """What must be done before the first of them."""
+        self.done = asyncio.Event()
         self._joins = False
 
     def add(self, index: int, *, joins: bool) -> None:
@@ -96,43 +95,36 @@ async def execute_each(bank: WriteSide, items: Sequence[BatchItem | Exception]) 
     """
     outcomes: list[ItemOutcome | None] = [item if isinstance(item, Exception) else None for item in items]
     rehearsal = object()
-    turns = asyncio.Semaphore(AT_ONCE)
+    chains = iter(_chains(items))
 
-    async def carry_out(chain: _Chain) -> None:
-        if chain.after:
-            await asyncio.wait([chain.after])
-        async with turns:
+    async def work() -> None:
+        for chain in chains:
+            if chain.after and not chain.after.done.is_set():
+                await chain.after.done.wait()
             for unit in chain.units:
                 some = [item for index in unit if isinstance(item := items[index], BatchItem)]
-                done = await _unit(bank, some, rehearsal)
-                for index, outcome in zip(unit, done, strict=True):
+                for index, outcome in zip(unit, await _unit(bank, some, rehearsal), strict=True):
                     outcomes[index] = outcome
+            chain.done.set()
 
     async with asyncio.TaskGroup() as group:
-        tasks: dict[object, asyncio.Task[None]] = {}
-        for key, chain, owner in _chains(items):
-            chain.after = tasks.get(owner)
-            tasks[key] = group.create_task(carry_out(chain))
+        for _ in range(min(AT_ONCE, len(items))):
+            group.create_task(work())
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _chains(items: Sequence[BatchItem | Exception]) -> Iterator[tuple[object, _Chain, object]]:
-    """Each with its key, and that of the chain that must be done before: registrations come first."""
+def _chains(items: Sequence[BatchItem | Exception]) -> Sequence[_Chain]:
+    """Those that wait for another come after it."""
     chains: dict[object, _Chain] = {}
-    owners: dict[object, object] = {}
     for index, item in enumerate(items):
         if isinstance(item, Exception):
             continue
         key = _key(item.command) or index
-        if key not in chains:
-            chains[key] = _Chain()
+        chain = chains.get(key) or chains.setdefault(key, _Chain())
         if isinstance(item.command, OpenAccount):
-            owner = ("person", item.command.owner_id)
-            if owner in chains:
-                owners[key] = owner
-        chains[key].add(index, joins=type(item.command) in RULES)
-    for key, chain in sorted(chains.items(), key=lambda one: one[0] in owners):
-        yield key, chain, owners.get(key)
+            chain.after = chains.get(("person", item.command.owner_id), chain.after)
+        chain.add(index, joins=type(item.command) in RULES)
+    return sorted(chains.values(), key=lambda chain: chain.after is not None)
 
 
 def _key(command: Any) -> object:
@@ -208,13 +200,10 @@ async def execute_atomic(bank: WriteSide, batch: AtomicBatch, request: Request) 
             hash=fingerprint("ExecuteBatch", batch),
             other_hashes=lambda: (fingerprint("ExecuteBatch", other) for other in _in_other_decimals(batch)),
         )
-    made: list[AccountEvent] = []
-    before: Account | None = None
+    rules = [(RULES[type(one.command)], one.command) for one in batch.commands]
 
     def decide(account: Account | None, now: int) -> Sequence[AccountEvent]:
-        nonlocal before
-        before = account
-        made.clear()
+        made: list[AccountEvent] = []
         for index, (rule, command) in enumerate(rules):
             try:
                 event = rule.decide(account, command, now)
@@ -222,16 +211,15 @@ async def execute_atomic(bank: WriteSide, batch: AtomicBatch, request: Request) 
                 raise CommandRefused(index, error) from error
             account = apply(account, event)
             made.append(event)
-        return tuple(made)
+        return made
 
-    rules = [(RULES[type(one.command)], one.command) for one in batch.commands]
-    recorded: list[NewEvent] = []
-    whole = await execute_some(bank, batch.account_id, decide, request, recorded)
+    steps: Steps[Account] = Steps()
+    whole = await execute_some(bank, batch.account_id, decide, request, steps)
     if whole.replayed:
         count = len(batch.commands)
         outcomes = await bank.accounts.replayed(batch.account_id, whole.resource.revision, count)
     else:
-        outcomes = [one async for one in _outcomes(before, made, whole, recorded)]
+        outcomes = list(_outcomes(whole, steps, len(batch.commands)))
     commands = [one.command for one in batch.commands]
     # The events are durable: what fails now makes the whole batch fail, to be sent again.
     held = await _with_holds(bank, batch.account_id, commands, list(outcomes), [request] * len(commands))
@@ -241,21 +229,14 @@ async def execute_atomic(bank: WriteSide, batch: AtomicBatch, request: Request) 
     return [outcome for outcome in held if isinstance(outcome, Written)]
 
 
-async def _outcomes(
-    before: Account | None, made: Sequence[AccountEvent], whole: Written[Account], recorded: Any
-) -> Any:
-    """What each of the events has made of the account."""
-    account, count = before, len(made)
-    first = whole.resource.revision - count + 1
-    happened = whole.unrecorded
-    new = recorded[-count:]
-    for index, event in enumerate(made):
-        if index % SLICE == SLICE - 1:
-            await asyncio.sleep(0)
-        account = apply(account, event, first + index)
-        id, time = (new[index].id, new[index].metadata.record_time) if new else (b"", 0)
-        resource = Versioned(account, first + index, whole.resource.create_time, time or whole.resource.update_time)
-        so_far = happened[: len(happened) - count + index + 1]
+def _outcomes(whole: Written[Account], steps: Steps[Account], count: int) -> Iterator[Written[Account]]:
+    """What the last `count` events have made of the account, each after the other: one for each command."""
+    total = len(steps.resources)
+    for place in range(total - count, total):
+        resource, event = steps.resources[place], steps.recorded[place] if steps.recorded else None
+        assert resource is not None
+        id, time = (event.id, event.metadata.record_time) if event else (b"", 0)
+        so_far = whole.unrecorded[: place + 1]
         yield Written(resource, id, time, whole.position, replayed=False, unrecorded=so_far)
 
 

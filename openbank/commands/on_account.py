@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from openbank.aggregates.deciding import Decide
+from openbank.aggregates.deciding import Decide, Steps
 from openbank.aggregates.waiting import Written
 from openbank.commands.write_side import WriteSide
 from openbank.domain import holds, movements
@@ -17,7 +17,6 @@ from openbank.domain.clock import Clock
 from openbank.domain.holds import OPEN_MAX, CaptureHold, PlaceHold, ReleaseHold
 from openbank.domain.movements import Deposit, Withdraw
 from openbank.domain.request import Request, fingerprint
-from openbank.eventstore.port import NewEvent
 
 EXPIRED_MAX = 200
 """In one append: so that one account's holds do not hold up all other accounts, and the append is not too large."""
@@ -79,13 +78,13 @@ async def execute_some(
     account_id: str,
     decide: DecideSome,
     request: Request,
-    recorded: list[NewEvent] | None = None,
+    steps: Steps[Account] | None = None,
 ) -> Written[Account]:
-    """The same with any number of events. `recorded` takes them."""
+    """The same with any number of events. `steps` takes what became of them."""
     deciding = with_expiry(bank.clock, decide, request)
     while True:
         try:
-            return await bank.accounts.execute(account_id, deciding, request, recorded)
+            return await bank.accounts.execute(account_id, deciding, request, steps)
         except ManyAreDue:
             await expire_some(bank, account_id, request.actor)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from openbank.access.errors import PermissionMissing
@@ -13,7 +14,6 @@ from openbank.commands.batches import SLICE, BatchItem, CommandRefused, ItemOutc
 from openbank.common.v1 import access_pb2
 from openbank.common.v1.status_pb2 import Status
 from openbank.domain.errors import InvalidFields, Refused
-from openbank.eventstore.port import LogPosition
 from openbank.rpc import accounts, holds, persons, transfers
 from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
@@ -47,9 +47,11 @@ class Batches:
         commands = [(name, getattr(one, name)) for one in request.commands if (name := one.WhichOneof("command"))]
         run = self._all_or_none if request.mode == ATOMIC else self._each
         outcomes = await run(request, commands, call)
-        response = messages.ExecuteBatchResponse()
-        last: LogPosition | None = None
-        token = ""
+        written = [outcome for outcome in outcomes if isinstance(outcome, Written)]
+        positions = [one.position for one in written]
+        token = self._tokens.encode(max(positions, key=attrgetter("position"))) if positions else ""
+        replayed = request.mode == ATOMIC and written[0].replayed
+        response = messages.ExecuteBatchResponse(consistency_token=token, replayed=replayed)
         for index, ((name, message), outcome) in enumerate(zip(commands, outcomes, strict=True)):
             if index % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
@@ -57,17 +59,9 @@ class Batches:
             if isinstance(outcome, Exception):
                 result.status.MergeFrom(_status(outcome, message, call))
                 continue
-            row, made = ROWS[name], getattr(result, name)
-            row.fill(made, outcome.resource)
-            if outcome.position != last:
-                last, token = outcome.position, self._tokens.encode(outcome.position)
+            made = getattr(result, name)
+            ROWS[name].fill(made, outcome.resource)
             fill_written(made, outcome, token)
-        written = [outcome for outcome in outcomes if isinstance(outcome, Written)]
-        if written:
-            response.consistency_token = self._tokens.encode(
-                max((one.position for one in written), key=lambda at: at.position)
-            )
-        response.replayed = request.mode == ATOMIC and written[0].replayed
         return response
 
     async def _each(
@@ -83,7 +77,8 @@ class Batches:
             except Refused as error:
                 items.append(error)
                 continue
-            request = request._replace(owner=owner, validate_only=batch.validate_only or request.validate_only)
+            if batch.validate_only or owner != call.owner:
+                request = request._replace(owner=owner, validate_only=batch.validate_only or request.validate_only)
             items.append(BatchItem(command, request, ROWS[name].command))
         return await execute_each(self._bank, items)
 
