@@ -49,7 +49,8 @@ class Batches:
         outcomes = await run(request, commands, call)
         written = [outcome for outcome in outcomes if isinstance(outcome, Written)]
         positions = [one.position for one in written]
-        token = self._tokens.encode(max(positions, key=attrgetter("position"))) if positions else ""
+        last = max(positions, key=attrgetter("position"), default=None)
+        token = self._tokens.encode(last) if last else ""
         replayed = request.mode == ATOMIC and written[0].replayed
         response = messages.ExecuteBatchResponse(consistency_token=token, replayed=replayed)
         for index, ((name, message), outcome) in enumerate(zip(commands, outcomes, strict=True)):
@@ -61,6 +62,9 @@ class Batches:
                 continue
             made = getattr(result, name)
             ROWS[name].fill(made, outcome.resource)
+            if outcome.position != last:
+                # Those of one append have one position.
+                last, token = outcome.position, self._tokens.encode(outcome.position)
             fill_written(made, outcome, token)
         return response
 

@@ -74,6 +74,9 @@ class Model(Moves):
         if replayed:
             first = type(outcome).FromString(replayed.answer.SerializeToString())
             first.replayed = True
+            if not first.consistency_token or not outcome.consistency_token:
+                # Recorded together with others: the first answer's token is that of all.
+                first.consistency_token = outcome.consistency_token
             assert outcome == first, f"replayed was {outcome}, first {first}"
             return
         assert not outcome.replayed, "nothing was done before"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
@@ -15,20 +15,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
+from openbank.batches.v1 import batches_service_pb2 as batches
 from openbank.common.v1.money_pb2 import Money
+from openbank.common.v1.status_pb2 import Status
 from openbank.holds.v1 import holds_service_pb2 as holds
 from openbank.operations.v1.views_service_pb2 import StartRebuildRequest
 from openbank.persons.v1 import person_pb2
 from openbank.persons.v1 import persons_service_pb2 as persons
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
-from tests.callers import Caller, Refusal, john_doe, refusal
+from tests.callers import Caller, Refusal, john_doe, refusal, refusal_of
 from tests.foresight import check_foreseen, dry
 from tests.model.account import TIME_ZONES, same_account
 from tests.model.bank import Model
 from tests.model.fields import EXPONENTS, show
+from tests.model.fields import Refused as ModelRefuses
 from tests.model.moves import SECOND, same_hold
 
 SECONDS_MAX = 60.0
+INDEPENDENT, ATOMIC = batches.BATCH_MODE_INDEPENDENT, batches.BATCH_MODE_ATOMIC
 CLOCK_ERROR = 60_000_000
 """For a bank that has the system's clock, in microseconds."""
 STEPS_BETWEEN_STARTS = 8
@@ -254,6 +258,34 @@ class BankMachine(RuleBasedStateMachine):
         first = self._movement(*one)
         self._send_at_once(first, first if same else self._movement(*other))
 
+    @rule(movements=st.lists(MOVEMENTS, min_size=2, max_size=4))
+    def move_in_a_batch(self, movements: Sequence[Any]) -> None:
+        """Each by itself. Those on one account come in their order; nothing tells that of others."""
+        calls = [self._movement(*movement) for movement in movements]
+        for _, request in calls:
+            request.request_id = request.request_id or str(uuid4())
+        self._model.now = self._host.now()
+        for (rpc, request), outcome in zip(calls, self._do(lambda: self._batch(INDEPENDENT, calls)), strict=True):
+            if not isinstance(outcome, Refusal):
+                outcome.consistency_token = ""
+            self._model.take(rpc, request, outcome)
+        self._sent += calls
+
+    @rule(movements=st.lists(MOVEMENTS, min_size=2, max_size=4), known=KNOWN)
+    def move_all_or_none(self, movements: Sequence[Any], known: int) -> None:
+        calls = [self._movement(rpc, known, code, amount, "", None) for rpc, _, code, amount, *_ in movements]
+        self._model.now = self._host.now()
+        outcomes = self._do(lambda: self._batch(ATOMIC, calls))
+        if not isinstance(outcomes, Refusal):
+            for (rpc, request), outcome in zip(calls, outcomes, strict=True):
+                self._model.take(rpc, request, outcome)
+            return
+        # The first that the model refuses, with what the ones before it would leave.
+        model = deepcopy(self._model)
+        first = next(filter(None, (_refusal(model, rpc, request, outcomes) for rpc, request in calls)), None)
+        assert first, f"{outcomes} of a batch that the model carries out"
+        assert "BadRequest" in outcomes.details or first == (outcomes.code.name, outcomes.reason)
+
     @rule(known=KNOWN, number=NUMBERS, request_ids=st.tuples(OPTIONAL_REQUEST_IDS, OPTIONAL_REQUEST_IDS))
     def open_one_number_at_once(self, known: int, number: str, request_ids: tuple[str, str]) -> None:
         one, other = (self._opening("", known, number, "own", None, request_id) for request_id in request_ids)
@@ -351,6 +383,19 @@ class BankMachine(RuleBasedStateMachine):
             return refusal(error)
         self._tokens.append(answer.consistency_token)
         return answer
+
+    async def _batch(self, mode: Any, calls: Sequence[tuple[str, Any]]) -> Any:
+        """What became of each, or the refusal of all."""
+        assert self._caller is not None
+        commands = [batches.BatchCommand(**{rpc.lower(): request}) for rpc, request in calls]
+        request = batches.ExecuteBatchRequest(mode=mode, commands=commands)
+        try:
+            answer = await self._caller.batches.ExecuteBatch(request)
+        except AioRpcError as error:
+            return refusal(error)
+        self._tokens.append(answer.consistency_token)
+        made = [getattr(one, str(one.WhichOneof("outcome"))) for one in answer.results]
+        return [refusal_of(one) if isinstance(one, Status) else one for one in made]
 
     def _some(self, known: dict[str, Any], number: int) -> str:
         return "nobody" if number == 9 else list(known)[number % len(known)]
@@ -629,6 +674,15 @@ class BankMachine(RuleBasedStateMachine):
         invalid = {"-": "INVALID_ACCOUNT_NUMBER", "": "FIELD_REQUIRED"}.get(number)
         asked = accounts.GetAccountByNumberRequest(account_number=number)
         assert await _reason(self._caller.accounts.GetAccountByNumber(asked)) == (invalid or "ACCOUNT_NOT_FOUND")
+
+
+def _refusal(model: Model, rpc: str, request: Any, outcome: Any) -> tuple[Any, ...]:
+    """The code and the reason that the model refuses it with; empty where it does not."""
+    try:
+        getattr(model, rpc)(request, outcome)
+    except ModelRefuses as error:
+        return error.args[:2]
+    return ()
 
 
 _LIMIT_FIELDS = ("limit", "per_transaction", "per_day")

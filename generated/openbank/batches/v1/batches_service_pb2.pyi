@@ -186,7 +186,7 @@ class ExecuteBatchResponse(google.protobuf.message.Message):
     """Whether this is the answer to an earlier ATOMIC batch with the same request_id; nothing was recorded now."""
     @property
     def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BatchResult]:
-        """What became of each command, in the order of the request. Their consistency tokens are that of the batch."""
+        """What became of each command, in the order of the request."""
 
     def __init__(
         self,
