@@ -21,24 +21,36 @@ from collections.abc import Sequence
 from time import time_ns
 from typing import Any, Generic, TypeVar
 
-from openbank.aggregates.deciding import Command, Decide, Decided, Known, Replay, Steps, Subject, decide, events_of
+from openbank.aggregates.deciding import Command, Decide, Decided, Replay, Steps, Subject, decide, events_of
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
 from openbank.aggregates.history import Happened, History
 from openbank.aggregates.outcomes import Outcomes
 from openbank.aggregates.record_times import RecordTimes
 from openbank.aggregates.statistics import CommandStatistics
-from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there, trace_append
+from openbank.aggregates.waiting import (
+    Recorded,
+    Waiting,
+    Written,
+    all_answers,
+    answer,
+    fail,
+    replays,
+    still_there,
+    trace_append,
+)
 from openbank.codec import events as codec
-from openbank.domain.request import Request, RequestKey
+from openbank.domain.errors import EventsTooLarge
+from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import (
+    AppendTooLarge,
     OutcomeUnknown,
     StoreDamaged,
     StoreUnavailable,
     StreamDamaged,
     WrongExpectedRevision,
 )
-from openbank.eventstore.port import EventStore, LogPosition, NewEvent
+from openbank.eventstore.port import APPEND_BYTES_MAX, EventStore, LogPosition, NewEvent
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Pause
 from openbank.tracing.span import current
@@ -85,7 +97,7 @@ class Aggregate(Generic[State]):
         self._quarantine = quarantine
         self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
         self._history = History(store, quarantine, self._subject)
-        self._outcomes = Outcomes(store, self._subject, self._history, statistics)
+        self._outcomes = Outcomes(store, quarantine, self._subject, self._history, statistics)
         self._times = times
         self._statistics = statistics
         self._tip: Tip[State] | None = None
@@ -107,8 +119,7 @@ class Aggregate(Generic[State]):
         """Decides and appends; answers only what is durable, and so is everything it was decided on.
 
         A command may decide on no events: nothing is appended, and its request id stays unused. Of a dry run nothing is
-        appended either, and no other command is decided on what it would do. `steps` takes what became of it, event
-        by event.
+        appended either, and no other command is decided on what it would do. `steps` takes what became of each event.
         Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
         StoreUnavailable and OutcomeUnknown.
         """
@@ -116,25 +127,12 @@ class Aggregate(Generic[State]):
         return outcome if isinstance(outcome, Written) else await self._outcomes.written(outcome)
 
     async def execute_all(self, commands: Sequence[Command[State]]) -> Sequence[Written[State] | Exception]:
-        """What `execute` returns or raises for each command. They are decided in order, with nothing between them
-        that was not waiting before."""
+        """What `execute` returns or raises for each command. They are decided in order, one right after the other."""
         self._quarantine.check(self._subject.stream)
-        answers = [self._add(command) for command in commands]
-        try:
-            for answer in answers:
-                if not answer.done():
-                    await asyncio.wait([answer])
-        except asyncio.CancelledError:
-            for answer in answers:
-                answer.cancel()
-            raise
-        return [
-            outcome if isinstance(outcome, Written) else await self._outcomes.written_or_refused(outcome)
-            for outcome in [answer.exception() or answer.result() for answer in answers]
-        ]
+        return await self._outcomes.of_all(await all_answers([self._add(command) for command in commands]))
 
     async def replayed(self, revision: int, count: int) -> Sequence[Written[State]]:
-        """The last `count` events up to `revision`, which were recorded together, each with the resource after it."""
+        """See `Outcomes.replayed`."""
         return await self._outcomes.replayed(revision, count)
 
     async def rehearse(self, decide: Decide[State], request: Request) -> Written[State] | None:
@@ -237,7 +235,8 @@ class Aggregate(Generic[State]):
             if self._tip is None:
                 self._tip = await self._history.newest()
                 current = True
-            known = await self._known(batch, self._tip)
+            ids = [one.command.request.id for one in batch]
+            known = await self._outcomes.known(ids, self._tip.revision)
             # Nothing is awaited from here to the append, so a caller that has given up is not decided for.
             batch = still_there(batch)
             decided, tip = decide(self._subject, self._tip, [one.command for one in batch], known, self._times)
@@ -251,19 +250,6 @@ class Aggregate(Generic[State]):
                 answer(*replays(batch, decided))
                 if still_there(batch):
                     self._tip, current = await self._history.onward(self._tip), True
-
-    async def _known(self, batch: Sequence[Waiting[State]], tip: Tip[State]) -> dict[RequestKey, Known]:
-        """Which requests of `batch` are in the stream, in events that are the bank's."""
-        ids = {request_id for one in batch if (request_id := one.command.request.id)}
-        if not ids or not tip.revision:
-            return {}
-        found = await self._store.find_requests(self._subject.stream, tuple(ids), tip.revision)
-        # In order, so that of a command with several events the last one stays.
-        return {
-            event.metadata.request_key: Known(event.metadata.request_hash, event.revision)
-            for event in found
-            if not self._quarantine.is_skipped(event.stream, event.revision)
-        }
 
     async def _append(
         self,
@@ -284,6 +270,10 @@ class Aggregate(Generic[State]):
             if self._tip.revision == before.revision:
                 raise StoreDamaged(f"{self._subject.stream} reads as at {before.revision}, but: {error}") from error
             return True
+        except AppendTooLarge:
+            refusal = EventsTooLarge(sum([len(event.data) for event in events]), APPEND_BYTES_MAX)
+            fail([one for one, it in zip(batch, decided, strict=False) if it.events], refusal)
+            return False
         except (StoreUnavailable, OutcomeUnknown) as error:
             # Those who were refused on the strength of these events are decided again without them.
             if isinstance(error, OutcomeUnknown):

@@ -9,7 +9,7 @@ from openbank.aggregates.folding import Kind, Tip, advance
 from openbank.aggregates.ids import event_id
 from openbank.aggregates.record_times import RecordTimes
 from openbank.codec import events as codec
-from openbank.domain.errors import EventsTooLarge, RequestIdReused, RevisionMismatch
+from openbank.domain.errors import RequestIdReused, RevisionMismatch
 from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import streams
@@ -119,9 +119,8 @@ def decide(
             size += len(one.outcome.events) * METADATA_BYTES
         elif one.events:
             bytes_ = METADATA_BYTES * len(one.events) + sum([len(event.data) for event in one.events])
-            if bytes_ > APPEND_BYTES_MAX:
-                one, after = Decided(EventsTooLarge(bytes_, APPEND_BYTES_MAX)), tip
-            elif size + bytes_ > APPEND_BYTES_MAX:
+            if size and size + bytes_ > APPEND_BYTES_MAX:
+                # It is counted too high, so alone it may fit. If it does not, the store says so.
                 break
             size += bytes_
             tip = after

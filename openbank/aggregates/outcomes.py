@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from openbank.aggregates.deciding import Rehearsed, Replay, Subject
+from openbank.aggregates.deciding import Known, Rehearsed, Replay, Subject
 from openbank.aggregates.history import History
 from openbank.aggregates.statistics import CommandStatistics
 from openbank.aggregates.waiting import Written
 from openbank.codec import events as codec
+from openbank.domain.request import RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import StoreDamaged
 from openbank.eventstore.port import EventStore
+from openbank.integrity.quarantine import Quarantine
 
 State = TypeVar("State")
 
@@ -20,15 +22,34 @@ State = TypeVar("State")
 class Outcomes(Generic[State]):
     """Finds the outcomes of commands on one aggregate."""
 
-    __slots__ = ("_history", "_statistics", "_store", "_subject")
+    __slots__ = ("_history", "_quarantine", "_statistics", "_store", "_subject")
 
     def __init__(
-        self, store: EventStore, subject: Subject[State], history: History[State], statistics: CommandStatistics
+        self,
+        store: EventStore,
+        quarantine: Quarantine,
+        subject: Subject[State],
+        history: History[State],
+        statistics: CommandStatistics,
     ) -> None:
         self._store = store
+        self._quarantine = quarantine
         self._subject = subject
         self._history = history
         self._statistics = statistics
+
+    async def known(self, request_ids: Iterable[bytes], through: int) -> Mapping[RequestKey, Known]:
+        """Which of these requests are in the stream up to a revision, in events that are the bank's."""
+        ids = {id for id in request_ids if id}
+        if not ids or not through:
+            return {}
+        found = await self._store.find_requests(self._subject.stream, tuple(ids), through)
+        # In order, so that of a command with several events the last one stays.
+        return {
+            event.metadata.request_key: Known(event.metadata.request_hash, event.revision)
+            for event in found
+            if not self._quarantine.is_skipped(event.stream, event.revision)
+        }
 
     async def written(self, outcome: object) -> Written[State]:
         """Raises ValueError for a command that made no event on a stream without one, and what `History.at` raises."""
@@ -44,17 +65,18 @@ class Outcomes(Generic[State]):
             return await self._unchanged(outcome.resource, outcome.seen, outcome.events)
         raise ValueError(f"a command on {self._subject.stream}, which has no event, made none")
 
-    async def written_or_refused(self, outcome: object) -> Written[State] | Exception:
-        """The same, or the exception that the command ends with."""
-        if isinstance(outcome, Exception):
-            return outcome
+    async def of_all(self, outcomes: Sequence[object]) -> Sequence[Written[State] | Exception]:
+        """The same for each, or the exception that the command ends with."""
+        return [one if isinstance(one, Written | Exception) else await self._or_refused(one) for one in outcomes]
+
+    async def _or_refused(self, outcome: object) -> Written[State] | Exception:
         try:
             return await self.written(outcome)
         except Exception as error:
             return error
 
     async def replayed(self, revision: int, count: int) -> Sequence[Written[State]]:
-        """See `Aggregate.replayed`."""
+        """The last `count` events up to `revision`, which were recorded together, each with the resource after it."""
         moments = await self._history.through(revision, count)
         place = moments[-1].event.place
         return [

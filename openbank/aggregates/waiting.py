@@ -79,6 +79,19 @@ def answer(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], a
             one.answer.set_result(outcome)
 
 
+async def all_answers(answers: Sequence[asyncio.Future[Any]]) -> Sequence[Any]:
+    """The answer of each, or its exception. A caller that gives up gives up all of them."""
+    try:
+        for one in answers:
+            if not one.done():
+                await asyncio.wait([one])
+    except asyncio.CancelledError:
+        for one in answers:
+            one.cancel()
+        raise
+    return [one.exception() or one.result() for one in answers]
+
+
 def trace_append(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], began: int) -> None:
     """Records the append, which is over, in the spans of those whose events it had."""
     for one, outcome in zip(batch, decided, strict=False):

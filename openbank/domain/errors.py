@@ -286,7 +286,7 @@ class EventsTooLarge(Refused):
     reason = "REQUEST_TOO_LARGE"
 
     def __init__(self, size: int, size_max: int) -> None:
-        message = f"its events would take {size} bytes, at most {size_max} can be recorded together"
+        message = f"its events have {size} bytes; at most {size_max} can be recorded together, as the store counts them"
         super().__init__(message, size=str(size), maxSize=str(size_max))
 
 

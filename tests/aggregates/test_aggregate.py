@@ -24,6 +24,7 @@ from openbank.domain.request import Request, fingerprint
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
 from openbank.eventstore.port import Metadata, NewEvent
 from openbank.eventstore.sqlite import SqliteEventStore
+from openbank.eventstore.sqlite import store as sqlite_store
 from tests.eventstore.interposed import InterposedStore
 from tests.examples import NOON, some_request, usd
 
@@ -148,18 +149,21 @@ async def test_a_batch_ends_where_an_append_does(
 async def test_a_command_with_more_events_than_fit_into_an_append_waits_for_the_next(
     bank: WriteSide, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(deciding, "METADATA_BYTES", 1_000)
     monkeypatch.setattr(deciding, "APPEND_BYTES_MAX", 4_500)
     monkeypatch.setattr(deciding, "BATCH_BYTES_MAX", 2_250)
+    monkeypatch.setattr(sqlite_store, "APPEND_BYTES_MAX", 1_000)
 
     def paid(times: int) -> Coroutine[Any, Any, Written[Account]]:
         def decide(account: Account | None) -> Sequence[MoneyDeposited]:
             assert account is not None
-            return [MoneyDeposited(usd(1), "", usd(account.balance.minor + one)) for one in range(1, times + 1)]
+            balance = account.balance.minor
+            return [MoneyDeposited(usd(1), "x" * 200, usd(balance + one)) for one in range(1, times + 1)]
 
         return bank.accounts.execute("a-1", decide, Request())
 
     made = await together(paid(2), paid(3), deposit(bank, 1), paid(5))
-    assert [len(asked.events) for asked in store.asked] == [2, 3, 1]
+    assert [len(asked.events) for asked in store.asked] == [2, 3, 1, 5]
     assert isinstance(made[-1], EventsTooLarge)
     assert await balance(store) == 106
 

@@ -192,8 +192,8 @@ MUTATIONS = (
     Mutation(
         "more is appended at once than an append may have",
         "openbank/aggregates/deciding.py",
-        "            elif size + bytes_ > APPEND_BYTES_MAX:\n",
-        "            elif bytes_ < 0:\n",
+        "            if size and size + bytes_ > APPEND_BYTES_MAX:\n",
+        "            if bytes_ < 0:\n",
         "tests/aggregates/test_aggregate.py",
     ),
     # Who may connect
@@ -349,7 +349,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a request is answered with a forged event that was skipped",
-        "openbank/aggregates/aggregate.py",
+        "openbank/aggregates/outcomes.py",
         "            if not self._quarantine.is_skipped(event.stream, event.revision)\n",
         "",
         _QUARANTINE,
@@ -556,9 +556,9 @@ MUTATIONS = (
     ),
     Mutation(
         "request ids are not asked of the store",
-        "openbank/aggregates/aggregate.py",
-        "        if not ids or not tip.revision:\n",
-        "        if not ids or tip.revision:\n",
+        "openbank/aggregates/outcomes.py",
+        "        if not ids or not through:\n",
+        "        if not ids or through:\n",
         "tests/aggregates/test_aggregate.py",
     ),
     Mutation(
