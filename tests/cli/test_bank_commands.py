@@ -6,6 +6,8 @@ import asyncio
 import csv
 import json
 import re
+import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from openbank.cli import account, hold, person
 from openbank.cli.account.actions import ACTIONS as ACCOUNT_ACTIONS
 from openbank.cli.hold.actions import ACTIONS as HOLD_ACTIONS
 from openbank.cli.main import main
+from openbank.cli.output.text_table import Column, plain_table
 from openbank.cli.person.actions import ACTIONS as PERSON_ACTIONS
 from tests.callers import Caller, usd
 from tests.cli.commands import run, run_here, run_on_terminal
@@ -434,6 +437,32 @@ async def test_who_may_not_is_told_so_with_exit_code_4() -> None:
         ended = await run("account", "show", "anns", "--target", target)
     assert (ended.code, ended.out) == (4, "")
     assert "UNAUTHENTICATED: who are you?" in ended.err
+
+
+async def test_ctrl_c_during_a_change_is_exit_code_130_and_its_request_id_is_known(address: str) -> None:
+    async with proxy_of(address) as proxy:
+        proxy.mute()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "openbank", "account", "deposit", "anns", "1", "EUR", "--target", proxy.address,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stderr is not None
+        assert (await asyncio.wait_for(process.stderr.readline(), 20)).startswith(b"openbank: request_id ")
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_plain_table_cuts_texts_and_nothing_else() -> None:
+    columns = [Column("ID", False, False), Column("AMOUNT", True, False), Column("DESCRIPTION", False, True)]
+    rows = [["a" * 20, "1.00", "日本語の長い説明"], ["b", "100.00", "short"]]
+    assert list(plain_table(columns, rows, 40, coloured=False)) == [
+        "ID                    AMOUNT  DESCRIPTI…",
+        "aaaaaaaaaaaaaaaaaaaa    1.00  日本語の…",
+        "b                     100.00  short",
+    ]
+    assert list(plain_table(columns, rows, 10, coloured=False))[1] == "aaaaaaaaaaaaaaaaaaaa    1.00  日本語…"
+    assert list(plain_table(columns, rows, None, coloured=False))[1] == "aaaaaaaaaaaaaaaaaaaa    1.00  日本語の長い説明"
 
 
 @pytest.mark.parametrize("noun", [(person, PERSON_ACTIONS), (account, ACCOUNT_ACTIONS), (hold, HOLD_ACTIONS)])

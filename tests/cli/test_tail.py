@@ -177,6 +177,18 @@ async def test_filters_are_those_of_the_feed(bank: Caller, server: Server) -> No
 
     both = ("--account", "anns", "--account", "bobs")
     assert await ids_and_revisions("accounts", "--from", start, *both) == ["anns 1", "bobs 1", "anns 2"]
+    code, out, _ = await run_openbank(
+        "tail",
+        "accounts",
+        "--target",
+        server.address,
+        "--from",
+        "beginning",
+        "--until-caught-up",
+        "--time-format",
+        "relative",
+    )
+    assert (code, out.split()[1:3]) == (0, ["s", "ago"])
     deposits = ("--type", "money-deposited", "--type", "MONEY_WITHDRAWN")
     assert await ids_and_revisions("accounts", "--from", "beginning", "--owner", owner, *deposits) == ["anns 2"]
     assert await ids_and_revisions("persons", "--from", "beginning", "--person", owner) == [f"{owner} 1"]

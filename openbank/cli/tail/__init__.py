@@ -6,7 +6,7 @@ import argparse
 
 from openbank.cli import grpc_log
 from openbank.cli.connection import add_connection, connection
-from openbank.cli.output.flags import COLORS
+from openbank.cli.output.flags import COLORS, TIME_FORMATS
 from openbank.cli.parsers import Commands, path, text
 from openbank.config import Settings
 
@@ -53,6 +53,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object a line")
     parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), help="table: text; json and jsonl: json")
     parser.add_argument("--color", choices=COLORS, default="auto", help="auto: on a terminal, unless NO_COLOR is set")
+    parser.add_argument("--time-format", choices=TIME_FORMATS, default="utc", help="of times in text (default: utc)")
     parser.add_argument("--until-caught-up", action="store_true", help="end once there are no more events, for scripts")
     parser.set_defaults(run=run)
 
@@ -74,6 +75,7 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
             resume=flags.resume,
             format="json" if flags.output in ("json", "jsonl") else "text" if flags.output else flags.format,
             color=flags.color,
+            time_format=flags.time_format,
             until_caught_up=flags.until_caught_up,
         )
     )

@@ -12,6 +12,7 @@ from typing import Any, Self
 import grpc
 
 from openbank.cli.errors import CommandFailed
+from openbank.cli.output.values import times_in
 from openbank.cli.tail.delivery import TailPrinter
 from openbank.cli.tail.lines import Lines, TextLines, json_lines
 from openbank.cli.tail.request import TailOptions, feed_and_filter, filter_of, start_at
@@ -41,7 +42,10 @@ def follow(wanted: TailOptions) -> None:
         else:
             start_at(request, wanted.start)
         request.stop_when_caught_up = wanted.until_caught_up
-        lines: Lines = json_lines if wanted.format == "json" else TextLines(is_coloured(sys.stdout, wanted.color))
+        lines: Lines = json_lines
+        if wanted.format == "text":
+            times = times_in(wanted.time_format, timespec="microseconds")
+            lines = TextLines(is_coloured(sys.stdout, wanted.color), times)
         try:
             _print(wanted, request, lines, file)
         except grpc.RpcError as error:

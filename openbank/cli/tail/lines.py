@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.json_format import MessageToJson
@@ -11,6 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.text_format import MessageToString
 
 from openbank.accounts.v1.account_events_pb2 import AccountEvent
+from openbank.cli.output.values import TimeFormat, times_in
 from openbank.cli.terminal import DIM, RESET, STYLES, shown
 from openbank.common.v1.money_pb2 import Money
 from openbank.persons.v1.person_events_pb2 import PersonAddressUpdated, PersonEvent, PersonRegistered
@@ -18,7 +18,6 @@ from openbank.persons.v1.person_events_pb2 import PersonAddressUpdated, PersonEv
 Event = AccountEvent | PersonEvent
 Lines = Callable[[Sequence[Any]], Iterable[str]]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS = 1_000_000_000
 
 _GREEN, _RED, _CYAN = STYLES["green"], STYLES["red"], STYLES["cyan"]
@@ -48,13 +47,15 @@ def json_lines(events: Sequence[Any]) -> Iterable[str]:
 class TextLines:
     """One line per event, with aligned columns: a column only ever becomes wider."""
 
-    def __init__(self, coloured: bool) -> None:
+    def __init__(self, coloured: bool, times: TimeFormat | None = None) -> None:
+        """`times` shows times; by default in UTC, to the microsecond."""
         self._coloured = coloured
+        self._times = times or times_in("utc", timespec="microseconds")
         self._widths: list[int] = []
 
     def __call__(self, events: Sequence[Any]) -> Iterable[str]:
         rows = [_account_row(event) if isinstance(event, AccountEvent) else _person_row(event) for event in events]
-        rows = [list(map(shown, row)) for row in rows]
+        rows = [[self._times(event.record_time), *map(shown, row)] for event, row in zip(events, rows, strict=True)]
         # Events that came together are aligned together.
         for row in rows:
             self._widths += [0] * (len(row) - len(self._widths))
@@ -111,8 +112,7 @@ _ABOUT: dict[str, Callable[[Any], str]] = {"person_registered": _name, "person_a
 
 
 def _envelope(event: Event, id: str) -> list[str]:
-    time = _EPOCH + timedelta(microseconds=event.record_time.ToMicroseconds())
-    return [time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), id, str(event.revision), _type(event)]
+    return [id, str(event.revision), _type(event)]
 
 
 def _type(event: Event) -> str:

@@ -37,6 +37,7 @@ class TailOptions:
     resume: Path | None = None
     format: str = "text"
     color: str = "auto"
+    time_format: str = "utc"
     until_caught_up: bool = False
 
 
