@@ -224,6 +224,8 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         parts = Parts(health, calls, store, quarantine, tail, views, progress, projector, projecting, feeding)
         await stack.enter_async_context(background("health", parts.report))
         await stack.enter_async_context(background("changed files", server.reloader.run))
+        if gate:
+            await stack.enter_async_context(background("token keys", gate.run))
         stores.started()
         yield server
 

@@ -10,6 +10,7 @@ import aiohttp
 from openbank.access.policy import Issuer
 
 BYTES_MAX = 1 << 20
+PART_BYTES = 64 << 10
 SECONDS_MAX = 5.0
 
 
@@ -26,7 +27,11 @@ async def fetch(issuer: Issuer) -> bytes:
         ):
             if response.status != 200:
                 raise OSError(f"was answered with HTTP status {response.status}")
-            return _bounded(await response.content.read(BYTES_MAX + 1) if response.content else b"")
+            document = bytearray()
+            async for part in response.content.iter_chunked(PART_BYTES):
+                document += part
+                _check_size(len(document))
+            return bytes(document)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise OSError(f"could not be fetched: {type(error).__name__}") from error
 
@@ -34,12 +39,13 @@ async def fetch(issuer: Issuer) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return _bounded(file.read(BYTES_MAX + 1))
+            document = file.read(BYTES_MAX + 1)
     except OSError as error:
         raise OSError(f"could not be read: {error.strerror or error}") from None
-
-
-def _bounded(document: bytes) -> bytes:
-    if len(document) > BYTES_MAX:
-        raise OSError(f"has more than {BYTES_MAX} bytes")
+    _check_size(len(document))
     return document
+
+
+def _check_size(size: int) -> None:
+    if size > BYTES_MAX:
+        raise OSError(f"has more than {BYTES_MAX} bytes")

@@ -1985,6 +1985,13 @@ MUTATIONS = (
         _STORE,
     ),
     Mutation(
+        "keys of issuers are fetched only when somebody calls",
+        "openbank/app.py",
+        '            await stack.enter_async_context(background("token keys", gate.run))\n',
+        "            pass\n",
+        f"{_ACCESS}/test_identity_provider.py",
+    ),
+    Mutation(
         "a burst never ends",
         "openbank/access/rates.py",
         "        if left < 1:\n",
