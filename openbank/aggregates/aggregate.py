@@ -245,6 +245,9 @@ class Aggregate(Generic[State]):
                 current = await self._append(batch, decided, events, tip)
             elif current:
                 answer(batch, decided)
+                if len(decided) < len(batch):
+                    # As many as one append can have take some time. Others have their turn before the next.
+                    await asyncio.sleep(0)
             else:
                 # What is in the stream stays there. The rest is decided on what another process may have added.
                 answer(*replays(batch, decided))

@@ -150,9 +150,11 @@ async def _unit(bank: WriteSide, items: Sequence[BatchItem], rehearsal: object) 
 
 async def _on_one_account(bank: WriteSide, items: Sequence[BatchItem], rehearsal: object) -> Sequence[ItemOutcome]:
     account_id = items[0].command.account_id
-    commands = [_command(bank, item, rehearsal) for item in items]
+    late = _Late()
+    commands = [_command(bank, item, rehearsal, late) for item in items]
     outcomes: list[ItemOutcome] = [ManyAreDue() for _ in items]
     while due := [index for index, outcome in enumerate(outcomes) if isinstance(outcome, ManyAreDue)]:
+        late.found = False
         try:
             done = await bank.accounts.execute_all(account_id, [commands[index] for index in due])
             if any(isinstance(outcome, ManyAreDue) for outcome in done):
@@ -165,15 +167,31 @@ async def _on_one_account(bank: WriteSide, items: Sequence[BatchItem], rehearsal
     return await _with_holds(bank, account_id, [item.command for item in items], outcomes, requests)
 
 
-def _command(bank: WriteSide, item: BatchItem, rehearsal: object) -> Command[Account]:
+class _Late:
+    """Whether a command has found that more holds are due than one append takes: none of those after it looks again."""
+
+    found = False
+
+
+def _command(bank: WriteSide, item: BatchItem, rehearsal: object, late: _Late) -> Command[Account]:
     rule = RULES[type(item.command)]
     command = item.command
 
     def decide(account: Account | None, now: int) -> Sequence[AccountEvent]:
         return (rule.decide(account, command, now),)
 
+    def deciding(account: Account | None) -> Sequence[Any]:
+        if late.found:
+            raise ManyAreDue
+        try:
+            return with_holds_ended(account)
+        except ManyAreDue:
+            late.found = True
+            raise
+
     request = fingerprinted(item.request, rule.rpc, command)
-    return Command(with_expiry(bank.clock, decide, request), request, rehearsal if request.validate_only else None)
+    with_holds_ended = with_expiry(bank.clock, decide, request)
+    return Command(deciding, request, rehearsal if request.validate_only else None)
 
 
 async def _with_holds(

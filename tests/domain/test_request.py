@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbank.commands.batches import AtomicBatch, Batched
 from openbank.domain import tags
 from openbank.domain.holds import CaptureHold, PlaceHold
 from openbank.domain.money import Currency, Money
@@ -54,6 +55,12 @@ TAGGED = [
 
 CORPUS = Path(__file__).with_name("fingerprints.json")
 """Commands as their values by path, with the fingerprint that each had when it was first acknowledged."""
+
+
+def test_the_fingerprint_of_a_batch_is_what_it_always_was() -> None:
+    deposit, withdrawal = Deposit("a-1", usd(7), "", SHOP), Withdraw("a-1", usd(7), "")
+    batch = AtomicBatch("a-1", (Batched("Deposit", deposit), Batched("Withdraw", withdrawal)))
+    assert fingerprint("ExecuteBatch", batch).hex() == "0105470a2c54f6c7aa23a4c3a8694c3e"
 
 
 def test_the_fingerprints_of_the_corpus_are_what_they_always_were() -> None:

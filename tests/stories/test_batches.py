@@ -13,6 +13,7 @@ from grpc import StatusCode
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
 from openbank.batches.v1 import batches_service_pb2 as batches
+from openbank.commands import on_account
 from openbank.holds.v1 import holds_service_pb2 as holds
 from openbank.transfers.v1 import transfers_service_pb2 as transfers
 from tests.back_ends import BackEnd
@@ -189,6 +190,27 @@ async def test_holds_in_an_atomic_batch_are_as_those_of_single_calls(bank: Bank,
     assert show(outcomes[2].account.held_balance) == "80.00 USD"
     again = await bank.batches.ExecuteBatch(request)
     assert [outcome_of(one).hold for one in again.results] == [one.hold for one in outcomes]
+
+
+@pytest.mark.parametrize("mode", [INDEPENDENT, ATOMIC])
+async def test_more_holds_that_are_due_than_one_append_takes_end_before_a_batch(
+    bank: Bank, clock: Clock, mode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_account, "EXPIRED_MAX", 3)
+    due = holds.PlaceHoldRequest(account_id="a-1", amount=usd("10"))
+    due.ttl.seconds = 1
+    for _ in range(8):
+        await bank.holds.PlaceHold(due)
+    clock.now = NOW + 2 * SECOND
+    requests = [withdraw("60"), withdraw("50"), withdraw("40")]
+    if mode == INDEPENDENT:
+        first, refused_, last = await bank.each(*map(named, requests))
+        assert refused_.metadata["availableBalance"] == "40.00 USD"
+    else:
+        answer = await bank.execute(mode, requests[0], requests[2])
+        first, last = map(outcome_of, answer.results)
+    assert (first.account.revision, last.account.revision) == (18, 19)
+    assert show(last.account.available_balance) == "0.00 USD"
 
 
 async def test_an_atomic_batch_is_meant_for_a_revision(bank: Bank) -> None:
