@@ -72,6 +72,9 @@ REVISION = argument(
 )
 
 
+OVERDRAW = argument("--allow-overdraw", action="store_true", help="also if the account no longer has the money")
+
+
 class Verb(NamedTuple):
     name: str
     help: str

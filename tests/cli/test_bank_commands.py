@@ -18,12 +18,13 @@ import grpc
 import pytest
 
 from openbank.accounts.v1.accounts_service_pb2 import DepositRequest
-from openbank.cli import account, hold, person
+from openbank.cli import account, hold, person, transfer
 from openbank.cli.account.actions import ACTIONS as ACCOUNT_ACTIONS
 from openbank.cli.hold.actions import ACTIONS as HOLD_ACTIONS
 from openbank.cli.main import main
 from openbank.cli.output.text_table import Column, plain_table
 from openbank.cli.person.actions import ACTIONS as PERSON_ACTIONS
+from openbank.cli.transfer.actions import ACTIONS as TRANSFER_ACTIONS
 from tests.callers import Caller, usd
 from tests.cli.commands import run, run_here, run_on_terminal
 from tests.client.proxy import proxy_of
@@ -250,6 +251,26 @@ async def test_a_statement_has_the_balances_of_a_period_and_all_its_movements(ad
     )
 
 
+async def test_transfers_and_movements_are_found_and_taken_back(address: str, bank: Caller) -> None:
+    ours = (await bank.open(initial_deposit=usd("10"))).account.account_id
+    theirs = (await bank.open()).account.account_id
+    here = ("--target", address)
+    moved = json.loads(run_here("transfer", ours, theirs, "4", "USD", *here).out)["transfer"]
+    back = json.loads(run_here("transfers", "reverse", moved["transfer_id"], "--description", "wrong", *here).out)
+    token = ("--consistency-token", back["consistency_token"])
+    listed = json.loads(run_here("transfers", "list", "--account", ours, "--state", "completed", *token, *here).out)
+    ids = [one["transfer_id"] for one in listed["transfers"]]
+    assert ids == [back["transfer"]["transfer_id"], moved["transfer_id"]]
+    assert run_here("transfers", "list", "--account", ours, "--state", "returned", *token, "-o", "csv", *here).code == 0
+    shown = json.loads(run_here("transfers", "show", moved["transfer_id"], *token, *here).out)["transfer"]
+    assert (shown["state"], shown["source_account_id"]) == ("TRANSFER_STATE_COMPLETED", ours)
+    paid = json.loads(run_here("account", "deposit", ours, "1", "USD", *here).out)["account"]
+    reversed = json.loads(run_here("account", "reverse", ours, paid["revision"], *here).out)["account"]
+    assert (paid["balance"]["units"], reversed["balance"]["units"]) == ("11", "10")
+    again = run_here("account", "reverse", ours, paid["revision"], *here)
+    assert (again.code, "ALREADY_REVERSED" in again.err) == (1, True)
+
+
 async def test_what_is_only_validated_is_not_done(address: str, bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     tried = run_here("account", "deposit", account_id, "5", "USD", "--validate-only", "--target", address)
@@ -465,7 +486,15 @@ def test_a_plain_table_cuts_texts_and_nothing_else() -> None:
     assert list(plain_table(columns, rows, None, coloured=False))[1] == "aaaaaaaaaaaaaaaaaaaa    1.00  日本語の長い説明"
 
 
-@pytest.mark.parametrize("noun", [(person, PERSON_ACTIONS), (account, ACCOUNT_ACTIONS), (hold, HOLD_ACTIONS)])
+@pytest.mark.parametrize(
+    "noun",
+    [
+        (person.VERBS, PERSON_ACTIONS),
+        (account.VERBS, ACCOUNT_ACTIONS),
+        (hold.VERBS, HOLD_ACTIONS),
+        ((transfer.TRANSFER, *transfer.TRANSFERS), TRANSFER_ACTIONS),
+    ],
+)
 def test_every_verb_has_a_function(noun: Any) -> None:
-    module, actions = noun
-    assert {verb.name for verb in module.VERBS} == actions.keys()
+    verbs, actions = noun
+    assert {verb.name for verb in verbs} == actions.keys()

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 from openbank.cli.arguments import amount, currency, label, revisions, time
 from openbank.cli.parsers import Commands, revision
-from openbank.cli.verbs import LIST, MONEY, MUTATION, QUERY, REVISION, TERMS, Verb, add_noun, argument
+from openbank.cli.verbs import (
+    DESCRIPTION,
+    LIST,
+    MONEY,
+    MUTATION,
+    OVERDRAW,
+    QUERY,
+    REVISION,
+    TERMS,
+    Verb,
+    add_noun,
+    argument,
+)
 
 if TYPE_CHECKING:
     from openbank.cli.bank import BankAction
@@ -56,6 +68,18 @@ VERBS = (
     ),
     Verb("unfreeze", "let a frozen account pay and be paid again", (ACCOUNT, REVISION, *MUTATION)),
     Verb("close", "close an empty account, permanently", (ACCOUNT, REASON, REVISION, *MUTATION)),
+    Verb(
+        "reverse",
+        "take a movement back, by one of the same amount the other way",
+        (
+            ACCOUNT,
+            argument("revision", type=revision, metavar="REVISION", help="of the movement: openbank account movements"),
+            OVERDRAW,
+            DESCRIPTION,
+            REVISION,
+            *MUTATION,
+        ),
+    ),
     Verb(
         "statement",
         "print the balances of a period and its movements, oldest first",

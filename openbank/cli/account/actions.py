@@ -98,6 +98,18 @@ def _close(bank: RemoteBank, flags: Namespace) -> Printout:
     return _change(bank, "CloseAccount", request)
 
 
+def _reverse(bank: RemoteBank, flags: Namespace) -> Printout:
+    request = change_of(
+        messages.ReverseMovementRequest,
+        flags,
+        account_id=flags.account,
+        revision=flags.revision,
+        description=flags.description,
+        allow_overdraw=flags.allow_overdraw,
+    )
+    return _change(bank, "ReverseMovement", request)
+
+
 def _statement(bank: RemoteBank, flags: Namespace) -> Printout:
     if flags.revisions and (flags.start or flags.end):
         raise CommandFailed("give --revisions, or --from and --to")
@@ -167,6 +179,7 @@ ACTIONS = {
     "freeze": _freeze,
     "unfreeze": _unfreeze,
     "close": _close,
+    "reverse": _reverse,
     "statement": _statement,
     "balance": _balance,
     "movements": _movements,

@@ -1,4 +1,4 @@
-"""`openbank transfer`"""
+"""`openbank transfer` and `openbank transfers`"""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from openbank.cli.parsers import Commands
-from openbank.cli.verbs import MONEY, MUTATION, REVISION, TERMS, Verb, add_verb, argument
+from openbank.cli.verbs import (
+    DESCRIPTION,
+    LIST,
+    MONEY,
+    MUTATION,
+    OVERDRAW,
+    QUERY,
+    REVISION,
+    TERMS,
+    Verb,
+    add_noun,
+    add_verb,
+    argument,
+)
 
 if TYPE_CHECKING:
     from openbank.cli.bank import BankAction
@@ -27,8 +40,31 @@ TRANSFER = Verb(
 )
 
 
+ID = argument("transfer", metavar="TRANSFER", help="id of the transfer")
+STATES = ("in_transit", "completed", "returning", "returned")
+TRANSFERS = (
+    Verb("show", "print a transfer", (ID, *QUERY)),
+    Verb(
+        "list",
+        "print the transfers of an account, to and from it, newest first",
+        (
+            argument("--account", required=True, metavar="ACCOUNT", help="id of the account"),
+            argument("--state", action="append", choices=STATES, default=[], help="only these; may be repeated"),
+            *LIST,
+            *QUERY,
+        ),
+    ),
+    Verb(
+        "reverse",
+        "take a completed transfer back, by one of the same amount the other way",
+        (ID, OVERDRAW, DESCRIPTION, REVISION, *MUTATION),
+    ),
+)
+
+
 def add(commands: Commands) -> None:
     add_verb(commands, TRANSFER, _actions)
+    add_noun(commands, "transfers", "print transfers and take them back", TRANSFERS, _actions)
 
 
 def _actions() -> Mapping[str, BankAction]:
