@@ -41,6 +41,10 @@ class Moment(NamedTuple, Generic[State]):
     event: RecordedEvent
 
 
+class NotBegun(StoreDamaged):
+    """Other programs have written into the stream before the aggregate's first event, and this is one of theirs."""
+
+
 class Happened(NamedTuple):
     """An event of an aggregate, decoded, and when it was recorded."""
 
@@ -249,6 +253,8 @@ class History(Generic[State]):
         return resource.revision
 
     def _moment(self, folded: _Folded[Any], revision: int) -> Moment[State]:
+        if folded.event is not None and folded.tip.resource is None and folded.tip.revision == revision:
+            raise NotBegun(f"{self._subject.stream} has none of the bank's events up to revision {revision}")
         if folded.event is None or folded.tip.resource is None or folded.tip.revision != revision:
             raise StoreDamaged(f"{self._subject.stream} ends before revision {revision}, which it had")
         return Moment(folded.tip.resource, folded.event)

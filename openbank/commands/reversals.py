@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from openbank.aggregates import ids
+from openbank.aggregates.history import NotBegun
 from openbank.aggregates.waiting import Written
 from openbank.commands.on_account import execute, fingerprinted
 from openbank.commands.settling import Step, sent_at, settle
@@ -88,10 +89,13 @@ async def reverse_transfer(bank: WriteSide, command: ReverseTransfer, request: R
 
 
 async def _movement(bank: WriteSide, command: ReverseMovement, last: int) -> Original | None:
-    """None beyond the account's revision `last`."""
+    """None beyond the account's revision `last`, and before its first."""
     if not 0 < command.revision <= last:
         return None
-    event, happened, _ = await bank.accounts.at(command.account_id, command.revision)
+    try:
+        event, happened, _ = await bank.accounts.at(command.account_id, command.revision)
+    except NotBegun:
+        return None
     return Original(happened, show_uuid(event.id))
 
 

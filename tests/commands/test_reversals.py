@@ -18,7 +18,7 @@ from openbank.commands import accounts
 from openbank.commands.reversals import reverse_movement, reverse_transfer
 from openbank.commands.transfers import Transferred
 from openbank.commands.write_side import WriteSide
-from openbank.domain import controls
+from openbank.domain import controls, movements
 from openbank.domain.account import Account
 from openbank.domain.account_events import TransferSent
 from openbank.domain.errors import (
@@ -29,14 +29,14 @@ from openbank.domain.errors import (
     TransferNotFound,
 )
 from openbank.domain.money import MAX_MINOR
-from openbank.domain.movements import Deposit, Withdraw
+from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.request import Request
-from openbank.domain.reversal_errors import AlreadyReversed, NotReversible
+from openbank.domain.reversal_errors import AlreadyReversed, MovementNotFound, NotReversible
 from openbank.domain.reversals import ReverseMovement, ReverseTransfer
 from openbank.domain.states import CloseAccount, UnfreezeAccount
 from openbank.domain.transfers import Transfer, TransferState
 from openbank.eventstore.errors import StoreUnavailable
-from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.port import LogPosition, Metadata, NewEvent, RecordedEvent
 from openbank.eventstore.streams import split
 from openbank.upkeep.verify.audit import Audit
 from tests.commands.test_transfers import (
@@ -219,6 +219,19 @@ async def test_no_reversal_takes_a_balance_beyond_what_one_can_be(bank: WriteSid
     with pytest.raises(BalanceLimitExceeded):
         await reverse(bank, 5)
     assert await faults(store) == []
+
+
+async def test_an_event_of_another_program_is_no_movement(bank: WriteSide, store: Store) -> None:
+    foreign = NewEvent(os.urandom(16), "other.Program", b"{}", Metadata(NOON))
+    await store.append("account-c", 0, [foreign])
+    command = OpenAccount("c", "john", "c", usd(5))
+    await another(store).accounts.execute("c", lambda account: (movements.open_account(account, command),), Request())
+    await store.append("account-c", 2, [foreign._replace(id=os.urandom(16))])
+    for revision in (1, 3):
+        with pytest.raises(MovementNotFound):
+            await reverse(another(store), revision, account_id="c")
+    with pytest.raises(NotReversible):
+        await reverse(another(store), 2, account_id="c")
 
 
 async def test_nothing_of_a_closed_account_is_reversed(bank: WriteSide, store: Store) -> None:
