@@ -26,16 +26,16 @@ def load(path: Path) -> Policy:
     """Raises BadAccessFile, also for a file that cannot be read."""
     try:
         with path.open("rb") as file:
-            data = file.read(BYTES_MAX + 1)
+            data = file.read(BYTES_MAX)
     except OSError as error:
         raise BadAccessFile(str(path), [f"cannot be read: {error.strerror}"]) from None
-    if len(data) > BYTES_MAX:
-        raise BadAccessFile(str(path), [f"has more than {BYTES_MAX} bytes"])
     return read(data, path)
 
 
 def read(data: bytes, path: Path) -> Policy:
-    """Raises BadAccessFile."""
+    """Raises BadAccessFile, also for what may be the beginning of a longer file."""
+    if len(data) >= BYTES_MAX:
+        raise BadAccessFile(str(path), [f"has {BYTES_MAX} bytes or more"])
     try:
         content = tomllib.loads(data.decode())
     except UnicodeDecodeError:
