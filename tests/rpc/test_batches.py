@@ -69,6 +69,14 @@ async def test_an_atomic_batch_is_about_one_account(bank: Caller) -> None:
     }
 
 
+@pytest.mark.parametrize("excluded", ["register_person", "open_account", "create_transfer"])
+async def test_the_first_command_of_an_atomic_batch_may_be_one_without_an_account(bank: Caller, excluded: str) -> None:
+    first = batches.BatchCommand()
+    getattr(first, excluded).SetInParent()
+    found = await violations(bank, ATOMIC, first, deposit("a"), deposit("b"))
+    assert found == {f"commands[0].{excluded}": "FIELD_NOT_ALLOWED"}
+
+
 @pytest.mark.parametrize("id", ["", "7d0e3f5c-9a1b-4c2d-8e3f-5a6b7c8d9e0f"])
 async def test_all_wrong_fields_of_an_atomic_batch_are_found_at_once(bank: Caller, id: str) -> None:
     wrong = accounts.DepositRequest(account_id="a", description="\0")

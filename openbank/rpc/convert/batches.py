@@ -81,7 +81,8 @@ def _check_form(
     if message.validate_only:
         fields.refuse(f"{path}.validate_only", "FIELD_NOT_ALLOWED", _OF_BATCH)
     first = batch.commands[0]
-    account_id = getattr(first, first.WhichOneof("command") or name).account_id
+    # The first may be one that has none, and is refused for what it is.
+    account_id = getattr(getattr(first, first.WhichOneof("command") or name), "account_id", "")
     if message.account_id and account_id and message.account_id != account_id:
         fields.refuse(f"{path}.account_id", "FIELD_NOT_ALLOWED", "must be the account of the first command")
 
