@@ -107,10 +107,12 @@ async def _found(bank: WriteSide, command: ReverseTransfer, request: Request) ->
         request.check(None)
         raise
     sent = await sent_at(bank, pointer.source_account_id, pointer.sent_revision, command.transfer_id)
-    # A dry run settles nothing: what the payee has not received yet, it does not send back.
     settled = await bank.unfinished.run(settle(bank, sent._replace(validate_only=request.validate_only)))
     if settled.trouble and settled.state is TransferState.IN_TRANSIT:
         raise _before(settled.trouble)
+    if settled.state is TransferState.COMPLETED and not settled.recorded:
+        # A dry run settles nothing, and without the payee's event there is nothing to reverse. The courier will.
+        raise StoreUnavailable(f"the transfer {command.transfer_id} is in transit: try again")
     return SendBack(
         ids.reversal_id(bank.id, command.transfer_id),
         command.transfer_id,

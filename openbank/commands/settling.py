@@ -63,6 +63,8 @@ class Settled(NamedTuple):
     refusal: str = ""
     trouble: Exception | None = None
     """Why it is not settled; None for one that is."""
+    recorded: bool = True
+    """Whether the log has it; False for what only a dry run says."""
 
 
 class Step(NamedTuple):
@@ -84,7 +86,13 @@ async def settle(bank: WriteSide, sent: SentTransfer) -> Settled:
     except NOT_NOW as error:
         return Settled(TransferState.IN_TRANSIT, sent.record_time, trouble=error)
     resource = received.resource
-    last = Settled(TransferState.COMPLETED, resource.update_time, received.position, resource.revision)
+    last = Settled(
+        TransferState.COMPLETED,
+        resource.update_time,
+        received.position,
+        resource.revision,
+        recorded=bool(received.event_id),
+    )
     if not isinstance(outcome, TransferRefused):
         return last
     last = last._replace(state=TransferState.RETURNING, refusal=outcome.reason)

@@ -150,7 +150,8 @@ async def test_a_transfer_that_came_back_is_not_sent_back(bank: WriteSide, store
     assert await balances(store) == [100, 20]
 
 
-async def test_a_transfer_in_transit_is_settled_before_it_is_sent_back(bank: WriteSide, store: Store) -> None:
+async def in_transit(bank: WriteSide, store: Store) -> str:
+    """The id of a transfer after whose first step the store has gone away."""
     await bank.accounts.load("b")
     store.choices = iter([0, 0, 0, 0, 0, BEFORE])
 
@@ -160,7 +161,11 @@ async def test_a_transfer_in_transit_is_settled_before_it_is_sent_back(bank: Wri
     store.before[DESTINATION] = go_away
     sent = await send(bank)
     assert sent.resource.state.transfer.state is TransferState.IN_TRANSIT
-    transfer_id = sent.resource.state.transfer.transfer_id
+    return sent.resource.state.transfer.transfer_id
+
+
+async def test_a_transfer_in_transit_is_settled_before_it_is_sent_back(bank: WriteSide, store: Store) -> None:
+    transfer_id = await in_transit(bank, store)
     with pytest.raises(StoreUnavailable):
         await send_back(another(store), transfer_id)
     store.come_back()
@@ -170,6 +175,20 @@ async def test_a_transfer_in_transit_is_settled_before_it_is_sent_back(bank: Wri
     assert store.types(DESTINATION) == ["TransferReceived", "TransferSent"]
     assert await balances(store) == [100, 20]
     assert await faults(store) == []
+
+
+async def test_a_dry_run_does_not_say_how_a_transfer_in_transit_is_sent_back(bank: WriteSide, store: Store) -> None:
+    transfer_id = await in_transit(bank, store)
+    store.come_back()
+    store.choices = iter(())
+    dry_run = Request(os.urandom(16), validate_only=True)
+    with pytest.raises(StoreUnavailable):
+        await send_back(another(store), transfer_id, dry_run)
+    assert store.types(DESTINATION) == []
+    await settle_from_log(instance(store), store)
+    back = await send_back(another(store), transfer_id, dry_run)
+    assert back.resource.state.transfer.state is TransferState.COMPLETED
+    assert store.types(DESTINATION) == ["TransferReceived"]
 
 
 async def test_a_reversal_that_comes_back_is_not_made_again(bank: WriteSide, store: Store) -> None:
