@@ -50,6 +50,8 @@ ROWS = (
     Row("16 deposits with a description of 1 MB are in flight", troubles.long_descriptions, beside_bare=True),
     Row("64 deposits are in flight, views being rebuilt", troubles.deposits, rebuild=True),
     Row("64 deposits are in flight, new views being filled beside", troubles.deposits_beside_a_rebuild),
+    Row("8 ATOMIC batches of 500 are in flight", troubles.atomic_batches),
+    Row("8 INDEPENDENT batches of 500 are in flight", troubles.independent_batches),
     Row("1,000 reads wait for views that are being rebuilt", troubles.waiting_reads, rebuild=True, beside_bare=True),
     Row("100 replays at once ask for revision 100,001", troubles.replays),
     Row("32 pages of 1,000 items are in flight", troubles.full_pages),

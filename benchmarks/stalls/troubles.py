@@ -17,6 +17,8 @@ from google.protobuf.empty_pb2 import Empty
 from benchmarks import messages
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
+from openbank.batches.v1.batches_service_pb2 import ExecuteBatchRequest
+from openbank.batches.v1.batches_service_pb2_grpc import BatchesServiceStub
 from openbank.eventstore.sqlite import FILE as EVENTS
 from openbank.operations.v1.views_service_pb2 import StartRebuildRequest
 from openbank.operations.v1.views_service_pb2_grpc import ViewsServiceStub
@@ -37,6 +39,10 @@ class Scene(NamedTuple):
     @property
     def accounts(self) -> Any:
         return AccountsServiceStub(self.channel)
+
+    @property
+    def batches(self) -> Any:
+        return BatchesServiceStub(self.channel)
 
     @property
     def persons(self) -> Any:
@@ -77,6 +83,36 @@ async def long_descriptions(scene: Scene) -> None:
     request = _deposit(SHORT_ACCOUNT)
     request.description = "x" * LARGE
     await _again(scene, 16, lambda: scene.accounts.Deposit(request))
+
+
+async def atomic_batches(scene: Scene) -> None:
+    """All on one account."""
+
+    def batch() -> ExecuteBatchRequest:
+        request = messages.atomic(SHORT_ACCOUNT, 500)
+        request.request_id = str(uuid4())
+        return request
+
+    await _again(scene, 8, lambda: scene.batches.ExecuteBatch(batch()))
+
+
+async def independent_batches(scene: Scene) -> None:
+    """Each of 500 accounts, and tried before."""
+
+    def batch() -> ExecuteBatchRequest:
+        request = messages.independent(0, 500)
+        for command in request.commands:
+            command.deposit.request_id = str(uuid4())
+        return request
+
+    async def tried_and_made() -> None:
+        request = batch()
+        request.validate_only = True
+        await scene.batches.ExecuteBatch(request)
+        request.validate_only = False
+        await scene.batches.ExecuteBatch(request)
+
+    await _again(scene, 8, tried_and_made)
 
 
 async def waiting_reads(scene: Scene) -> None:

@@ -30,7 +30,7 @@ from openbank.domain.movements import OpenAccount
 from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request, fingerprint
 
-AT_ONCE = 64
+AT_ONCE = 32
 """Accounts of one batch that are worked on at the same time."""
 SLICE = 32
 """Commands between two turns of the event loop."""

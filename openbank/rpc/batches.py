@@ -79,7 +79,8 @@ class Batches:
                 owner = call.scope(PERMISSIONS[name])
                 command, request = ROWS[name].read(message, call)
             except Refused as error:
-                items.append(error)
+                # Its frames hold this list: a call that is cancelled would stay in memory with its request.
+                items.append(error.with_traceback(None))
                 continue
             if batch.validate_only or owner != call.owner:
                 request = request._replace(owner=owner, validate_only=batch.validate_only or request.validate_only)
