@@ -157,6 +157,7 @@ ESDB, MONGODB = "esdb://127.0.0.1:9?Tls=false", "mongodb://127.0.0.1:9/openbank"
         (["serve", "--event-store", ESDB], "an address that begins with esdb needs the extra eventstoredb"),
         (["serve", "--views", MONGODB], "an address that begins with mongodb needs the extra mongodb"),
         (["serve", "--sink", "bus=nats://127.0.0.1:9"], "the sink bus needs the extra nats"),
+        (["completion", "bash"], "openbank completion needs the extra cli"),
         (["serve", "--trace-endpoint", "http://127.0.0.1:9"], "--trace-endpoint needs the extra otel"),
         (["verify", "--event-store", ESDB], "an address that begins with esdb needs the extra eventstoredb"),
         (["verify", "--views", MONGODB], "an address that begins with mongodb needs the extra mongodb"),
