@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test quick coverage check reference bench soak campaign feeds power hostile mutations generate protos release fmt clean stand-ins
+.PHONY: help run dev test quick coverage check reference bench soak campaign feeds power hostile mutations generate protos release fmt clean screenshots stand-ins
 
 # The Python that .venv is made of: make run PYTHON=python3.12
 PYTHON ?= python3
@@ -47,6 +47,7 @@ help:
 	@echo 'make fmt       format Python and protos'
 	@echo 'make generate  make generated/ from protos/'
 	@echo 'make reference make docs/reference/ and docs/architecture.svg from code and protos'
+	@echo 'make screenshots take the pictures of screens in docs/ again; needs Chromium'
 	@echo 'make protos    write the contract for other languages to dist/: proto files and a descriptor set'
 	@echo 'make wheels    build the packages openbank-client and openbank into dist/'
 	@echo 'make stand-ins serve stand-ins for EventStoreDB and MongoDB, both empty, until Ctrl-C'
@@ -178,6 +179,10 @@ endef
 reference: $(DEV)
 	$(BIN)/python docs/draw_architecture.py
 	$(BIN)/python docs/generate_reference.py
+
+# The pictures in docs/ that show screens; needs Chromium.
+screenshots: $(DEV)
+	$(BIN)/python -m tests.web.screenshot docs/web.png
 
 # EventStoreDB's stand-in and, where Go is, FerretDB, each empty, to try the server back ends by hand.
 stand-ins: $(DEV)

@@ -12,6 +12,7 @@ MODULES = {
     "mongodb": ("motor", "pymongo", "bson"),
     "nats": ("nats",),
     "otel": ("opentelemetry",),
+    "web": ("aiohttp",),
 }
 
 

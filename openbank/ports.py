@@ -50,7 +50,7 @@ def check_ports(settings: Settings) -> None:
 
 
 def _check_reach(flag: str, listen: str, lacking: Sequence[str], insecure: bool) -> None:
-    if not lacking or _is_of_this_machine(listen):
+    if not lacking or is_of_this_machine(listen):
         return
     if not insecure:
         raise CannotListen(
@@ -77,7 +77,7 @@ def open_ports(server: grpc.aio.Server, settings: Settings, tls: Reloaded[Server
     return f"{host}:{taken}"
 
 
-def _is_of_this_machine(listen: str) -> bool:
+def is_of_this_machine(listen: str) -> bool:
     """Whether only this machine reaches the address. Raises CannotListen for a name that is unknown."""
     host = listen.rpartition(":")[0].strip("[]")
     try:

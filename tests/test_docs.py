@@ -84,9 +84,9 @@ def test_the_reference_is_current() -> None:
 def test_every_room_of_the_picture_is_a_package_and_every_layer_is_in_it() -> None:
     drawn = {room.path for room in draw_architecture.ROOMS if room.path}
     packages = {path.parent.name for path in (ROOT / "openbank").glob("*/__init__.py")}
-    # Who may call, what callers use, what operators run or see, what only opens stores and what finishes the work of
-    # others is not on the way of a command or an event.
-    aside = {"access", "back_ends", "cli", "client", "courier", "metrics", "mongodb", "tracing", "upkeep"}
+    # Who may call, what callers use and look at, what operators run or see, what only opens stores, and what finishes
+    # the work of others is not on the way of a command or an event.
+    aside = {"access", "back_ends", "cli", "client", "courier", "metrics", "mongodb", "tracing", "upkeep", "web"}
     assert drawn == packages - aside
 
 

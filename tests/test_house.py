@@ -172,7 +172,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # What people and programs start.
     "client": set(),
+    "web": set(),
     "cli": {
+        "web",
+        "ports",
         "access",
         "progress",
         "rpc.permissions",

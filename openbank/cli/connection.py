@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from openbank.cli.errors import CommandFailed
 from openbank.cli.parsers import path, target, text
@@ -15,6 +15,8 @@ from openbank.config import Settings
 
 if TYPE_CHECKING:
     import grpc
+
+Channel = TypeVar("Channel")
 
 TOKEN_VARIABLE = "OPENBANK_TOKEN"
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
@@ -36,10 +38,21 @@ class Connection:
     def channel(self, options: Any = ()) -> grpc.Channel:
         """A new channel. Raises CommandFailed, by the name of the flag, for files that cannot be used."""
         # Imported late, so that usage errors need not wait for all of grpc.
-        from openbank.client.channel import BadCredentials, connect_sync
+        from openbank.client.channel import connect_sync
+
+        return self._made_by(connect_sync, options)
+
+    def channel_for_asyncio(self, options: Any = ()) -> grpc.aio.Channel:
+        """`channel`, for the event loop that runs."""
+        from openbank.client.channel import connect
+
+        return self._made_by(connect, options)
+
+    def _made_by(self, make: Callable[..., Channel], options: Any) -> Channel:
+        from openbank.client.channel import BadCredentials
 
         try:
-            return connect_sync(
+            return make(
                 self.target,
                 tls_ca=self.tls_ca,
                 tls_cert=self.tls_cert,

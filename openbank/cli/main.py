@@ -29,6 +29,7 @@ from openbank.cli import (
     top,
     transfer,
     verify,
+    web,
 )
 from openbank.cli.errors import EXIT_FAILED, CommandFailed
 from openbank.cli.parsers import Parser
@@ -36,7 +37,7 @@ from openbank.config import BadSetting
 
 COMMANDS = (
     serve, backup, restore, accept_loss, verify, copy,
-    person, account, transfer, hold, tail, top, sinks, quarantine, rebuild, health, access, context, completion,
+    person, account, transfer, hold, tail, top, web, sinks, quarantine, rebuild, health, access, context, completion,
 )  # fmt: skip
 
 
