@@ -36,7 +36,12 @@ def go() -> Command:
 
 def node() -> Command:
     """@grpc/grpc-js, installed in seconds."""
-    with _made("client-node", HERE / "node", "package.json", "package-lock.json", "main.js") as (directory, new):
+    return node_program("client-node", HERE / "node")
+
+
+def node_program(name: str, source: Path) -> Command:
+    """`main.js` in the directory `source`, with the packages that it needs."""
+    with _made(name, source, "package.json", "package-lock.json", "main.js") as (directory, new):
         if new:
             _run(directory, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
     return ["node", str(directory / "main.js")]
