@@ -36,7 +36,8 @@ class Steps(Generic[State]):
 
 
 class Command(NamedTuple, Generic[State]):
-    """Dry runs of one `rehearsal`, any object, are decided each on what the one before it would leave."""
+    """Dry runs of one `rehearsal`, any object, are decided each on what the one before it would leave. After a command
+    that is recorded, they begin again, on what that leaves."""
 
     decide: Decide[State]
     request: Request
@@ -110,7 +111,9 @@ def decide(
             if command.rehearsal is None:
                 one, after = _decide(subject, tip, command, earlier, times)
             else:
-                rehearsal = rehearsals.setdefault(command.rehearsal, _Rehearsal(tip))
+                rehearsal = rehearsals.get(command.rehearsal)
+                if rehearsal is None or rehearsal.began is not tip:
+                    rehearsal = rehearsals[command.rehearsal] = _Rehearsal(tip)
                 one, after = rehearsal.decide(subject, command, earlier, times), tip
         except Exception as error:
             decided.append(Decided(error))
@@ -170,6 +173,7 @@ class _Rehearsal(Generic[State]):
     """Dry runs that come one after another, and what they would leave."""
 
     def __init__(self, tip: Tip[State]) -> None:
+        self.began = tip
         self._seen = _revision(tip)
         self._tip = tip
         self._events: tuple[codec.DomainEvent, ...] = ()

@@ -68,6 +68,19 @@ async def bank(back_end: BackEnd, tmp_path: Path, clock: Clock) -> AsyncIterator
         yield bank
 
 
+async def test_a_dry_run_among_other_commands_counts_what_they_record(bank: Bank) -> None:
+    repeated = named(withdraw("90"))
+    tried, done, again, too_much = await bank.each(
+        named(withdraw("10", validate_only=True)),
+        repeated,
+        withdraw("90", request_id=repeated.request_id, validate_only=True),
+        named(withdraw("20", validate_only=True)),
+    )
+    assert (show(tried.account.balance), show(done.account.balance)) == ("90.00 USD", "10.00 USD")
+    assert (again.replayed, again.event_id, again.account) == (True, done.event_id, done.account)
+    assert (too_much.reason, too_much.metadata["availableBalance"]) == ("INSUFFICIENT_FUNDS", "10.00 USD")
+
+
 async def test_a_customer_is_taken_on_in_one_call(bank: Bank) -> None:
     person, account = named(john_doe(person_id="zoe")), named(opening("zoe", account_id="z-1"))
     paid, spent = named(deposit("10", "z-1")), named(withdraw("3", "z-1"))
