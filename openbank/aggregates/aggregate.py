@@ -123,7 +123,8 @@ class Aggregate(Generic[State]):
         Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
         StoreUnavailable and OutcomeUnknown.
         """
-        outcome = await self._enqueue(decide, request, steps)
+        self._quarantine.check(self._subject.stream)
+        outcome = await self._add(Command(decide, request, None, steps))
         return outcome if isinstance(outcome, Written) else await self._outcomes.written(outcome)
 
     async def execute_all(self, commands: Sequence[Command[State]]) -> Sequence[Written[State] | Exception]:
@@ -188,9 +189,9 @@ class Aggregate(Generic[State]):
         """See `History.event`."""
         return await self._history.event(revision)
 
-    async def _enqueue(self, decide: Decide[State], request: Request, steps: Steps[State] | None = None) -> object:
+    async def _enqueue(self, decide: Decide[State], request: Request) -> object:
         self._quarantine.check(self._subject.stream)
-        return await self._add(Command(decide, request, None, steps))
+        return await self._add(Command(decide, request))
 
     def _add(self, command: Command[State]) -> asyncio.Future[Any]:
         answer = asyncio.get_running_loop().create_future()
@@ -245,8 +246,7 @@ class Aggregate(Generic[State]):
                 current = await self._append(batch, decided, events, tip)
             elif current:
                 answer(batch, decided)
-                if len(decided) < len(batch):
-                    # As many as one append can have take some time. Others have their turn before the next.
+                if len(decided) < len(batch):  # These took some time: others have their turn.
                     await asyncio.sleep(0)
             else:
                 # What is in the stream stays there. The rest is decided on what another process may have added.

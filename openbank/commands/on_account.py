@@ -47,8 +47,9 @@ RULES: Mapping[type, Rule] = {
 
 def change_by_rule(bank: WriteSide, command: Any, request: Request) -> Changing:
     """As `change`, by the rule of the command's type."""
-    rule = RULES[type(command)]
-    return change(bank, rule.rpc, command, request, lambda account, now: rule.decide(account, command, now))
+    rpc, decide = RULES[type(command)]
+    request = fingerprinted(request, rpc, command)
+    return execute_some(bank, command.account_id, lambda account, now: (decide(account, command, now),), request)
 
 
 def change(bank: WriteSide, rpc: str, command: Any, request: Request, decide: DecideOne) -> Changing:
@@ -64,13 +65,13 @@ class ManyAreDue(Exception):
     """More holds are due than one append takes beside a command."""
 
 
-async def execute(bank: WriteSide, account_id: str, decide: DecideOne, request: Request) -> Written[Account]:
+def execute(bank: WriteSide, account_id: str, decide: DecideOne, request: Request) -> Changing:
     """As `Repository.execute`, on the account without the holds whose time has come.
 
     They end in the same append. Of more than EXPIRED_MAX, as many end before, in appends of their own. A dry run, which
     appends nothing, is decided without all of them.
     """
-    return await execute_some(bank, account_id, lambda account, now: (decide(account, now),), request)
+    return execute_some(bank, account_id, lambda account, now: (decide(account, now),), request)
 
 
 async def execute_some(
