@@ -183,6 +183,13 @@ MUTATIONS = (
         "tests/rpc/test_batches.py",
     ),
     Mutation(
+        "a dry run overlooks what was recorded since the one before it",
+        "openbank/aggregates/deciding.py",
+        "if rehearsal is None or rehearsal.began is not tip:",
+        "if rehearsal is None:",
+        f"{_BATCHES}::test_a_dry_run_among_other_commands_counts_what_they_record",
+    ),
+    Mutation(
         "each command of a rehearsed batch is decided without those before it",
         "openbank/aggregates/deciding.py",
         "        self._tip, self._events = tip, ",
