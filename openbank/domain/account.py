@@ -27,7 +27,7 @@ from openbank.domain.account_events import (
     TransferSent,
     WithdrawalReversed,
 )
-from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds
+from openbank.domain.controls import PLAIN, AccountState, Controls, Hold
 from openbank.domain.errors import AccountNotActive, AccountNotFound, DoesNotFollow
 from openbank.domain.money import Currency, Money
 
@@ -190,9 +190,6 @@ def _taken_out(controls: Controls, hold_id: str, minor: int, remaining: int) -> 
 
 def _with_hold(controls: Controls, hold_id: str, hold: Hold) -> Controls:
     """With this hold as it is now; without it once nothing remains."""
-    holds = dict(controls.holds)
-    before = holds.pop(hold_id, None)
-    if hold.remaining:
-        holds[hold_id] = hold
+    before = controls.holds.get(hold_id)
     held = controls.held - (before.remaining if before else 0) + hold.remaining
-    return replace(controls, holds=OpenHolds(holds), held=held, last_hold=hold.placed)
+    return replace(controls, holds=controls.holds.with_one(hold_id, hold), held=held, last_hold=hold.placed)

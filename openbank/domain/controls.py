@@ -102,6 +102,20 @@ class OpenHolds(Mapping[str, Hold]):
         self.first_expiry = min((hold.expire_time for hold in self._holds.values()), default=None)
         """In microseconds since 1970 UTC; None without a hold."""
 
+    def with_one(self, hold_id: str, hold: Hold) -> OpenHolds:
+        """With this hold as it is now; without it once nothing remains. A batch does it hundreds of times."""
+        holds, first = self._holds.copy(), self.first_expiry
+        before = holds.pop(hold_id, None)
+        if hold.remaining:
+            holds[hold_id] = hold
+        if before is not None and before.expire_time == first:
+            return OpenHolds(holds)
+        if hold.remaining and (first is None or hold.expire_time < first):
+            first = hold.expire_time
+        made = OpenHolds.__new__(OpenHolds)
+        made._holds, made.first_expiry = holds, first
+        return made
+
     def __getitem__(self, hold_id: str) -> Hold:
         return self._holds[hold_id]
 

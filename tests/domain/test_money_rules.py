@@ -324,6 +324,18 @@ def test_holds_whose_time_has_come_expire_the_oldest_first() -> None:
     assert not list(holds.due(account, NOW + 2 * HOUR))
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 3)), max_size=20))
+def test_open_holds_know_the_first_to_end_after_any_changes(changes: Sequence[tuple[str, int, int]]) -> None:
+    opened, expected = OpenHolds({}), dict[str, Hold]()
+    for hold_id, remaining, expire_time in changes:
+        hold = Hold(remaining, expire_time, 1)
+        opened, before = opened.with_one(hold_id, hold), opened
+        assert dict(before) == expected
+        expected = {**expected, hold_id: hold} if remaining else {k: v for k, v in expected.items() if k != hold_id}
+        assert dict(opened) == expected
+        assert opened.first_expiry == min((one.expire_time for one in expected.values()), default=None)
+
+
 # Transfers
 
 
