@@ -8,7 +8,7 @@ There is no transaction over two streams. The money is sent here; `commands.sett
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,7 +26,6 @@ from openbank.domain.account_events import (
 from openbank.domain.errors import (
     AccountNotFound,
     DestinationRefuses,
-    InvalidFields,
     Refused,
     TransferCameBack,
     Violation,
@@ -84,7 +83,7 @@ async def create_transfer(bank: WriteSide, command: CreateTransfer, request: Req
     Raises TransferCameBack for money that was sent and refused.
     """
     bound, look = await _bound(bank, command, request)
-    request = fingerprinted(request, "CreateTransfer", bound)
+    request = fingerprinted(_to_another(command, bound, request), "CreateTransfer", bound)
     transfer_id = ids.aggregate_id(bank.id, f"transfer {bound.source_account_id}", request)
     send = replace(bound, transfer_id=transfer_id)
 
@@ -125,16 +124,27 @@ async def _bound(bank: WriteSide, command: CreateTransfer, request: Request) -> 
 
     An unknown number is a look that found nothing: refusals that are due to the source come first.
     """
-    destination, field, look = command.destination_account_id, "destination_account_id", None
+    destination, look = command.destination_account_id, None
     if command.destination_account_number:
-        field = "destination_account_number"
         number, validate_only = command.destination_account_number, request.validate_only
         destination, look = await _account_of(bank, number, validate_only=validate_only)
-    if destination == command.source_account_id:
-        others = request.violations(None) if request.violations else ()
-        raise InvalidFields([*others, Violation(field, "SAME_ACCOUNT", "must be another account than the source")])
     accounts = command.source_account_id, destination
     return SendTransfer("", *accounts, command.amount, command.description, command.hold_id, command.tags), look
+
+
+def _to_another(command: CreateTransfer, bound: SendTransfer, request: Request) -> Request:
+    """Refuses the number of the source itself. To a caller who does not own the source, that would say whose number it
+    is, so it is one of the request's violations, which are checked after the owner."""
+    if bound.destination_account_id != bound.source_account_id:
+        return request
+    field = "destination_account_number" if command.destination_account_number else "destination_account_id"
+    same = Violation(field, "SAME_ACCOUNT", "must be another account than the source")
+    others = request.violations
+
+    def violations(source: Account | None) -> Sequence[Violation]:
+        return [*(others(source) if others else ()), *([same] if source else ())]
+
+    return request._replace(violations=violations)
 
 
 async def _account_of(bank: WriteSide, number: str, *, validate_only: bool) -> tuple[str, Look | None]:

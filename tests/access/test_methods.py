@@ -323,6 +323,18 @@ async def test_a_customer_names_a_payee_by_the_number(world: World) -> None:
     assert (await world.ask("CreateTransfer", request, "customer")).reason == "OK"
 
 
+async def test_a_number_does_not_tell_a_stranger_which_account_has_it(world: World) -> None:
+    async def sent(whose: Theirs, caller: str, **more: Any) -> Asked:
+        request = transfers.CreateTransferRequest(
+            source_account_id=whose.account, destination_account_number=world.bob.number, amount=usd("1"), **more
+        )
+        return await world.ask("CreateTransfer", request, caller)
+
+    for more in ({}, {"validate_only": True}, {"request_id": str(uuid4())}):
+        assert (await sent(world.bob, "teller", **more)).reason == "SAME_ACCOUNT"
+        assert_alike(await sent(world.bob, "customer", **more), await sent(world.nobody, "customer", **more), world)
+
+
 async def test_a_customer_lists_the_transfers_of_an_account_not_of_all(world: World) -> None:
     asked = await world.ask("ListTransfers", transfers.ListTransfersRequest(), "customer")
     assert asked.refused is not None
