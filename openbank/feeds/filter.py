@@ -10,6 +10,9 @@ from typing import NamedTuple
 from openbank.eventstore.streams import ACCOUNT, PERSON
 from openbank.following.tail import Entry
 
+_NOBODY = " "
+"""Is no id. What names no owner, such as an event that is not believed, has an empty one, and is not for everybody."""
+
 
 class Form(Enum):
     """The form of an event on the wire. `Entry.encoded` keeps each form for all watches."""
@@ -59,8 +62,8 @@ class Filter:
 
     def of(self, person_id: str) -> Filter:
         """What of it belongs to this person, which is nothing where it names others only."""
-        own = not self.persons or person_id in self.persons
-        return replace(self, persons=frozenset({person_id if own else ""}))
+        own = person_id and (not self.persons or person_id in self.persons)
+        return replace(self, persons=frozenset({person_id if own else _NOBODY}))
 
     @property
     def names_some(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from google.protobuf.empty_pb2 import Empty
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.app import serving
@@ -40,6 +41,30 @@ async def forged_bank(settings: Settings) -> None:
             await bank.register(person_id=person)
             await bank.open(person, account_id=account)
     await written(settings, "account-other", 1, [forged(balance=99, owner_id="mary")])
+
+
+async def test_a_watch_of_nobodys_does_not_say_so_either(settings: Settings, tmp_path: Path) -> None:
+    """The event that is not believed names no owner, as a caller without a person has none."""
+    async with serving(settings) as server, Caller(server.address) as bank:
+        await bank.register(person_id="mary")
+        await bank.open("mary", account_id="other")
+    await written(settings, "account-other", 1, [forged(balance=99, owner_id="")])
+    keys = Keys()
+    access = write_access(
+        tmp_path / "access.toml", keys.entry("auditor", "auditor"), keys.entry("without-person", "customer")
+    )
+    guarded = Settings(listen=settings.listen, data=settings.data, access=access, drain_seconds=1)
+    async with serving(guarded) as server, grpc.aio.insecure_channel(server.address) as channel:
+
+        async def told(caller: str) -> list[str]:
+            watch = next(name for name in METHODS if short(name) == "WatchAccountEvents")
+            request = accounts.WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
+            asked: Any = await ask(channel, watch, request, keys[caller].key)
+            assert asked.reason == "OK"
+            return [one.aggregate for response in asked.responses for one in response.quarantined]
+
+        assert await told("auditor") == ["account-other"]
+        assert await told("without-person") == []
 
 
 async def test_a_stranger_does_not_learn_that_an_account_is_quarantined(

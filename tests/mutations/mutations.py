@@ -1917,8 +1917,8 @@ MUTATIONS = (
     Mutation(
         "a watch without a filter is everybody's",
         "openbank/feeds/filter.py",
-        '        return replace(self, persons=frozenset({person_id if own else ""}))\n',
-        '        return replace(self, persons=frozenset({person_id if own else ""} if self.persons else ()))\n',
+        "        return replace(self, persons=frozenset({person_id if own else _NOBODY}))\n",
+        "        return replace(self, persons=frozenset({person_id if own else _NOBODY} if self.persons else ()))\n",
         f"{_ACCESS}/test_methods.py",
     ),
     Mutation(
