@@ -7,7 +7,7 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 from openbank.access.errors import PermissionMissing
-from openbank.access.roles import Grants
+from openbank.access.roles import ACTORS_READ, Grants
 
 NOBODY = ""
 """The person of a caller that has none: nothing belongs to it."""
@@ -36,6 +36,11 @@ class Caller:
     expires: float = inf
     """In seconds since 1970 UTC: from then on the caller's token is not valid."""
     limits: Limits = UNLIMITED
+
+    @property
+    def sees_actors(self) -> bool:
+        """Whether it may see who caused an event."""
+        return ACTORS_READ in self.grants.unrestricted
 
     def scope(self, permission: str) -> str | None:
         """The id of the person to whose accounts a permission is restricted, or None for everybody's.

@@ -18,7 +18,6 @@ from google.protobuf.message import Message
 
 from openbank.access.caller import Caller, CertificateNames
 from openbank.access.errors import DENIALS
-from openbank.access.roles import ACTORS_READ
 from openbank.common.v1 import access_pb2
 from openbank.domain.clock import Clock
 from openbank.logs import AUDIT, tell
@@ -144,7 +143,7 @@ class Call:
     @property
     def shows_actors(self) -> bool:
         """Whether the caller may see who caused an event."""
-        return self.caller is None or ACTORS_READ in self.caller.grants.unrestricted
+        return self.caller is None or self.caller.sees_actors
 
     @property
     def is_local(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from openbank.access.caller import Caller
 from openbank.access.errors import PermissionMissing
 from openbank.access.gate import Gate
+from openbank.access.roles import ACTORS_READ
 from openbank.rpc.call import Call
 
 
@@ -24,9 +25,11 @@ class CallersRight:
             generation = self._gate.generation
             self._caller = self._gate.admit_again(self._call)
             permission = self._call.method.permission
+            # What the watch sends is decided when it begins.
             if self._caller.scope(permission) != self._call.owner:
-                # What the watch sends is decided when it begins.
                 raise PermissionMissing(permission)
+            if self._call.shows_actors and not self._caller.sees_actors:
+                raise PermissionMissing(ACTORS_READ)
             self._generation = generation
         self._gate.check_time(self._caller)
 

@@ -152,6 +152,14 @@ async def test_a_watch_ends_when_its_right_is_taken_away(
     other.ended.cancel()
 
 
+async def test_a_watch_ends_when_its_caller_may_not_see_actors_any_more(bank: Watched) -> None:
+    watch = Watch(bank, "auditor")
+    await watch.confirmed()
+    bank.change(bank.keys.entry("auditor", "reader"), '[role.reader]\npermissions = ["events.watch"]')
+    refused = await asyncio.wait_for(watch.ended, 5)
+    assert (refused.reason, refused.metadata["permission"]) == ("PERMISSION_MISSING", "actors.read")
+
+
 async def test_a_change_that_leaves_the_right_ends_nothing(bank: Watched) -> None:
     watch = Watch(bank, "john")
     await watch.confirmed()

@@ -1973,7 +1973,7 @@ MUTATIONS = (
     Mutation(
         "a customer sees who acts for the bank",
         "openbank/rpc/call.py",
-        "        return self.caller is None or ACTORS_READ in self.caller.grants.unrestricted\n",
+        "        return self.caller is None or self.caller.sees_actors\n",
         "        return True\n",
         f"{_ACCESS}/test_actors.py",
     ),
