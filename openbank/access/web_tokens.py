@@ -92,7 +92,7 @@ def caller_of(policy: Policy, issuer: Issuer, claims: Mapping[str, Any]) -> Call
     owner = find(claims, issuer.owner_claim) if issuer.owner_claim else None
     if not isinstance(owner, str) or not _PERSON.fullmatch(owner):
         owner = NOBODY
-    expires = float(int(claims["exp"]) + issuer.leeway_seconds)
+    expires = _read(lambda: float(int(claims["exp"]) + issuer.leeway_seconds))
     return policy.caller(f"jwt:{issuer.issuer}|{subject}", roles, owner, expires=expires)
 
 

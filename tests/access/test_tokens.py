@@ -199,6 +199,7 @@ def hostile() -> dict[str, str]:
             {"alg": "RS256", "kid": "rsa"}, {**claims(), "exp": "never"}, lambda _: b"x"
         ),
         "an infinite exp": signed(exp=float("inf")),
+        "an exp beyond all numbers": signed(exp=10**400),
         "no sub": signed(sub=None),
         "an empty sub": signed(sub=""),
         "a sub with a line break": signed(sub="u\nactor: root"),
