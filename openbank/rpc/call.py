@@ -60,18 +60,14 @@ class Method:
         """Whether it has many responses."""
         statistics = statistics or CallStatistics()
         self.durations, self.refusals = statistics.durations_of(self.name), statistics.refusals
-        self._ids = [field.name for field in method.input_type.fields if _is_id(field)]
+        self._ids = _names_of_ids(method.input_type)
         self._has_dry_runs = "validate_only" in method.input_type.fields_by_name
         self._has_commands = "commands" in method.input_type.fields_by_name
         self._made = list(_resources(method.output_type))
         """The resources in the response, each with its id, which the request may have left to the bank."""
 
     def add_ids(self, values: dict[str, object], request: Any, response: Response | None) -> None:
-        for name in self._ids:
-            value = getattr(request, name)
-            # What is no id may be anything: a name, or a page of text.
-            if value and _LOGGABLE(value):
-                values[name] = value
+        _add_ids(values, self._ids, request)
         if self._has_dry_runs and request.validate_only:
             values["validate_only"] = True
         if self._has_commands:
@@ -83,10 +79,18 @@ class Method:
                 values[id] = getattr(getattr(response, resource), id)
 
 
-def _is_id(field: FieldDescriptor) -> bool:
-    if field.type != FieldDescriptor.TYPE_STRING or field.label == FieldDescriptor.LABEL_REPEATED:
-        return False
-    return field.name.endswith("_id") or field.name in _NAMES
+def _add_ids(values: dict[str, object], names: Iterable[str], request: Any) -> None:
+    for name in names:
+        value = getattr(request, name)
+        # What is no id may be anything: a name, or a page of text.
+        if value and _LOGGABLE(value):
+            values[name] = value
+
+
+def _names_of_ids(request: Descriptor) -> list[str]:
+    single = [field for field in request.fields if field.label != FieldDescriptor.LABEL_REPEATED]
+    texts = [field.name for field in single if field.type == FieldDescriptor.TYPE_STRING]
+    return [name for name in texts if name.endswith("_id") or name in _NAMES]
 
 
 def _resources(response: Descriptor) -> Iterator[tuple[str, str]]:
@@ -189,8 +193,13 @@ class Call:
         self.method.refusals[failure.reason] += 1
         hidden = self.owner is not None and failure.code is grpc.StatusCode.NOT_FOUND
         if self.caller is not None and (hidden or failure.reason in DENIALS):
-            values = {"method": self.method.name, "code": failure.code.name, "reason": failure.reason}
-            self._audit({**values, "correlation_id": self.correlation_id, "caller": self.caller.name})
+            denied: dict[str, object] = {
+                "code": failure.code.name,
+                "reason": failure.reason,
+                "caller": self.caller.name,
+            }
+            _add_ids(denied, _names_of_ids(request.DESCRIPTOR), request)
+            self._audit({"method": self.method.name, "correlation_id": self.correlation_id, **denied})
         _forget_frames(error)
         return failure
 

@@ -69,8 +69,13 @@ async def test_a_customer_moves_its_own_money_only(tmp_path: Path, caplog: pytes
         assert hidden.message.replace("bob-1", "nobody") == not_there.message
         assert (hidden.reason, not_there.reason) == ("ACCOUNT_NOT_FOUND",) * 2
         assert (denied.reason, denied.metadata) == ("PERMISSION_MISSING", {"permission": "accounts.deposit"})
-        audited = [getattr(record, "values")["outcome"] for record in caplog.records]  # noqa: B009
-        assert sorted(audited) == ["denied", "denied", "denied", "done"]
+        audited = [getattr(record, "values") for record in caplog.records]  # noqa: B009
+        assert sorted((line["outcome"], line.get("account_id", "")) for line in audited) == [
+            ("denied", "alice-1"),
+            ("denied", "bob-1"),
+            ("denied", "nobody"),
+            ("done", ""),
+        ]
 
         whole = await execute("customer", ATOMIC, withdraw("alice-1"), deposit("alice-1"))
         assert whole.refused is not None
