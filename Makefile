@@ -180,9 +180,9 @@ reference: $(DEV)
 	$(BIN)/python docs/draw_architecture.py
 	$(BIN)/python docs/generate_reference.py
 
-# The pictures in docs/ that show screens; needs Chromium.
+# The pictures in docs/ that show screens; needs Chromium and tmux.
 screenshots: $(DEV)
-	$(BIN)/python -m tests.web.screenshot docs/web.png
+	$(BIN)/python -m tests.screenshots
 
 # EventStoreDB's stand-in and, where Go is, FerretDB, each empty, to try the server back ends by hand.
 stand-ins: $(DEV)

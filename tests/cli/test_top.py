@@ -146,9 +146,9 @@ async def test_what_is_no_bank_has_no_metrics(process: ServerProcess) -> None:
 class Screen:
     """A tmux of our own with one window, in which a command runs."""
 
-    def __init__(self, socket: Path, command: str) -> None:
+    def __init__(self, socket: Path, command: str, columns: int = 80, rows: int = 24) -> None:
         self._tmux = ["tmux", "-S", str(socket)]
-        self._do("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", command)
+        self._do("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), command)
 
     def text(self) -> str:
         return self._do("capture-pane", "-p")
