@@ -17,12 +17,12 @@ from openbank.eventstore.errors import OutcomeUnknown, StoreRefused, StoreUnavai
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import NO_STREAM
 from tests.callers import Caller, refused
+from tests.certificates import Authority
 from tests.eventstore.conformance import some_event
 from tests.stand_ins.eventstoredb.faults import Kind, Operation
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 from tests.stand_ins.process import eventstoredb
 
-SELF_SIGNED = Path(__file__).parents[1] / "rpc" / "self_signed.pem"
 LONG_SECONDS = 600
 """What a start would wait, if it waited."""
 
@@ -34,10 +34,10 @@ async def server() -> AsyncIterator[EventStoreDB]:
 
 
 @asynccontextmanager
-async def tls_server() -> AsyncIterator[str]:
+async def tls_server(directory: Path) -> AsyncIterator[str]:
     """The address of a server with TLS, whose certificate nobody trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(SELF_SIGNED)
+    context.load_cert_chain(*Authority(directory).sign("server"))
     context.set_alpn_protocols(["h2"])
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context) as listening:
         yield f"localhost:{listening.sockets[0].getsockname()[1]}"
@@ -80,20 +80,20 @@ async def test_tls_on_a_server_without_is_said(server: EventStoreDB) -> None:
     assert told == f"EventStoreDB at {server.address}: {server.address} is without TLS: write Tls=false"
 
 
-async def test_a_server_with_tls_that_is_called_without_is_said() -> None:
-    async with tls_server() as address:
+async def test_a_server_with_tls_that_is_called_without_is_said(tmp_path: Path) -> None:
+    async with tls_server(tmp_path) as address:
         told = await refusal_of_start(f"esdb://{address}?Tls=false")
     assert told.endswith(f"{address} expects TLS: write Tls=true, with a user and password, instead of Tls=false")
 
 
-async def test_of_several_seeds_the_one_that_differs_is_named(server: EventStoreDB) -> None:
-    async with tls_server() as address:
+async def test_of_several_seeds_the_one_that_differs_is_named(server: EventStoreDB, tmp_path: Path) -> None:
+    async with tls_server(tmp_path) as address:
         told = await refusal_of_start(f"esdb://127.0.0.1:1,{address}?Tls=false&MaxDiscoverAttempts=1")
     assert f"{address} expects TLS" in told
 
 
-async def test_a_certificate_that_is_not_trusted_is_said() -> None:
-    async with tls_server() as address:
+async def test_a_certificate_that_is_not_trusted_is_said(tmp_path: Path) -> None:
+    async with tls_server(tmp_path) as address:
         told = await refusal_of_start(f"esdb://somebody:s3cret@{address}")
     assert "its certificate is not trusted: write TlsCaFile=FILE" in told
 

@@ -82,6 +82,9 @@ class Questions(MongoQuestions):
     def __init__(self) -> None:
         self.asked: list[tuple[str, Asked]] = []
 
+    def _check_complete(self) -> None:
+        """Views of this version are."""
+
     async def _read(self, name: str, read: Any) -> Any:
         asked = Asked()
         self.asked.append((name, asked))
