@@ -153,8 +153,7 @@ class _Run:
         self._look_for_bugs()
         self._paid += 1
         paid = await caller.deposit(self._account_id, "1", request_id=request_id())
-        # Rebuilds are among the inputs: while one takes the old views' place, callers are told to ask again.
-        found = await caller.balance_in_the_end(self._account_id, paid.consistency_token)
+        found = await caller.balance(self._account_id, paid.consistency_token)
         if paid.account.balance != Money(currency_code="USD", units=self._paid) or found != f"{self._paid}.00 USD":
             raise Broken(f"{found} after {self._paid} deposits of 1.00 USD")
         self._figures.memory.append((self._sent, resident_bytes(self._process.pid)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -79,6 +80,26 @@ class TestSqliteRebuilds(RebuildConformance):
         assert "disk is full" in rebuilds.record.failure
         assert not [name for name in os.listdir(tmp_path) if name.startswith(NEXT_FILE)]
         assert await views.account("1") is not None
+
+    @pytest.mark.parametrize("turns", range(1, 6))
+    async def test_a_caller_that_leaves_while_a_rebuild_begins_does_not_keep_it_from_its_end(
+        self, opened: tuple[SqliteViews, SqliteRebuilds], history: History, turns: int
+    ) -> None:
+        views, rebuilds = opened
+        gc.collect()
+        # It would close what was left open, sooner or later.
+        gc.disable()
+        leaving = asyncio.create_task(rebuilds.start(1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        try:
+            await rebuilds.start(2)
+            await rebuild(rebuilds, history)
+        finally:
+            gc.enable()
+        await assert_holds(views, history)
 
     @pytest.mark.parametrize("step", ["sync", "rename"])
     async def test_a_switch_that_fails_half_way_stops_writing_and_leaves_whole_views(
