@@ -33,7 +33,8 @@ async def serving(
     """Listens within the block, at HOST:PORT. Raises OSError where that is taken."""
     bridge = Bridge(channel, needs_token=needs_token)
     app = web.Application(client_max_size=MESSAGE_BYTES_MAX + FRAME_BYTES)
-    app.router.add_post("/{service}/{method}", bridge.call)
+    # What is no name of a method would be an error of gRPC's own.
+    app.router.add_post("/{service:[A-Za-z0-9_.]+}/{method:[A-Za-z0-9_]+}", bridge.call)
     for name, content in _page():
         app.router.add_get("/" if name == "index.html" else f"/{name}", content)
     with closing(_listening(host, port)) as sock:

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import status_pb2
+from yarl import URL
 
 from openbank.accounts.v1 import accounts_service_pb2 as messages
 from openbank.server import Server
@@ -159,6 +160,20 @@ async def test_other_pages_and_forms_are_refused(page: Page, headers: dict[str, 
     async with page.post("GetAccount", message_frame(b""), **headers) as response:
         assert response.status == status
         assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/a%20b/c", "/%C3%A4/c", "/a/c%0d%0a", "/a/b/c", "//", "/style.css/%2e%2e"])
+async def test_a_path_that_is_no_method_is_not_passed_on(page: Page, path: str) -> None:
+    headers = {"Content-Type": "application/grpc-web+proto"}
+    url = URL(f"{page.url}{path}", encoded=True)
+    async with page.session.post(url, data=message_frame(b""), headers=headers) as response:
+        assert response.status in (404, 405)
+
+
+async def test_a_method_that_is_not_there_is_said_by_the_bank(page: Page) -> None:
+    async with page.post("Nothing", message_frame(b"")) as response:
+        answer = parsed(await response.read())
+    assert answer.trailers["grpc-status"] == str(grpc.StatusCode.UNIMPLEMENTED.value[0])
 
 
 async def test_a_page_of_a_named_origin_may_call(page: Page) -> None:
