@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 from urllib.parse import urlsplit
 
 from openbank import setting_types
@@ -57,7 +58,6 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
             from openbank.web import server  # noqa: F401
     except ExtraMissing as error:
         raise CommandFailed(str(error)) from None
-    signals.interrupt()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(bank, flags.web_listen, flags.allow_origin))
     return 0
@@ -74,10 +74,32 @@ async def _serve(bank: Connection, listen: str, allowed: list[str]) -> None:
             bank.channel_for_asyncio(CHANNEL_OPTIONS) as channel,
             serving(channel, host, int(port), allowed, needs_token=needs_token) as address,
         ):
+            stopped = _signal()
             print(f"http://{address}/ shows the bank at {bank.target}", flush=True)
-            await asyncio.Event().wait()
+            number = await stopped
     except OSError as error:
         raise CommandFailed(f"cannot listen on {listen}: {error.strerror}") from None
+    raise signals.Interrupted(number)
+
+
+def _signal() -> asyncio.Future[int]:
+    """The first signal that ends the command. The next one ends it at once.
+
+    An exception that is raised in a handler would be lost in a callback of the event loop.
+    """
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[int] = loop.create_future()
+    numbers = [number for number in signals.ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def stop(number: int) -> None:
+        for each in numbers:
+            loop.remove_signal_handler(each)
+        signals.end_at_next()
+        stopped.set_result(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+    return stopped
 
 
 def _check_listen(listen: str, *, insecure: bool) -> None:
