@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -25,6 +26,9 @@ async def test_every_command_of_the_page_prints_what_is_shown_there(tmp_path: Pa
     directories = [str(Path(sys.executable).parent), str(ROOT / ".cache/bin"), os.environ["PATH"]]
     environment = {**os.environ, "PATH": os.pathsep.join(directories)}
     shown = blocks(page)
+    for tool in ("grpcurl", "openssl"):
+        if tool in str(shown) and shutil.which(tool, path=environment["PATH"]) is None:
+            pytest.skip(f"{tool} is not here")
     variables = ""
     async with AsyncExitStack() as running:
         bank: ServerProcess | None = None
