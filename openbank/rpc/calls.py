@@ -50,8 +50,6 @@ class Calls:
         self.waiting = Group()
         self.statistics = CallStatistics()
         self._tasks: dict[asyncio.Task[Any] | None, Group] = {}
-        self._begun = 0
-        """How many calls have begun."""
         self._none_left = asyncio.Event()
         self._held = 0
         self._released: asyncio.Event | None = None
@@ -62,7 +60,6 @@ class Calls:
             raise TooManyCalls(self.maximum)
         group.count += 1
         self.backlog.arrived += 1
-        self._begun += 1
         self._tasks[asyncio.current_task()] = group
 
     def wait(self) -> None:
@@ -88,11 +85,11 @@ class Calls:
         grpc.aio takes up one call after another, each some turns of the loop after the one before. A slice of work in
         each of these turns would let a queue of calls wait for more slices than it has calls.
         """
-        seen = self._begun
+        seen = self.backlog.arrived
 
         async def give_way() -> None:
             nonlocal seen
-            before, seen = seen, self._begun
+            before, seen = seen, self.backlog.arrived
             await asyncio.sleep(seconds if seen > before else 0)
 
         return give_way
