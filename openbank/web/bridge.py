@@ -13,7 +13,6 @@ from aiohttp import web
 from openbank.web.framing import (
     CONTENT_TYPES,
     MESSAGE_BYTES_MAX,
-    BadFrame,
     message_frame,
     read_message,
     read_timeout,
@@ -51,7 +50,7 @@ class Bridge:
             message, seconds = read_message(await request.read()), read_timeout(request.headers.get("grpc-timeout"))
         except web.HTTPRequestEntityTooLarge:
             return await _end(request, response, _Code.RESOURCE_EXHAUSTED, f"is larger than {MESSAGE_BYTES_MAX} bytes")
-        except (BadFrame, ValueError) as error:
+        except ValueError as error:
             return await _end(request, response, _Code.INVALID_ARGUMENT, str(error))
         if self._needs_token and "authorization" not in request.headers:
             return await _end(request, response, _Code.UNAUTHENTICATED, "send the metadata authorization: Bearer TOKEN")

@@ -50,32 +50,23 @@ class Origins:
         own = origin is not None and urlsplit(origin).netloc == request.host.lower()
         if origin is not None and not own and origin not in self._allowed:
             return _refused("the page that calls is not of an origin that --allow-origin names")
-        if request.method == "OPTIONS":
-            response: web.StreamResponse = web.Response(status=204)
-            response.headers["Access-Control-Allow-Methods"] = "POST"
-            response.headers["Access-Control-Allow-Headers"] = REQUEST_HEADERS
-            response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
-            _allow(response, origin, own)
-            return response
-        try:
+        if request.method != "OPTIONS":
             return await handler(request)
-        except web.HTTPException as refused:
-            _allow(refused, origin, own)
-            refused.headers.update(HEADERS)
-            raise
+        preflight = {
+            "Access-Control-Allow-Methods": "POST",
+            "Access-Control-Allow-Headers": REQUEST_HEADERS,
+            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+        }
+        return web.Response(status=204, headers=preflight)
 
     async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Runs before the headers of a response leave."""
+        """Runs before the headers of any response leave, a refusal's too."""
         origin = request.headers.get("Origin")
         response.headers.update(HEADERS)
-        _allow(response, origin, origin is not None and origin not in self._allowed)
-
-
-def _allow(response: web.StreamResponse, origin: str | None, own: bool) -> None:
-    response.headers["Vary"] = "Origin"
-    if origin is not None and not own:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
+        response.headers["Vary"] = "Origin"
+        if origin in self._allowed:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
 
 
 def _refused(why: str) -> web.Response:
