@@ -10,7 +10,6 @@ from openbank.aggregates import snapshots
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.repository import Repository
 from openbank.aggregates.statistics import CommandStatistics
-from openbank.commands.unfinished import Unfinished
 from openbank.domain import account, person
 from openbank.domain.account import Account
 from openbank.domain.clock import Clock
@@ -21,6 +20,7 @@ from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.port import EventStore, LogPosition
 from openbank.eventstore.streams import account_stream, number_stream, person_stream, request_stream
 from openbank.integrity.quarantine import Quarantine
+from openbank.unfinished import Unfinished
 
 State = TypeVar("State")
 

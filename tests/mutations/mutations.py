@@ -1571,7 +1571,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a transfer ends with the call that began it",
-        "openbank/commands/unfinished.py",
+        "openbank/unfinished.py",
         "        return await asyncio.shield(task)\n",
         "        return await task\n",
         _TRANSFERS,

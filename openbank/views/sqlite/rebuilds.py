@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from openbank.eventstore.port import BEGINNING
+from openbank.unfinished import Unfinished
 from openbank.views.port import Filled, ViewsUnavailable
 from openbank.views.rebuild import Advance, RebuildRecord
 from openbank.views.sqlite.schema import remove
@@ -31,7 +32,7 @@ class SqliteRebuilds:
         self._views = views
         self._open = partial(SqliteViews, directory, index_requests=index_requests, file=NEXT_FILE)
         self._changing = asyncio.Lock()
-        self._starting: asyncio.Task[None] | None = None
+        self._unfinished = Unfinished()
         self._next: SqliteViews | None = None
         self._start_time = 0
         self._last = views.rebuild()
@@ -51,13 +52,9 @@ class SqliteRebuilds:
         return RebuildRecord(self._start_time, self._next.position)
 
     async def start(self, time: int) -> None:
-        if self._starting is None or self._starting.done():
-            self._starting = asyncio.create_task(self._start(time))
-            # Nobody may be left who waits for it.
-            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # If the caller leaves, nobody would close the connections that are being opened, and SQLite would share their
-        # memory with those of the next rebuild.
-        await asyncio.shield(self._starting)
+        # If the caller left meanwhile, nobody would close the connections that are being opened, and SQLite would share
+        # their memory with those of the next rebuild.
+        await self._unfinished.run(self._start(time))
 
     async def _start(self, time: int) -> None:
         async with self._changing:
@@ -116,7 +113,6 @@ class SqliteRebuilds:
             self._next, self._last = None, last
 
     async def close(self) -> None:
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+        await self._unfinished.finished()
         if self._next is not None:
             await self._next.close()

@@ -20,13 +20,13 @@ class Unfinished:
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
 
-    async def finished(self, seconds_max: float) -> None:
-        """Waits for all that was begun, at most this long."""
+    async def finished(self, seconds_max: float | None = None) -> None:
+        """Waits for all that was begun, at most this long; None for however long it takes."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds_max)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # A caller that waits gets the error. Without one, the courier or the next try meets the same error.
+        # A caller that waits gets the error. Without one, whatever tries the same next meets it.
         if not task.cancelled():
             task.exception()
