@@ -35,6 +35,9 @@ def main() -> NoReturn:
         signals.end_at_once()
     except signals.Interrupted as interrupted:
         code = interrupted.exit_code
+        # The signal may have come between a write and its return. Then the buffer still has what was written, and must
+        # not write it again.
+        _kept, sys.stderr = sys.stderr, _text(_Errors(ERRORS, "wb", closefd=False), sys.stderr)
     # Ends at once. Python's own shutdown waits for threads of libraries. With many messages under way, gRPC then waits
     # for its own thread, which waits for an event loop that is gone.
     logging.shutdown()

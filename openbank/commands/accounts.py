@@ -118,7 +118,8 @@ async def open_account(bank: WriteSide, command: OpenAccount, request: Request) 
         # An id of our own, so that the opening can be recognized when another call finishes it. It has no
         # fingerprint, which tells it from a caller's.
         request = request._replace(id=os.urandom(16))
-    first = await _first_look(bank, command, request) if is_made else _Look()
+    # What a first look leaves to the appends to find out, a dry run would not find out.
+    first = await _first_look(bank, command, request) if is_made and not request.validate_only else _Look()
     if first.replay:
         return first.replay
     claimable = Claimable(0 if known else None, request)

@@ -63,6 +63,13 @@ async def ok(address: str, *arguments: str) -> Any:
     return json.loads(ended.out)
 
 
+def ok_here(address: str, *arguments: str) -> Any:
+    """The same in this process, for what is only prepared."""
+    ended = run_here(*arguments, "--target", address)
+    assert ended.code == 0, ended.err
+    return json.loads(ended.out)
+
+
 async def test_a_person_is_registered_moved_and_found(address: str) -> None:
     registered = (await ok(address, "person", "register", "--id", "ann", *ANN))["person"]
     assert (registered["person_id"], registered["gender"]) == ("ann", "GENDER_FEMALE")
@@ -173,13 +180,12 @@ async def test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet(address: 
     account_id = (await bank.open(initial_deposit=usd("10"))).account.account_id
     texts = [FORMULA, ESCAPES, "'quoted", "日本語のとても長い説明文です" * 3, "[bold]a[/bold]"]
     for text in texts:
-        placed = await ok(address, "hold", "place", account_id, "1", "USD", "--description", text)
+        placed = ok_here(address, "hold", "place", account_id, "1", "USD", "--description", text)
     listing: tuple[str, ...] = ("hold", "list", "--account", account_id)
     listing += ("--consistency-token", placed["consistency_token"])
     listing += ("--target", address)
-    as_csv, as_table, on_terminal, as_json = await asyncio.gather(
-        run(*listing, "-o", "csv"),
-        run(*listing, "-o", "table"),
+    as_csv, as_table = run_here(*listing, "-o", "csv"), run_here(*listing, "-o", "table")
+    on_terminal, as_json = await asyncio.gather(
         run_on_terminal(*listing, columns=100, environment={"NO_COLOR": "1"}),
         run_on_terminal(*listing, "-o", "json"),
     )
@@ -194,7 +200,7 @@ async def test_no_text_of_a_caller_runs_in_a_terminal_or_a_spreadsheet(address: 
 
 async def test_a_table_fits_the_terminal_or_keeps_its_ids_and_amounts(address: str, bank: Caller) -> None:
     account_id = (await bank.open(initial_deposit=usd("10"))).account.account_id
-    placed = await ok(address, "hold", "place", account_id, "1", "USD", "--description", "日本語 " * 30)
+    placed = ok_here(address, "hold", "place", account_id, "1", "USD", "--description", "日本語 " * 30)
     listing: tuple[str, ...] = ("hold", "list", "--account", account_id)
     listing += ("--consistency-token", placed["consistency_token"])
     listing += ("--target", address)
@@ -414,9 +420,9 @@ async def test_a_change_whose_answer_is_lost_is_sent_again_and_done_once(address
 async def test_the_same_request_id_is_done_once(address: str, bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     for replayed in (False, True):
-        done = await ok(address, "account", "deposit", account_id, "5", "USD", "--request-id", UUID)
+        done = ok_here(address, "account", "deposit", account_id, "5", "USD", "--request-id", UUID)
         assert (done["replayed"], done["account"]["balance"]["units"]) == (replayed, "5")
-    other = await run("account", "deposit", account_id, "6", "USD", "--request-id", UUID, "--target", address)
+    other = run_here("account", "deposit", account_id, "6", "USD", "--request-id", UUID, "--target", address)
     assert (other.code, "REQUEST_ID_REUSED" in other.err) == (1, True)
 
 

@@ -13,11 +13,12 @@ import pytest
 
 from openbank.aggregates.waiting import Written
 from openbank.codec import events as codec
-from openbank.commands import accounts
+from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
-from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, Refused
+from openbank.domain.errors import AccountAlreadyExists, AccountNumberTaken, Refused, RequestIdReused
 from openbank.domain.fields import account_number_key
 from openbank.domain.movements import OpenAccount
+from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request
 from openbank.eventstore.errors import OutcomeUnknown, StoreUnavailable
 from openbank.eventstore.port import RecordedEvent
@@ -26,7 +27,7 @@ from openbank.eventstore.streams import split
 from tests.commands.conftest import Watch
 from tests.eventstore.conformance import whole_log
 from tests.eventstore.interposed import InterposedStore
-from tests.examples import opening, some_request
+from tests.examples import JOHN, opening, some_request
 
 OPENED = "openbank.accounts.v1.AccountOpened"
 
@@ -172,6 +173,17 @@ async def test_after_a_crash_a_dry_run_finishes_nothing_and_says_what_is_next(
             assert not request.id or made == came.resource.state
         else:
             assert (type(rehearsed), str(rehearsed)) == (type(came), str(came))
+
+
+async def test_a_dry_run_of_an_opening_knows_a_request_id_that_made_something_else(bank: WriteSide) -> None:
+    registered, opened = some_request(), some_request()
+    await persons.register_person(bank, RegisterPerson(replace(JOHN, person_id="")), registered)
+    await accounts.open_account(bank, replace(opening("n-7"), account_id=""), opened)
+    for request in (registered, opened):
+        command = replace(opening("n-8"), account_id="")
+        for one in (request._replace(validate_only=True), request):
+            with pytest.raises(RequestIdReused):
+                await accounts.open_account(bank, command, one)
 
 
 async def test_after_a_crash_everybody_at_once_finishes_it_once(

@@ -304,6 +304,9 @@ async def _drive(script: Sequence[str], choices: Sequence[int]) -> None:
         for _ in range(number):
             await asyncio.sleep(0)
     await asyncio.gather(*tasks, return_exceptions=True)
+    # An append outlives the caller that gave up: the last word on a transfer is said after it.
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
     store.choices = iter(())
     for settled in await settle_from_log(instance(store), store):
         assert settled.trouble is None

@@ -1526,6 +1526,20 @@ MUTATIONS = (
         "tests/cli/test_process.py",
     ),
     Mutation(
+        "a line that a signal interrupts is printed twice",
+        "openbank/cli/process.py",
+        '        _kept, sys.stderr = sys.stderr, _text(_Errors(ERRORS, "wb", closefd=False), sys.stderr)\n',
+        "",
+        "tests/cli/test_signals.py",
+    ),
+    Mutation(
+        "a dry run of an opening takes another call's request id",
+        "openbank/commands/accounts.py",
+        "is_made and not request.validate_only else",
+        "is_made else",
+        "tests/commands/test_numbers.py",
+    ),
+    Mutation(
         "reflection offers what the bank stores",
         "openbank/rpc/reflection.py",
         "        self._pool: Any = descriptor_pool.DescriptorPool()\n",
