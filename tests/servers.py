@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,15 @@ class ServerProcess:
         module: str = "openbank",
         python: str | Path = sys.executable,
         directory: Path | None = None,
+        output: Path | None = None,
     ) -> None:
-        """`directory` is the one that it runs in, if not that of the tests."""
+        """`directory` is the one that it runs in, if not that of the tests; `output` gets its standard output."""
         self._arguments = ["serve", "--listen", listen, "--data", str(data), "--log-format", "json", *flags]
         self._environment = environment or {}
         self._module = module
         self._python = str(python)
         self._directory = directory
+        self._output = output
         self._launching: asyncio.Future[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -55,17 +58,19 @@ class ServerProcess:
     async def _launch(self) -> None:
         self.address = ""
         self._ready.clear()
-        self._process = await asyncio.create_subprocess_exec(
-            self._python,
-            "-m",
-            self._module,
-            *self._arguments,
-            stderr=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-            cwd=self._directory,
-            env={name: value for name, value in os.environ.items() if not name.startswith("OPENBANK_")}
-            | dict(self._environment),
-        )
+        with nullcontext() if self._output is None else self._output.open("wb") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                self._python,
+                "-m",
+                self._module,
+                *self._arguments,
+                stdout=output,
+                stderr=asyncio.subprocess.PIPE,
+                limit=1 << 20,
+                cwd=self._directory,
+                env={name: value for name, value in os.environ.items() if not name.startswith("OPENBANK_")}
+                | dict(self._environment),
+            )
         self._reading = asyncio.create_task(self._read())
 
     async def ready(self, seconds_max: float = START_SECONDS_MAX) -> None:

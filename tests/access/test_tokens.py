@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import json
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from hashlib import sha256
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from openbank.access import key_sets
 from openbank.access.caller import Caller, CertificateNames
@@ -27,14 +22,22 @@ from openbank.access.gate import VERIFIED_MAX, Gate
 from openbank.access.key_sets import read_keys
 from openbank.access.keys import new_key
 from openbank.domain.clock import system_clock
+from tests.access.forging import (
+    AUDIENCE,
+    EC_KEY,
+    ED_KEY,
+    ISSUER,
+    KEY,
+    KEYS,
+    OTHER_KEY,
+    RSA_KEY,
+    change,
+    hostile,
+    jwk,
+    octet_key,
+    signed,
+)
 
-ISSUER, AUDIENCE = "https://id.example", "openbank"
-RSA_KEY = rsa.generate_private_key(65537, 2048)
-EC_KEY = ec.generate_private_key(ec.SECP256R1())
-ED_KEY = ed25519.Ed25519PrivateKey.generate()
-OTHER_KEY = rsa.generate_private_key(65537, 2048)
-KEY = new_key()
-SHARED = secrets.token_bytes(32)
 ACCESS = f"""
 version = 1
 [[key]]
@@ -52,24 +55,6 @@ owner_claim = "openbank_person"
 role_map = {{ clerk = "teller", client = "customer" }}
 leeway_seconds = 0
 """
-
-
-def jwk(key: Any, id: str, **more: Any) -> dict[str, Any]:
-    make: dict[type, Any] = {
-        rsa.RSAPublicKey: jwt.algorithms.RSAAlgorithm,
-        ec.EllipticCurvePublicKey: jwt.algorithms.ECAlgorithm,
-        ed25519.Ed25519PublicKey: jwt.algorithms.OKPAlgorithm,
-    }
-    public = key.public_key()
-    algorithm = next(algorithm for kind, algorithm in make.items() if isinstance(public, kind))
-    return {**json.loads(algorithm.to_jwk(public)), "kid": id, **more}
-
-
-def octet_key() -> dict[str, Any]:
-    return {"kty": "oct", "kid": "shared", "k": base64.urlsafe_b64encode(SHARED).decode().rstrip("="), "alg": "HS256"}
-
-
-KEYS = [jwk(RSA_KEY, "rsa"), jwk(EC_KEY, "ec", use="sig", alg="ES256"), jwk(ED_KEY, "ed"), octet_key()]
 
 
 class Provider:
@@ -119,43 +104,6 @@ async def admit(gate: Gate, token: str) -> Caller:
     return admitted if isinstance(admitted, Caller) else await admitted
 
 
-def claims(**changes: Any) -> dict[str, Any]:
-    """Good ones; None leaves one out."""
-    now = int(time.time())
-    good = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": "u-17",
-        "iat": now,
-        "exp": now + 600,
-        "realm_access": {"roles": ["client", "unknown"]},
-        "openbank_person": "person-1",
-    }
-    return {name: value for name, value in {**good, **changes}.items() if value is not None}
-
-
-def signed(key: Any = RSA_KEY, algorithm: str = "RS256", kid: str | None = "rsa", **changes: Any) -> str:
-    return jwt.encode(claims(**changes), key, algorithm, headers={"kid": kid} if kid else None)
-
-
-def made_by_hand(header: Any, payload: Any, sign: Callable[[bytes], bytes]) -> str:
-    def part(value: Any) -> bytes:
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-    text = part(header) + b"." + part(payload)
-    return (text + b"." + base64.urlsafe_b64encode(sign(text)).rstrip(b"=")).decode()
-
-
-def hs256(key: bytes) -> Callable[[bytes], bytes]:
-    return lambda text: hmac.new(key, text, sha256).digest()
-
-
-def public_pem(key: Any) -> bytes:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return bytes(key.public_key().public_bytes(serialization.Encoding.PEM, form))
-
-
 @pytest.mark.parametrize(
     ("key", "algorithm", "kid"), [(RSA_KEY, "RS256", "rsa"), (EC_KEY, "ES256", "ec"), (ED_KEY, "EdDSA", "ed")]
 )
@@ -168,66 +116,6 @@ async def test_a_token_of_the_issuer_names_its_caller(gate: Gate, key: Any, algo
 async def test_a_list_of_audiences_and_roles_in_a_text_are_understood(gate: Gate) -> None:
     token = signed(aud=["other", AUDIENCE], realm_access={"roles": "clerk client"})
     assert (await admit(gate, token)).roles == ("teller", "customer")
-
-
-def hostile() -> dict[str, str]:
-    now = int(time.time())
-    none = made_by_hand({"alg": "none"}, claims(), lambda _: b"")
-    return {
-        "alg none": none,
-        "alg None": made_by_hand({"alg": "None", "kid": "rsa"}, claims(), lambda _: b""),
-        "no alg": made_by_hand({"kid": "rsa"}, claims(), lambda _: b""),
-        "alg none without a signature": none.rstrip("."),
-        "HS256 by the public key": made_by_hand({"alg": "HS256", "kid": "rsa"}, claims(), hs256(public_pem(RSA_KEY))),
-        "HS256 called RS256": made_by_hand({"alg": "RS256", "kid": "rsa"}, claims(), hs256(public_pem(RSA_KEY))),
-        "HS256 by an oct key of the set": made_by_hand({"alg": "HS256", "kid": "shared"}, claims(), hs256(SHARED)),
-        "RS256 by an oct key of the set": made_by_hand({"alg": "RS256", "kid": "shared"}, claims(), hs256(SHARED)),
-        "another's key": signed(OTHER_KEY),
-        "another's key in the header": jwt.encode(
-            claims(), OTHER_KEY, "RS256", headers={"kid": "rsa", "jwk": jwk(OTHER_KEY, "rsa")}
-        ),
-        "another algorithm of the key": signed(algorithm="RS512"),
-        "the key of another algorithm": signed(EC_KEY, "ES256", "rsa"),
-        "a critical header": jwt.encode(claims(), RSA_KEY, "RS256", headers={"kid": "rsa", "crit": ["x"], "x": 1}),
-        "no aud": signed(aud=None),
-        "another aud": signed(aud="openbank-other"),
-        "an aud that begins the same": signed(aud="open"),
-        "no iss": signed(iss=None),
-        "another iss": signed(iss="https://evil.example"),
-        "no exp": signed(exp=None),
-        "an exp that is no number": made_by_hand(
-            {"alg": "RS256", "kid": "rsa"}, {**claims(), "exp": "never"}, lambda _: b"x"
-        ),
-        "an infinite exp": signed(exp=float("inf")),
-        "an exp beyond all numbers": signed(exp=10**400),
-        "no sub": signed(sub=None),
-        "an empty sub": signed(sub=""),
-        "a sub with a line break": signed(sub="u\nactor: root"),
-        "a sub beyond ASCII": signed(sub="ü"),
-        "a long sub": signed(sub="u" * 256),
-        "a future nbf": signed(nbf=now + 600),
-        "a future iat": signed(iat=now + 600),
-        "a list for claims": made_by_hand({"alg": "RS256", "kid": "rsa"}, [1], lambda _: b"x"),
-        "deep claims": made_by_hand({"alg": "RS256", "kid": "rsa"}, b"[" * 5000, lambda _: b"x"),
-        "a list for a header": made_by_hand([], claims(), lambda _: b"x"),
-        "a kid that is a list": made_by_hand({"alg": "RS256", "kid": ["rsa"]}, claims(), lambda _: b"x"),
-        "an alg that is a list": made_by_hand({"alg": ["RS256"], "kid": "rsa"}, claims(), lambda _: b"x"),
-        "an iss that is a list": made_by_hand(
-            {"alg": "RS256", "kid": "rsa"}, {**claims(), "iss": [ISSUER]}, lambda _: b"x"
-        ),
-        "a huge token": signed(more="x" * 10_000),
-        "dots": "....",
-        "nothing": "",
-        "no base64": "a.b.c",
-        "zero bytes": "a\0b",
-        "another bank's key": new_key().key,
-        "another secret for the id of a key": KEY.key[:-43] + new_key().key[-43:],
-        "a secret that differs in the last letter": KEY.key[:-1] + ("A" if KEY.key[-1] != "A" else "B"),
-        "a key cut short": KEY.key[:-1],
-        "a key with more": KEY.key + "A",
-        "a key of another id": KEY.key.replace(KEY.id, "zzzz"),
-        "the stored hash": KEY.sha256,
-    }
 
 
 HOSTILE = hostile()
@@ -243,18 +131,14 @@ async def test_what_is_no_token_of_the_issuer_is_refused(gate: Gate, name: str) 
 async def test_a_damaged_token_is_refused_wherever_it_is_damaged(gate: Gate) -> None:
     token = signed(EC_KEY, "ES256", "ec")
     await admit(gate, token)
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     accepted = []
     for place, letter in enumerate(token):
-        if letter == ".":
-            continue
-        # The last letter of a part has bits that mean nothing: the first bit of a letter always means something.
-        other = letters[letters.index(letter) ^ 32]
-        try:
-            await admit(gate, token[:place] + other + token[place + 1 :])
-        except (TokenInvalid, TokenExpired):
-            continue
-        accepted.append(place)
+        for bit in range(7):
+            try:
+                await admit(gate, token[:place] + chr(ord(letter) ^ 1 << bit) + token[place + 1 :])
+            except (TokenInvalid, TokenExpired):
+                continue
+            accepted.append((place, bit))
     assert accepted == []
 
 
@@ -281,7 +165,7 @@ async def test_an_expired_token_is_told_apart_from_a_wrong_one(gate: Gate) -> No
 async def test_a_token_that_was_verified_expires_nevertheless(provider: Provider) -> None:
     now = [system_clock()]
     gate = gate_for(provider, lambda: now[0])
-    token = signed()
+    token = signed(exp=now[0] // 1_000_000 + 600)
     await admit(gate, token)
     now[0] += 600_000_000
     with pytest.raises(TokenExpired):
@@ -412,36 +296,7 @@ async def test_of_ten_thousand_changes_to_tokens_and_keys_none_lets_anybody_in(g
     for _ in range(10_000):
         token = chance.choice(good)
         changed = change(token, chance, others)
-        if same_bytes(changed, token) or changed in others:
+        if changed in (token, *others):
             continue
         with pytest.raises((TokenInvalid, TokenExpired)):
             await admit(gate, changed)
-
-
-def change(token: str, chance: Random, others: Sequence[str]) -> str:
-    place = chance.randrange(len(token))
-    match chance.randrange(5):
-        case 0:
-            return token[:place] + chr(ord(token[place]) ^ 1 << chance.randrange(7)) + token[place + 1 :]
-        case 1:
-            return token[:place]
-        case 2:
-            return token[:place] + token[place + 1 :]
-        case 3:
-            return token[:place] + token[chance.randrange(len(token)) :]
-        case _:
-            parts, theirs = token.split("."), chance.choice(others).split(".")
-            part = chance.randrange(len(parts))
-            return ".".join([*parts[:part], theirs[part % len(theirs)], *parts[part + 1 :]])
-
-
-def same_bytes(one: str, other: str) -> bool:
-    """Base64 has bits at the end of a part that mean nothing."""
-
-    def content(token: str) -> list[bytes] | str:
-        try:
-            return [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in token.split(".")]
-        except ValueError:
-            return token
-
-    return content(one) == content(other)

@@ -27,6 +27,7 @@ def main() -> int:
             return 1
     print(figures)
     print("No INTERNAL, no UNKNOWN, no exception's text, no hang, no growth; an ordinary caller was served throughout.")
+    print("Nobody got in who may not; no secret was shown.")
     return 0
 
 

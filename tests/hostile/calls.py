@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from tests.hostile.credentials import OPEN, Attempt, Credentials, Metadata
 from tests.hostile.messages import METHODS, Messages, Method
 from tests.hostile.values import STRANGE_TEXTS, Values
 from tests.hostile.verdict import EXCEPTION_TEXT, Broken, Told, judge
@@ -32,8 +33,6 @@ OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-Metadata = Sequence[tuple[str, str | bytes]]
-
 
 class Call(NamedTuple):
     """One call: what is sent, and how it is left alone."""
@@ -41,9 +40,11 @@ class Call(NamedTuple):
     method: Method
     requests: Sequence[bytes]
     metadata: Metadata = ()
+    """Beside that of `attempt`."""
     deadline_seconds: float | None = None
     """None waits for the answer, however long it takes: longer than HANG_SECONDS it may not."""
     cancel_seconds: float | None = None
+    attempt: Attempt = OPEN
 
     @property
     def one_each(self) -> bool:
@@ -55,21 +56,25 @@ class Call(NamedTuple):
         metadata = [
             (key, value if len(value) < 200 else f"{len(value)} of {value[:1]!r}") for key, value in self.metadata
         ]
-        return f"{self.method.path} {sent[:3]} {metadata} {self.deadline_seconds} {self.cancel_seconds}"
+        how = f"{self.deadline_seconds} {self.cancel_seconds} {self.attempt}"
+        return f"{self.method.path} {sent[:3]} {metadata} {how}"
 
 
 class Calls:
     """Makes calls, and makes them on some channels in turn."""
 
-    def __init__(self, random: Random, values: Values) -> None:
+    def __init__(self, random: Random, values: Values, credentials: Credentials | None = None) -> None:
+        """Without `credentials` for a bank without an access file."""
         self._random = random
         self._values = values
+        self._credentials = credentials
         self._messages = Messages(random, values)
         self._weights = [1 if method.many_answers or "grpc." in method.path else 5 for method in METHODS]
 
     def make(self) -> Call:
         [method] = self._random.choices(METHODS, self._weights)
-        call = Call(method, [self._messages.request(method.descriptor)])
+        attempt = OPEN if self._credentials is None else self._credentials.choose()
+        call = Call(method, [self._messages.request(method.descriptor)], attempt=attempt)
         kind = self._random.random()
         if kind < 0.06:
             return call._replace(metadata=self._metadata())
@@ -98,7 +103,7 @@ class Calls:
             ("grpc-previous-rpc-attempts", "9" * self._random.randint(1, 30)),
             ("grpc-trace-bin", self._random.randbytes(self._random.randint(0, 40))),
             ("traceparent", self._random.choice(("00-" + "0" * 32 + "-" + "0" * 16 + "-00", "ff", "-"))),
-            ("authorization", "Bearer " + "." * self._random.randint(0, 99)),
+            ("x-actor", "key:root"),
             ("user-agent", "sqlmap"),
             ("x-long", "y" * self._random.choice((0, 100, 4_000, 9_000, 20_000))),
             ("x-long-bin", bytes(self._random.choice((0, 100, 4_000, 9_000)))),
@@ -109,26 +114,39 @@ class Calls:
 
     async def send(self, channel: grpc.aio.Channel, call: Call) -> str:
         """How it ended, to be counted. Raises Broken where it ended as no call may."""
+        told, answers = await self.answers(channel, call)
         try:
-            async with asyncio.timeout(HANG_SECONDS):
-                told, answers = await _send(channel, call)
             ended = _left(call, told) or judge(told)
+            call.attempt.check(call.method.path, ended)
             for answer in answers:
-                self._take(call.method, answer)
-        except TimeoutError:
-            raise Broken(f"no answer in {HANG_SECONDS:.0f} s to {call}") from None
+                self._take(call, answer)
         except Broken as broken:
             raise Broken(f"{broken}\nto {call}") from None
         return ended
 
-    def _take(self, method: Method, raw: bytes) -> None:
+    async def answers(self, channel: grpc.aio.Channel, call: Call) -> tuple[Told, list[bytes]]:
+        """How it ended, and its responses. Raises Broken where it does not end, or shows a secret."""
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                told, answers = await _send(channel, call)
+        except TimeoutError:
+            raise Broken(f"no answer in {HANG_SECONDS:.0f} s to {call}") from None
+        if self._credentials is not None:
+            for shown in (told.message.encode(), told.details or b"", *answers):
+                self._credentials.check_for_secrets(shown, f"the answer to {call}")
+        return told, answers
+
+    def _take(self, call: Call, raw: bytes) -> None:
+        method = call.method
         answer: Message = GetMessageClass(method.descriptor.output_type)()
         try:
             answer.ParseFromString(raw)
         except DecodeError:
             raise Broken(f"an answer that is none: {raw!r}") from None
         if "openbank" in method.path:
-            self._values.learn(answer)
+            # What a customer is answered is its own, and it asks for what is not.
+            if call.attempt.is_full:
+                self._values.learn(answer)
         elif EXCEPTION_TEXT.search(getattr(getattr(answer, "error_response", None), "error_message", "")):
             raise Broken(str(answer))
 
@@ -154,7 +172,7 @@ async def _send(channel: Any, call: Call) -> tuple[Told, list[bytes]]:
     sent = call.requests[0] if call.one_each else _each(call.requests)
     answers: list[bytes] = []
     try:
-        running = multi(sent, metadata=call.metadata, timeout=call.deadline_seconds)
+        running = multi(sent, metadata=(*call.attempt.metadata, *call.metadata), timeout=call.deadline_seconds)
         if call.cancel_seconds is not None:
             asyncio.get_running_loop().call_later(call.cancel_seconds, running.cancel)
         if shape == "unary_unary":

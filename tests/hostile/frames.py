@@ -36,6 +36,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tests.hostile.credentials import Metadata
 from tests.hostile.messages import METHODS, Messages
 from tests.hostile.values import Values
 from tests.hostile.verdict import EXCEPTION_TEXT, Broken, Told, judge
@@ -60,8 +61,10 @@ Headers = list[tuple[str | bytes, str | bytes]]
 class Connections:
     """Makes scripts, and plays them."""
 
-    def __init__(self, random: Random, values: Values, streams: int = STREAMS) -> None:
+    def __init__(self, random: Random, values: Values, streams: int = STREAMS, metadata: Metadata = ()) -> None:
+        """`metadata` is sent with each request, but where scripts change it."""
         self._random = random
+        self._metadata = metadata
         self._messages = Messages(random, values)
         self._streams = streams
         self._scripts: Sequence[Callable[[], Iterator[bytes]]] = (
@@ -103,8 +106,11 @@ class Connections:
         return PREFACE + SettingsFrame().serialize()
 
     def headers(self, stream: int, *flags: str, headers: Headers | None = None) -> bytes:
-        block = Encoder().encode(usual(self._path()) if headers is None else headers, huffman=False)
+        block = Encoder().encode(self._usual(self._path()) if headers is None else headers, huffman=False)
         return HeadersFrame(stream, block, flags=["END_HEADERS", *flags]).serialize()
+
+    def _usual(self, path: str) -> Headers:
+        return [*usual(path), *self._metadata]
 
     def _path(self) -> str:
         return self._random.choice(METHODS).path
@@ -120,7 +126,7 @@ class Connections:
 
     def _strange_headers(self) -> Iterator[bytes]:
         """Pseudo headers that are missing, twice or wrong, and values that no header has."""
-        headers = usual(self._path())
+        headers = self._usual(self._path())
         for _ in range(self._random.randint(1, 3)):
             at = self._random.randrange(len(headers))
             name, value = headers[at]
@@ -159,7 +165,7 @@ class Connections:
     def _strange_timeout(self) -> Iterator[bytes]:
         timeout = self._random.choice(("0n", "1n", "1u", "-1S", "99999999H", "999999999S", "abc", "", "1", "S", "1.5S"))
         yield self.begin()
-        yield self.headers(1, headers=[*usual(self._path()), ("grpc-timeout", timeout)])
+        yield self.headers(1, headers=[*self._usual(self._path()), ("grpc-timeout", timeout)])
         yield self.message(1)
 
     def never_a_message(self) -> Iterator[bytes]:
@@ -200,7 +206,7 @@ class Connections:
         """Bytes that are said to be compressed: they are not, or a hundred megabytes come out of them."""
         encoding = self._random.choice(("gzip", "deflate", "identity", "br", ""))
         plain = self._random.choice((b"", b"not compressed", gzip.compress(bytes(1_000)), _bomb()))
-        headers = [*usual(self._path()), ("grpc-encoding", encoding)]
+        headers = [*self._usual(self._path()), ("grpc-encoding", encoding)]
         yield self.begin()
         yield self.headers(1, headers=headers)
         raw = pack(">BI", 1, len(plain)) + plain
@@ -245,7 +251,7 @@ class Connections:
     def _endless_headers(self) -> Iterator[bytes]:
         """Headers that go on and on."""
         yield self.begin()
-        block = Encoder().encode([*usual(self._path()), ("x-long", "y" * 15_000)], huffman=False)
+        block = Encoder().encode([*self._usual(self._path()), ("x-long", "y" * 15_000)], huffman=False)
         yield HeadersFrame(1, block[:100]).serialize()
         part = Encoder().encode([("x-more", "z" * self._random.choice((0, 10, 15_000)))], huffman=False)
         for _ in range(self._random.choice((1, 64))):
@@ -283,12 +289,12 @@ class Connections:
         yield self.begin()
         for stream in self._random.choice(((0,), (2,), (5, 3), (1, 1), (2**31 - 1, 1))):
             # Hyperframe knows that there is no such stream.
-            yield _frame(1, 4, stream, Encoder().encode(usual(self._path()), huffman=False))
+            yield _frame(1, 4, stream, Encoder().encode(self._usual(self._path()), huffman=False))
             yield _frame(0, 1, stream, _framed(b""))
 
     def _strange_compression(self) -> Iterator[bytes]:
         """Header blocks that refer to what is not there, grow their table, or expand beyond bounds."""
-        right = Encoder().encode(usual(self._path()), huffman=False)
+        right = Encoder().encode(self._usual(self._path()), huffman=False)
         long = b"\x40\x06x-long" + b"\x7f\xa1\x1e" + b"y" * 4_000
         strange = self._random.choice(
             (

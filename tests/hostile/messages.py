@@ -75,18 +75,22 @@ class Messages:
     def request(self, method: MethodDescriptor) -> bytes:
         """Most are messages of the method's type, and of those most are wrong in one place or two."""
         wrong = self._random.choice((0.0, 0.1, 0.1, 0.5, 1.0))
-        raw = self._message(method.input_type, wrong, 0)
-        if not wrong:
-            fields = method.input_type.fields_by_name
-            # Of a field that is there twice, the last one counts.
-            for name, value in self._values.fitting(fields).items():
-                number = fields[name].number
-                if isinstance(value, int):
-                    raw += tag(number, VARINT) + varint(value)
-                else:
-                    raw += field(number, value if isinstance(value, bytes) else value.encode())
+        raw = self._message(method.input_type, wrong, 0) if wrong else self.right(method)
         while self._random.random() < 0.2:
             raw = self._random.choice(self._damages)(raw, method.input_type)
+        return raw
+
+    def right(self, method: MethodDescriptor) -> bytes:
+        """A message of the method's type that is likely to be taken."""
+        raw = self._message(method.input_type, 0.0, 0)
+        fields = method.input_type.fields_by_name
+        # Of a field that is there twice, the last one counts.
+        for name, value in self._values.fitting(fields).items():
+            number = fields[name].number
+            if isinstance(value, int):
+                raw += tag(number, VARINT) + varint(value)
+            else:
+                raw += field(number, value if isinstance(value, bytes) else value.encode())
         return raw
 
     def large(self, method: MethodDescriptor) -> bytes:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import aiohttp
 import grpc
 
 from openbank.common.v1.money_pb2 import Money
 from tests.callers import Caller, request_id
 from tests.hostile.calls import OPTIONS, Calls
+from tests.hostile.credentials import ACCOUNT, OWNER, Credentials
 from tests.hostile.frames import Connections
+from tests.hostile.probes import Probes
 from tests.hostile.values import Values
 from tests.hostile.verdict import Broken
 from tests.servers import ServerProcess
@@ -26,6 +30,8 @@ SENDERS = 24
 CHANNELS = 3
 CONNECTIONS_PART = 0.005
 """Of the inputs, how many are whole connections; the others are calls."""
+PROBES_PART = 0.02
+"""Of the inputs, how many are calls with one thing in them that must not work."""
 WARM_PART = 0.4
 """Of the inputs, how many come before the server's memory counts: caches fill, pools come to their size."""
 LAST_PART = 0.25
@@ -70,27 +76,43 @@ class Figures:
 
 async def run(inputs: int, seed: int, directory: Path, say: Callable[[str], None]) -> Figures:
     """`say` is told how far it is. Raises Broken where the server has not stood firm."""
-    process = ServerProcess(directory / "data", *FLAGS)
+    credentials = Credentials(directory, Random(seed))
+    socket = f"unix:{directory}/bank.sock"
+    ports = ("--local-socket", socket, "--metrics-listen", "127.0.0.1:0")
+    access, output = ("--access", str(credentials.file)), directory / "output"
+    process = ServerProcess(directory / "data", *FLAGS, *ports, *access, output=output)
     await process.start()
+    credentials.keep_secret(_token_key(directory / "data"))
     try:
         async with AsyncExitStack() as stack:
-            return await _Run(process, inputs, seed, stack, say).all()
+            return await _Run(process, socket, credentials, inputs, seed, stack, say).all()
     finally:
         await process.kill()
+        credentials.check_for_secrets(output.read_bytes(), "standard output")
 
 
 class _Run:
     def __init__(
-        self, process: ServerProcess, inputs: int, seed: int, stack: AsyncExitStack, say: Callable[[str], None]
+        self,
+        process: ServerProcess,
+        socket: str,
+        credentials: Credentials,
+        inputs: int,
+        seed: int,
+        stack: AsyncExitStack,
+        say: Callable[[str], None],
     ) -> None:
         self._process = process
+        self._socket = socket
+        self._credentials = credentials
         self._inputs = inputs
         self._random = Random(seed)
         self._say = say
         self._stack = stack
         values = Values(self._random)
-        self._calls = Calls(self._random, values)
-        self._connections = Connections(self._random, values)
+        self._calls = Calls(self._random, values, credentials)
+        self._probes = Probes(self._random, values, self._calls, credentials)
+        self._connections = Connections(self._random, values, metadata=credentials.full().metadata)
         self._one_canary = asyncio.Lock()
         self._sent = self._played = 0
         self._paid = 0
@@ -99,25 +121,32 @@ class _Run:
 
     async def all(self) -> Figures:
         began = time.monotonic()
-        caller = await self._stack.enter_async_context(Caller(self._process.address))
+        caller = await self._stack.enter_async_context(Caller(self._process.address, token=self._credentials.key))
         self._account_id = (await caller.open()).account.account_id
-        channels = [grpc.aio.insecure_channel(self._process.address, options=OPTIONS) for _ in range(CHANNELS)]
-        for channel in channels:
-            self._stack.push_async_callback(channel.close)
+        await caller.register(person_id=OWNER)
+        await caller.open(OWNER, account_id=ACCOUNT)
+        [metrics] = self._process.said("metrics are served")
+        channels = [
+            await self._stack.enter_async_context(grpc.aio.insecure_channel(address, options=OPTIONS))
+            for address in (self._socket, *[self._process.address] * CHANNELS)
+        ]
         await self._canary(caller)
         await self._send_all(channels, caller)
         await self._canary(caller)
         self._check_memory()
+        await self._check_metrics(f"http://{metrics['listen']}/metrics")
         self._figures.seconds = time.monotonic() - began
         return self._figures
 
     async def _send_all(self, channels: list[Any], caller: Caller) -> None:
+        by_socket, *channels = channels
+
         async def send(channel: Any) -> None:
             while self._sent < self._inputs:
                 self._sent += 1
                 if self._sent % CANARY_INPUTS == 0:
                     await self._canary(caller)
-                await self._input(channel)
+                await self._input(channel, by_socket)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -126,10 +155,14 @@ class _Run:
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from group
 
-    async def _input(self, channel: Any) -> None:
-        if self._random.random() >= CONNECTIONS_PART:
+    async def _input(self, channel: Any, by_socket: Any) -> None:
+        part = self._random.random()
+        if part < PROBES_PART:
+            self._figures.outcomes[await self._probes.ask(channel)] += 1
+            return
+        if part >= PROBES_PART + CONNECTIONS_PART:
             call = self._calls.make()
-            outcome = await self._calls.send(channel, call)
+            outcome = await self._calls.send(by_socket if call.attempt.by_socket else channel, call)
             self._figures.outcomes[outcome] += 1
             self._figures.done[call.method.path] += outcome == "OK"
             if (size := sum(map(len, call.requests))) >= LARGE_BYTES:
@@ -164,12 +197,30 @@ class _Run:
         errors = [line for line in self._process.lines if line["level"] in ("error", "critical")]
         if errors or self._process.other_output:
             raise Broken(f"the server said: {errors[:3]} {self._process.other_output[:20]}")
+        self._credentials.check_for_secrets(str(self._process.lines), "the log")
+        callers = {line["caller"] for line in self._process.lines if "caller" in line}
+        if not callers <= self._credentials.callers:
+            raise Broken(f"the log names callers that there are not: {callers - self._credentials.callers}")
         del self._process.lines[:]
+
+    async def _check_metrics(self, url: str) -> None:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            shown = await response.text()
+        self._credentials.check_for_secrets(shown, "a metric")
+        if 'openbank_authentications_total{outcome="key"}' not in shown:
+            raise Broken(f"no callers are counted: {shown[:1_000]}")
 
     def _check_memory(self) -> None:
         before, after = self._figures.growth(self._inputs)
         if after - before > GROWTH_BYTES_MAX + CONNECTION_BYTES * self._played:
             raise Broken(f"the server's memory has grown from {before:,} to {after:,} bytes")
+
+
+def _token_key(data: Path) -> str:
+    """What the bank seals its tokens with."""
+    with closing(sqlite3.connect(f"file:{data}/events.db?mode=ro", uri=True)) as connection:
+        [[key]] = connection.execute("SELECT value FROM meta WHERE name = 'token_key'")
+    return str(key)
 
 
 def resident_bytes(pid: int) -> int:

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from openbank.rpc.reflection import V1
 from tests.callers import Caller
 from tests.hostile.calls import OPTIONS, Calls
+from tests.hostile.credentials import BAD, OPEN, Attempt, Credentials
 from tests.hostile.frames import Connections, usual
 from tests.hostile.messages import METHODS
 from tests.hostile.run import run
@@ -31,6 +32,7 @@ INPUTS = 20_000
 SEED = 7
 BUSY = 300
 """Streams of a flood."""
+PROBED = ("somebody else's is as if it were not there", "damaged token refused for it")
 DOCS = Path(__file__).parents[2] / "docs/hostile-input.md"
 
 
@@ -41,6 +43,9 @@ async def test_twenty_thousand_inputs_leave_no_mark(tmp_path: Path) -> None:
     # A run that came no further than the first check of each call would prove little.
     for far in ("OK", "REVISION_MISMATCH", "ACCOUNT_ALREADY_EXISTS", "UNKNOWN_FIELD", "MALFORMED_REQUEST"):
         assert figures.outcomes[far] > 25, far
+    # Nor would one to which nobody came who may not.
+    for denied in ("TOKEN_INVALID", "TOKEN_MISSING", "TOKEN_EXPIRED", "PERMISSION_MISSING", *PROBED):
+        assert figures.outcomes[denied] > 5, denied
     for method in METHODS:
         assert figures.done[method.path] or method.path.split("/")[-1] in BY_CHANCE or "operations" in method.path
     # Nor would one whose requests were all small say much of the memory that refused ones leave.
@@ -88,6 +93,32 @@ async def test_a_server_that_tells_of_its_inside_is_found(text: str) -> None:
         with pytest.raises(Broken, match="UNKNOWN"):
             await calls.send(channel, asked[0])
     await server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "ended"),
+    [
+        (Attempt("forged", reasons=BAD), "OK"),
+        (Attempt("forged", reasons=BAD), "ACCOUNT_NOT_FOUND"),
+        (Attempt("forged", reasons=BAD), "TOKEN_MISSING"),
+        (Attempt("auditor", roles=("auditor",)), "OK"),
+        (Attempt("auditor", roles=("auditor",)), "TOKEN_INVALID"),
+        (Attempt("teller", roles=("teller",)), "PERMISSION_MISSING"),
+        (OPEN, "TOKEN_MISSING"),
+    ],
+)
+def test_an_answer_that_a_caller_must_not_get_is_found(attempt: Attempt, ended: str) -> None:
+    with pytest.raises(Broken):
+        attempt.check("/openbank.accounts.v1.AccountsService/Deposit", ended)
+
+
+def test_a_secret_that_is_shown_is_found(tmp_path: Path) -> None:
+    credentials = Credentials(tmp_path, Random(SEED))
+    token = str(credentials.full().metadata[0][1])
+    for shown in (credentials.key, f"line\n{token}\n", token.rpartition(".")[2].encode()):
+        with pytest.raises(Broken, match="the log has"):
+            credentials.check_for_secrets(shown, "the log")
+    credentials.check_for_secrets("an ordinary line", "the log")
 
 
 def _details(reason: str, message: str = "", domain: str = "openbank", code: int = 3) -> bytes:

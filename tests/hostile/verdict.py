@@ -16,7 +16,7 @@ EXCEPTION_TEXT = re.compile(
     r"Traceback|\w+(Error|Exception|Warning)\b|File \"|\.py\b|object at 0x|<class|"
     r"sqlite|asyncio|cygrpc|servicer|coroutine"
 )
-NEVER = (StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS, StatusCode.UNAUTHENTICATED)
+NEVER = (StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS)
 REASONS = frozenset(ErrorReason.keys())
 NEVER_REASONS = {"ERROR_REASON_UNSPECIFIED", "ERROR_REASON_INTERNAL", "ERROR_REASON_OUTCOME_UNKNOWN"}
 
