@@ -1,7 +1,10 @@
 # The bank in a container: embedded by default, with its data in /data; on servers by OPENBANK_EVENT_STORE and
 # OPENBANK_VIEWS (deploy/compose.yaml). It listens beyond its container, so it does not start without TLS and an access
-# file, or OPENBANK_INSECURE=true where only trusted programs reach it (docs/security.md).
+# file. docs/servers.md makes them, in deploy/secrets.
 # Build: docker build --tag openbank .
+# Run:   docker run --publish 127.0.0.1:50051:50051 --volume openbank:/data --volume "$PWD/deploy/secrets/bank:/etc/openbank:ro" \
+#          --env OPENBANK_TLS_CERT=/etc/openbank/bank.pem --env OPENBANK_TLS_KEY=/etc/openbank/bank.key \
+#          --env OPENBANK_ACCESS=/etc/openbank/access.toml openbank
 
 FROM python:3.11-slim-bookworm AS build
 RUN python -m venv /opt/openbank
