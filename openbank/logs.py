@@ -10,13 +10,12 @@ import asyncio
 import json
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from io import UnsupportedOperation
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 from openbank.log_writer import LogWriter
 from openbank.tracebacks import trace
@@ -26,8 +25,9 @@ AUDIT = "openbank.audit"
 FLUSH_SECONDS = 0.05
 LINES_MAX = 500
 
-_PAIR = " %s=%s".__mod__
-_PLAIN = re.compile(r"[!#-<>-~]+")
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
+_PLAIN = bytes(set(range(0x21, 0x7F)) - set(b'"='))
+"""The characters of values that are not quoted."""
 
 
 def configure(level: str, format: str, stream: TextIO | None = None) -> None:
@@ -65,17 +65,9 @@ def tell(logger: logging.Logger, level: int, message: str, values: Mapping[str, 
         return
     handler = logger.root.handlers[0] if len(logger.root.handlers) == 1 else None
     if isinstance(handler, _Handler):
-        handler.add(Line(time.time(), level, logger.name, message, values))
+        handler.add(time.time(), level, logger.name, message, values)
     else:
         logger.log(level, message, extra={"values": values})
-
-
-class Line(NamedTuple):
-    created: float
-    level: int
-    logger: str
-    message: str
-    values: Mapping[str, object]
 
 
 class _Handler(logging.Handler):
@@ -97,10 +89,10 @@ class _Handler(logging.Handler):
         except Exception:
             self.handleError(record)
 
-    def add(self, line: Line) -> None:
+    def add(self, created: float, level: int, logger: str, message: str, values: Mapping[str, object]) -> None:
         lines = self._lines
-        lines.append(self._make(line))
-        if line.level >= logging.WARNING or len(lines) >= LINES_MAX:
+        lines.append(self._make(created, level, logger, message, values))
+        if level >= logging.WARNING or len(lines) >= LINES_MAX:
             self._hand_over()
         elif len(lines) == 1:
             try:
@@ -121,7 +113,7 @@ class _Handler(logging.Handler):
 
     def _dropped(self, count: int) -> str:
         values = {"count": count, "reason": "nobody took them for too long"}
-        return self._make(Line(time.time(), logging.WARNING, __name__, "log lines were dropped", values))
+        return self._make(time.time(), logging.WARNING, __name__, "log lines were dropped", values)
 
 
 class _StreamWriter:
@@ -159,16 +151,16 @@ class _Clock:
         second = int(created)
         if second != self._second:
             self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._text}.{int((created - second) * 1000):03d}Z"
+        return self._text + _MILLISECONDS[int((created - second) * 1000)]
 
 
-def _line(record: logging.LogRecord) -> Line:
+def _parts(record: logging.LogRecord) -> tuple[float, int, str, str, Mapping[str, object]]:
     values = record.__dict__.get("values", {})
     message = record.getMessage()
     if record.name == "asyncio":
         # The rest is a task with its exception, whose text may hold anything.
         message = message.partition("\n")[0]
-    return Line(record.created, record.levelno, record.name, message, values)
+    return record.created, record.levelno, record.name, message, values
 
 
 def _exception(record: logging.LogRecord) -> str:
@@ -183,13 +175,11 @@ class ConsoleFormatter(logging.Formatter):
         super().__init__()
         self._clock = _Clock()
 
-    def line(self, line: Line) -> str:
-        created, level, _, message, values = line
-        text = f"{self._clock.text(created)} {logging.getLevelName(level):<7} {message}"
-        return text + _pairs(values) if values else text
+    def line(self, created: float, level: int, logger: str, message: str, values: Mapping[str, object]) -> str:
+        return f"{self._clock.text(created)} {logging.getLevelName(level):<7} {message}{_pairs(values)}"
 
     def format(self, record: logging.LogRecord) -> str:
-        text = self.line(_line(record))
+        text = self.line(*_parts(record))
         exception = _exception(record)
         return f"{text}\n{exception}" if exception else text
 
@@ -202,33 +192,39 @@ class JsonFormatter(logging.Formatter):
         self._clock = _Clock()
         self._encode = json.JSONEncoder(default=str).encode
 
-    def line(self, line: Line) -> str:
-        return self._encode(self._fields(line))
+    def line(self, created: float, level: int, logger: str, message: str, values: Mapping[str, object]) -> str:
+        return self._encode(self._fields(created, level, logger, message, values))
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = self._fields(_line(record))
+        fields = self._fields(*_parts(record))
         if exception := _exception(record):
             fields["exception"] = exception
         return self._encode(fields)
 
-    def _fields(self, line: Line) -> dict[str, object]:
+    def _fields(
+        self, created: float, level: int, logger: str, message: str, values: Mapping[str, object]
+    ) -> dict[str, object]:
         return {
-            "time": self._clock.text(line.created),
-            "level": logging.getLevelName(line.level).lower(),
-            "logger": line.logger,
-            "message": line.message,
-            **line.values,
+            "time": self._clock.text(created),
+            "level": logging.getLevelName(level).lower(),
+            "logger": logger,
+            "message": message,
+            **values,
         }
 
 
 def _pairs(values: Mapping[str, object]) -> str:
     """name=value, each; a value is quoted where it could be taken for several, or for a line of its own."""
-    text = "".join(map(_PAIR, values.items()))
-    pairs = len(values)
-    if text.count(" ") == pairs and text.count("=") == pairs and '"' not in text and text.isprintable():
+    text = "".join([f" {name}={value}" for name, value in values.items()])
+    # Most lines need no quotes. Of those nothing is left without plain characters but the " =" of each pair.
+    if _without_plain(text) == b" =" * len(values):
         return text
     return "".join([f" {name}={_quoted(str(value))}" for name, value in values.items()])
 
 
 def _quoted(value: str) -> str:
-    return value if _PLAIN.fullmatch(value) else json.dumps(value)
+    return json.dumps(value) if _without_plain(value) else value
+
+
+def _without_plain(text: str) -> bytes:
+    return text.encode(errors="surrogatepass").translate(None, _PLAIN)

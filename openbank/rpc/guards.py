@@ -166,27 +166,26 @@ class KnownFields:
 
 
 class _Nested(NamedTuple):
-    """A field whose values are messages, with those of their fields that are."""
+    """The fields of a message whose values are messages, by name, each with the same of its values."""
 
-    name: str
-    repeated: bool
-    fields: Sequence[_Nested]
+    single: list[tuple[str, _Nested]]
+    repeated: list[tuple[str, _Nested]]
 
 
-def _nested(message: Descriptor) -> Sequence[_Nested]:
+def _nested(message: Descriptor) -> _Nested:
     """No mutation is recursive or has a map. Raises ValueError for a map, whose values nobody would look at."""
-    nested = []
+    nested = _Nested([], [])
     for field in message.fields:
         if field.message_type is None:
             continue
         if field.message_type.GetOptions().map_entry:
             raise ValueError(f"{field.full_name} is a map: use a repeated message")
-        repeated = field.label == FieldDescriptor.LABEL_REPEATED
-        nested.append(_Nested(field.name, repeated, _nested(field.message_type)))
+        fields = nested.repeated if field.label == FieldDescriptor.LABEL_REPEATED else nested.single
+        fields.append((field.name, _nested(field.message_type)))
     return nested
 
 
-def _unknown_paths(request: Any, nested: Sequence[_Nested]) -> list[str]:
+def _unknown_paths(request: Any, nested: _Nested) -> list[str]:
     paths: list[str] = []
     messages = [("", request, nested)]
     # The list grows while it is read.
@@ -196,12 +195,13 @@ def _unknown_paths(request: Any, nested: Sequence[_Nested]) -> list[str]:
             # The same field may be there thousands of times.
             numbers = dict.fromkeys([field.field_number for field in unknown])
             paths += [f"{path}{number}" for number in numbers]
-        for name, repeated, inner in fields:
-            if not repeated:
-                if message.HasField(name):
-                    messages.append((f"{path}{name}.", getattr(message, name), inner))
-                continue
+        for name, inner in fields.single:
+            if message.HasField(name):
+                messages.append((f"{path}{name}.", getattr(message, name), inner))
+        for name, inner in fields.repeated:
             values = getattr(message, name)
+            if not values:
+                continue
             if len(messages) + len(values) > MESSAGES_MAX:
                 raise TooManyMessages(MESSAGES_MAX)
             messages += [(f"{path}{name}[{index}].", value, inner) for index, value in enumerate(values)]
