@@ -66,6 +66,14 @@ class AccountUpdated(NamedTuple):
     spending: SpendingLimits | None = None
     """NO_LIMITS where there is no limit any more."""
 
+    @property
+    def sets_funds_only(self) -> bool:
+        """Whether it sets both balances and nothing else, as most do."""
+        return self.balance is not None and self.available is not None and self[5:] == _NOTHING_ELSE
+
+
+_NOTHING_ELSE = (None,) * len(AccountUpdated._fields[5:])
+
 
 class HoldInserted(NamedTuple):
     """A hold, listed at `position`, the log position of the event that placed it. Its revision is the account's, as

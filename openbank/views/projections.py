@@ -19,6 +19,8 @@ from openbank.domain.account_events import (
     AccountUnfrozen,
     DepositReversed,
     HoldPlaced,
+    MoneyDeposited,
+    MoneyWithdrawn,
     OverdraftLimitSet,
     SpendingLimitsSet,
     TransferReceived,
@@ -74,6 +76,8 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
         return (AccountInserted(event.position, Versioned(account, event.revision, time, time)), recorded)
     # The result: adding the amount up here would count an event twice that is projected twice.
     funds = payload.balance_after, payload.available_after
+    if isinstance(payload, MoneyDeposited | MoneyWithdrawn):
+        return (AccountUpdated(account_id, event.revision, time, *funds), recorded)
     updated = AccountUpdated(account_id, event.revision, time, *funds, **_sets(payload))
     others = (*_hold(event, payload, account_id), *_transfer(event, payload, account_id))
     return (updated, recorded, *others, *_reversal(event, payload, account_id))

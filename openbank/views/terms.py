@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from openbank.domain.tags import Tags
+from openbank.domain.tags import NO_TAGS, Tags
 from openbank.views.port import MovementFilter
 
 TERM_BYTES = 16
@@ -23,6 +23,8 @@ def term(filter: MovementFilter) -> bytes:
 
 def terms(account_id: str, tags: Tags) -> Sequence[bytes]:
     """The terms of a movement. Its account alone needs none: account and position find it."""
+    if tags is NO_TAGS:
+        return ()
     every, account, reference = map(json.dumps, ("", account_id, tags.external_reference))
     labels = list(map(json.dumps, tags.labels))
     found = [_term(account, every, label) for label in labels]

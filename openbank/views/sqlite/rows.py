@@ -224,6 +224,15 @@ def account_update_row(updated: tuple[AccountUpdated, Totals | None]) -> Row:
     )
 
 
+def funds_update_row(updated: tuple[int, AccountUpdated, Totals]) -> Row:
+    """`updated` has the position of the account, a change that sets nothing but its funds, and the totals after it."""
+    position, change, totals = updated
+    assert change.balance is not None
+    assert change.available is not None
+    funds = change.balance.minor, change.available.minor
+    return (position, change.revision, change.update_time, *funds, *_running(totals))
+
+
 def transfer_row(change: TransferUpdated) -> Row:
     """NULL for what another event of the transfer tells."""
     state = change.state.value if change.state else 0

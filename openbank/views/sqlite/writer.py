@@ -8,16 +8,17 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from openbank.eventstore.port import LogPosition
-from openbank.views.changes import Change, Grouped
+from openbank.views.changes import AccountUpdated, Change, Grouped
 from openbank.views.port import LogId
 from openbank.views.sqlite.rows import (
     Row,
     account_row,
     account_update_row,
     event_row,
+    funds_update_row,
     hold_row,
     hold_update_row,
     known_totals,
@@ -63,6 +64,12 @@ UPDATE accounts SET revision = new.column2, update_time = new.column3,
                     spending = coalesce(new.column10, spending), time = coalesce(new.column11, time),
                     entries = coalesce(new.column12, entries), credits = coalesce(new.column13, credits)
 FROM (VALUES {rows}) AS new WHERE account_id = new.column1 AND revision < new.column2
+"""
+# The same for most updates, which set nothing else: a NULL costs as much as the rest of a row.
+_UPDATE_FUNDS = """
+UPDATE accounts SET revision = new.column2, update_time = new.column3, balance = new.column4, available = new.column5,
+                    time = new.column6, entries = new.column7, credits = new.column8
+FROM (VALUES {rows}) AS new WHERE position = new.column1 AND revision < new.column2
 """
 # Each event sets columns of its own, so they may come in any order, and again.
 _UPDATE_TRANSFERS = """
@@ -124,12 +131,11 @@ def project(connection: sqlite3.Connection, changes: Sequence[Change], through: 
     """What is inserted comes first: an aggregate's first event is before its others, here as in the log."""
     grouped = Grouped(changes)
     _execute(connection, _INSERT_PERSONS, person_row, grouped.persons)
-    totals = _insert_events(connection, grouped)
+    added = _insert_events(connection, grouped)
     for person_updates in grouped.person_updates:
         _execute(connection, _UPDATE_PERSONS, person_update_row, person_updates)
     for account_updates in grouped.account_updates:
-        updated = [(one, totals.get((one.account_id, one.revision))) for one in account_updates]
-        _execute(connection, _UPDATE_ACCOUNTS, account_update_row, updated)
+        _update_accounts(connection, account_updates, added)
     _execute(connection, _UPDATE_TRANSFERS, transfer_row, grouped.transfers)
     _execute(connection, _INSERT_HOLDS, hold_row, grouped.holds)
     _execute(connection, _UPDATE_HOLDS, hold_update_row, grouped.hold_updates)
@@ -138,8 +144,15 @@ def project(connection: sqlite3.Connection, changes: Sequence[Change], through: 
     connection.execute(_SET_CHECKPOINT, through)
 
 
-def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> Mapping[tuple[str, int], Totals]:
-    """Accounts and their events. Returns the totals of the events that were added, by account and revision."""
+class _Added(NamedTuple):
+    """An event that was added: the position of its account, and the totals after it."""
+
+    account: int
+    totals: Totals
+
+
+def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> Mapping[tuple[str, int], _Added]:
+    """Accounts and their events. Returns what was added, by account and revision."""
     accounts = list({event.account_id: None for event in grouped.events})
     # Before accounts are inserted: the views have no event of a new one.
     known = {row[0]: row[1:] for row in _select(connection, _SELECT_TOTALS, accounts)}
@@ -152,7 +165,23 @@ def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> Mapping[
     _execute(connection, _INSERT_EVENTS, event_row, rows)
     found_by = [(term, change.event.position) for change, _ in added for term in terms(change.account_id, change.tags)]
     _execute(connection, _INSERT_TERMS, term_row, found_by)
-    return {(change.account_id, after.revision): after for change, after in added}
+    return {(change.account_id, after.revision): _Added(account, after) for account, change, after in rows}
+
+
+def _update_accounts(
+    connection: sqlite3.Connection, updates: Sequence[AccountUpdated], added: Mapping[tuple[str, int], _Added]
+) -> None:
+    """One update of each account."""
+    funds: list[tuple[int, AccountUpdated, Totals]] = []
+    others: list[tuple[AccountUpdated, Totals | None]] = []
+    for update in updates:
+        event = added.get((update.account_id, update.revision))
+        if event and update.sets_funds_only:
+            funds.append((event.account, update, event.totals))
+        else:
+            others.append((update, event.totals if event else None))
+    _execute(connection, _UPDATE_FUNDS, funds_update_row, funds)
+    _execute(connection, _UPDATE_ACCOUNTS, account_update_row, others)
 
 
 def _select(connection: sqlite3.Connection, statement: str, values: Sequence[str]) -> Iterator[Row]:
