@@ -244,7 +244,7 @@ def _new_event(
     parts: int,
 ) -> NewEvent:
     owner = subject.kind.owner(after.state) if after else ""
-    type_name, data = codec.encode(event)
+    type_name, data = codec.encode_to_append(event)
     metadata = Metadata(
         time, request.id, request.hash, request.correlation_id, request.causation_id, owner, part, parts, request.actor
     )

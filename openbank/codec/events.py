@@ -29,6 +29,13 @@ TYPES = tuple(ROWS)
 _ENCODERS = {row.event: (row.name, row.encode) for row in ROWS.values()}
 
 
+class MadeHere(bytes):
+    """A payload that this process has encoded, with the event that it was made of. Readers in the same process get the
+    event from `decode` without decoding it."""
+
+    event: DomainEvent
+
+
 class UnknownEventType(Exception):
     """A type of the bank's that this version does not know: a newer version wrote it."""
 
@@ -53,11 +60,21 @@ def encode(event: DomainEvent) -> tuple[str, bytes]:
     return name, message_of(event).SerializeToString()
 
 
+def encode_to_append(event: DomainEvent) -> tuple[str, MadeHere]:
+    """The same, of an event that is appended to the stream of its own aggregate."""
+    name, data = encode(event)
+    made = MadeHere(data)
+    made.event = event
+    return name, made
+
+
 def decode(type_name: str, data: bytes, aggregate_id: str) -> DomainEvent:
     """The inverse of `encode`. `aggregate_id` is the id in the stream's name.
 
     Raises UnknownEventType and UndecodableEvent.
     """
+    if isinstance(data, MadeHere):
+        return data.event
     row = event_type(type_name)
     try:
         event: DomainEvent = row.decode(row.message.FromString(data), aggregate_id)

@@ -63,6 +63,13 @@ def test_an_event_comes_back_as_it_was(event: DomainEvent) -> None:
 
 
 @given(EVENTS)
+def test_an_event_to_append_is_the_same_bytes_and_needs_no_decoding(event: DomainEvent) -> None:
+    stored_type, data = codec.encode_to_append(event)
+    assert (stored_type, bytes(data)) == codec.encode(event)
+    assert codec.decode(stored_type, data, "x") is event
+
+
+@given(EVENTS)
 def test_json_says_all_that_binary_does(event: DomainEvent) -> None:
     stored_type, data = codec.encode(event)
     assert codec.from_json(stored_type, codec.to_json(stored_type, data)) == data
