@@ -27,17 +27,7 @@ from openbank.aggregates.history import Happened, History
 from openbank.aggregates.outcomes import Outcomes
 from openbank.aggregates.record_times import RecordTimes
 from openbank.aggregates.statistics import CommandStatistics
-from openbank.aggregates.waiting import (
-    Recorded,
-    Waiting,
-    Written,
-    all_answers,
-    answer,
-    fail,
-    replays,
-    still_there,
-    trace_append,
-)
+from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there, trace_append
 from openbank.codec import events as codec
 from openbank.domain.errors import EventsTooLarge
 from openbank.domain.request import Request
@@ -127,10 +117,17 @@ class Aggregate(Generic[State]):
         outcome = await self._add(Command(decide, request, None, steps))
         return outcome if isinstance(outcome, Written) else await self._outcomes.written(outcome)
 
-    async def execute_all(self, commands: Sequence[Command[State]]) -> Sequence[Written[State] | Exception]:
-        """What `execute` returns or raises for each command. They are decided in order, one right after the other."""
+    def begin(self, commands: Sequence[Command[State]]) -> Sequence[asyncio.Future[Any]]:
+        """Queues commands, to be decided in order, one right after the other. `ended` takes the answers.
+
+        Raises AggregateQuarantined, NewerVersionNeeded.
+        """
         self._quarantine.check(self._subject.stream)
-        return await self._outcomes.of_all(await all_answers([self._add(command) for command in commands]))
+        return [self._add(command) for command in commands]
+
+    async def ended(self, answers: Sequence[asyncio.Future[Any]]) -> Sequence[Written[State] | Exception]:
+        """What `execute` returns or raises for each command that `begin` queued. All have their answers."""
+        return await self._outcomes.of_all([one.exception() or one.result() for one in answers])
 
     async def replayed(self, revision: int, count: int) -> Sequence[Written[State]]:
         """See `Outcomes.replayed`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
 from openbank.aggregates.aggregate import Aggregate
 from openbank.aggregates.deciding import Command, Decide, Steps, refusal_as_if_missing
@@ -12,12 +13,16 @@ from openbank.aggregates.folding import Kind
 from openbank.aggregates.history import Happened
 from openbank.aggregates.record_times import RecordTimes
 from openbank.aggregates.statistics import CommandStatistics
-from openbank.aggregates.waiting import Recorded, Written
+from openbank.aggregates.waiting import Recorded, Written, all_answered, given_up_together, refused
 from openbank.domain.clock import Clock
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
+from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import NO_STREAM, EventStore
 from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
+
+SLICE = 32
+"""Aggregates that are given work between two turns of the event loop."""
 
 State = TypeVar("State")
 
@@ -59,15 +64,39 @@ class Repository(Generic[State]):
         except AggregateQuarantined as error:
             raise await self._as_told(aggregate_id, Command(decide, request), error) from None
 
-    async def execute_all(
-        self, aggregate_id: str, commands: Sequence[Command[State]]
+    async def execute_each(
+        self, works: Iterable[tuple[str, Sequence[Command[State]]]]
+    ) -> Sequence[Sequence[Written[State] | Exception]]:
+        """What `execute` returns or raises for each command on each of these aggregates, given by their ids.
+
+        Those on one aggregate are decided in order, one right after the other; the aggregates are worked on at the same
+        time, and share commits.
+        """
+        begun: list[tuple[str, Sequence[Command[State]], Aggregate[State], Sequence[asyncio.Future[Any]]]] = []
+        answers: list[asyncio.Future[Any]] = []
+        with given_up_together(answers):
+            for number, (aggregate_id, commands) in enumerate(works, 1):
+                aggregate = self._aggregate(aggregate_id)
+                try:
+                    some = aggregate.begin(commands)
+                except (AggregateQuarantined, NewerVersionNeeded) as error:
+                    some = [refused(error) for _ in commands]
+                begun.append((aggregate_id, commands, aggregate, some))
+                answers += some
+                if number % SLICE == 0:
+                    await asyncio.sleep(0)
+            await all_answered(answers)
+        outcomes = []
+        for aggregate_id, commands, aggregate, some in begun:
+            ended = await aggregate.ended(some)
+            if any(isinstance(outcome, AggregateQuarantined) for outcome in ended):
+                ended = await self._all_as_told(aggregate_id, commands, ended)
+            outcomes.append(ended)
+        return outcomes
+
+    async def _all_as_told(
+        self, aggregate_id: str, commands: Sequence[Command[State]], outcomes: Sequence[Written[State] | Exception]
     ) -> Sequence[Written[State] | Exception]:
-        """See `Aggregate.execute_all`."""
-        aggregate = self._aggregate(aggregate_id)
-        try:
-            outcomes = await aggregate.execute_all(commands)
-        except AggregateQuarantined as error:
-            outcomes = [error] * len(commands)
         return [
             await self._as_told(aggregate_id, command, outcome)
             if isinstance(outcome, AggregateQuarantined)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import time_ns
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -79,17 +80,31 @@ def answer(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], a
             one.answer.set_result(outcome)
 
 
-async def all_answers(answers: Sequence[asyncio.Future[Any]]) -> Sequence[Any]:
-    """The answer of each, or its exception. A caller that gives up gives up all of them."""
+def refused(error: Exception) -> asyncio.Future[Any]:
+    """The answer to a command that is not queued."""
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    answer.set_exception(error)
+    return answer
+
+
+@contextmanager
+def given_up_together(answers: Sequence[asyncio.Future[Any]]) -> Iterator[None]:
+    """A caller that gives up within the block gives up all of `answers`, which may grow meanwhile."""
     try:
-        for one in answers:
-            if not one.done():
-                await asyncio.wait([one])
+        yield
     except asyncio.CancelledError:
         for one in answers:
-            one.cancel()
+            if not one.cancel() and not one.cancelled():
+                # Seen, or asyncio would report it as lost.
+                one.exception()
         raise
-    return [one.exception() or one.result() for one in answers]
+
+
+async def all_answered(answers: Sequence[asyncio.Future[Any]]) -> None:
+    """Waits until each has its answer or its exception."""
+    for one in answers:
+        if not one.done():
+            await asyncio.wait([one])
 
 
 def trace_append(batch: Sequence[Waiting[State]], decided: Sequence[Decided[State]], began: int) -> None:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from openbank.aggregates.deciding import Command, Steps
+from openbank.aggregates.deciding import Steps
 from openbank.aggregates.waiting import Written
-from openbank.commands.holds import with_hold
 from openbank.commands.on_account import (
     RULES,
-    ManyAreDue,
     execute_some,
-    expire_some,
-    fingerprinted,
-    with_expiry,
 )
+from openbank.commands.on_each_account import BatchItem, ItemOutcome, execute_on_each, with_holds
 from openbank.commands.write_side import WriteSide
 from openbank.domain.account import Account, apply
 from openbank.domain.account_events import AccountEvent
 from openbank.domain.amounts import in_decimals
 from openbank.domain.errors import Refused
-from openbank.domain.holds import CaptureHold, PlaceHold, ReleaseHold
 from openbank.domain.money import MAX_EXPONENT, TooPrecise
 from openbank.domain.movements import OpenAccount
 from openbank.domain.person import RegisterPerson
@@ -34,16 +29,6 @@ AT_ONCE = 32
 """Accounts of one batch that are worked on at the same time."""
 SLICE = 32
 """Commands between two turns of the event loop."""
-
-ItemOutcome = Written[Any] | Exception
-
-
-class BatchItem(NamedTuple):
-    """A command of an independent batch. `run` carries it out as a call of its own would."""
-
-    command: Any
-    request: Request
-    run: Callable[[WriteSide, Any, Request], Awaitable[Written[Any]]]
 
 
 class CommandRefused(Exception):
@@ -72,12 +57,20 @@ class AtomicBatch:
 class _Chain:
     """Commands of a batch that are carried out in their order, by their places in it: those of a unit together."""
 
+    __slots__ = ("_joins", "after", "done", "units")
+
     def __init__(self) -> None:
         self.units: list[list[int]] = []
         self.after: _Chain | None = None
         """What must be done before the first of them."""
-        self.done = asyncio.Event()
+        self.done: asyncio.Event | None = None
+        """Set when all are done, where another chain waits for that."""
         self._joins = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of them are carried out together, and nothing comes before."""
+        return self._joins and len(self.units) == 1 and not self.after
 
     def add(self, index: int, *, joins: bool) -> None:
         if joins and self._joins:
@@ -85,6 +78,10 @@ class _Chain:
         else:
             self.units.append([index])
         self._joins = joins
+
+    def wait_for(self, other: _Chain) -> None:
+        other.done = other.done or asyncio.Event()
+        self.after = other
 
 
 async def execute_each(bank: WriteSide, items: Sequence[BatchItem | Exception]) -> Sequence[ItemOutcome]:
@@ -95,20 +92,34 @@ async def execute_each(bank: WriteSide, items: Sequence[BatchItem | Exception]) 
     """
     outcomes: list[ItemOutcome | None] = [item if isinstance(item, Exception) else None for item in items]
     rehearsal = object()
-    chains = iter(_chains(items))
+    chains = _chains(items)
+    plain = [chain.units[0] for chain in chains if chain.is_plain]
+    others = iter([chain for chain in chains if not chain.is_plain])
+
+    def some(unit: Sequence[int]) -> Sequence[BatchItem]:
+        return [item for index in unit if isinstance(item := items[index], BatchItem)]
+
+    def note(unit: Sequence[int], done: Sequence[ItemOutcome]) -> None:
+        for index, outcome in zip(unit, done, strict=True):
+            outcomes[index] = outcome
+
+    async def work_on_plain() -> None:
+        for unit, done in zip(plain, await execute_on_each(bank, list(map(some, plain)), rehearsal), strict=True):
+            note(unit, done)
 
     async def work() -> None:
-        for chain in chains:
-            if chain.after and not chain.after.done.is_set():
+        for chain in others:
+            if chain.after and chain.after.done:
                 await chain.after.done.wait()
             for unit in chain.units:
-                some = [item for index in unit if isinstance(item := items[index], BatchItem)]
-                for index, outcome in zip(unit, await _unit(bank, some, rehearsal), strict=True):
-                    outcomes[index] = outcome
-            chain.done.set()
+                note(unit, await _unit(bank, some(unit), rehearsal))
+            if chain.done:
+                chain.done.set()
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(AT_ONCE, len(items))):
+        if plain:
+            group.create_task(work_on_plain())
+        for _ in range(min(AT_ONCE, len(chains) - len(plain))):
             group.create_task(work())
     return [outcome for outcome in outcomes if outcome is not None]
 
@@ -120,9 +131,11 @@ def _chains(items: Sequence[BatchItem | Exception]) -> Sequence[_Chain]:
         if isinstance(item, Exception):
             continue
         key = _key(item.command) or index
-        chain = chains.get(key) or chains.setdefault(key, _Chain())
-        if isinstance(item.command, OpenAccount):
-            chain.after = chains.get(("person", item.command.owner_id), chain.after)
+        chain = chains.get(key)
+        if chain is None:
+            chain = chains[key] = _Chain()
+        if isinstance(item.command, OpenAccount) and (owner := chains.get(("person", item.command.owner_id))):
+            chain.wait_for(owner)
         chain.add(index, joins=type(item.command) in RULES)
     return sorted(chains.values(), key=lambda chain: chain.after is not None)
 
@@ -138,73 +151,15 @@ def _key(command: Any) -> object:
 
 async def _unit(bank: WriteSide, items: Sequence[BatchItem], rehearsal: object) -> Sequence[ItemOutcome]:
     if type(items[0].command) in RULES:
-        return await _on_one_account(bank, items, rehearsal)
-    outcomes: list[ItemOutcome] = []
+        (outcomes,) = await execute_on_each(bank, [items], rehearsal)
+        return outcomes
+    made: list[ItemOutcome] = []
     for command, request, run in items:
         try:
-            outcomes.append(await run(bank, command, request))
+            made.append(await run(bank, command, request))
         except Exception as error:
-            outcomes.append(error)
-    return outcomes
-
-
-async def _on_one_account(bank: WriteSide, items: Sequence[BatchItem], rehearsal: object) -> Sequence[ItemOutcome]:
-    account_id = items[0].command.account_id
-    late = _Late()
-    commands = [_command(bank, item, rehearsal, late) for item in items]
-    outcomes: list[ItemOutcome] = [ManyAreDue() for _ in items]
-    while due := [index for index, outcome in enumerate(outcomes) if isinstance(outcome, ManyAreDue)]:
-        late.found = False
-        try:
-            done = await bank.accounts.execute_all(account_id, [commands[index] for index in due])
-            if any(isinstance(outcome, ManyAreDue) for outcome in done):
-                await expire_some(bank, account_id, items[0].request.actor)
-        except Exception as error:
-            done = [error for _ in due]
-        for index, outcome in zip(due, done, strict=True):
-            outcomes[index] = outcome
-    requests = [item.request for item in items]
-    return await _with_holds(bank, account_id, [item.command for item in items], outcomes, requests)
-
-
-class _Late:
-    """Whether a command has found that more holds are due than one append takes: none of those after it looks again."""
-
-    found = False
-
-
-def _command(bank: WriteSide, item: BatchItem, rehearsal: object, late: _Late) -> Command[Account]:
-    rule = RULES[type(item.command)]
-    command = item.command
-
-    def decide(account: Account | None, now: int) -> Sequence[AccountEvent]:
-        return (rule.decide(account, command, now),)
-
-    def deciding(account: Account | None) -> Sequence[Any]:
-        if late.found:
-            raise ManyAreDue
-        try:
-            return with_holds_ended(account)
-        except ManyAreDue:
-            late.found = True
-            raise
-
-    request = fingerprinted(item.request, rule.rpc, command)
-    with_holds_ended = with_expiry(bank.clock, decide, request)
-    return Command(deciding, request, rehearsal if request.validate_only else None)
-
-
-async def _with_holds(
-    bank: WriteSide, account_id: str, commands: Sequence[Any], outcomes: list[ItemOutcome], requests: Sequence[Request]
-) -> Sequence[ItemOutcome]:
-    """With the hold in the outcome of each command on one."""
-    for index, (command, outcome) in enumerate(zip(commands, outcomes, strict=True)):
-        if isinstance(command, PlaceHold | CaptureHold | ReleaseHold) and isinstance(outcome, Written):
-            try:
-                outcomes[index] = await with_hold(bank, account_id, outcome, requests[index])
-            except Exception as error:
-                outcomes[index] = error
-    return outcomes
+            made.append(error)
+    return made
 
 
 async def execute_atomic(bank: WriteSide, batch: AtomicBatch, request: Request) -> Sequence[Written[Any]]:
@@ -240,7 +195,7 @@ async def execute_atomic(bank: WriteSide, batch: AtomicBatch, request: Request) 
         outcomes = list(_outcomes(whole, steps, len(batch.commands)))
     commands = [one.command for one in batch.commands]
     # The events are durable: what fails now makes the whole batch fail, to be sent again.
-    held = await _with_holds(bank, batch.account_id, commands, list(outcomes), [request] * len(commands))
+    held = await with_holds(bank, batch.account_id, commands, list(outcomes), [request] * len(commands))
     for outcome in held:
         if isinstance(outcome, Exception):
             raise outcome

@@ -10,7 +10,8 @@ from typing import Any
 from openbank.access.errors import PermissionMissing
 from openbank.aggregates.waiting import Written
 from openbank.batches.v1 import batches_service_pb2 as messages
-from openbank.commands.batches import SLICE, BatchItem, CommandRefused, ItemOutcome, execute_atomic, execute_each
+from openbank.commands.batches import SLICE, CommandRefused, execute_atomic, execute_each
+from openbank.commands.on_each_account import BatchItem, ItemOutcome
 from openbank.common.v1 import access_pb2
 from openbank.common.v1.status_pb2 import Status
 from openbank.domain.errors import InvalidFields, Refused
