@@ -1,6 +1,6 @@
 """Snapshots of aggregates as bytes: their state after some event, so that not all events have to be read.
 
-Snapshots can always be made again, so nothing is converted: a snapshot of another fold is ignored.
+Snapshots can always be made again, so a snapshot of an unknown fold is ignored.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from openbank.storage.v1.person_snapshot_pb2 import PersonSnapshot
 State = TypeVar("State")
 _DAY_0 = date(1970, 1, 1).toordinal()
 
-ACCOUNT_FOLD = 4
+ACCOUNT_FOLD = 5
 """The version of the fold of accounts: one more whenever `domain.account.apply` changes its meaning, or an account gets
 a field."""
-EARLIER_FOLDS = (1, 3)
-"""Before controls, and before reversals. Snapshots of these folds are those of now: what they lack, no account had."""
+EARLIER_FOLDS = (1, 3, 4)
+"""Before controls, before reversals, and before snapshots of these two were taken to lack reversals.
+
+Snapshots of these folds are read, but they may lack reversals: an instance of an earlier version folded a transfer that
+takes another back as any other. So the account remembers all reversals from the snapshot's revision on only. About
+movements before it the views are asked.
+"""
 PERSON_FOLD = 1
 """The same of `domain.person.apply` and persons."""
 
@@ -103,6 +108,7 @@ def _controls_of(message: AccountSnapshot) -> Controls:
         hold.hold_id: Hold(hold.remaining_minor, hold.expire_time.ToMicroseconds(), hold.placed)
         for hold in message.holds
     }
+    may_lack_reversals = message.fold in EARLIER_FOLDS
     controls = Controls(
         AccountState(message.state),
         message.freeze_reason,
@@ -115,7 +121,8 @@ def _controls_of(message: AccountSnapshot) -> Controls:
         message.holds_placed,
         message.last_hold,
         Reversals(
-            MappingProxyType({one.revision: one.reversed_by for one in message.reversals}), message.reversals_before
+            MappingProxyType({one.revision: one.reversed_by for one in message.reversals}),
+            message.revision if may_lack_reversals else message.reversals_before,
         ),
     )
     return PLAIN if controls == PLAIN else controls

@@ -75,12 +75,12 @@ class Reversals:
     known: Mapping[int, int]
     """The revision of each reversed movement, and that of its reversal. Oldest reversal first."""
     before: int = 0
-    """The revision of the last reversal that is not in `known`; 0 without one."""
+    """The revision up to which there may be reversals that are not in `known`; 0 if there is none."""
 
     def with_one(self, revision: int, reversed_by: int) -> Reversals:
         known, before = {**self.known, revision: reversed_by}, self.before
         if len(known) > REVERSALS_KEPT:
-            before = known.pop(next(iter(known)))
+            before = max(before, known.pop(next(iter(known))))
         return Reversals(MappingProxyType(known), before)
 
 

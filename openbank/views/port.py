@@ -279,7 +279,7 @@ class Views(Filled, Protocol):
         ...
 
     async def reversal(self, account_id: str, revision: int) -> int:
-        """The revision of the event that reversed an account's movement; 0 without one."""
+        """The revision of the event that reversed an account's movement; 0 without one. Raises ViewsLacking."""
         ...
 
     async def place_before(self, time: int) -> LogPosition:

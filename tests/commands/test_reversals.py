@@ -36,7 +36,7 @@ from openbank.domain.reversals import ReverseMovement, ReverseTransfer
 from openbank.domain.states import CloseAccount, UnfreezeAccount
 from openbank.domain.transfers import Transfer, TransferState
 from openbank.eventstore.errors import StoreUnavailable
-from openbank.eventstore.port import LogPosition, Metadata, NewEvent, RecordedEvent
+from openbank.eventstore.port import LogPosition, Metadata, NewEvent, RecordedEvent, Snapshot
 from openbank.eventstore.streams import split
 from openbank.upkeep.verify.audit import Audit
 from tests.commands.test_transfers import (
@@ -56,6 +56,11 @@ from tests.commands.test_transfers import (
     unfreeze,
 )
 from tests.examples import NOON, usd
+
+SNAPSHOT_OF_FOLD_3 = bytes.fromhex(
+    "080312046a6f686e1a01622203555344280230143a0641435449564540034a0608c0e381af06520608c0e381af06"
+)
+"""The account b at revision 3 with its 20 cents, as a version that knew no reversals has left it."""
 
 
 class Seen:
@@ -283,6 +288,26 @@ async def test_the_views_are_asked_only_for_what_the_account_has_forgotten(
     assert seen.asked == 1
     await reverse(bank, 4)
     assert seen.asked == 2
+
+
+async def test_a_reversal_that_an_earlier_version_did_not_note_is_not_made_again(bank: WriteSide, store: Store) -> None:
+    sent = (await send(bank)).resource.state.transfer.transfer_id
+    await send_back(bank, sent)
+    # An instance from before reversals knows the transfer back as any other, and has kept what it made of it.
+    store.sole_writer = True
+    store.keep_snapshot("account-b", Snapshot(3, (await store.read_stream("account-b"))[2].id, SNAPSHOT_OF_FOLD_3))
+    seen = Seen(store)
+    for _ in range(2):
+        with pytest.raises(AlreadyReversed):
+            await send_back(another(store, seen), sent)
+        assert await balances(store) == [100, 20]
+    assert seen.asked == 2
+
+
+def test_reversals_that_were_overlooked_stay_so_when_later_ones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls, "REVERSALS_KEPT", 1)
+    overlooked = controls.Reversals({1: 2}, before=9)
+    assert overlooked.with_one(10, 11).before == 9
 
 
 SCRIPTS = st.lists(

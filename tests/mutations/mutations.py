@@ -1700,8 +1700,8 @@ MUTATIONS = (
     Mutation(
         "an account forgets its newest reversal",
         "openbank/domain/controls.py",
-        "            before = known.pop(next(iter(known)))\n",
-        "            before = known.pop(revision)\n",
+        "            before = max(before, known.pop(next(iter(known))))\n",
+        "            before = max(before, known.pop(revision))\n",
         "tests/commands/test_reversals.py::test_the_views_are_asked_only_for_what_the_account_has_forgotten",
     ),
     Mutation(
@@ -1745,6 +1745,13 @@ MUTATIONS = (
         "    return named and happened.amount == reversal.amount\n",
         "    return named\n",
         "tests/upkeep/test_verify_reversals.py",
+    ),
+    Mutation(
+        "a snapshot of an earlier version is believed to have all reversals",
+        "openbank/aggregates/snapshots.py",
+        "message.revision if may_lack_reversals else message.reversals_before",
+        "message.reversals_before",
+        "tests/commands/test_reversals.py",
     ),
     Mutation(
         "the fold believes a second reversal",

@@ -346,6 +346,7 @@ async def serves_all_but_movements(views: Views, history: History) -> None:
         views.standing_at("1", START, 1),
         views.entries("1", 0, 1_000, 10),
         views.movements(MovementFilter("1"), 1_000, 10),
+        views.reversal("1", 2),
     ):
         with pytest.raises(ViewsLacking):
             await call

@@ -153,6 +153,7 @@ class MongoQuestions:
         return await self._read(TRANSFERS, lambda transfers: transfers.count_documents(wanted))
 
     async def reversal(self, account_id: str, revision: int) -> int:
+        self._check_complete()
         wanted = {"_id": documents.movement_id(account_id, revision)}
         found = await self._read(REVERSALS, lambda reversals: reversals.find_one(wanted))
         return int(found["reversed_by"]) if found else 0

@@ -150,6 +150,7 @@ class SqliteReads:
         return int(self._read(COUNT_FROM, account_id, *UNSETTLED)[0][0])
 
     async def reversal(self, account_id: str, revision: int) -> int:
+        self._check_complete()
         statement = "SELECT reversed_by FROM reversals WHERE account_id = ? AND revision = ?"
         rows = self._read(statement, account_id, revision)
         return int(rows[0][0]) if rows else 0
