@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +27,9 @@ FLUSH_SECONDS = 0.05
 LINES_MAX = 500
 
 _MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
-_PLAIN = bytes(set(range(0x21, 0x7F)) - set(b'"='))
-"""The characters of values that are not quoted."""
+_PLAIN = re.compile(r"[!#-<>-~]*")
+"""Values that are not quoted."""
+_PLAIN_BYTES = bytes(code for code in range(128) if _PLAIN.fullmatch(chr(code)))
 
 
 def configure(level: str, format: str, stream: TextIO | None = None) -> None:
@@ -72,7 +74,7 @@ def tell(logger: logging.Logger, level: int, message: str, values: Mapping[str, 
 
 class _Handler(logging.Handler):
     """Writes the lines of calls within FLUSH_SECONDS together: there is one per call, and a write costs as much as the
-    rest of the line. Other lines and warnings do not wait, and without an event loop no line does.
+    rest of the line. Other lines do not wait, and without an event loop no line does.
     """
 
     def __init__(self, stream: TextIO | None, formatter: ConsoleFormatter | JsonFormatter) -> None:
@@ -92,7 +94,7 @@ class _Handler(logging.Handler):
     def add(self, created: float, level: int, logger: str, message: str, values: Mapping[str, object]) -> None:
         lines = self._lines
         lines.append(self._make(created, level, logger, message, values))
-        if level >= logging.WARNING or len(lines) >= LINES_MAX:
+        if len(lines) >= LINES_MAX:
             self._hand_over()
         elif len(lines) == 1:
             try:
@@ -217,14 +219,10 @@ def _pairs(values: Mapping[str, object]) -> str:
     """name=value, each; a value is quoted where it could be taken for several, or for a line of its own."""
     text = "".join([f" {name}={value}" for name, value in values.items()])
     # Most lines need no quotes. Of those nothing is left without plain characters but the " =" of each pair.
-    if _without_plain(text) == b" =" * len(values):
+    if text.encode(errors="surrogatepass").translate(None, _PLAIN_BYTES) == b" =" * len(values):
         return text
     return "".join([f" {name}={_quoted(str(value))}" for name, value in values.items()])
 
 
 def _quoted(value: str) -> str:
-    return json.dumps(value) if _without_plain(value) else value
-
-
-def _without_plain(text: str) -> bytes:
-    return text.encode(errors="surrogatepass").translate(None, _PLAIN)
+    return value if _PLAIN.fullmatch(value) else json.dumps(value)

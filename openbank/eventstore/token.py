@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from functools import lru_cache
 from hashlib import blake2b
 
 from openbank.eventstore.extensions import HasTokenKey
@@ -31,6 +32,8 @@ _NAME_BYTES = 78
 """Names of streams are padded to a multiple of this. Those of the bank are shorter: all its tokens have one length."""
 _PLACE = struct.Struct(f"{_PLACE_HEAD.format}{_NAME_BYTES}s")
 _TOKEN_CHARACTERS_MAX = 2_000
+_READ_MAX = 1_000
+"""The most tokens that are remembered once they were read: a caller sends that of its last write with all its reads."""
 
 
 class InvalidToken(ValueError):
@@ -52,8 +55,20 @@ class Tokens:
         self._head = _HEAD.pack(_FORMAT, blake2b(self._bank, digest_size=8).digest())
         key = store.token_key
         self.seal = Seal(key._replace(seal_from=0.0) if seal_at_once else key)
+        self._read_token = lru_cache(_READ_MAX)(self._parse)
+        self._last: tuple[LogPosition | None, str] = None, ""
+        """The last sealed token, and its place: reads between two changes of the views all get the same."""
 
     def encode(self, at: LogPosition) -> str:
+        last_at, last = self._last
+        if at == last_at:
+            return last
+        token = self._encode(at)
+        if self.seal.in_use():
+            self._last = at, token
+        return token
+
+    def _encode(self, at: LogPosition) -> str:
         name = at.stream.encode()
         if self.seal.in_use():
             place = _PLACE.pack(self._here, at.position, at.revision, len(name), name)
@@ -70,7 +85,7 @@ class Tokens:
         With `sealed_only` a token of format 1, which anybody can make, is none. Raises InvalidToken for text that is
         not a token, a token of another bank, or one of a store whose events this one does not have.
         """
-        store, at = self._parse(token, sealed_only)
+        store, at = self._read_token(token, sealed_only)
         if store == self._here:
             return at
         if not at.stream:

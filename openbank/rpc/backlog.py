@@ -15,7 +15,7 @@ LOOK_SECONDS = 0.001
 QUIET_LOOKS = 2
 """The burst is over when no call has arrived between so many looks and one. Between two, background work may have kept
 the loop."""
-WAIT_SECONDS_MAX = 0.05
+WAIT_SECONDS_MAX = 0.1
 """How long a slice waits for that: a burst that does not end must not stop all answers."""
 
 

@@ -14,7 +14,9 @@ from openbank.rpc.statistics import CallStatistics
 from openbank.tracing.span import Traces
 
 GIVE_WAY_SECONDS = 0.005
-"""How long background work stands back for calls. It then does its next slice, however many calls there are."""
+"""How long background work stands back for calls. It then does its next slice, unless there is a burst of calls."""
+BURST_CALLS = 4
+"""There is a burst while so many more calls arrive than end in that time. It cannot last: all groups have a limit."""
 
 
 class Group:
@@ -90,7 +92,14 @@ class Calls:
         async def give_way() -> None:
             nonlocal seen
             before, seen = seen, self.backlog.arrived
-            await asyncio.sleep(seconds if seen > before else 0)
+            if seen == before:
+                await asyncio.sleep(0)
+                return
+            is_burst = True
+            while is_burst:
+                under_way = len(self._tasks)
+                await asyncio.sleep(seconds)
+                is_burst = len(self._tasks) >= under_way + BURST_CALLS
 
         return give_way
 

@@ -1241,9 +1241,23 @@ MUTATIONS = (
     Mutation(
         "background work that gives way does not wait for new calls",
         "openbank/rpc/calls.py",
-        "            await asyncio.sleep(seconds if seen > before else 0)\n",
-        "            await asyncio.sleep(0)\n",
+        "            if seen == before:\n",
+        "            if True:\n",
         "tests/rpc/test_calls.py",
+    ),
+    Mutation(
+        "background work that gives way does not wait for the end of a burst of calls",
+        "openbank/rpc/calls.py",
+        "                is_burst = len(self._tasks) >= under_way + BURST_CALLS\n",
+        "                is_burst = False\n",
+        "tests/rpc/test_calls.py",
+    ),
+    Mutation(
+        "an open token that was read once counts as a sealed one",
+        "openbank/eventstore/token.py",
+        "self._read_token(token, sealed_only)",
+        "self._read_token(token, False)",
+        "tests/eventstore/test_token.py",
     ),
     # Feeds
     Mutation(

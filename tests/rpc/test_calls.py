@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from openbank.rpc.calls import Calls
+import pytest
+
+from openbank.rpc.calls import BURST_CALLS, Calls
 
 TURNS = 10
 
@@ -37,6 +39,24 @@ async def test_two_kinds_of_background_work_both_wait_for_a_new_call() -> None:
     calls.enter(calls.queries)
     assert not await goes_on(one)
     assert not await goes_on(other)
+
+
+async def test_background_work_waits_for_the_end_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(maximum=100)
+    give_way = calls.giving_way(LONG)
+    arriving = [BURST_CALLS, BURST_CALLS, BURST_CALLS - 1]
+
+    async def enter() -> None:
+        calls.enter(calls.queries)
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == LONG
+        await asyncio.gather(*(enter() for _ in range(arriving.pop(0))))
+
+    await enter()
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await give_way()
+    assert not arriving
 
 
 async def goes_on(give_way: Callable[[], Awaitable[None]]) -> bool:

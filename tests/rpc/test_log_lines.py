@@ -167,6 +167,7 @@ def test_a_line_that_is_told_is_the_line_that_would_be_logged(logged: Callable[[
     for level, values in (
         (logging.INFO, {"method": "Deposit", "duration_ms": 1.25}),
         (logging.WARNING, {"cause": "a b"}),
+        (logging.INFO, {"caller": "jwt:x|Zoë", "peer": ""}),
     ):
         tell(logger, level, "call", values)
         logger.log(level, "call", extra={"values": values})
@@ -174,7 +175,8 @@ def test_a_line_that_is_told_is_the_line_that_would_be_logged(logged: Callable[[
     told, logged_, *rest = stream.getvalue().splitlines()
     assert told == logged_
     assert rest[0] == rest[1]
-    assert len(rest) == 2
+    assert rest[2] == rest[3]
+    assert len(rest) == 4
 
 
 async def test_lines_of_calls_wait_for_one_another_and_no_other_line_waits(
@@ -182,7 +184,7 @@ async def test_lines_of_calls_wait_for_one_another_and_no_other_line_waits(
 ) -> None:
     stream, logger = logged("console"), logging.getLogger("openbank.calls")
     tell(logger, logging.INFO, "call", {"number": 1})
-    tell(logger, logging.INFO, "call", {"number": 2})
+    tell(logger, logging.WARNING, "call", {"number": 2})
     assert stream.getvalue() == ""
     await until(lambda: "number=2" in stream.getvalue())
     tell(logger, logging.INFO, "call", {"number": 3})
