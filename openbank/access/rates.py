@@ -23,24 +23,38 @@ class Rates:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """By caller: calls that it has left, and when that was counted."""
+        """By caller: calls that it has left, below zero after a large batch, and when that was counted."""
         self._watches: dict[str, int] = {}
 
     def count(self, caller: Caller) -> None:
         """Counts a call. Raises RateLimited, and counts nothing then."""
+        self._take(caller, 1, needed=1)
+
+    def count_commands(self, caller: Caller, commands: int) -> None:
+        """Counts the commands of a call, which has itself been counted: each as a call, and the first as this one.
+
+        More than the burst need a full burst, and leave the caller in debt: until time has made up for all of them, it
+        is refused. So a large batch can be sent, and the rate holds. Raises RateLimited, and the call itself does not
+        count then.
+        """
+        if commands > 1:
+            self._take(caller, commands - 1, needed=min(commands, caller.limits.burst) - 1, refund=1)
+
+    def _take(self, caller: Caller, calls: int, needed: float, refund: int = 0) -> None:
+        """Takes as many calls if `needed` of them are left. If not, gives `refund` back and raises RateLimited."""
         limits = caller.limits
         if isinf(limits.calls_per_second):
             return
         now = self._now()
         left, since = self._buckets.pop(caller.name, (limits.burst, now))
         left = min(limits.burst, left + (now - since) * limits.calls_per_second)
-        if left < 1:
-            self._buckets[caller.name] = (left, now)
-            retry_ms = ceil(1000 * (1 - left) / limits.calls_per_second)
+        if left < needed:
+            self._buckets[caller.name] = (left + refund, now)
+            retry_ms = ceil(1000 * (needed - left) / limits.calls_per_second)
             raise RateLimited("calls_per_second", limits.calls_per_second, retry_ms)
         if len(self._buckets) >= CALLERS_MAX:
             self._buckets.popitem(last=False)
-        self._buckets[caller.name] = (left - 1, now)
+        self._buckets[caller.name] = (left - calls, now)
 
     @contextmanager
     def watching(self, caller: Caller) -> Iterator[None]:

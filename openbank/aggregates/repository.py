@@ -21,8 +21,8 @@ from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import NO_STREAM, EventStore
 from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 
-SLICE = 32
-"""Aggregates that are given work between two turns of the event loop."""
+AT_ONCE = 32
+"""Aggregates that `execute_each` works on at the same time."""
 
 State = TypeVar("State")
 
@@ -69,8 +69,8 @@ class Repository(Generic[State]):
     ) -> Sequence[Sequence[Written[State] | Exception]]:
         """What `execute` returns or raises for each command on each of these aggregates, given by their ids.
 
-        Those on one aggregate are decided in order, one right after the other; the aggregates are worked on at the same
-        time, and share commits.
+        Those on one aggregate are decided in order, one right after the other. Up to AT_ONCE aggregates are worked on
+        at the same time, and share commits.
         """
         begun: list[tuple[str, Sequence[Command[State]], Aggregate[State], Sequence[asyncio.Future[Any]]]] = []
         answers: list[asyncio.Future[Any]] = []
@@ -83,8 +83,8 @@ class Repository(Generic[State]):
                     some = [refused(error) for _ in commands]
                 begun.append((aggregate_id, commands, aggregate, some))
                 answers += some
-                if number % SLICE == 0:
-                    await asyncio.sleep(0)
+                if number % AT_ONCE == 0:
+                    await all_answered(answers)
             await all_answered(answers)
         outcomes = []
         for aggregate_id, commands, aggregate, some in begun:

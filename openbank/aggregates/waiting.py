@@ -102,7 +102,8 @@ def given_up_together(answers: Sequence[asyncio.Future[Any]]) -> Iterator[None]:
 
 async def all_answered(answers: Sequence[asyncio.Future[Any]]) -> None:
     """Waits until each has its answer or its exception."""
-    for one in answers:
+    # The last is nearly always answered last.
+    for one in reversed(answers):
         if not one.done():
             await asyncio.wait([one])
 

@@ -86,3 +86,26 @@ async def test_a_customer_moves_its_own_money_only(tmp_path: Path, caplog: pytes
         assert gone.refused is not None
         assert other.refused.message.replace("bob-1", "nobody") == gone.refused.message
         assert (await execute("customer", ATOMIC, withdraw("alice-1"), withdraw("alice-1"))).reason == "OK"
+
+
+async def test_each_command_counts_against_the_limit_of_its_caller(tmp_path: Path) -> None:
+    keys = Keys()
+    limits = "[limits.teller]\ncalls_per_second = 0.01\nburst = 5\n"
+    access = write_access(tmp_path / "access.toml", keys.entry("teller", "teller"), limits)
+    settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", access=access, drain_seconds=1)
+    async with serving(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
+
+        async def execute(mode: Any, count: int) -> Asked:
+            commands = [deposit("nobody", request_id="" if mode == ATOMIC else request_id()) for _ in range(count)]
+            request = batches.ExecuteBatchRequest(mode=mode, commands=commands)
+            return await ask(channel, EXECUTE, request, keys["teller"].key)
+
+        assert (await execute(INDEPENDENT, 3)).reason == "OK"
+        for mode in (INDEPENDENT, ATOMIC):
+            refused = (await execute(mode, 3)).refused
+            assert refused
+            assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+            assert refused.metadata["limit"] == "calls_per_second"
+            assert 90 <= refused.details["RetryInfo"].retry_delay.seconds <= 100
+        assert (await execute(ATOMIC, 2)).reason == "ACCOUNT_NOT_FOUND"
+        assert (await execute(INDEPENDENT, 1)).reason == "RATE_LIMITED"

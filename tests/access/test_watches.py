@@ -221,6 +221,43 @@ def test_calls_come_back_as_time_goes_by() -> None:
         rates.count(john)
 
 
+def test_each_command_of_a_batch_counts_as_a_call() -> None:
+    now = [0.0]
+    rates = Rates(lambda: now[0])
+    john = caller("john", calls_per_second=2, burst=10)
+
+    def send(commands: int) -> int:
+        """After how many milliseconds to send it again; 0 if it was carried out."""
+        try:
+            rates.count(john)
+            rates.count_commands(john, commands)
+        except RateLimited as refused:
+            return int(refused.metadata["retryMilliseconds"])
+        return 0
+
+    assert [send(commands) for commands in (7, 3, 1)] == [0, 0, 500]
+    now[0] = 2.0
+    # Four are left, and a batch that is refused takes none of them.
+    assert [send(5), send(5), send(4)] == [500, 500, 0]
+    # A batch of more than the burst needs all of it, and is paid for afterwards.
+    now[0] = 6.5
+    assert send(500) == 500
+    now[0] = 7.0
+    assert [send(500), send(1)] == [0, 245_500]
+    now[0] = 7.0 + 245.5
+    assert [send(1), send(1)] == [0, 500]
+
+
+def test_a_batch_can_be_sent_at_the_smallest_burst() -> None:
+    rates = Rates(lambda: 0.0)
+    john = caller("john", calls_per_second=1, burst=1)
+    rates.count(john)
+    rates.count_commands(john, 500)
+    with pytest.raises(RateLimited) as refused:
+        rates.count(john)
+    assert refused.value.metadata["retryMilliseconds"] == "500000"
+
+
 def test_the_memory_for_limits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openbank.access.rates.CALLERS_MAX", 10)
     rates = Rates(lambda: 0.0)

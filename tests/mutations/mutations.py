@@ -2036,9 +2036,23 @@ MUTATIONS = (
     Mutation(
         "a burst never ends",
         "openbank/access/rates.py",
-        "        if left < 1:\n",
+        "        if left < needed:\n",
         "        if left < -100:\n",
         f"{_ACCESS}/test_watches.py",
+    ),
+    Mutation(
+        "a batch is one call, however many commands it has",
+        "openbank/access/rates.py",
+        "        if commands > 1:\n",
+        "        if commands > 1_000:\n",
+        f"{_ACCESS}/test_batches.py",
+    ),
+    Mutation(
+        "a batch that is refused for its commands still counts as a call",
+        "openbank/access/rates.py",
+        "            self._buckets[caller.name] = (left + refund, now)\n",
+        "            self._buckets[caller.name] = (left, now)\n",
+        f"{_ACCESS}/test_batches.py",
     ),
     # Rebuilt beside
     Mutation(

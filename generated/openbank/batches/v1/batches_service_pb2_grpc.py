@@ -63,6 +63,10 @@ class BatchesServiceServicer(object):
         are then "commands[3].deposit.amount", and the metadata has command: "commands[3].deposit".
 
         The caller needs the permission of this RPC, and for each command that of its own RPC.
+
+        Where an access file limits calls_per_second, each command counts as a call, and the batch is refused as a whole with
+        RATE_LIMITED. A batch of more commands than the burst is carried out if a full burst is left. The caller is then
+        refused until time has made up for all of its commands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,6 +74,10 @@ class BatchesServiceStub(typing.Generic[_BatchesServiceExecuteBatchType]):
     are then "commands[3].deposit.amount", and the metadata has command: "commands[3].deposit".
 
     The caller needs the permission of this RPC, and for each command that of its own RPC.
+
+    Where an access file limits calls_per_second, each command counts as a call, and the batch is refused as a whole with
+    RATE_LIMITED. A batch of more commands than the burst is carried out if a full burst is left. The caller is then
+    refused until time has made up for all of its commands.
     """
 
 BatchesServiceAsyncStub: typing_extensions.TypeAlias = BatchesServiceStub[
@@ -105,6 +109,10 @@ class BatchesServiceServicer(metaclass=abc.ABCMeta):
         are then "commands[3].deposit.amount", and the metadata has command: "commands[3].deposit".
 
         The caller needs the permission of this RPC, and for each command that of its own RPC.
+
+        Where an access file limits calls_per_second, each command counts as a call, and the batch is refused as a whole with
+        RATE_LIMITED. A batch of more commands than the burst is carried out if a full burst is left. The caller is then
+        refused until time has made up for all of its commands.
         """
 
 def add_BatchesServiceServicer_to_server(servicer: BatchesServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
