@@ -125,13 +125,12 @@ class History(Generic[State]):
         raise StoreDamaged(f"{self._subject.stream} has no revision {revision}, which it had")
 
     async def _at(self, revision: int) -> Moment[State]:
-        if revision <= SNAPSHOT_EVENTS:
-            start: _Start[State] = _Start(BEFORE_FIRST)
-        elif self._is_far:
-            near = self._store.read_stream(self._subject.stream, max(NO_STREAM, revision - NEAR), min(revision, NEAR))
-            start, page = await asyncio.gather(self._start(revision), near)
-            if folded := self._fold_within(start, page):
+        if self._is_far:
+            start, folded = await self._fold_near(revision)
+            if folded:
                 return self._moment(folded, revision)
+        elif revision <= SNAPSHOT_EVENTS:
+            start = _Start(BEFORE_FIRST)
         else:
             start = await self._start(revision)
         if revision - start.tip.revision <= PAGE:
@@ -160,15 +159,19 @@ class History(Generic[State]):
         return _Start(BEFORE_FIRST)
 
     async def _fold_newest(self) -> _Folded[State]:
-        return await (self._fold_end() if self._is_far else self._fold_from(await self._start(None)))
+        if not self._is_far:
+            return await self._fold_from(await self._start(None))
+        start, folded = await self._fold_near(None)
+        return folded or await self._fold_from(start)
 
-    async def _fold_end(self) -> _Folded[State]:
-        """To the end of the stream, in as few round trips as the store can."""
-        events, snapshot = await self._store.read_newest(self._subject.stream, NEAR)
+    async def _fold_near(self, through: int | None) -> tuple[_Start[State], _Folded[State] | None]:
+        """To the end of the stream or through a revision, in as few round trips as the store can: where to start, and
+        the fold, unless the start is further back than the events that were read."""
+        events, snapshot = await self._store.read_newest(self._subject.stream, NEAR, through)
         if not events or events[0].revision == 1:
-            return self._fold_page(_Folded(BEFORE_FIRST, NO_STREAM), events)
+            return _Start(BEFORE_FIRST), self._fold_page(_Folded(BEFORE_FIRST, NO_STREAM), events)
         start = self._start_at(snapshot)
-        return self._fold_within(start, events) or await self._fold_from(start)
+        return start, self._fold_within(start, events)
 
     def _fold_within(self, start: _Start[State], page: Sequence[RecordedEvent]) -> _Folded[State] | None:
         """Through `page`, if the event to start after is in it."""

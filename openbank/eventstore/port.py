@@ -139,7 +139,7 @@ class Snapshot(NamedTuple):
 
 
 class Newest(NamedTuple):
-    """The last events of a stream, and the newest snapshot unless the events go back to the first one."""
+    """Consecutive events of a stream, and the newest snapshot up to the last one unless they begin with the first."""
 
     events: Sequence[RecordedEvent]
     snapshot: Snapshot | None = None
@@ -211,8 +211,8 @@ class EventStore(Protocol):
         """The last `limit` events of a stream, in order; empty without one."""
         ...
 
-    async def read_newest(self, stream: str, limit: int) -> Newest:
-        """Reads what is needed to fold a stream's aggregate: its last events and, if needed, a snapshot."""
+    async def read_newest(self, stream: str, limit: int, through: int | None = None) -> Newest:
+        """Reads what is needed to fold a stream's aggregate, up to the revision `through` if one is given."""
         ...
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:

@@ -299,6 +299,22 @@ class EventStoreConformance:
         assert [event.revision for event in await store.read_end("account-1", 3)] == [3, 4, 5]
         assert await store.read_end("account-1", 10) == await store.read_stream("account-1")
 
+    async def test_what_an_aggregate_is_folded_from_is_read_at_any_revision(self, store: EventStore) -> None:
+        assert list((await store.read_newest("account-1", 17)).events) == []
+        assert list((await store.read_newest("account-1", 17, 5)).events) == []
+        await store.append("account-1", NO_STREAM, some_events(100))
+        stored = list(await store.read_stream("account-1"))
+        kept = [Snapshot(event.revision, event.id, b"s") for event in stored[15::16]]
+        for snapshot in kept:
+            store.keep_snapshot("account-1", snapshot)
+        for through in (None, *range(1, 101), 40, 100):
+            end = through or 100
+            events, newest = await store.read_newest("account-1", 17, through)
+            assert list(events) == stored[end - len(events) : end]
+            assert 1 <= len(events) <= 17
+            if events[0].revision > 1:
+                assert newest == kept[end // 16 - 1]
+
     # Snapshots
 
     async def test_the_newest_snapshot_up_to_a_revision_is_found(self, store: EventStore) -> None:

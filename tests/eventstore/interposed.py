@@ -125,10 +125,10 @@ class InterposedStore:
         await self._read_gate.wait()
         return await self._store.read_end(stream, limit)
 
-    async def read_newest(self, stream: str, limit: int) -> Newest:
+    async def read_newest(self, stream: str, limit: int, through: int | None = None) -> Newest:
         await self._live()
         await self._read_gate.wait()
-        return await self._store.read_newest(stream, limit)
+        return await self._store.read_newest(stream, limit, through)
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         await self._live()

@@ -93,8 +93,10 @@ class MemoryStore:
         self._check()
         return self._streams.get(stream, [])[-limit:]
 
-    async def read_newest(self, stream: str, limit: int) -> Newest:
-        return Newest(await self.read_end(stream, limit), await self.snapshot(stream))
+    async def read_newest(self, stream: str, limit: int, through: int | None = None) -> Newest:
+        self._check()
+        events = self._streams.get(stream, [])[:through]
+        return Newest(events[-limit:], await self.snapshot(stream, through))
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         kept = [one for one in self._snapshots.get(stream, []) if through is None or one.revision <= through]

@@ -38,7 +38,7 @@ from openbank.eventstore.errors import (
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore, append_call, appends, link, pulse
 from openbank.eventstore.eventstoredb import upstream as upstream_of
 from openbank.eventstore.eventstoredb.link import Link
-from openbank.eventstore.eventstoredb.stream_reads import AROUND
+from openbank.eventstore.eventstoredb.stream_reads import NEAR
 from openbank.eventstore.port import BEGINNING, NO_STREAM, LogPosition, Metadata, NewEvent
 from openbank.eventstore.request_index import Indexed
 from openbank.eventstore.seal import KEY_BYTES, TokenKey
@@ -919,7 +919,7 @@ async def test_a_long_stream_is_read_once_for_all_requests(server: EventStoreDB,
         for number in (0, 1_500, 2_999):
             assert [e.revision for e in await store.find_requests("account-1", [requests[number]])] == [number + 1]
         assert await store.find_requests("account-1", [os.urandom(16), bytes(16)]) == []
-        assert sum(read) <= 3 * AROUND
+        assert sum(read) <= 3 * NEAR
         # Its own appends it knows; those of others it reads, once.
         async with opened(server.uri) as other:
             new = os.urandom(16)
@@ -941,7 +941,7 @@ async def test_whoever_folds_a_long_stream_has_read_it_for_the_requests_too(
             await store.read_stream("account-1", after)
         read.clear()
         assert [e.revision for e in await store.find_requests("account-1", [requests[7]])] == [8]
-        assert sum(read) <= AROUND
+        assert sum(read) <= NEAR
 
 
 async def test_a_request_is_found_whatever_is_read_of_the_stream_meanwhile(
@@ -972,7 +972,7 @@ async def test_an_index_spares_the_reading_of_what_it_has_seen(server: EventStor
         for number in (3, 1_994):
             assert [e.revision for e in await store.find_requests("account-1", [requests[number]])] == [number + 1]
         # What lies behind the index, and the event itself with what a replay needs.
-        assert sum(read) <= 10 + 2 * AROUND
+        assert sum(read) <= 10 + 2 * NEAR
         # What it says is believed only where the stream says the same.
         index.revisions = {requests[3]: 5}
         assert await store.find_requests("account-1", [requests[3]]) == []
@@ -988,7 +988,7 @@ async def test_reading_an_old_stretch_does_not_make_the_rest_be_read(server: Eve
         assert await store.find_requests("account-1", [os.urandom(16)], through=3_000) == []
         found = await store.find_requests("account-1", [requests[90]], through=3_000)
         assert [event.revision for event in found] == [91]
-        assert sum(read) <= AROUND
+        assert sum(read) <= NEAR
 
 
 async def test_an_index_on_a_server_is_not_asked_forever(server: EventStoreDB) -> None:

@@ -16,6 +16,7 @@ from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
 from openbank.domain import movements
 from openbank.domain.account import Account
+from openbank.domain.account_events import MoneyDeposited
 from openbank.domain.movements import Deposit, OpenAccount
 from openbank.domain.person import RegisterPerson
 from openbank.domain.request import Request
@@ -23,6 +24,8 @@ from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.port import SNAPSHOT_EVENTS, Snapshot
 from openbank.eventstore.request_index import Indexed
+from openbank.integrity.checking import Checker
+from openbank.integrity.quarantine import Quarantine
 from tests.examples import JOHN, NOON, usd
 from tests.stand_ins.eventstoredb.server import EventStoreDB
 from tests.stand_ins.process import eventstoredb
@@ -117,6 +120,43 @@ async def test_a_replay_takes_two_reads_at_any_revision(server: EventStoreDB, re
         # The events up to the request's own, and the snapshot before it, at once.
         assert len(reads) <= 2
         assert sum(reads) <= NEAR + 2
+    await store.close()
+
+
+async def test_a_replay_by_an_instance_that_has_just_started_takes_one_step(
+    server: EventStoreDB, reads: list[int]
+) -> None:
+    """What the account is decided on shows also what it was right after its last events."""
+    store = await open_store(server)
+    made = await a_long_account(store)
+    revisions = {one: written.resource.revision for one, written in made.items()}
+    request_id, was = list(made.items())[-1]
+    other = await open_store(server, revisions)
+    reads.clear()
+    replayed = await deposit(WriteSide(other, lambda: NOON, kept_max=10), request_id)
+    assert replayed == was._replace(replayed=True)
+    # The event and the snapshot, at once.
+    assert reads == [1, 1]
+    await other.close()
+    await store.close()
+
+
+async def test_followers_check_the_first_deposit_on_an_account_without_a_read(
+    server: EventStoreDB, reads: list[int]
+) -> None:
+    store = await open_store(server)
+    await a_long_account(store)
+    other = await open_store(server)
+    head = await other.head()
+    quarantine = Quarantine(other, lambda: NOON)
+    quarantine.checked = head.position
+    await deposit(WriteSide(other, lambda: NOON, kept_max=10), os.urandom(16))
+    page = await other.read_log(head)
+    reads.clear()
+    checked = await Checker(other, quarantine).check(page.events)
+    assert [type(one.happened) for one in checked] == [MoneyDeposited]
+    assert reads == []
+    await other.close()
     await store.close()
 
 

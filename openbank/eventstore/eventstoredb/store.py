@@ -142,7 +142,7 @@ class EventStoreDBEventStore:
         self._streams.requests.note(stream, expected_revision, [event.metadata.request_id for event in events])
         last, revision = events[-1], expected_revision + len(events)
         self._same_log.note(Witness(position, stream, revision - 1, last.id))
-        self._streams.recent.note((RecordedEvent(position, stream, revision, *last),))
+        self._streams.recent.note_appended(RecordedEvent(position, stream, revision, *last))
         return position
 
     async def read_stream(self, stream: str, after: int = NO_STREAM, limit: int = PAGE) -> Sequence[RecordedEvent]:
@@ -154,8 +154,8 @@ class EventStoreDBEventStore:
     async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
         return await self._streams.read_end(stream, limit)
 
-    async def read_newest(self, stream: str, limit: int) -> Newest:
-        return await self._streams.read_newest(stream, limit)
+    async def read_newest(self, stream: str, limit: int, through: int | None = None) -> Newest:
+        return await self._streams.read_newest(stream, limit, through)
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
         return await self._streams.locate(stream, revision)

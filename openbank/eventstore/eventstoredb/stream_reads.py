@@ -17,7 +17,7 @@ from openbank.eventstore.eventstoredb.snapshots import Snapshots
 from openbank.eventstore.port import BEGINNING, NO_STREAM, SNAPSHOT_EVENTS, LogPosition, Newest, RecordedEvent, Snapshot
 from openbank.eventstore.request_index import RequestIndex
 
-AROUND = SNAPSHOT_EVENTS + 1
+NEAR = SNAPSHOT_EVENTS + 1
 """Events that are read for one of them: its aggregate's snapshot is of one of these, or a write is behind."""
 
 Locate = Callable[[str, int], Awaitable[LogPosition | None]]
@@ -28,7 +28,7 @@ class StreamReads:
     """The port's methods on streams. A stream that was tombstoned or has lost events raises StreamDamaged."""
 
     def __init__(self, link: Link, prefix: str, snapshots: Snapshots, request_index: RequestIndex | None) -> None:
-        self.requests = Requests(self.read_stream, self._read_around, request_index)
+        self.requests = Requests(self.read_stream, self._read_near, request_index)
         self.recent = Recent()
         self._link = link
         self._prefix = prefix
@@ -44,7 +44,9 @@ class StreamReads:
         events.reverse()
         return self._checked(stream, events[0].revision - 1, events) if events else []
 
-    async def read_newest(self, stream: str, limit: int) -> Newest:
+    async def read_newest(self, stream: str, limit: int, through: int | None = None) -> Newest:
+        if through is not None:
+            return self.recent.newest(stream, through) or await self._read_through(stream, limit, through)
         reached = await self.requests.reached(stream)
         snapshot = None
         if reached < SNAPSHOT_EVENTS:
@@ -54,14 +56,13 @@ class StreamReads:
             events, snapshot = await asyncio.gather(self._read_from(stream, first, limit), self.snapshot(stream))
         events = events or await self.read_end(stream, limit)
         if events:
-            self.recent.note(events)
             if events[0].revision > 1 and snapshot is None:
                 snapshot = await self.snapshot(stream)
+            self.recent.note(events, snapshot)
         return Newest(events, snapshot)
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
-        known = self.recent.snapshot(stream, through) if through else None
-        return known or await self._snapshots.newest(stream, through)
+        return await self._snapshots.newest(stream, through)
 
     async def locate(self, stream: str, revision: int) -> LogPosition | None:
         if not stream or revision <= NO_STREAM:
@@ -101,15 +102,19 @@ class StreamReads:
         events = await self.read(stream, revision - 1, limit + 1)
         return self._checked(stream, revision - 1, events) if len(events) <= limit else ()
 
-    async def _read_around(self, stream: str, revision: int) -> Sequence[RecordedEvent]:
+    async def _read_near(self, stream: str, revision: int) -> Sequence[RecordedEvent]:
         """Reads an event together with what shows its aggregate right after it, for the question that comes next."""
-        before, count = max(NO_STREAM, revision - AROUND), min(revision, AROUND)
-        if revision <= SNAPSHOT_EVENTS:
+        events, _ = await self.read_newest(stream, NEAR, revision)
+        return [event for event in events[-1:] if event.revision == revision]
+
+    async def _read_through(self, stream: str, limit: int, through: int) -> Newest:
+        before, count = max(NO_STREAM, through - limit), min(through, limit)
+        if before == NO_STREAM:
             events, snapshot = await self.read_stream(stream, before, count), None
         else:
             events, snapshot = await asyncio.gather(
-                self.read_stream(stream, before, count), self.snapshot(stream, revision)
+                self.read_stream(stream, before, count), self.snapshot(stream, through)
             )
-        if len(events) == count:
+        if events:
             self.recent.note(events, snapshot)
-        return events[count - 1 :]
+        return Newest(events, snapshot)

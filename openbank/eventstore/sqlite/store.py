@@ -117,8 +117,12 @@ class SqliteEventStore:
         self._check_open()
         return self._reader.end(stream, limit, self._commits.head.position)
 
-    async def read_newest(self, stream: str, limit: int) -> Newest:
-        return Newest(await self.read_end(stream, limit), await self.snapshot(stream))
+    async def read_newest(self, stream: str, limit: int, through: int | None = None) -> Newest:
+        if through is None:
+            events = await self.read_end(stream, limit)
+        else:
+            events = await self.read_stream(stream, max(NO_STREAM, through - limit), min(through, limit))
+        return Newest(events, await self.snapshot(stream, through))
 
     async def snapshot(self, stream: str, through: int | None = None) -> Snapshot | None:
         self._check_open()
