@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openbank.codec import canonical_json
-from openbank.eventstore.eventstoredb import EventStoreDBEventStore
+from openbank.eventstore.eventstoredb import EventStoreDBEventStore, append_call
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.port import BEGINNING, RecordedEvent
 from tests.eventstore.conformance import some_event
@@ -86,3 +86,50 @@ async def test_what_this_process_has_appended_is_not_decoded_again(
     assert [event.revision for event in seen] == [1, 2, 3, 4, 5]
     for one in (store, other):
         await one.close()
+
+
+async def test_appends_that_are_on_their_way_together_are_answered_together(
+    server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append_call, "GATHER_SECONDS", 60)
+    store = await EventStoreDBEventStore.open(server.uri)
+    async with asyncio.timeout(5):
+        await store.append("account-alone", 0, [some_event()])
+        answered: list[int] = []
+        turns = 0
+
+        async def append(stream: str) -> None:
+            await store.append(stream, 0, [some_event()])
+            answered.append(turns)
+
+        appending = asyncio.gather(*(append(f"account-{number}") for number in range(20)))
+        while not appending.done():
+            turns += 1
+            await asyncio.sleep(0)
+    assert len(set(answered)) == 1
+    await store.close()
+
+
+async def test_an_answer_that_waits_for_others_outlives_their_connection(
+    server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append_call, "GATHER_SECONDS", 60)
+    store = await EventStoreDBEventStore.open(server.uri)
+    sent, append = [], server.log.append
+
+    def counted(stream: str, *more: Any, **options: Any) -> Any:
+        sent.append(stream)
+        return append(stream, *more, **options)
+
+    monkeypatch.setattr(server.log, "append", counted)
+    server.faults.add("hang", prefix="account-unheard", times=1)
+    unheard = asyncio.create_task(store.append("account-unheard", 0, [some_event()]))
+    heard = asyncio.create_task(store.append("account-heard", 0, [some_event()]))
+    async with asyncio.timeout(5):
+        while not sent:  # noqa: ASYNC110 - nobody is told when it is written
+            await asyncio.sleep(0.01)
+        server.faults.add("cut_before", prefix="account-cut", times=1)
+        await store.append("account-cut", 0, [some_event()])
+        await asyncio.gather(unheard, heard)
+    assert sent.count("account-heard") == 1
+    await store.close()

@@ -1445,6 +1445,20 @@ MUTATIONS = (
         "tests/eventstore/test_eventstoredb_refusals.py",
     ),
     Mutation(
+        "an answer that waits for others is lost with its connection",
+        f"{_ESDB}/append_call.py",
+        "        self.ended = True\n        self._give()\n",
+        "        self.ended = True\n",
+        "tests/eventstore/test_eventstoredb_sharing.py",
+    ),
+    Mutation(
+        "an append alone waits for answers of others",
+        f"{_ESDB}/append_call.py",
+        "        if not self._waiting:\n            self._give()\n        elif self._giving is None:",
+        "        if self._giving is None:",
+        "tests/eventstore/test_eventstoredb_sharing.py",
+    ),
+    Mutation(
         "the store stream is written before the rights are known",
         "openbank/eventstore/eventstoredb/store.py",
         "        if wanted.make:\n            await self._appends.check_right(self._identity.stream)\n",

@@ -15,6 +15,10 @@ from openbank.eventstore.eventstoredb.client import CONNECT_SECONDS
 from openbank.eventstore.eventstoredb.link import Link
 from openbank.eventstore.eventstoredb.refusals import AccessRefused
 
+GATHER_SECONDS = 0.005
+"""How long an answer waits for those of the other appends on their way. Callers that are answered together share turns
+of the event loop, and their next appends come together too."""
+
 
 class _Asked(NamedTuple):
     """An append on its way, since `time`."""
@@ -34,6 +38,9 @@ class AppendCall(AsyncGrpcStreamer):
         self._requests: asyncio.Queue[streams_pb2.BatchAppendReq | None] = asyncio.Queue()
         self._waiting: dict[str, _Asked] = {}
         """In the order in which they were sent."""
+        self._arrived: list[tuple[asyncio.Future[streams_pb2.BatchAppendResp], streams_pb2.BatchAppendResp]] = []
+        """Answers that callers do not have yet."""
+        self._giving: asyncio.TimerHandle | None = None
         self._call: Any = link.append_call(self._sent())
         self._answered = False
         self._refused: AccessRefused | None = None
@@ -90,10 +97,10 @@ class AppendCall(AsyncGrpcStreamer):
         try:
             async for response in self._call:
                 self._answered = True
-                asked = self._waiting.get(response.correlation_id.string)
                 self._link.pulse.heard()
-                if asked is not None and not asked.answer.done():
-                    asked.answer.set_result(response)
+                asked = self._waiting.pop(response.correlation_id.string, None)
+                if asked is not None:
+                    self._take(asked.answer, response)
         except AioRpcError as error:
             reason = handle_rpc_error(error)
             if not self._answered:
@@ -103,6 +110,22 @@ class AppendCall(AsyncGrpcStreamer):
             self._link.guard.lost()
             self._call.cancel()
             self._end()
+
+    def _take(self, answer: asyncio.Future[streams_pb2.BatchAppendResp], response: streams_pb2.BatchAppendResp) -> None:
+        self._arrived.append((answer, response))
+        if not self._waiting:
+            self._give()
+        elif self._giving is None:
+            self._giving = self._loop.call_later(GATHER_SECONDS, self._give)
+
+    def _give(self) -> None:
+        if self._giving is not None:
+            self._giving.cancel()
+            self._giving = None
+        arrived, self._arrived = self._arrived, []
+        for answer, response in arrived:
+            if not answer.done():
+                answer.set_result(response)
 
     async def _watch(self) -> None:
         """Gives up answers that do not come. One timer serves all of them, as this is the hottest path."""
@@ -116,6 +139,7 @@ class AppendCall(AsyncGrpcStreamer):
 
     def _end(self) -> None:
         self.ended = True
+        self._give()
         self._requests.put_nowait(None)
         if self._watching is not None:
             self._watching.cancel()
