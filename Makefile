@@ -1,6 +1,6 @@
 # Every target does its own set-up; on a bare Debian python3, python3-venv, git and make are enough.
 .DELETE_ON_ERROR:
-.PHONY: help run dev test quick coverage check reference bench soak campaign feeds power hostile mutations generate protos release fmt clean screenshots stand-ins
+.PHONY: help run dev test quick coverage check reference bench bench-long soak campaign feeds power hostile mutations generate protos release fmt clean screenshots stand-ins
 
 # The Python that .venv is made of: make run PYTHON=python3.12
 PYTHON ?= python3
@@ -37,7 +37,8 @@ help:
 	@echo 'make quick     the tests of domain, commands, stored form, contract and house, in under 30 seconds'
 	@echo 'make coverage  run the tests and print what they do not reach (ARGS="-k ...")'
 	@echo 'make check     all that must hold: format, lint, types, contract, generated code, tests'
-	@echo 'make bench     measure the bank beside its yardsticks; needs Go (ARGS="--rounds ... --seconds ...")'
+	@echo 'make bench     measure the bank beside its yardsticks, 25 minutes; needs Go (ARGS="--only WORDS")'
+	@echo 'make bench-long  measure what takes longer: 10 million events, waits of health checks, an hour of soak'
 	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
 	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'
 	@echo 'make feeds     hold watches of every kind against the log while everything under them breaks (MINUTES=30 SEED=7)'
@@ -117,6 +118,9 @@ check: $(DEV)
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-long: $(BENCH)
+	$(BIN)/python -m benchmarks.run --long $(ARGS)
 
 soak: $(BENCH)
 	$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 from benchmarks import messages
+from benchmarks.bench import Bench, bench
 from benchmarks.load import load, write_bodies
-from benchmarks.measure import Measure, median, ratios
+from benchmarks.measure import Found, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
 from benchmarks.seed import ACCOUNTS
-from benchmarks.serving import MANY, Bench
-from openbank.batches.v1.batches_service_pb2 import ExecuteBatchRequest
 
 COMMANDS = 100
 IN_FLIGHT = 8
 """Batches at a time."""
+NOTE = f"{{:,.0f}} of {{:,.0f}} deposits/s, {IN_FLIGHT} batches in flight"
 
 
-def rows(bench: Bench) -> list[Measure]:
-    independent = [messages.independent(first, COMMANDS) for first in range(0, ACCOUNTS, COMMANDS)]
-    on_one = [messages.atomic(0, COMMANDS)]
-    single, single_on_one, each, together = [], [], [], []
-    for _ in range(bench.rounds):
-        single.append(bench.load(bench.bank, "Deposit", MANY, "deposits").per_second)
-        each.append(_deposits_per_second(bench, independent))
-        single_on_one.append(bench.load(bench.bank, "Deposit", MANY, "deposits to one").per_second)
-        together.append(_deposits_per_second(bench, on_one))
-    bench.check()
-    return [
-        Measure(
-            f"deposits in INDEPENDENT batches of {COMMANDS} / Deposit, {MANY} in flight, distinct accounts",
-            ratios(each, single),
-            2.5,
-            f"{median(each):,.0f} of {median(single):,.0f} deposits/s, {IN_FLIGHT} batches in flight",
-        ),
-        Measure(
-            f"deposits in ATOMIC batches of {COMMANDS} / Deposit, {MANY} in flight, one account",
-            ratios(together, single_on_one),
-            5.0,
-            f"{median(together):,.0f} of {median(single_on_one):,.0f} deposits/s, {IN_FLIGHT} batches in flight",
-        ),
-    ]
+@experiment(
+    Row("INDEPENDENT batches of 100, deposits/s / single Deposits, 64 in flight", 4.0, NOTE),
+    Row("ATOMIC batches of 100 on one account, deposits/s / single Deposits there, 64 in flight", 8.0, NOTE),
+)
+def batches(scratch: Scratch) -> Iterator[Round]:
+    independent = (messages.independent(first, COMMANDS) for first in range(0, ACCOUNTS, COMMANDS))
+    write_bodies(scratch.directory / "independent", independent)
+    write_bodies(scratch.directory / "atomic", [messages.atomic(0, COMMANDS)])
+    with bench(scratch) as at:
+
+        def measure() -> Sequence[Found]:
+            return (
+                ratio(_deposits_per_second(at, "independent"), at.deposits().per_second),
+                ratio(_deposits_per_second(at, "atomic"), at.deposits(bodies="deposits to one").per_second),
+            )
+
+        yield measure
 
 
-def _deposits_per_second(bench: Bench, batches: Iterable[ExecuteBatchRequest]) -> float:
-    bodies = write_bodies(bench.scratch / "batches", batches)
-    done = load(bench.bank.address, messages.EXECUTE_BATCH, bodies, IN_FLIGHT, seconds=bench.seconds)
-    bench.deposited += done.all_calls * COMMANDS
+def _deposits_per_second(at: Bench, bodies: str) -> float:
+    path = at.scratch.directory / bodies
+    done = load(at.bank.address, messages.EXECUTE_BATCH, path, IN_FLIGHT, seconds=at.scratch.seconds)
+    at.deposited += done.all_calls * COMMANDS
     return done.per_second * COMMANDS

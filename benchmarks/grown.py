@@ -1,107 +1,117 @@
-"""What a deposit and a replay cost on a bank with a past: 1,000,000 events, on 20,000 accounts or on one.
+"""A bank with a past, beside a fresh one: 1,000,000 events of 20,000 accounts, with settings as they come.
 
-Processor time of the server for each call, in turns with what it is compared to.
+Half of the deposits are on accounts picked uniformly at random, half on a few hot ones. Both banks are started for each
+round, so that nothing is in memory at first.
 """
 
 from __future__ import annotations
 
 import random
-import shutil
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import history, messages, servers, stored
+from benchmarks import messages, servers
+from benchmarks.bench import MANY
+from benchmarks.cpu import used
+from benchmarks.eventstoredb.banks import Store
 from benchmarks.load import load, write_bodies
-from benchmarks.measure import Measure, median, ratios
+from benchmarks.measure import Found, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
 from benchmarks.seed import ACCOUNTS as FRESH_ACCOUNTS
 from benchmarks.seed import seed
 from benchmarks.servers import ServerProcess
 
-ACCOUNTS = 20_000
-EVENTS = 1_000_000
-IN_FLIGHT = 64
-COLD_KEPT = 1_000
-"""Aggregates in memory of the bank where every deposit is to one that is not: it has twenty times as many."""
-PROJECTED_SECONDS_MAX = 300
+EVENTS, ACCOUNTS = 1_000_000, 20_000
+HISTORY = [EVENTS // ACCOUNTS] * ACCOUNTS
+STORE_EVENTS, STORE_ACCOUNTS = 200_000, 10_000
+"""Of the bank on EventStoreDB's stand-in."""
+HOT = 20
+PICKS = 200_000
+LONGER, LONGER_FRESH = 30, 10
+"""How many times as long as other loads: a minute, and as long as a fresh bank is fresh."""
+KEPT = 1_000
+"""Aggregates in memory of the bank where every deposit is on an account that is not."""
+
+NOTE = "{:,.0f} of {:,.0f} deposits/s, a minute at a time, each on banks just started"
 
 
-def rows(scratch: Path, rounds: int, seconds: float) -> list[Measure]:
-    return [*_many_accounts(scratch, rounds, seconds), _replays(scratch, rounds, seconds)]
+@experiment(Row("deposits/s on the grown bank / on a fresh one, embedded", 0.8, NOTE), rounds=3)
+def embedded(scratch: Scratch) -> Iterator[Round]:
+    grown, fresh = scratch.copy_history("grown", HISTORY), scratch.directory / "fresh"
+    with servers.bank(fresh) as bank:
+        seed(bank.address)
+    many, few = _bodies(scratch.directory, ACCOUNTS), _bodies(scratch.directory, FRESH_ACCOUNTS)
+
+    def measure() -> Sequence[Found]:
+        with servers.bank(fresh) as fresh_bank:
+            of_fresh = _deposits_per_second(fresh_bank, few, scratch.seconds * LONGER_FRESH)
+        with servers.bank(grown) as grown_bank:
+            return [ratio(_deposits_per_second(grown_bank, many, scratch.seconds * LONGER), of_fresh)]
+
+    yield measure
 
 
-def _many_accounts(scratch: Path, rounds: int, seconds: float) -> list[Measure]:
-    """The grown bank beside a fresh one, and beside itself with nothing in memory."""
-    grown, cold = scratch / "grown", scratch / "grown, cold"
-    history.write_accounts(grown, [EVENTS // ACCOUNTS] * ACCOUNTS)
-    with servers.bank(grown):
-        _projected(grown, EVENTS)
-    shutil.copytree(grown, cold)
-    few = write_bodies(scratch / "deposits to a fresh bank", map(messages.deposit, range(FRESH_ACCOUNTS)))
-    numbers = random.Random(1).sample(range(ACCOUNTS), ACCOUNTS)
-    many = write_bodies(scratch / "deposits to a grown bank", map(messages.deposit, numbers))
+@experiment(
+    Row(
+        "deposits/s on the grown bank / on a fresh one, EventStoreDB's stand-in",
+        0.7,
+        f"{{:,.0f}} of {{:,.0f}} deposits/s; {STORE_EVENTS:,} events of {STORE_ACCOUNTS:,} accounts",
+    ),
+    rounds=3,
+)
+def on_eventstoredb(scratch: Scratch) -> Iterator[Round]:
+    many, few = _bodies(scratch.directory, STORE_ACCOUNTS), _bodies(scratch.directory, FRESH_ACCOUNTS)
     with (
-        servers.bank(scratch / "fresh") as fresh_bank,
-        servers.bank(grown) as grown_bank,
-        servers.bank(cold, flags=("--cached-aggregates", str(COLD_KEPT))) as cold_bank,
+        Store(scratch.directory, "grown", [STORE_EVENTS // STORE_ACCOUNTS] * STORE_ACCOUNTS) as grown,
+        Store(scratch.directory, "fresh", [1] * FRESH_ACCOUNTS) as fresh,
     ):
-        seed(fresh_bank.address)
+
+        def measure() -> Sequence[Found]:
+            with fresh.bank() as bank:
+                of_fresh = _deposits_per_second(bank, few, scratch.seconds * LONGER_FRESH / 2)
+            with grown.bank() as bank:
+                return [ratio(_deposits_per_second(bank, many, scratch.seconds * LONGER_FRESH), of_fresh)]
+
+        yield measure
+
+
+@experiment(
+    Row(
+        "processor time of a Deposit on an account that is not in memory / on one that is, embedded",
+        1.5,
+        "{:,.0f} of {:,.0f} us",
+        at_most=True,
+    )
+)
+def not_in_memory(scratch: Scratch) -> Iterator[Round]:
+    """Two banks of the same accounts, each in turn: one keeps them all, one a twentieth."""
+    warm, cold = scratch.copy_history("warm", HISTORY), scratch.copy_history("cold", HISTORY)
+    numbers = random.Random(1).sample(range(ACCOUNTS), ACCOUNTS)
+    bodies = write_bodies(scratch.directory / "deposits in turn", map(messages.deposit, numbers))
+    path = messages.path("Deposit")
+    with (
+        servers.bank(warm) as warm_bank,
+        servers.bank(cold, flags=("--cached-aggregates", str(KEPT))) as cold_bank,
+    ):
         # Every account once, so that those that fit into memory are there.
-        for bank in (grown_bank, cold_bank):
-            load(bank.address, messages.path("Deposit"), many, IN_FLIGHT, calls=ACCOUNTS)
-        fresh_cpu, grown_cpu, cold_cpu = [], [], []
-        for _ in range(rounds):
-            fresh_cpu.append(_cpu(fresh_bank, few, seconds))
-            grown_cpu.append(_cpu(grown_bank, many, seconds))
-            cold_cpu.append(_cpu(cold_bank, many, seconds))
-    return [
-        _compared(
-            f"Deposit on a bank of {ACCOUNTS:,} accounts and {EVENTS:,} events / on a fresh one",
-            (grown_cpu, fresh_cpu),
-            1.25,
-        ),
-        _compared("Deposit to an account that is not in memory / to one that is", (cold_cpu, grown_cpu), 1.5),
-    ]
+        for bank in (warm_bank, cold_bank):
+            load(bank.address, path, bodies, MANY, calls=ACCOUNTS)
+
+        def measure() -> Sequence[Found]:
+            of_warm, of_cold = (
+                used(bank, path, bodies, MANY, seconds=scratch.seconds) for bank in (warm_bank, cold_bank)
+            )
+            return [ratio(of_cold.us, of_warm.us)]
+
+        yield measure
 
 
-def _replays(scratch: Path, rounds: int, seconds: float) -> Measure:
-    """Of requests from all of an account's past, beside new deposits to the same account."""
-    data = scratch / "one account"
-    history.write_accounts(data, [EVENTS])
-    revisions = random.Random(1).sample(range(2, EVENTS + 1), 10_000)
-    old = (messages.deposit(0, history.request_id(0, revision)) for revision in revisions)
-    replays = write_bodies(scratch / "replays", old)
-    deposits = write_bodies(scratch / "deposits to the long account", [messages.deposit(0)])
-    with servers.bank(data) as bank:
-        _projected(data, EVENTS)
-        before = stored.deposits(data)
-        replay_cpu, deposit_cpu, made = [], [], 0
-        for _ in range(rounds):
-            replay_cpu.append(_cpu(bank, replays, seconds))
-            if stored.deposits(data) != before + made:
-                raise SystemExit("a replay made a deposit")
-            begin = bank.cpu_seconds()
-            done = load(bank.address, messages.path("Deposit"), deposits, IN_FLIGHT, seconds=seconds)
-            deposit_cpu.append((bank.cpu_seconds() - begin) / done.all_calls)
-            made += done.all_calls
-    return _compared(f"replay at any of {EVENTS:,} revisions / a new deposit there", (replay_cpu, deposit_cpu), 2.0)
+def _bodies(directory: Path, accounts: int) -> Path:
+    """Deposits on accounts picked at random: half uniformly, half among the hot ones."""
+    picked = random.Random(1)
+    numbers = (picked.randrange(HOT if pick % 2 else accounts) for pick in range(PICKS))
+    return write_bodies(directory / f"deposits to {accounts}", map(messages.deposit, numbers))
 
 
-def _cpu(bank: ServerProcess, bodies: Path, seconds: float) -> float:
-    begin = bank.cpu_seconds()
-    done = load(bank.address, messages.path("Deposit"), bodies, IN_FLIGHT, seconds=seconds)
-    return (bank.cpu_seconds() - begin) / done.all_calls
-
-
-def _compared(name: str, seconds: tuple[Sequence[float], Sequence[float]], aim: float) -> Measure:
-    one, other = seconds
-    note = f"{median(one) * 1e6:,.0f} of {median(other) * 1e6:,.0f} us of processor time"
-    return Measure(name, ratios(one, other), aim, note, at_most=True)
-
-
-def _projected(data: Path, events: int) -> None:
-    end = time.perf_counter() + PROJECTED_SECONDS_MAX
-    while stored.projected(data) < events:
-        if time.perf_counter() > end:
-            raise SystemExit(f"the views are not there within {PROJECTED_SECONDS_MAX} seconds")
-        time.sleep(0.2)
+def _deposits_per_second(bank: ServerProcess, bodies: Path, seconds: float) -> float:
+    return load(bank.address, messages.path("Deposit"), bodies, MANY, seconds=seconds, warm_up=0).per_second

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
 
+from benchmarks import loop
 from benchmarks.messages import account_id, owner_id
 from openbank.aggregates import snapshots
 from openbank.codec import events as codec
@@ -39,13 +40,13 @@ _AT_A_TIME = 1_000
 
 def write(directory: Path) -> None:
     directory.mkdir()
-    asyncio.run(_write(directory, _turns(), ACCOUNTS))
+    loop.run(_write(directory, _turns(), ACCOUNTS))
 
 
 def write_accounts(directory: Path, events: Sequence[int]) -> None:
     """A bank with so many events of each account, in turn, and with the snapshots that a bank would have kept."""
     directory.mkdir()
-    asyncio.run(_write(directory, _in_turn(events), len(events)))
+    loop.run(_write(directory, _in_turn(events), len(events)))
 
 
 def request_id(account: int, revision: int) -> str:

@@ -11,60 +11,107 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.load import Load
+from benchmarks import messages, servers
+from benchmarks.bench import MANY, bench
+from benchmarks.load import Load, load
+from benchmarks.measure import Found, NotMeasured, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
+from benchmarks.seed import seed
 from benchmarks.servers import ServerProcess
 
-ROUNDS = 5
 CALLS = {"perf": 5_000, "callgrind": 400}
 WARM_UP_SECONDS = {"perf": 1.0, "callgrind": 10.0}
 _CALLGRIND = ("valgrind", "--tool=callgrind", "--cache-sim=no")
+MODULE = {"perf": "openbank", "callgrind": "benchmarks.slow_bank"}
 
-Start = Callable[[Sequence[str]], ServerProcess]
-Drive = Callable[[str, int, float], Load]
-"""Drives a server at an address with so many calls, after a warm-up of so many seconds."""
+Drive = Callable[[], Load]
+Count = Callable[[ServerProcess, Drive], float]
+"""Instructions a call of one drive."""
 
 
-def tool() -> str | None:
-    """What counts on this machine, if anything does."""
+@experiment(
+    Row(
+        "server instructions a Deposit / an echo",
+        2.3,
+        "{:,.0f} of {:,.0f} thousand, {:.0f} deposits a commit",
+        at_most=True,
+    ),
+    rounds=3,
+)
+def counted(scratch: Scratch) -> Iterator[Round]:
+    counter = _counter()
+    with bench(scratch):
+        """For the echo's answers and the bodies."""
+    directory = scratch.directory
+    metrics = f"127.0.0.1:{servers.free_port()}"
+
+    def drive(server: ServerProcess, warm_up: float = 0.0) -> Load:
+        calls = 1 if warm_up else CALLS[counter]
+        path, bodies = messages.path("Deposit"), directory / "deposits"
+        return load(server.address, path, bodies, MANY, calls=calls, warm_up=warm_up)
+
+    under_bank, count_bank = _under(counter, directory)
+    under_echo, count_echo = _under(counter, directory)
+    flags = ("--metrics-listen", metrics)
+    with (
+        servers.bank(directory / "counted", under_bank, flags, module=MODULE[counter]) as bank,
+        servers.echo(directory / "answers", under_echo) as echo,
+    ):
+        seed(bank.address)
+        for server in (bank, echo):
+            drive(server, WARM_UP_SECONDS[counter])
+
+        def measure() -> Sequence[Found]:
+            before = _commits(metrics)
+            of_bank = count_bank(bank, lambda: drive(bank)) / 1000
+            events, commits = (now - then for now, then in zip(_commits(metrics), before, strict=True))
+            return [ratio(of_bank, count_echo(echo, lambda: drive(echo)) / 1000, events / commits)]
+
+        yield measure
+
+
+def _counter() -> str:
+    """What counts on this machine."""
     if shutil.which("perf"):
         tried = subprocess.run(
             ["perf", "stat", "-x,", "-e", "instructions", "true"], capture_output=True, text=True, check=False
         )
         if tried.returncode == 0 and re.match(r"\d+,", tried.stderr):
             return "perf"
-    return "callgrind" if shutil.which("valgrind") else None
+    if shutil.which("valgrind"):
+        return "callgrind"
+    raise NotMeasured("neither perf's counter nor valgrind on this machine")
 
 
-def per_call(counter: str, start: Start, drive: Drive, scratch: Path) -> list[float]:
-    """Several counts of one server, each over its own calls."""
-    dumps = Path(tempfile.mkdtemp(dir=scratch)) / "callgrind.out"
-    under = [*_CALLGRIND, f"--callgrind-out-file={dumps}"] if counter == "callgrind" else []
-    with start(under) as server:
-        drive(server.address, 1, WARM_UP_SECONDS[counter])
-        count = _perf if counter == "perf" else _callgrind(dumps)
-        return [count(server.pid, lambda: drive(server.address, CALLS[counter], 0.0)) for _ in range(ROUNDS)]
+def _under(counter: str, directory: Path) -> tuple[Sequence[str], Count]:
+    """The command to start a server with, and how to count what it does."""
+    if counter == "perf":
+        return (), _perf
+    dumps = Path(tempfile.mkdtemp(dir=directory)) / "callgrind.out"
+    return (*_CALLGRIND, f"--callgrind-out-file={dumps}"), _callgrind(dumps)
 
 
-def _perf(pid: int, run: Callable[[], Load]) -> float:
+def _perf(server: ServerProcess, drive: Drive) -> float:
     perf = subprocess.Popen(
-        ["perf", "stat", "-x,", "-e", "instructions", "-p", str(pid)], stderr=subprocess.PIPE, text=True
+        ["perf", "stat", "-x,", "-e", "instructions", "-p", str(server.pid)], stderr=subprocess.PIPE, text=True
     )
-    calls = run().calls
+    calls = drive().calls
     perf.send_signal(signal.SIGINT)
     _, counted = perf.communicate()
     return int(counted.split(",")[0]) / calls
 
 
-def _callgrind(dumps: Path) -> Callable[[int, Callable[[], Load]], float]:
+def _callgrind(dumps: Path) -> Count:
     """Each dump counts from the one before, which the first of a pair therefore begins."""
 
-    def count(pid: int, run: Callable[[], Load]) -> float:
-        _dump(pid, dumps)
-        calls = run().calls
-        return _dump(pid, dumps) / calls
+    def count(server: ServerProcess, drive: Drive) -> float:
+        _dump(server.pid, dumps)
+        calls = drive().calls
+        return _dump(server.pid, dumps) / calls
 
     return count
 
@@ -76,3 +123,10 @@ def _dump(pid: int, dumps: Path) -> int:
     if total is None:
         raise SystemExit(f"callgrind's dump {newest.name} has no total")
     return int(total[1])
+
+
+def _commits(metrics: str) -> tuple[float, float]:
+    """Events committed so far, and the commits that they were in."""
+    scraped = urllib.request.urlopen(f"http://{metrics}/metrics", timeout=60).read().decode()
+    found = dict(re.findall(r"^openbank_commit_size_events_(sum|count)\S* (\S+)", scraped, re.MULTILINE))
+    return float(found["sum"]), float(found["count"])

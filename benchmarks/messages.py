@@ -11,11 +11,9 @@ from openbank.transfers.v1 import transfers_service_pb2 as transfers
 SERVICE = messages.DESCRIPTOR.services_by_name["AccountsService"]
 
 PAYMENT = Money(currency_code="USD", units=12, nanos=500_000_000)
-
+CENT = Money(currency_code="USD", nanos=10_000_000)
 
 CREATE_TRANSFER = f"/{transfers.DESCRIPTOR.services_by_name['TransfersService'].full_name}/CreateTransfer"
-
-
 EXECUTE_BATCH = f"/{batches.DESCRIPTOR.services_by_name['BatchesService'].full_name}/ExecuteBatch"
 
 
@@ -43,7 +41,7 @@ def transfer(account: int, to: int) -> transfers.CreateTransferRequest:
         request_id=REQUEST_ID,
         source_account_id=account_id(account),
         destination_account_id=account_id(to),
-        amount=Money(currency_code="USD", nanos=10_000_000),
+        amount=CENT,
         description="Rent",
     )
 

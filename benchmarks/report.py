@@ -1,65 +1,55 @@
-"""The results as a table, as JSON and as a plot."""
+"""The results as a table and as a plot."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.measure import Measure
+from benchmarks.machine import machine
+from benchmarks.measure import Measure, Row
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 _ROW = 28
-_LEFT = 430
+_LEFT = 560
 _SCALE = 280
-_WIDTH = 860
+_WIDTH = 1000
 _SHOWN_MAX = 1.3
 """Where a bar ends, in aims: twice the aim and ten times the aim are both enough, or both far too much."""
 
 
-def machine() -> str:
-    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
-    memory = next((int(line.split()[1]) / 1e6 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
-    software = f"Python {platform.python_version()}, grpcio {version('grpcio')}"
-    return f"{os.cpu_count()} CPUs ({model or platform.machine()}), {memory:.0f} GB, {platform.system()}, {software}"
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
-
-
 def table(measures: Sequence[Measure]) -> str:
-    lines = ["| measure | result | spread | aim | | as measured |", "|---|---|---|---|---|---|"]
+    """The day stands with results that are older than the newest."""
+    newest = max((measure.day for measure in measures), default="")
+    lines = ["| row | result | spread | aim | | as measured |", "|---|---|---|---|---|---|"]
     for measure in measures:
+        row = measure.row
         cells = [
-            measure.name,
-            "-" if measure.value is None else f"**{_show(measure.value, measure.unit)}**",
+            row.name,
+            "-" if measure.value is None else f"**{_show(measure.value, row.unit)}**",
             _spread(measure),
-            _aim(measure),
+            f"{_show(row.aim, row.unit)} {'at most' if row.at_most else 'at least'}",
             {True: "reached", False: "not yet", None: "not measured"}[measure.reached],
-            measure.note,
+            measure.note + (f"; {measure.day}" if measure.values and measure.day != newest else ""),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def lines(measures: Sequence[Measure]) -> str:
+    """For a terminal."""
+    return "\n".join(
+        f"{'-' if measure.value is None else _show(measure.value):>10}  {measure.row.name} ({measure.note})"
+        for measure in measures
+    )
+
+
 def _spread(measure: Measure) -> str:
     if len(measure.values) < 2:
         return ""
-    return f"{_show(min(measure.values))} to {_show(max(measure.values))}"
-
-
-def _aim(measure: Measure) -> str:
-    return f"{_show(measure.aim, measure.unit)} {'at most' if measure.at_most else 'at least'}"
+    low, high = measure.spread
+    return f"{_show(low)} to {_show(high)}" + (f", wide after {len(measure.values)} rounds" if measure.wide else "")
 
 
 def _show(value: float, unit: str = "") -> str:
@@ -67,33 +57,12 @@ def _show(value: float, unit: str = "") -> str:
     return f"{digits} {unit}".rstrip()
 
 
-def write_json(path: Path, measures: Sequence[Measure]) -> None:
-    results = {
-        "machine": machine(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "measures": [
-            {
-                "measure": measure.name,
-                "value": measure.value,
-                "values": list(measure.values),
-                "unit": measure.unit or "ratio",
-                "aim": measure.aim,
-                "at_most": measure.at_most,
-                "reached": measure.reached,
-                "note": measure.note,
-            }
-            for measure in measures
-        ],
-    }
-    path.write_text(json.dumps(results, indent=2) + "\n")
-
-
 def write_page(path: Path, measures: Sequence[Measure]) -> None:
     """Puts the table into the page between its marks; what is around it is written by hand."""
     before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    day = datetime.now(UTC).date().isoformat()
-    path.write_text(f"{before}{BEGIN}\n{day}, {machine()}.\n\n{table(measures)}\n{END}{after}")
+    newest = max(measure.day for measure in measures)
+    path.write_text(f"{before}{BEGIN}\n{newest}, {machine()}.\n\n{table(measures)}\n{END}{after}")
 
 
 def write_plot(path: Path, measures: Sequence[Measure]) -> None:
@@ -114,15 +83,20 @@ def write_plot(path: Path, measures: Sequence[Measure]) -> None:
 
 def _bar(measure: Measure, top: int) -> list[str]:
     middle = top + _ROW // 2 + 4
-    label = f'<text x="{_LEFT - 8}" y="{middle}" text-anchor="end" fill="#333333">{escape(measure.name)}</text>'
+    label = f'<text x="{_LEFT - 8}" y="{middle}" text-anchor="end" fill="#333333">{escape(measure.row.name)}</text>'
     if measure.value is None:
         return [label]
-    share = measure.aim / measure.value if measure.at_most else measure.value / measure.aim
-    length = _SCALE * min(share, _SHOWN_MAX)
+    length = _SCALE * min(_share(measure.value, measure.row), _SHOWN_MAX)
     colour = "#2f7d4f" if measure.reached else "#c0722a"
-    shown = escape(_show(measure.value, measure.unit))
+    shown = escape(_show(measure.value, measure.row.unit))
     return [
         label,
         f'<rect x="{_LEFT}" y="{top + 5}" width="{length:.0f}" height="{_ROW - 10}" fill="{colour}"/>',
         f'<text x="{_LEFT + length + 6:.0f}" y="{middle}" fill="#333333">{shown}</text>',
     ]
+
+
+def _share(value: float, row: Row) -> float:
+    """How far it has come of the aim; an aim of nothing is either reached or not."""
+    of, to = (row.aim, value) if row.at_most else (value, row.aim)
+    return of / to if to else _SHOWN_MAX

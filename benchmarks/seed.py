@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable
 
 import grpc
 
+from benchmarks import loop
 from benchmarks.messages import PAYMENT, account_id, owner_id
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
@@ -23,7 +24,7 @@ _AT_A_TIME = 100
 
 
 def seed(address: str) -> None:
-    asyncio.run(_seed(address))
+    loop.run(_seed(address))
 
 
 async def _seed(address: str) -> None:

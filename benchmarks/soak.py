@@ -1,183 +1,98 @@
 """An hour of mixed load on a bank with 1,000,000 events and 100,000 accounts, and what memory it takes: `make soak`.
 
-The load is paced, as it is memory that is measured here and not speed. Customers deposit and withdraw, look at their
-accounts and movements, open new ones; watches follow, come and go. The figures go to soak.json, from which `make bench`
-shows the last ones.
+The load is paced, as it is memory that is measured here and not speed. It has calls of every kind, by TLS with a key,
+and metrics are scraped.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import random
 import tempfile
 import time
-import uuid
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-from google.protobuf.empty_pb2 import Empty
 
-from benchmarks import history, messages, servers, stored
-from benchmarks.measure import Measure
+from benchmarks import history, loop, results, rounds, servers, stored
+from benchmarks.measure import Found, Round, Row, experiment
+from benchmarks.metrics import scraped
+from benchmarks.mixed_load import MixedLoad
+from benchmarks.scratch import Scratch
 from benchmarks.seed import register
-from benchmarks.servers import ROOT, ServerProcess
-from openbank.accounts.v1 import accounts_service_pb2 as accounts
-from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
+from benchmarks.servers import ServerProcess
+from benchmarks.ways import ways
 
-RESULTS = ROOT / "benchmarks" / "soak.json"
-MEGABYTES_MAX = 250
-IN_FLIGHT = 16
-WATCHES = 20
+MINUTES = 60.0
+CALLS_PER_SECOND = 300.0
 SAMPLE_SECONDS = 10.0
-POPULAR = 2_000
-"""The accounts that half of the calls are about. Those with a long history are among them."""
+SAID_SECONDS = 60.0
+EARLY_SECONDS = 600.0
 
 
-class Soak:
-    def __init__(self, bank: ServerProcess, minutes: float, rate: float) -> None:
-        self._bank = bank
-        self._end = time.monotonic() + minutes * 60
-        self._begin = time.monotonic()
-        self._rate = rate
-        self._random = random.Random(7)
-        self.calls: Counter[str] = Counter()
-        self.samples: list[tuple[float, float]] = []
-        """Seconds since the beginning, and megabytes."""
-
-    async def run(self) -> None:
-        async with grpc.aio.insecure_channel(self._bank.address) as channel:
-            self._stub = AccountsServiceStub(channel)
-            # One person, for new accounts: the history has none.
-            self._owner = await register(channel)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._sample())
-                for _ in range(IN_FLIGHT):
-                    tasks.create_task(self._call())
-                for _ in range(WATCHES):
-                    tasks.create_task(self._watch())
-
-    async def _sample(self) -> None:
-        said = 0.0
-        while (now := time.monotonic()) < self._end:
-            self.samples.append((now - self._begin, resident_megabytes(self._bank.pid)))
-            if now - said > 60:
-                said = now
-                print(
-                    f"{self.samples[-1][0] / 60:6.1f} min {self.samples[-1][1]:7.1f} MB {dict(self.calls)}", flush=True
-                )
-            await asyncio.sleep(SAMPLE_SECONDS)
-
-    async def _call(self) -> None:
-        kinds: list[Callable[[int], Awaitable[object]]] = [self._deposit, self._withdraw, self._get, self._list]
-        kinds += [self._movements, self._open]
-        while time.monotonic() < self._end:
-            account = self._random.randrange(POPULAR if self._random.random() < 0.5 else history.ACCOUNTS)
-            [kind] = self._random.choices(kinds, weights=(50, 10, 25, 5, 8, 2))
-            name = kind.__name__.strip("_")
-            try:
-                await kind(account)
-            except grpc.aio.AioRpcError as error:
-                # Accounts run out of money, as they do.
-                name += f" {error.code().name}"
-            self.calls[name] += 1
-            await asyncio.sleep(self._random.expovariate(self._rate / IN_FLIGHT))
-
-    async def _deposit(self, account: int) -> None:
-        await self._stub.Deposit(messages.deposit(account, str(uuid.uuid4())))
-
-    async def _withdraw(self, account: int) -> None:
-        await self._stub.Withdraw(
-            accounts.WithdrawRequest(
-                request_id=str(uuid.uuid4()), account_id=messages.account_id(account), amount=messages.PAYMENT
-            )
-        )
-
-    async def _get(self, account: int) -> None:
-        await self._stub.GetAccount(messages.get_account(account))
-
-    async def _list(self, account: int) -> None:
-        await self._stub.ListAccountsByOwner(messages.list_accounts(account // 5))
-
-    async def _movements(self, account: int) -> None:
-        await self._stub.ListAccountEvents(accounts.ListAccountEventsRequest(account_id=messages.account_id(account)))
-
-    async def _open(self, account: int) -> None:
-        await self._stub.OpenAccount(
-            accounts.OpenAccountRequest(
-                request_id=str(uuid.uuid4()),
-                owner_id=self._owner,
-                account_number=str(self._random.randrange(10**20, 10**21)),
-                initial_deposit=messages.PAYMENT,
-            )
-        )
-
-    async def _watch(self) -> None:
-        """From now on, or now and then from the beginning, for some minutes."""
-        while time.monotonic() < self._end:
-            start = {"beginning": Empty()} if self._random.random() < 0.1 else {"live": Empty()}
-            call = self._stub.WatchAccountEvents(accounts.WatchAccountEventsRequest(**start))  # type: ignore[arg-type]
-            seconds = min(self._random.uniform(10, 300), self._end - time.monotonic())
-            try:
-                async with asyncio.timeout(max(seconds, 0.1)):
-                    async for response in call:
-                        self.calls["events followed"] += len(response.events)
-            except TimeoutError:
-                call.cancel()
-            except grpc.aio.AioRpcError as error:
-                self.calls[f"watch {error.code().name}"] += 1
+@experiment(
+    Row(
+        "memory after an hour's soak, all features in the mix",
+        250,
+        "1,000,000 events and 100,000 accounts at the beginning; {:.0f} MB after ten minutes, {:.0f} at most;"
+        " {:,.0f} calls",
+        at_most=True,
+        unit="MB",
+    ),
+    rounds=1,
+    long=True,
+)
+def memory(scratch: Scratch) -> Iterator[Round]:
+    yield lambda: [soak(scratch.directory, MINUTES, CALLS_PER_SECOND)]
 
 
-def resident_megabytes(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1000
+def soak(directory: Path, minutes: float, rate: float) -> Found:
+    """`rate`: calls a second, about."""
+    data, metrics = directory / "bank", f"127.0.0.1:{servers.free_port()}"
+    _, with_key, _ = ways(directory)
+    print("writing the history", flush=True)
+    history.write(data)
+    with (
+        servers.bank(data, flags=(*with_key.serve, "--metrics-listen", metrics)) as bank,
+        scraped(metrics),
+    ):
+        stored.wait_until_projected(data, history.EVENTS)
+        certificate, token = with_key.call[1], with_key.call[3]
+        return loop.run(_soak(bank, Path(certificate).read_bytes(), token, minutes, rate))
 
 
-def row() -> Measure:
-    """The last soak, as `make bench` shows it."""
-    name = "memory with 1,000,000 events and 100,000 accounts, after an hour of mixed load"
-    if not RESULTS.exists():
-        return Measure(name, [], MEGABYTES_MAX, "`make soak` has not been run here", at_most=True, unit="MB")
-    result = json.loads(RESULTS.read_text())
-    note = (
-        f"at the end of {result['minutes']:.0f} minutes; {result['after_ten_minutes']:.0f} MB after ten,"
-        f" {result['most']:.0f} at most; {result['calls']:,} calls; {result['day']}"
-    )
-    return Measure(name, [result["end"]], MEGABYTES_MAX, note, at_most=True, unit="MB")
+async def _soak(bank: ServerProcess, certificate: bytes, token: str, minutes: float, rate: float) -> Found:
+    tls, key = grpc.ssl_channel_credentials(certificate), grpc.access_token_call_credentials(token)
+    credentials = grpc.composite_channel_credentials(tls, key)
+    async with grpc.aio.secure_channel(bank.address, credentials) as channel:
+        load = MixedLoad(channel, await register(channel), rate, time.monotonic() + minutes * 60)
+        running = asyncio.create_task(load.run())
+        samples = []
+        begin = said = time.monotonic()
+        while not running.done():
+            samples.append(bank.resident_megabytes())
+            if time.monotonic() - said > SAID_SECONDS:
+                said = time.monotonic()
+                print(f"{(said - begin) / 60:6.1f} min {samples[-1]:7.1f} MB {dict(load.calls)}", flush=True)
+            await asyncio.wait([running], timeout=SAMPLE_SECONDS)
+        await running
+    early = samples[min(len(samples) - 1, round(EARLY_SECONDS / SAMPLE_SECONDS))]
+    calls = load.calls.total() - load.calls["events followed"]
+    return Found(samples[-1], (early, max(samples), calls))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60, help="(default: 60)")
-    parser.add_argument("--rate", type=float, default=300, help="calls a second, about (default: 300)")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="a whole hour is kept as a row (default: 60)")
+    parser.add_argument("--rate", type=float, default=CALLS_PER_SECOND, help="calls a second, about (default: 300)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="openbank-soak-") as directory:
-        data = Path(directory) / "bank"
-        print("writing the history", flush=True)
-        history.write(data)
-        with servers.bank(data) as bank:
-            while stored.projected(data) < history.EVENTS:
-                time.sleep(1)
-            soak = Soak(bank, arguments.minutes, arguments.rate)
-            asyncio.run(soak.run())
-    megabytes = [size for _, size in soak.samples]
-    result = {
-        "day": datetime.now(UTC).date().isoformat(),
-        "minutes": arguments.minutes,
-        "calls": sum(count for name, count in soak.calls.items() if name != "events followed"),
-        "by_kind": dict(soak.calls),
-        "after_ten_minutes": next((size for at, size in soak.samples if at >= 600), megabytes[-1]),
-        "most": max(megabytes),
-        "end": megabytes[-1],
-        "samples": soak.samples,
-    }
-    RESULTS.write_text(json.dumps(result) + "\n")
-    print(row().note)
+        found = soak(Path(directory), arguments.minutes, arguments.rate)
+    [measured] = [rounds.result(row, [found]) for row in memory.rows]
+    if arguments.minutes >= MINUTES:
+        results.keep([measured])
+    print(f"{found.value:.0f} MB at the end; {measured.note}")
 
 
 if __name__ == "__main__":

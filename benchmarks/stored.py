@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from openbank.domain.account_events import MoneyDeposited
 from openbank.domain.money import Currency, Money
 from openbank.eventstore.sqlite import FILE as EVENTS
 from openbank.views.sqlite import FILE as VIEWS
+
+PROJECTED_SECONDS_MAX = 1_200
 
 _NOTHING = Money(Currency("USD", 2), 0)
 _DEPOSITED, _ = codec.encode(MoneyDeposited(_NOTHING, "", _NOTHING))
@@ -36,6 +39,14 @@ def size(directory: Path) -> int:
 def projected(directory: Path) -> int:
     """How far the views have come."""
     return _ask(directory / VIEWS, "SELECT coalesce(max(position), 0) FROM checkpoint")
+
+
+def wait_until_projected(directory: Path, position: int) -> None:
+    end = time.perf_counter() + PROJECTED_SECONDS_MAX
+    while projected(directory) < position:
+        if time.perf_counter() > end:
+            raise SystemExit(f"the views are not there within {PROJECTED_SECONDS_MAX} seconds")
+        time.sleep(0.05)
 
 
 def _ask(file: Path, question: str, *values: object) -> int:

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from benchmarks import messages
+from benchmarks.bench import MANY, Bench, bench
 from benchmarks.load import Load, load, write_bodies
-from benchmarks.measure import Measure, median, ratios
+from benchmarks.measure import Found, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
 from benchmarks.seed import ACCOUNTS
-from benchmarks.serving import MANY, Bench
 
 
-def rows(bench: Bench) -> list[Measure]:
+@experiment(
+    Row("CreateTransfer / Deposit, 64 in flight, distinct accounts", 0.55, "{:,.0f} of {:,.0f} calls/s"),
+    Row("one CreateTransfer at a time / one Deposit: p50", 2.0, "{:,.0f} of {:,.0f} us", at_most=True),
+)
+def transfers(scratch: Scratch) -> Iterator[Round]:
     """Each account pays the next, so none runs dry."""
-    write_bodies(
-        bench.scratch / "transfers", (messages.transfer(number, (number + 1) % ACCOUNTS) for number in range(ACCOUNTS))
-    )
-    deposits, transfers, lone_deposits, lone_transfers = [], [], [], []
-    for _ in range(bench.rounds):
-        deposits.append(bench.load(bench.bank, "Deposit", MANY, "deposits").per_second)
-        transfers.append(_load(bench, MANY).per_second)
-        lone_deposits.append(bench.load(bench.bank, "Deposit", 1, "deposits").p50_us)
-        lone_transfers.append(_load(bench, 1).p50_us)
-    bench.check()
-    return [
-        Measure(
-            f"CreateTransfer / Deposit, {MANY} in flight, distinct accounts",
-            ratios(transfers, deposits),
-            0.5,
-            f"{median(transfers):,.0f} of {median(deposits):,.0f} calls/s",
-        ),
-        Measure(
-            "one CreateTransfer at a time / one Deposit: p50",
-            ratios(lone_transfers, lone_deposits),
-            2.0,
-            f"{median(lone_transfers):,.0f} beside {median(lone_deposits):,.0f} us",
-            at_most=True,
-        ),
-    ]
+    bodies = (messages.transfer(number, (number + 1) % ACCOUNTS) for number in range(ACCOUNTS))
+    write_bodies(scratch.directory / "transfers", bodies)
+    with bench(scratch) as at:
+
+        def measure() -> Sequence[Found]:
+            return (
+                ratio(_transfers(at, MANY).per_second, at.deposits().per_second),
+                ratio(_transfers(at, 1).p50_us, at.deposits(1).p50_us),
+            )
+
+        yield measure
 
 
-def _load(bench: Bench, in_flight: int) -> Load:
-    bodies = bench.scratch / "transfers"
-    return load(bench.bank.address, messages.CREATE_TRANSFER, bodies, in_flight, seconds=bench.seconds)
+def _transfers(at: Bench, in_flight: int) -> Load:
+    bodies = at.scratch.directory / "transfers"
+    return load(at.bank.address, messages.CREATE_TRANSFER, bodies, in_flight, seconds=at.scratch.seconds)

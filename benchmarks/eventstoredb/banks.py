@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,6 @@ from benchmarks import servers, stored
 from benchmarks.eventstoredb import history
 from benchmarks.servers import ServerProcess
 from tests.stand_ins.process import EventStoreDBProcess
-
-PROJECTED_SECONDS_MAX = 600
 
 
 class Store:
@@ -31,15 +28,8 @@ class Store:
     def bank(self, *flags: str) -> Iterator[ServerProcess]:
         """With the whole log in its views, which it keeps for the next."""
         with servers.bank(self._data, flags=("--event-store", self.server.uri, *flags)) as bank:
-            self._wait_for_views()
+            stored.wait_until_projected(self._data, self._last)
             yield bank
-
-    def _wait_for_views(self) -> None:
-        end = time.perf_counter() + PROJECTED_SECONDS_MAX
-        while stored.projected(self._data) < self._last:
-            if time.perf_counter() > end:
-                raise SystemExit(f"the views are not there within {PROJECTED_SECONDS_MAX} seconds")
-            time.sleep(0.05)
 
     def forget_views(self) -> None:
         for file in self._data.glob("views.db*"):

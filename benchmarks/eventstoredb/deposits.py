@@ -1,68 +1,81 @@
-"""Deposits with 64 in flight: beside an embedded bank, and to more accounts than fit into memory."""
+"""Deposits on EventStoreDB beside embedded ones, and with more accounts than fit into memory."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from benchmarks import history, messages, servers
+from benchmarks.bench import MANY as IN_FLIGHT
+from benchmarks.cpu import used
 from benchmarks.eventstoredb.banks import Store
 from benchmarks.load import load, write_bodies
-from benchmarks.measure import Measure, median, ratios
-from benchmarks.servers import ServerProcess
+from benchmarks.measure import Found, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
 
-IN_FLIGHT = 64
 ACCOUNTS = 1_000
 MANY, FEW = 5_000, 100
-EVENTS_EACH = 100
+EVENTS_EACH = 32
+"""Two snapshots."""
 KEPT = 1_000
 """Aggregates in memory of the bank with many accounts."""
+PATH = messages.path("Deposit")
 
 
-def beside_embedded(scratch: Path, rounds: int, seconds: float) -> Sequence[Measure]:
-    scratch.mkdir(exist_ok=True)
-    bodies = write_bodies(scratch / "deposits", map(messages.deposit, range(ACCOUNTS)))
-    embedded = scratch / "embedded"
+@experiment(
+    Row(
+        "processor time of a Deposit on EventStoreDB, 64 in flight / embedded",
+        1.4,
+        "{:,.0f} of {:,.0f} us",
+        at_most=True,
+    )
+)
+def beside_embedded(scratch: Scratch) -> Iterator[Round]:
+    bodies = write_bodies(scratch.directory / "deposits", map(messages.deposit, range(ACCOUNTS)))
+    embedded = scratch.directory / "embedded"
     history.write_accounts(embedded, [1] * ACCOUNTS)
-    ours, theirs = [], []
-    with Store(scratch, "deposits", [1] * ACCOUNTS) as store, store.bank() as bank, servers.bank(embedded) as other:
+    with (
+        Store(scratch.directory, "deposits", [1] * ACCOUNTS) as store,
+        store.bank() as bank,
+        servers.bank(embedded) as other,
+    ):
         for one in (bank, other):
             # Each account once, so that all are in memory.
-            load(one.address, messages.path("Deposit"), bodies, IN_FLIGHT, calls=ACCOUNTS)
-        for _ in range(rounds):
-            ours.append(_cpu(bank, bodies, seconds))
-            theirs.append(_cpu(other, bodies, seconds))
-    note = f"{median(ours) * 1e6:,.0f} of {median(theirs) * 1e6:,.0f} us of processor time"
-    name = "Deposit on EventStoreDB, 64 in flight / embedded"
-    return [Measure(name, ratios(ours, theirs), 1.4, note, at_most=True)]
+            load(one.address, PATH, bodies, IN_FLIGHT, calls=ACCOUNTS)
+
+        def measure() -> Sequence[Found]:
+            us = [used(one, PATH, bodies, IN_FLIGHT, seconds=scratch.seconds).us for one in (bank, other)]
+            return [ratio(us[0], us[1])]
+
+        yield measure
 
 
-def cold(scratch: Path, rounds: int, seconds: float) -> Sequence[Measure]:
-    scratch.mkdir(exist_ok=True)
+@experiment(
+    Row(
+        "processor time of a Deposit on an account that is not in memory / on one that is, EventStoreDB",
+        1.5,
+        "{:,.0f} of {:,.0f} us",
+        at_most=True,
+    ),
+    Row(
+        "deposits/s on EventStoreDB, 5,000 accounts of which 1,000 fit in memory / 100 accounts",
+        0.6,
+        "{:,.0f} of {:,.0f} deposits/s",
+    ),
+)
+def not_in_memory(scratch: Scratch) -> Iterator[Round]:
     numbers = random.Random(1).sample(range(MANY), MANY)
-    many = write_bodies(scratch / "deposits to many", map(messages.deposit, numbers))
-    few = write_bodies(scratch / "deposits to few", map(messages.deposit, range(FEW)))
-    many_rate: list[float] = []
-    few_rate: list[float] = []
-    many_cpu: list[float] = []
-    few_cpu: list[float] = []
-    with Store(scratch, "many", [EVENTS_EACH] * MANY) as store, store.bank("--cached-aggregates", str(KEPT)) as bank:
-        for _ in range(rounds):
-            for bodies, rates, used in ((few, few_rate, few_cpu), (many, many_rate, many_cpu)):
-                begin = bank.cpu_seconds()
-                done = load(bank.address, messages.path("Deposit"), bodies, IN_FLIGHT, seconds=seconds)
-                used.append((bank.cpu_seconds() - begin) / done.all_calls)
-                rates.append(done.per_second)
-    note = (
-        f"{median(many_rate):,.0f} of {median(few_rate):,.0f} deposits/s;"
-        f" {median(many_cpu) * 1e6:,.0f} and {median(few_cpu) * 1e6:,.0f} us of processor time"
-    )
-    name = f"deposits/s on EventStoreDB, {MANY:,} accounts with {KEPT:,} in memory / {FEW} accounts"
-    return [Measure(name, ratios(many_rate, few_rate), 0.6, note)]
+    bodies = [
+        write_bodies(scratch.directory / "deposits to many", map(messages.deposit, numbers)),
+        write_bodies(scratch.directory / "deposits to few", map(messages.deposit, range(FEW))),
+    ]
+    with (
+        Store(scratch.directory, "many", [EVENTS_EACH] * MANY) as store,
+        store.bank("--cached-aggregates", str(KEPT)) as bank,
+    ):
 
+        def measure() -> Sequence[Found]:
+            many, few = (used(bank, PATH, body, IN_FLIGHT, seconds=scratch.seconds) for body in bodies)
+            return ratio(many.us, few.us), ratio(many.per_second, few.per_second)
 
-def _cpu(bank: ServerProcess, bodies: Path, seconds: float) -> float:
-    begin = bank.cpu_seconds()
-    done = load(bank.address, messages.path("Deposit"), bodies, IN_FLIGHT, seconds=seconds)
-    return (bank.cpu_seconds() - begin) / done.all_calls
+        yield measure

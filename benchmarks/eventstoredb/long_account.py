@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import grpc
 
 from benchmarks import history, messages
 from benchmarks.eventstoredb.banks import Store
-from benchmarks.measure import Measure, median, ratios
+from benchmarks.measure import Found, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
 from benchmarks.servers import ServerProcess
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
 
 LONG, SHORT = 100_000, 10
+SHORT_ACCOUNTS = 100
+"""Four a round."""
 READY_SECONDS_MAX = 60
+MS = "{:,.2f} of {:,.2f} ms"
 
 
-def rows(scratch: Path, rounds: int, _seconds: float) -> Sequence[Measure]:
+@experiment(
+    Row("first command on an account of 100,000 events on EventStoreDB / of 10", 1.5, MS, at_most=True),
+    Row("replay on an account of 100,000 events on EventStoreDB / of 10", 1.5, MS, at_most=True),
+)
+def first_calls(scratch: Scratch) -> Iterator[Round]:
     # Two long ones: one for the command, one for the replay.
-    commands: tuple[list[float], list[float]] = ([], [])
-    replays: tuple[list[float], list[float]] = ([], [])
-    with Store(scratch, "long", [LONG, LONG, *[SHORT] * (4 * rounds)]) as store:
-        for number in range(rounds):
-            first = 2 + 4 * number
+    with Store(scratch.directory, "long", [LONG, LONG, *[SHORT] * SHORT_ACCOUNTS]) as store:
+        shorts = iter(range(2, 2 + SHORT_ACCOUNTS))
+
+        def measure() -> Sequence[Found]:
             with store.bank() as bank:
                 # The first calls of a process and of a connection are like no other.
-                _seconds_of(bank, first)
-                _seconds_of(bank, first + 1, SHORT)
-                commands[1].append(_seconds_of(bank, first + 2))
-                commands[0].append(_seconds_of(bank, 0))
-                replays[1].append(_seconds_of(bank, first + 3, SHORT))
-                replays[0].append(_seconds_of(bank, 1, LONG))
-    return [_compared("first command", commands), _compared("replay", replays)]
+                _seconds_of(bank, next(shorts))
+                _seconds_of(bank, next(shorts), SHORT)
+                command, replay = _seconds_of(bank, next(shorts)), _seconds_of(bank, next(shorts), SHORT)
+                long_command, long_replay = _seconds_of(bank, 0), _seconds_of(bank, 1, LONG)
+            return (
+                ratio(long_command * 1000, command * 1000),
+                ratio(long_replay * 1000, replay * 1000),
+            )
 
-
-def _compared(what: str, seconds: tuple[Sequence[float], Sequence[float]]) -> Measure:
-    long, short = seconds
-    note = f"{median(long) * 1e3:,.2f} of {median(short) * 1e3:,.2f} ms"
-    name = f"{what} on an account of {LONG:,} events on EventStoreDB / of {SHORT}"
-    return Measure(name, ratios(long, short), 1.5, note, at_most=True)
+        yield measure
 
 
 def _seconds_of(bank: ServerProcess, account: int, replayed: int = 0) -> float:

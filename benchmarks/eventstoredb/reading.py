@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
-import uvloop
-
+from benchmarks import loop
 from benchmarks.eventstoredb.banks import Store
-from benchmarks.measure import Measure
+from benchmarks.measure import Found, Round, Row, experiment
+from benchmarks.scratch import Scratch
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore
 from openbank.eventstore.port import BEGINNING
 
 ACCOUNTS, EVENTS_EACH = 500, 100
+EVENTS = ACCOUNTS * EVENTS_EACH
 PAGE = 500
-US_MAX = 70
+NOTE = f"{EVENTS:,} events, processor time of each"
 
 
-def rows(scratch: Path, rounds: int, _seconds: float) -> Sequence[Measure]:
-    events = ACCOUNTS * EVENTS_EACH
-    with Store(scratch, "reading", [EVENTS_EACH] * ACCOUNTS) as store:
-        read = uvloop.run(_read(store.server.uri, events, rounds))
+@experiment(
+    Row("read the log of EventStoreDB", 70, NOTE, at_most=True, unit="us"),
+    Row("rebuild the views from EventStoreDB", 70, NOTE, at_most=True, unit="us"),
+)
+def reading(scratch: Scratch) -> Iterator[Round]:
+    with Store(scratch.directory, "reading", [EVENTS_EACH] * ACCOUNTS) as store:
         with store.bank():
-            pass
-        rebuilt = [_rebuild(store) for _ in range(rounds)]
-    note = f"{events:,} events, us of processor time each"
-    return [
-        Measure("read the log of EventStoreDB", read, US_MAX, note, at_most=True, unit="us"),
-        Measure("rebuild the views from EventStoreDB", rebuilt, US_MAX, note, at_most=True, unit="us"),
-    ]
+            """Fills the views, so that the first round starts as the others do."""
+
+        yield lambda: [Found(loop.run(_read_us(store.server.uri))), Found(_rebuild_us(store))]
 
 
-async def _read(address: str, events: int, rounds: int) -> list[float]:
+async def _read_us(address: str) -> float:
     store = await EventStoreDBEventStore.open(address, wait_seconds=5)
-    used = []
-    for _ in range(rounds):
-        begin, read, at = time.process_time(), 0, BEGINNING
-        caught_up = False
-        while not caught_up:
-            page = await store.read_log(at, PAGE)
-            read, at, caught_up = read + len(page.events), page.through, page.caught_up
-        used.append((time.process_time() - begin) / events * 1e6)
-        if read != events:
-            raise SystemExit(f"{read} of {events} events were read")
+    begin, read, at = time.process_time(), 0, BEGINNING
+    caught_up = False
+    while not caught_up:
+        page = await store.read_log(at, PAGE)
+        read, at, caught_up = read + len(page.events), page.through, page.caught_up
+    used = time.process_time() - begin
     await store.close()
-    return used
+    if read != EVENTS:
+        raise SystemExit(f"{read} of {EVENTS} events were read")
+    return used / EVENTS * 1e6
 
 
-def _rebuild(store: Store) -> float:
+def _rebuild_us(store: Store) -> float:
     """Beyond what a start takes without one."""
     with store.bank() as bank:
         start = bank.cpu_seconds()
     store.forget_views()
     with store.bank() as bank:
-        return (bank.cpu_seconds() - start) / store.events * 1e6
+        return (bank.cpu_seconds() - start) / EVENTS * 1e6

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from benchmarks import history as embedded_history
-from benchmarks import messages, servers, stored
+from benchmarks import loop, messages, servers
 from benchmarks.eventstoredb.banks import Store
-from benchmarks.measure import Measure, median, ratios
+from benchmarks.measure import Found, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
 from benchmarks.servers import ServerProcess
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
 from openbank.accounts.v1.accounts_service_pb2_grpc import AccountsServiceStub
@@ -22,53 +20,48 @@ EVENTS_EACH = 100
 ACCOUNTS_LONG, ACCOUNTS_SHORT = 2_000, 20
 TIMES = 20
 AT_ONCE = 200
-EMBEDDED = "embedded"
+FILTERS = {
+    "account": WatchAccountEventsRequest(account_ids=[messages.account_id(3)]),
+    "owner": WatchAccountEventsRequest(owner_ids=[messages.owner_id(0)]),
+}
 
 
-def rows(scratch: Path, rounds: int, _seconds: float) -> Sequence[Measure]:
+def _filtered(where: str) -> Sequence[Row]:
+    note = "{:,.1f} of {:,.1f} ms of processor time"
+    name = "history of one {} on {}, of 200,000 events / of 2,000"
+    return [Row(name.format(kind, where), 1.5, note, at_most=True) for kind in FILTERS]
+
+
+@experiment(
+    *_filtered("EventStoreDB"),
+    Row("of 200 watches opened at once on EventStoreDB, refused", 0, at_most=True, unit="watches"),
+)
+def on_eventstoredb(scratch: Scratch) -> Iterator[Round]:
     with (
-        Store(scratch, "watched", [EVENTS_EACH] * ACCOUNTS_LONG) as long,
-        Store(scratch, "watched, short", [EVENTS_EACH] * ACCOUNTS_SHORT) as short,
+        Store(scratch.directory, "watched", [EVENTS_EACH] * ACCOUNTS_LONG) as long,
+        Store(scratch.directory, "watched, short", [EVENTS_EACH] * ACCOUNTS_SHORT) as short,
         long.bank() as bank,
         short.bank() as other,
     ):
-        return [*_filtered("EventStoreDB", bank, other, rounds), _refused(bank, rounds)]
+        yield lambda: [*_compared(bank, other), Found(loop.run(_open(bank.address)))]
 
 
-def embedded(scratch: Path, rounds: int, _seconds: float) -> Sequence[Measure]:
-    scratch.mkdir(exist_ok=True)
-    long, short = scratch / "watched", scratch / "watched, short"
-    for data, accounts in ((long, ACCOUNTS_LONG), (short, ACCOUNTS_SHORT)):
-        embedded_history.write_accounts(data, [EVENTS_EACH] * accounts)
+@experiment(*_filtered("the embedded store"))
+def embedded(scratch: Scratch) -> Iterator[Round]:
+    long = scratch.copy_history("watched", [EVENTS_EACH] * ACCOUNTS_LONG)
+    short = scratch.copy_history("watched, short", [EVENTS_EACH] * ACCOUNTS_SHORT)
     with servers.bank(long) as bank, servers.bank(short) as other:
-        while stored.projected(long) < EVENTS_EACH * ACCOUNTS_LONG:
-            time.sleep(0.05)
-        return _filtered(EMBEDDED, bank, other, rounds)
+        yield lambda: _compared(bank, other)
 
 
-def _filtered(where: str, bank: ServerProcess, other: ServerProcess, rounds: int) -> Sequence[Measure]:
-    filters = {
-        "account": WatchAccountEventsRequest(account_ids=[messages.account_id(3)]),
-        "owner": WatchAccountEventsRequest(owner_ids=[messages.owner_id(0)]),
-    }
-    found = []
-    for kind, request in filters.items():
-        request.beginning.CopyFrom(Empty())
-        request.stop_when_caught_up = True
-        long, short = [], []
-        for _ in range(rounds):
-            long.append(_cpu(bank, request))
-            short.append(_cpu(other, request))
-        note = f"{median(long) * 1e3:,.1f} of {median(short) * 1e3:,.1f} ms of processor time"
-        name = (
-            f"history of one {kind} on {where}, of {ACCOUNTS_LONG * EVENTS_EACH:,} events"
-            f" / of {ACCOUNTS_SHORT * EVENTS_EACH:,}"
-        )
-        found.append(Measure(name, ratios(long, short), 1.5, note, at_most=True))
-    return found
+def _compared(bank: ServerProcess, other: ServerProcess) -> Sequence[Found]:
+    return [ratio(_cpu(bank, filter) * 1000, _cpu(other, filter) * 1000) for filter in FILTERS.values()]
 
 
-def _cpu(bank: ServerProcess, request: WatchAccountEventsRequest) -> float:
+def _cpu(bank: ServerProcess, filter: WatchAccountEventsRequest) -> float:
+    """Seconds for the whole history."""
+    request = WatchAccountEventsRequest(beginning=Empty(), stop_when_caught_up=True)
+    request.MergeFrom(filter)
     begin = bank.cpu_seconds()
     with grpc.insecure_channel(bank.address) as channel:
         stub = AccountsServiceStub(channel)
@@ -77,12 +70,6 @@ def _cpu(bank: ServerProcess, request: WatchAccountEventsRequest) -> float:
             if events % EVENTS_EACH or not events:
                 raise SystemExit(f"{events} events were delivered")
     return (bank.cpu_seconds() - begin) / TIMES
-
-
-def _refused(bank: ServerProcess, rounds: int) -> Measure:
-    refused = [float(asyncio.run(_open(bank.address))) for _ in range(rounds)]
-    name = f"of {AT_ONCE} watches opened at once on EventStoreDB, refused"
-    return Measure(name, refused, 0, "", at_most=True, unit="watches")
 
 
 async def _open(address: str) -> int:

@@ -1,1 +1,1 @@
-"""Feeds under load, each figure beside a bare grpc.aio stream of the same messages: `python -m benchmarks.feeds`."""
+"""Feeds under load, each figure beside a bare grpc.aio stream of the same messages."""

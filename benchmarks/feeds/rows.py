@@ -6,15 +6,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from benchmarks import history, messages, servers
+from benchmarks import grown, messages, servers
 from benchmarks.feeds.watching import Watched, replay, watching
 from benchmarks.load import load, write_bodies
-from benchmarks.measure import Measure, median, ratios
+from benchmarks.measure import Found, Round, Row, experiment, ratio
+from benchmarks.scratch import Scratch
 from benchmarks.seed import ACCOUNTS, seed
 from benchmarks.servers import ServerProcess
 from openbank.accounts.v1.accounts_service_pb2 import WatchAccountEventsRequest
@@ -29,34 +29,86 @@ IN_FLIGHT = 64
 COMMITS_PER_SECOND = 1_000.0
 
 
-def rows(scratch: Path, rounds: int, seconds: float) -> Sequence[Measure]:
-    """All of them, in `scratch`, where a long history may be already."""
-    long = scratch / "long"
-    if not long.exists():
-        history.write(long)
-    write_bodies(scratch / "deposits", (messages.deposit(number) for number in range(ACCOUNTS)))
-    write_bodies(scratch / "from the beginning", [WatchAccountEventsRequest(beginning=Empty())])
-    write_bodies(scratch / "live", [WatchAccountEventsRequest(live=Empty())])
-    write_bodies(scratch / "one account each", (_watch_one(number) for number in range(ACCOUNTS)))
-    replayed = _replay(scratch, long, rounds)
-    with servers.bank(scratch / "watched") as bank:
-        seed(bank.address)
-        return [*replayed, *_many(scratch, bank, rounds, seconds), _latency(scratch, bank, rounds, seconds)]
-
-
-def _replay(scratch: Path, data: Path, rounds: int) -> list[Measure]:
-    runs, bare_runs = [], []
+@experiment(
+    Row("replay of 200,000 events to one client", 200_000, "{:,.0f} events a message", unit="events/s"),
+    Row("replay of 200,000 events to one client / bare stream", 0.05, "{:,.0f} of {:,.0f} events/s"),
+)
+def replayed(scratch: Scratch) -> Iterator[Round]:
+    data, bodies = scratch.copy_history("replayed", grown.HISTORY), scratch.directory / "from the beginning"
+    write_bodies(bodies, [WatchAccountEventsRequest(beginning=Empty())])
     with servers.bank(data) as bank, _bare(scratch, "history", _history(bank)) as bare:
-        for _ in range(rounds):
-            bare_runs.append(replay(bare.address, scratch / "from the beginning", REPLAYED))
-            runs.append(replay(bank.address, scratch / "from the beginning", REPLAYED))
-    rates, bare_rates = [run.per_second for run in runs], [run.per_second for run in bare_runs]
-    note = f"{_each(runs):,.0f} events a message, {runs[-1].bytes / runs[-1].events:.0f} bytes each"
-    name = f"replay of {REPLAYED:,} events to one client"
-    return [
-        Measure(name, rates, 200_000, note, unit="events/s"),
-        Measure(f"{name} / bare stream", ratios(rates, bare_rates), 0.05, f"{median(bare_rates):,.0f} events/s bare"),
-    ]
+
+        def measure() -> Sequence[Found]:
+            other, run = (replay(server.address, bodies, REPLAYED) for server in (bare, bank))
+            return Found(run.per_second, (_each(run),)), ratio(run.per_second, other.per_second)
+
+        yield measure
+
+
+@experiment(
+    Row("deposits beside 1,000 live watchers of everything / without", 0.5, "{:,.0f} of {:,.0f} deposits/s"),
+    Row("deposits beside 1,000 live watchers of an account each / without", 0.5, "{:,.0f} of {:,.0f} deposits/s"),
+    Row("deliveries to 1,000 live watchers", 500_000, "beside {:,.0f} deposits/s", unit="events/s"),
+    Row(
+        "deliveries to 1,000 live watchers / bare streams",
+        0.5,
+        "{:,.0f} of {:,.0f} events/s, bare in messages of as many events",
+    ),
+    Row("memory with 1,000 watchers of which 10 never read", 250, at_most=True, unit="MB"),
+)
+def many_watchers(scratch: Scratch) -> Iterator[Round]:
+    """Beside as many deposits as the bank takes, and the same deposits without them."""
+    directory = scratch.directory
+    write_bodies(directory / "one account each", (_watch_one(number) for number in range(ACCOUNTS)))
+    with _watched(scratch) as bank:
+
+        def measure() -> Sequence[Found]:
+            alone = _deposits(scratch, bank)
+            with watching(bank.address, directory / "live", MANY, idle=IDLE) as made:
+                watched = _deposits(scratch, bank)
+                memory = bank.resident_megabytes()
+            run = made.result
+            with watching(bank.address, directory / "one account each", MANY):
+                of_one_each = _deposits(scratch, bank)
+            bare = _bare_run(scratch, bank, round(_each(run)))
+            return (
+                ratio(watched, alone),
+                ratio(of_one_each, alone),
+                Found(run.per_second, (watched,)),
+                ratio(run.per_second, bare.per_second),
+                Found(memory),
+            )
+
+        yield measure
+
+
+@experiment(
+    Row(
+        "p99 from commit to 100 watchers at 1,000 commits/s",
+        50,
+        "p50 {:.1f} ms, at {:,.0f} commits/s; from the record time, which is before the commit",
+        at_most=True,
+        unit="ms",
+    )
+)
+def latency(scratch: Scratch) -> Iterator[Round]:
+    with _watched(scratch) as bank:
+
+        def measure() -> Sequence[Found]:
+            with watching(bank.address, scratch.directory / "live", FEW, latencies=True) as made:
+                commits = _deposits(scratch, bank, COMMITS_PER_SECOND)
+            return [Found(made.result.p99_us / 1000, (made.result.p50_us / 1000, commits))]
+
+        yield measure
+
+
+@contextmanager
+def _watched(scratch: Scratch) -> Iterator[ServerProcess]:
+    write_bodies(scratch.directory / "deposits", (messages.deposit(number) for number in range(ACCOUNTS)))
+    write_bodies(scratch.directory / "live", [WatchAccountEventsRequest(live=Empty())])
+    with servers.bank(scratch.directory / "watched") as bank:
+        seed(bank.address)
+        yield bank
 
 
 def _history(bank: ServerProcess) -> list[bytes]:
@@ -68,71 +120,20 @@ def _history(bank: ServerProcess) -> list[bytes]:
     return found[1:]
 
 
-def _many(scratch: Path, bank: ServerProcess, rounds: int, seconds: float) -> list[Measure]:
-    """1,000 live watchers beside as many deposits as the bank takes, and the same deposits without them."""
-    runs, bare_runs, watched, alone, memory, of_one_each = [], [], [], [], [], []
-    for _ in range(rounds):
-        alone.append(_deposits(scratch, bank, seconds))
-        with watching(bank.address, scratch / "live", MANY, idle=IDLE) as made:
-            watched.append(_deposits(scratch, bank, seconds))
-            memory.append(_resident_mb(bank))
-        runs.append(made.result)
-        with watching(bank.address, scratch / "one account each", MANY):
-            of_one_each.append(_deposits(scratch, bank, seconds))
-        bare_runs.append(_bare_run(scratch, bank, round(_each([made.result])), seconds))
-    rates, bare_rates = [run.per_second for run in runs], [run.per_second for run in bare_runs]
-    note = f"beside {median(watched):,.0f} deposits/s; {_each(runs):,.0f} events a message"
-    return [
-        Measure(f"deliveries to {MANY:,} live watchers", rates, 500_000, note, unit="events/s"),
-        Measure(
-            f"deliveries to {MANY:,} live watchers / bare streams",
-            ratios(rates, bare_rates),
-            0.5,
-            f"{median(bare_rates):,.0f} events/s bare, in messages of as many events",
-        ),
-        Measure(
-            f"deposits beside {MANY:,} live watchers / without",
-            ratios(watched, alone),
-            0.5,
-            f"{median(watched):,.0f} of {median(alone):,.0f} deposits/s",
-        ),
-        Measure(
-            f"deposits beside {MANY:,} live watchers of an account each / without",
-            ratios(of_one_each, alone),
-            0.5,
-            f"{median(of_one_each):,.0f} of {median(alone):,.0f} deposits/s",
-        ),
-        Measure(f"memory with {MANY:,} watchers of which {IDLE} never read", memory, 250, "", at_most=True, unit="MB"),
-    ]
-
-
 def _watch_one(number: int) -> WatchAccountEventsRequest:
     return WatchAccountEventsRequest(live=Empty(), account_ids=[messages.account_id(number)])
 
 
-def _bare_run(scratch: Path, bank: ServerProcess, events: int, seconds: float) -> Watched:
+def _bare_run(scratch: Scratch, bank: ServerProcess, events: int) -> Watched:
     with _bare(scratch, "live messages", [_message(bank, events)]) as bare:
-        with watching(bare.address, scratch / "live", MANY, idle=IDLE) as made:
-            time.sleep(seconds)
+        with watching(bare.address, scratch.directory / "live", MANY, idle=IDLE) as made:
+            time.sleep(scratch.seconds)
         return made.result
 
 
-def _latency(scratch: Path, bank: ServerProcess, rounds: int, seconds: float) -> Measure:
-    runs, commits = [], []
-    for _ in range(rounds):
-        with watching(bank.address, scratch / "live", FEW, latencies=True) as made:
-            commits.append(_deposits(scratch, bank, seconds, COMMITS_PER_SECOND))
-        runs.append(made.result)
-    p50 = median([run.p50_us for run in runs]) / 1000
-    note = f"p50 {p50:.1f} ms, at {median(commits):,.0f} commits/s; from the record time, which is before the commit"
-    name = f"p99 from commit to {FEW} watchers at {COMMITS_PER_SECOND:,.0f} commits/s"
-    return Measure(name, [run.p99_us / 1000 for run in runs], 50, note, at_most=True, unit="ms")
-
-
-def _deposits(scratch: Path, bank: ServerProcess, seconds: float, per_second: float = 0.0) -> float:
-    path = messages.path("Deposit")
-    done = load(bank.address, path, scratch / "deposits", IN_FLIGHT, seconds=seconds, per_second=per_second)
-    return done.per_second
+def _deposits(scratch: Scratch, bank: ServerProcess, per_second: float = 0.0) -> float:
+    path, bodies = messages.path("Deposit"), scratch.directory / "deposits"
+    return load(bank.address, path, bodies, IN_FLIGHT, seconds=scratch.seconds, per_second=per_second).per_second
 
 
 def _message(bank: ServerProcess, events: int) -> bytes:
@@ -147,18 +148,16 @@ def _message(bank: ServerProcess, events: int) -> bytes:
 
 
 @contextmanager
-def _bare(scratch: Path, name: str, streamed: Sequence[bytes]) -> Iterator[ServerProcess]:
-    path = scratch / name
+def _bare(scratch: Scratch, name: str, streamed: Sequence[bytes]) -> Iterator[ServerProcess]:
+    path = scratch.directory / name
     path.write_bytes(b"".join(len(message).to_bytes(4) + message for message in streamed))
     command = [sys.executable, "-m", "benchmarks.feeds.bare", str(path)]
-    with ServerProcess(command, scratch / "bare.log") as server:
+    with ServerProcess(command, scratch.directory / "bare.log") as server:
         yield server
 
 
-def _each(runs: Sequence[Watched]) -> float:
-    return median([run.events / max(1, run.messages) for run in runs])
+def _each(run: Watched) -> float:
+    return run.events / max(1, run.messages)
 
 
-def _resident_mb(server: ServerProcess) -> float:
-    with open(f"/proc/{server.pid}/status") as status:
-        return next(int(line.split()[1]) / 1000 for line in status if line.startswith("VmRSS"))
+EXPERIMENTS = (replayed, many_watchers, latency)

@@ -14,8 +14,9 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from benchmarks import history, servers
-from benchmarks.measure import Measure, median
+from benchmarks import history, loop, servers
+from benchmarks.measure import Experiment, Found, Round, Row, experiment
+from benchmarks.scratch import Scratch
 from benchmarks.seed import register
 from benchmarks.servers import ServerProcess
 from benchmarks.stalls import troubles
@@ -26,12 +27,13 @@ from openbank.views.sqlite import FILE as VIEWS
 from openbank.views.sqlite import NEXT_FILE as NEXT_VIEWS
 
 STALL_MS_MAX = 100
+ROUNDS = 3
 LOOK_SECONDS = 0.1
 PERSONS = 1_000
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
-class Row(NamedTuple):
+class Case(NamedTuple):
     during: str
     trouble: Trouble
     rebuild: bool = False
@@ -42,83 +44,83 @@ class Row(NamedTuple):
     """Whether a bare gRPC server goes through the same, as a yardstick."""
 
 
-IDLE = Row("nothing happens", troubles.nothing)
-ROWS = (
-    Row("64 deposits are in flight", troubles.deposits, beside_bare=True),
-    Row("16 deposits with 1 MB of unknown fields are in flight", troubles.unknown_fields, beside_bare=True),
-    Row("16 deposits with 8,000 unknown fields are in flight", troubles.unknown_fields_within_the_limit),
-    Row("16 deposits with a description of 1 MB are in flight", troubles.long_descriptions, beside_bare=True),
-    Row("64 deposits are in flight, views being rebuilt", troubles.deposits, rebuild=True),
-    Row("64 deposits are in flight, new views being filled beside", troubles.deposits_beside_a_rebuild),
-    Row("8 ATOMIC batches of 500 are in flight", troubles.atomic_batches),
-    Row("8 INDEPENDENT batches of 500 are in flight", troubles.independent_batches),
-    Row("1,000 reads wait for views that are being rebuilt", troubles.waiting_reads, rebuild=True, beside_bare=True),
-    Row("100 replays at once ask for revision 100,001", troubles.replays),
-    Row("32 pages of 1,000 items are in flight", troubles.full_pages),
-    Row("16 watches with 2,000 ids are being opened", troubles.full_filters),
-    Row("8 watches are being opened at a time", troubles.starts_at_a_time),
-    Row("8 watches are being opened at a time, views being rebuilt", troubles.starts_at_a_time, rebuild=True),
-    Row("nobody reads standard error", troubles.reads, unread=True),
-    Row("another process holds the lock of events.db", troubles.locked_events),
-    Row("another process holds the lock of views.db", troubles.locked_views),
+CASES = (
+    Case("nothing happens", troubles.nothing),
+    Case("64 deposits are in flight", troubles.deposits, beside_bare=True),
+    Case("16 deposits with 1 MB of unknown fields are in flight", troubles.unknown_fields, beside_bare=True),
+    Case("16 deposits with 8,000 unknown fields are in flight", troubles.unknown_fields_within_the_limit),
+    Case("16 deposits with a description of 1 MB are in flight", troubles.long_descriptions, beside_bare=True),
+    Case("64 deposits are in flight, views being rebuilt", troubles.deposits, rebuild=True),
+    Case("64 deposits are in flight, new views being filled beside", troubles.deposits_beside_a_rebuild),
+    Case("8 ATOMIC batches of 500 are in flight", troubles.atomic_batches),
+    Case("8 INDEPENDENT batches of 500 are in flight", troubles.independent_batches),
+    Case("1,000 reads wait for views that are being rebuilt", troubles.waiting_reads, rebuild=True, beside_bare=True),
+    Case("100 replays at once ask for revision 100,001", troubles.replays),
+    Case("32 pages of 1,000 items are in flight", troubles.full_pages),
+    Case("16 watches with 2,000 ids are being opened", troubles.full_filters),
+    Case("8 watches are being opened at a time", troubles.starts_at_a_time),
+    Case("8 watches are being opened at a time, views being rebuilt", troubles.starts_at_a_time, rebuild=True),
+    Case("nobody reads standard error", troubles.reads, unread=True),
+    Case("another process holds the lock of events.db", troubles.locked_events),
+    Case("another process holds the lock of views.db", troubles.locked_views),
 )
 
 
-def rows(scratch: Path, rounds: int, seconds: float, only: str = "") -> list[Measure]:
-    data = scratch / "stalls"
-    if not data.exists():
-        history.write(data)
-        with servers.bank(data) as bank:
-            asyncio.run(_register(bank.address))
-            _wait_for_views(bank.address)
-    chosen = [row for row in ROWS if only in row.during]
-    found: dict[Row, list[Pulse]] = {row: [] for row in (IDLE, *chosen)}
-    bare: dict[Row, list[Pulse]] = {}
-    for _ in range(rounds):
-        for row, pulses in found.items():
-            pulses.append(_pulse(data, row, seconds))
-            if row.beside_bare:
-                bare.setdefault(row, []).append(_bare_pulse(data, row, seconds))
-    idle = median([pulse.stall_ms for pulse in found.pop(IDLE)])
-    return [_measure(row, pulses, bare.get(row, ()), idle) for row, pulses in found.items()]
+def _experiment(case: Case) -> Experiment:
+    note = "of which the server worked {:.0f} ms"
+    if case.beside_bare:
+        note += "; a bare gRPC server {:.0f} ms, of which it worked {:.0f}"
+    row = Row(f"longest wait of a health check while {case.during}", STALL_MS_MAX, note, at_most=True, unit="ms")
+
+    @experiment(row, rounds=ROUNDS, long=True)
+    def waits(scratch: Scratch) -> Iterator[Round]:
+        data = scratch.shared("stalls", _write)
+
+        def measure() -> Sequence[Found]:
+            pulse = _pulse(data, case, scratch.seconds)
+            figures = [pulse.worked_ms]
+            if case.beside_bare:
+                bare = _bare_pulse(data, case, scratch.seconds)
+                figures += [bare.stall_ms, bare.worked_ms]
+            return [Found(pulse.stall_ms, tuple(figures))]
+
+        yield measure
+
+    return waits
 
 
-def _measure(row: Row, pulses: Sequence[Pulse], bare: Sequence[Pulse], idle_ms: float) -> Measure:
-    note = f"of which the server worked {_worked_ms(pulses):.0f} ms; {idle_ms:.0f} ms while nothing happens"
-    if bare:
-        bare_ms = median([pulse.stall_ms for pulse in bare])
-        note += f"; {bare_ms:.0f} ms, {_worked_ms(bare):.0f} ms of them worked, on a bare gRPC server"
-    stalls = [pulse.stall_ms for pulse in pulses]
-    name = f"worst stall of a health check while {row.during}"
-    return Measure(name, stalls, STALL_MS_MAX, note, at_most=True, unit="ms")
+EXPERIMENTS = tuple(map(_experiment, CASES))
 
 
-def _worked_ms(pulses: Sequence[Pulse]) -> float:
-    return median([pulse.worked_ms for pulse in pulses])
+def _write(data: Path) -> None:
+    """A bank of 1,000,000 events, and persons for pages of them."""
+    history.write(data)
+    with servers.bank(data) as bank:
+        loop.run(_register(bank.address))
+        _wait_for_views(bank.address)
 
 
 async def _register(address: str) -> None:
-    """For pages of persons."""
     async with grpc.aio.insecure_channel(address) as channel:
         for start in range(0, PERSONS, 100):
             await asyncio.gather(*[register(channel, number) for number in range(start, start + 100)])
 
 
-def _pulse(data: Path, row: Row, seconds: float) -> Pulse:
-    with _views(data, row.rebuild), _bank(data, row.unread) as bank:
-        if not row.rebuild:
+def _pulse(data: Path, case: Case, seconds: float) -> Pulse:
+    with _views(data, case.rebuild), _bank(data, case.unread) as bank:
+        if not case.rebuild:
             _wait_for_views(bank.address)
         with Pulse(bank) as pulse:
-            asyncio.run(_make(row.trouble, bank.address, data, seconds))
+            loop.run(_make(case.trouble, bank.address, data, seconds))
     # Else the next bank would go on filling them.
     for file in data.glob(f"{NEXT_VIEWS}*"):
         file.unlink()
     return pulse
 
 
-def _bare_pulse(data: Path, row: Row, seconds: float) -> Pulse:
+def _bare_pulse(data: Path, case: Case, seconds: float) -> Pulse:
     with servers.bare(data.with_name("bare.log")) as bare, Pulse(bare) as pulse:
-        asyncio.run(_make(row.trouble, bare.address, data, seconds))
+        loop.run(_make(case.trouble, bare.address, data, seconds))
     return pulse
 
 
