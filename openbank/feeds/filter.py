@@ -70,6 +70,18 @@ class Filter:
         """Whether only events of some accounts or persons can pass."""
         return bool(self.accounts or self.persons)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether all events of its categories pass."""
+        return not (self.accounts or self.persons or self.types)
+
+    def select(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries that pass."""
+        if self.is_open:
+            categories = self.categories
+            return [entry for entry in entries if entry.category in categories]
+        return [entry for entry in entries if self.passes(entry)]
+
     def passes(self, entry: Entry) -> bool:
         return (
             entry.category in self.categories

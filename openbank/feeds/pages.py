@@ -47,7 +47,7 @@ class Passed(NamedTuple):
 class Page:
     """Consecutive events of the log: all from `start` to `through`, whole appends."""
 
-    __slots__ = ("about", "entries", "parcels", "round", "size", "start", "through")
+    __slots__ = ("_about", "entries", "parcels", "round", "size", "start", "through")
 
     def __init__(self, start: int, entries: Sequence[Entry], through: LogPosition, round: int = 0) -> None:
         self.start = start
@@ -56,10 +56,17 @@ class Page:
         page."""
         self.entries = entries
         self.through = through
-        self.about = About.of(entries)
+        self._about: About | None = None
         self.parcels: dict[tuple[Filter, int], Sequence[Parcel]] = {}
         self.size = sum([2 * len(entry.event.data) + ENTRY_BYTES + ENVELOPE_BYTES for entry in entries])
         """The size in bytes, approximately: an event that is read is soon encoded too."""
+
+    @property
+    def about(self) -> About:
+        """What the events are about. Only watches that do not want all of them need it."""
+        if self._about is None:
+            self._about = About.of(self.entries)
+        return self._about
 
     def holds(self, position: int) -> bool:
         """Whether a watch at `position` can continue with this page."""
@@ -140,7 +147,8 @@ class Pages:
         key = (filter, after)
         parcels = page.parcels.get(key)
         if parcels is None:
-            parcels = self._cutter.cut(_after(page, after), page.through, filter) if filter.may_pass(page.about) else ()
+            some = filter.is_open or filter.may_pass(page.about)
+            parcels = self._cutter.cut(_after(page, after), page.through, filter) if some else ()
             if len(page.parcels) < PARCELS_KEPT:
                 page.parcels[key] = parcels
         return parcels

@@ -46,7 +46,7 @@ class Cutter:
 
     def cut(self, entries: Sequence[Entry], through: LogPosition, filter: Filter) -> Sequence[Parcel]:
         """The messages for the events of `entries` that pass the filter. The last one ends at `through`."""
-        passed = [entry for entry in entries if filter.passes(entry)]
+        passed = filter.select(entries)
         if not passed:
             return ()
         before = known(passed)
@@ -72,7 +72,7 @@ class Cutter:
         size = 0
         last: Sequence[Entry] = ()
         for append in _appends(entries):
-            passed = [entry for entry in append if filter.passes(entry)]
+            passed = filter.select(append)
             if not passed:
                 continue
             more = self._encoded_bytes(passed, filter.form)

@@ -61,8 +61,7 @@ class Checker:
     async def _check_all(self, events: Sequence[RecordedEvent]) -> list[Checked]:
         fresh = [event for event in events if self._thorough or event.position > self._quarantine.checked]
         await self._find_trails(fresh)
-        known = len(events) - len(fresh)
-        checked = [self._look_up(event) for event in events[:known]]
+        checked = self._look_up_all(events[: len(events) - len(fresh)])
         for event in fresh:
             checked.append(await self._check(event))
         return checked
@@ -104,6 +103,11 @@ class Checker:
     async def _check_again(self, event: RecordedEvent) -> Checked:
         aside = self._quarantine.of(event.stream, event.revision)
         return Checked(event, aside=aside) if aside and not aside.retrying else await self._judge(event)
+
+    def _look_up_all(self, events: Sequence[RecordedEvent]) -> list[Checked]:
+        if self._quarantine.is_empty and not any(map(is_newer, {event.type for event in events})):
+            return [Checked(event) for event in events]
+        return [self._look_up(event) for event in events]
 
     def _look_up(self, event: RecordedEvent) -> Checked:
         aside = self._quarantine.of(event.stream, event.revision)

@@ -95,6 +95,11 @@ class Quarantine:
     def aside(self) -> Mapping[str, SetAside]:
         return self._record.aside
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is set aside or skipped."""
+        return not (self._record.aside or self._record.skipped)
+
     def of(self, stream: str, revision: int | None = None) -> SetAside | None:
         """Whether the aggregate is set aside; with a revision, whether that event of it is."""
         aside = self._record.aside.get(stream)

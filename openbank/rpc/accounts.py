@@ -45,8 +45,7 @@ from openbank.rpc.convert.account_commands import (
     read_unfreeze_account,
     read_withdraw,
 )
-from openbank.rpc.convert.accounts import EVENTS, EncodedAccounts, fill_account, fill_account_event
-from openbank.rpc.convert.events import without_actor
+from openbank.rpc.convert.accounts import EVENTS, EncodedAccounts, encode_account_event, fill_account
 from openbank.rpc.convert.statements import (
     fill_balance,
     fill_entry,
@@ -119,22 +118,20 @@ class Accounts:
         slices = [b"".join(map(self._encoded.encode, some)) async for some in in_slices(reader, page.items)]
         return b"".join(slices) + rest.SerializeToString()
 
-    async def ListAccountEvents(
-        self, request: messages.ListAccountEventsRequest, call: Call
-    ) -> messages.ListAccountEventsResponse:
+    async def ListAccountEvents(self, request: messages.ListAccountEventsRequest, call: Call) -> bytes:
         fields, reader = Fields(), self._reader_for(call)
         account_id = fields.identifier("account_id", request.account_id)
         wanted = read_page(fields, request, account_events_listing(reader, account_id))
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         page = await list_account_events(reader, account_id, wanted, at)
-        response = messages.ListAccountEventsResponse(
+        rest = messages.ListAccountEventsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
+        encoded: list[bytes] = []
         async for some in in_slices(reader, page.items):
-            for event in some:
-                fill_account_event(response.events.add(), event if call.shows_actors else without_actor(event))
-        return response
+            encoded += [encode_account_event(event, call.shows_actors) for event in some]
+        return b"".join(encoded) + rest.SerializeToString()
 
     async def ListMovements(self, request: messages.ListMovementsRequest, call: Call) -> messages.ListMovementsResponse:
         fields, reader = Fields(), self._reader_for(call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 import grpc
 
@@ -29,9 +29,8 @@ from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
 from openbank.publishing.cloudevent import fill_protobuf
 from openbank.publishing.events import cloud_event
 from openbank.rpc.call import Call
-from openbank.rpc.convert.accounts import fill_account_event
-from openbank.rpc.convert.events import without_actor
-from openbank.rpc.convert.persons import fill_person_event
+from openbank.rpc.convert.accounts import encode_account_event
+from openbank.rpc.convert.persons import encode_person_event
 from openbank.rpc.convert.values import fill_time, read_position, read_time
 from openbank.rpc.errors import failure_of
 from openbank.rpc.rights import right_of
@@ -191,30 +190,15 @@ def encode(entry: Entry, form: Form) -> bytes:
     """
     if entry.notice:
         return _encode_notice(entry)
-    match form:
-        case Form.EVENT:
-            return _ENCODE[entry.category](without_actor(entry.event))
-        case Form.EVENT_WITH_ACTOR:
-            return _ENCODE[entry.category](entry.event)
-        case Form.CLOUD_EVENT:
-            return _encode_cloud_event(entry.event)
-        case _:
-            assert_never(form)
+    if form is Form.CLOUD_EVENT:
+        return _encode_cloud_event(entry.event)
+    return _ENCODE[entry.category](entry.event, form is Form.EVENT_WITH_ACTOR)
 
 
-def _encode_account_event(event: RecordedEvent) -> bytes:
-    response = WatchAccountEventsResponse()
-    fill_account_event(response.events.add(), event)
-    return response.SerializeToString()
-
-
-def _encode_person_event(event: RecordedEvent) -> bytes:
-    response = WatchPersonEventsResponse()
-    fill_person_event(response.events.add(), event)
-    return response.SerializeToString()
-
-
-_ENCODE: dict[str, Callable[[RecordedEvent], bytes]] = {ACCOUNT: _encode_account_event, PERSON: _encode_person_event}
+_ENCODE: dict[str, Callable[[RecordedEvent, bool], bytes]] = {
+    ACCOUNT: encode_account_event,
+    PERSON: encode_person_event,
+}
 """By the category of the event's stream."""
 
 

@@ -655,9 +655,16 @@ MUTATIONS = (
     Mutation(
         "an event of a newer type has no balance",
         "openbank/rpc/convert/accounts.py",
-        "            message.balance.CopyFrom(AccountPayload.FromString(event.data).balance_after)\n",
-        "            pass\n",
+        "    return Balances(payload.balance_after, payload.available_after or payload.balance_after)\n",
+        "    return Balances(payload.balance_after, payload.available_after) if EVENTS.number(event.type) else None\n",
         "tests/test_event_types.py",
+    ),
+    Mutation(
+        "a feed shows who caused an event to everybody",
+        "openbank/rpc/convert/events.py",
+        "        if shows_actor and metadata.actor:\n",
+        "        if metadata.actor:\n",
+        "tests/rpc/test_encoded_events.py",
     ),
     Mutation(
         "a frozen account pays out",

@@ -78,7 +78,7 @@ class LogFile:
         """None for one that is not there or cannot be read: `events` and `faults` say why."""
         try:
             for *row, _, type_name in self._connection.execute(_EVENT, (stream, revision)).fetchall():
-                return from_row(tuple(row), stream, type_name or "")
+                return from_row((stream, *row), type_name or "")
         except (sqlite3.Error, StoreDamaged):
             pass
         return None
@@ -122,7 +122,7 @@ def read_events(connection: sqlite3.Connection, after: int = 0) -> Iterator[Reco
             for *row, stream, type_name in connection.execute(_EVENTS, (after, SLICE)):
                 count, after = count + 1, row[0]
                 try:
-                    yield from_row(tuple(row), stream or "", type_name or "")
+                    yield from_row((stream or "", *row), type_name or "")
                 except StoreDamaged as error:
                     yield str(error)
     except sqlite3.Error as error:

@@ -10,7 +10,9 @@ from openbank.eventstore.errors import StoreDamaged, StoreUnavailable
 from openbank.eventstore.port import BEGINNING, LogPosition, RecordedEvent
 from openbank.eventstore.sqlite.rows import Row, from_row
 
-_SELECT = "SELECT events.*, streams.name FROM events JOIN streams ON streams.key = events.stream "
+_SELECT = "SELECT streams.name, events.* FROM events JOIN streams ON streams.key = events.stream "
+_TYPE = 5
+"""The column of the type's key in its rows."""
 
 
 @lru_cache(maxsize=64)
@@ -104,7 +106,12 @@ class FileReader:
         return events
 
     def _select(self, where: str, *values: object) -> list[RecordedEvent]:
-        return [from_row(row[:-1], row[-1], self._type(row[4])) for row in self._rows(_SELECT + where, *values)]
+        rows = self._rows(_SELECT + where, *values)
+        if not self._types.keys() >= {row[_TYPE] for row in rows}:
+            self._types = dict(self._rows("SELECT key, name FROM types"))
+        # The checksum covers the type's name, so without a name it cannot match.
+        types = self._types
+        return [from_row(row, types.get(row[_TYPE], "")) for row in rows]
 
     def _rows(self, statement: str, *values: object) -> list[Row]:
         """Fetches all rows: a statement that is not read to its end would hold up checkpoints."""
@@ -112,12 +119,6 @@ class FileReader:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise _failed(error) from error
-
-    def _type(self, key: int) -> str:
-        if key not in self._types:
-            self._types = dict(self._rows("SELECT key, name FROM types"))
-        # The checksum covers the stream's name, so without a name it cannot match.
-        return self._types.get(key, "")
 
 
 def _failed(error: sqlite3.Error) -> Exception:

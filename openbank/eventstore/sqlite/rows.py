@@ -45,10 +45,11 @@ def to_row(event: RecordedEvent, stream: int, type_key: int) -> Row:
     )
 
 
-def from_row(row: Row, stream: str, type_name: str) -> RecordedEvent:
-    """The inverse of `to_row`. Raises StoreDamaged."""
+def from_row(row: Row, type_name: str) -> RecordedEvent:
+    """The inverse of `to_row`, of a row that has the name of the stream before its columns. Raises StoreDamaged."""
     try:
         (
+            stream,
             position,
             _,
             revision,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
-
 from google.protobuf.message import DecodeError
 
 from openbank.accounts.v1 import account_pb2
-from openbank.accounts.v1.account_events_pb2 import AccountEvent, AccountEventType
+from openbank.accounts.v1.account_events_pb2 import AccountEvent, AccountEventType, AccountOpened
 from openbank.accounts.v1.accounts_service_pb2 import (
     GetAccountResponse,
 )
@@ -16,14 +13,15 @@ from openbank.domain.account import Account
 from openbank.domain.controls import PLAIN, AccountState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import RecordedEvent
-from openbank.rpc.convert.events import Events
+from openbank.rpc.convert.events import Balances, Events
 from openbank.rpc.convert.values import (
     fill_money,
     fill_time,
 )
-from openbank.storage.v1.account_payload_pb2 import AccountPayload
+from openbank.storage.v1.account_payload_pb2 import AccountOpenedPayload, AccountPayload
 
 EVENTS = Events(AccountEvent, AccountEventType)
+_OPENED = AccountOpened.DESCRIPTOR.full_name
 ENCODED_MAX = 20_000
 """The most accounts kept encoded, about 200 bytes each beside the account. When the cache is full, it is cleared."""
 
@@ -94,17 +92,18 @@ class EncodedAccounts:
         return encoded
 
 
-def fill_account_event(message: AccountEvent, event: RecordedEvent) -> None:
-    message.account_id = EVENTS.fill(message, event)
-    message.owner_id = event.metadata.owner_id
-    payload = message.WhichOneof("payload")
-    if payload:
-        stated: Any = getattr(message, payload)
-        message.balance.CopyFrom(stated.balance_after)
-        available = stated.DESCRIPTOR.fields_by_name.get("available_after")
-        known = available is not None and stated.HasField("available_after")
-        message.available_balance.CopyFrom(stated.available_after if known else stated.balance_after)
-    else:
-        # A newer version has added the type. What all payloads have in common can be read all the same.
-        with suppress(DecodeError):
-            message.balance.CopyFrom(AccountPayload.FromString(event.data).balance_after)
+def encode_account_event(event: RecordedEvent, shows_actor: bool) -> bytes:
+    """The event as it stands in a response that has nothing else."""
+    return EVENTS.encode(event, shows_actor, event.metadata.owner_id, _balances(event))
+
+
+def _balances(event: RecordedEvent) -> Balances | None:
+    """The balances as the payload has them, also that of a type which only a newer version knows; None without one."""
+    if event.type == _OPENED:
+        balance = AccountOpenedPayload.FromString(event.data).balance_after
+        return Balances(balance, balance)
+    try:
+        payload = AccountPayload.FromString(event.data)
+    except DecodeError:
+        return None
+    return Balances(payload.balance_after, payload.available_after or payload.balance_after)

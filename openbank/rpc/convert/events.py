@@ -1,21 +1,40 @@
-"""Recorded events to the contract's event messages."""
+"""Recorded events to the contract's event messages.
+
+Events are put together from encoded parts, and the stored payload is not decoded: a watch may ask for millions of them.
+"""
 
 from __future__ import annotations
 
+import struct
+from binascii import hexlify
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
 from openbank.domain.fields import Fields
-from openbank.eventstore.port import RecordedEvent, show_uuid
+from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import split
-from openbank.rpc.convert.values import fill_time, read_enums
+from openbank.rpc.convert.values import read_enums
+from openbank.rpc.convert.wire import VARINTS, tag, timestamp
+
+_EVENTS = b"\x0a"
+"""The tag of the field `events`, which has the number 1 in every response."""
 
 
 class _Type(NamedTuple):
     number: int
-    payload: str
+    field: bytes
+    """The field `type` with this number."""
+    payload: bytes
+    """The tag of the payload."""
+
+
+class Balances(NamedTuple):
+    """An account's balances after an event, each an encoded Money."""
+
+    posted: bytes
+    available: bytes
 
 
 class Events:
@@ -27,32 +46,56 @@ class Events:
 
     def __init__(self, event: type[Message], enum: Any) -> None:
         prefix = _prefix(enum)
-        self._types = {
-            member.message_type.full_name: _Type(enum.Value(prefix + member.name.upper()), member.name)
-            for member in event.DESCRIPTOR.oneofs_by_name["payload"].fields
-        }
+        self._tags = {member.name: tag(member) for member in event.DESCRIPTOR.fields}
+        self._types: dict[str, _Type] = {}
+        for member in event.DESCRIPTOR.oneofs_by_name["payload"].fields:
+            number = enum.Value(prefix + member.name.upper())
+            type = _Type(number, self._tags["type"] + VARINTS[number], self._tags[member.name])
+            self._types[member.message_type.full_name] = type
         self._names = {type.number: name for name, type in self._types.items()}
+        self._id = self._tags[event.DESCRIPTOR.fields_by_number[2].name]
+        """The tag of the aggregate's id."""
 
-    def fill(self, message: Any, event: RecordedEvent) -> str:
-        """Fills in what events of every kind have, and returns the aggregate's id.
+    def encode(
+        self, event: RecordedEvent, shows_actor: bool, owner_id: str = "", balances: Balances | None = None
+    ) -> bytes:
+        """The event as it stands in a response that has nothing else, with its actor only for those who may see it.
 
         A type that this version does not know keeps its place, its revision and its times, with no type or payload.
         """
-        metadata = event.metadata
-        message.event_id = show_uuid(event.id)
-        message.revision = event.revision
-        fill_time(message.record_time, metadata.record_time)
-        if metadata.request_hash:
-            message.request_id = show_uuid(metadata.request_id)
-        message.correlation_id = metadata.correlation_id
-        message.causation_id = metadata.causation_id
-        message.actor = metadata.actor
+        # Written out, field by field: a call for each would take a third of the time.
+        metadata, tags = event.metadata, self._tags
         known = self._types.get(event.type)
+        id = split(event.stream)[1].encode()
+        time = timestamp(metadata.record_time)
+        parts = [_uuid(tags["event_id"], event.id), self._id, VARINTS[len(id)], id]
+        parts += (tags["revision"], VARINTS[event.revision], tags["record_time"], VARINTS[len(time)], time)
         if known:
-            message.type = known.number
+            parts.append(known.field)
+        if owner_id:
+            owner = owner_id.encode()
+            parts += (tags["owner_id"], VARINTS[len(owner)], owner)
+        if balances:
+            posted, available = balances
+            parts += (tags["balance"], VARINTS[len(posted)], posted)
+        if metadata.request_hash:
+            parts.append(_uuid(tags["request_id"], metadata.request_id))
+        if metadata.correlation_id:
+            correlation = metadata.correlation_id.encode()
+            parts += (tags["correlation_id"], VARINTS[len(correlation)], correlation)
+        if metadata.causation_id:
+            causation = metadata.causation_id.encode()
+            parts += (tags["causation_id"], VARINTS[len(causation)], causation)
+        if balances:
+            parts += (tags["available_balance"], VARINTS[len(available)], available)
+        if shows_actor and metadata.actor:
+            actor = metadata.actor.encode()
+            parts += (tags["actor"], VARINTS[len(actor)], actor)
+        if known:
             # The stored payload is the published one, byte for byte.
-            getattr(message, known.payload).MergeFromString(event.data)
-        return split(event.stream)[1]
+            parts += (known.payload, VARINTS[len(event.data)], event.data)
+        encoded = b"".join(parts)
+        return b"".join((_EVENTS, VARINTS[len(encoded)], encoded))
 
     def number(self, type: str) -> int:
         """The enum's value of a stored type; 0 for one that this version does not know."""
@@ -64,11 +107,14 @@ class Events:
         return frozenset(read_enums(fields, path, numbers, self._names, "event type"))
 
 
-def without_actor(event: RecordedEvent) -> RecordedEvent:
-    """The event for those who may not see who caused it."""
-    if not event.metadata.actor:
-        return event
-    return event._replace(metadata=event.metadata._replace(actor=""))
+_UUID = struct.Struct("8s4s4s4s12s")
+
+
+def _uuid(tag: bytes, id: bytes) -> bytes:
+    """A field with a UUID as text; none for bytes that are no UUID."""
+    if len(id) != _UUID.size // 2:
+        return b""
+    return tag + b"$" + b"-".join(_UUID.unpack(hexlify(id)))
 
 
 def _prefix(enum: Any) -> str:

@@ -70,8 +70,9 @@ def fill_person(message: person_pb2.Person, person: Versioned[Person]) -> None:
     message.revision = person.revision
 
 
-def fill_person_event(message: PersonEvent, event: RecordedEvent) -> None:
-    message.person_id = EVENTS.fill(message, event)
+def encode_person_event(event: RecordedEvent, shows_actor: bool) -> bytes:
+    """The event as it stands in a response that has nothing else."""
+    return EVENTS.encode(event, shows_actor)
 
 
 def _read_gender(fields: Fields, value: person_pb2.Gender.ValueType) -> Gender:

@@ -22,10 +22,9 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from openbank.common.v1 import money_pb2 as openbank_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbank/storage/v1/account_payload.proto\x12\x13openbank.storage.v1\x1a\x1eopenbank/common/v1/money.proto\"i\n\x0e\x41\x63\x63ountPayload\x12\x30\n\rbalance_after\x18\x03 \x01(\x0b\x32\x19.openbank.common.v1.Money\x12\x19\n\x11\x63urrency_exponent\x18\x04 \x01(\x05J\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\x42s\n\x16io.openbank.storage.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\xaa\x02\x13OpenBank.Storage.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbank/storage/v1/account_payload.proto\x12\x13openbank.storage.v1\"g\n\x0e\x41\x63\x63ountPayload\x12\x15\n\rbalance_after\x18\x03 \x01(\x0c\x12\x19\n\x11\x63urrency_exponent\x18\x04 \x01(\x05\x12\x17\n\x0f\x61vailable_after\x18\x05 \x01(\x0cJ\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"`\n\x14\x41\x63\x63ountOpenedPayload\x12\x15\n\rbalance_after\x18\x05 \x01(\x0c\x12\x19\n\x11\x63urrency_exponent\x18\x06 \x01(\x05J\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04J\x04\x08\x04\x10\x05\x42s\n\x16io.openbank.storage.v1P\x01ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\xaa\x02\x13OpenBank.Storage.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbank.storage.v1.account
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026io.openbank.storage.v1P\001ZAgithub.com/openbank/openbank/gen/go/openbank/storage/v1;storagev1\252\002\023OpenBank.Storage.V1'
-  _globals['_ACCOUNTPAYLOAD']._serialized_start=98
-  _globals['_ACCOUNTPAYLOAD']._serialized_end=203
+  _globals['_ACCOUNTPAYLOAD']._serialized_start=66
+  _globals['_ACCOUNTPAYLOAD']._serialized_end=169
+  _globals['_ACCOUNTOPENEDPAYLOAD']._serialized_start=171
+  _globals['_ACCOUNTOPENEDPAYLOAD']._serialized_end=267
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,6 @@ breaking changes like the rest of it, because stored bytes must stay readable.
 import builtins
 import google.protobuf.descriptor
 import google.protobuf.message
-import openbank.common.v1.money_pb2
 import sys
 import typing
 
@@ -21,27 +20,51 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class AccountPayload(google.protobuf.message.Message):
-    """Internal. What every payload of an AccountEvent has in common, but AccountOpened, which is older: a server reads it
-    from the payload of an event type that a newer version has added.
+    """Internal. What every payload of an AccountEvent has in common, but AccountOpened, which is older. A server reads it also
+    from the payload of an event type that a newer version has added. Balances are openbank.common.v1.Money, left encoded:
+    events are passed on without decoding them.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     BALANCE_AFTER_FIELD_NUMBER: builtins.int
     CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    AVAILABLE_AFTER_FIELD_NUMBER: builtins.int
+    balance_after: builtins.bytes
+    """Posted balance after the event."""
     currency_exponent: builtins.int
     """Decimal digits of the currency's smallest unit."""
-    @property
-    def balance_after(self) -> openbank.common.v1.money_pb2.Money:
-        """Posted balance after the event."""
-
+    available_after: builtins.bytes
+    """Available balance after the event. Earlier events lack it: it is the posted balance."""
     def __init__(
         self,
         *,
-        balance_after: openbank.common.v1.money_pb2.Money | None = ...,
+        balance_after: builtins.bytes = ...,
         currency_exponent: builtins.int = ...,
+        available_after: builtins.bytes = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["balance_after", b"balance_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["balance_after", b"balance_after", "currency_exponent", b"currency_exponent"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["available_after", b"available_after", "balance_after", b"balance_after", "currency_exponent", b"currency_exponent"]) -> None: ...
 
 Global___AccountPayload: typing_extensions.TypeAlias = AccountPayload
+
+@typing.final
+class AccountOpenedPayload(google.protobuf.message.Message):
+    """Internal. The same of the payload AccountOpened."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BALANCE_AFTER_FIELD_NUMBER: builtins.int
+    CURRENCY_EXPONENT_FIELD_NUMBER: builtins.int
+    balance_after: builtins.bytes
+    """Posted balance after the event, which is the available one too."""
+    currency_exponent: builtins.int
+    """Decimal digits of the currency's smallest unit."""
+    def __init__(
+        self,
+        *,
+        balance_after: builtins.bytes = ...,
+        currency_exponent: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["balance_after", b"balance_after", "currency_exponent", b"currency_exponent"]) -> None: ...
+
+Global___AccountOpenedPayload: typing_extensions.TypeAlias = AccountOpenedPayload
