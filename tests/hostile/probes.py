@@ -65,15 +65,18 @@ class Probes:
         for name in (*TOKENS, *OWN):
             if (other := method.descriptor.input_type.fields_by_name.get(name)) is not None and other is not named:
                 base += field(other.number, ACCOUNT.encode() if name in OWN else b"")
-        seen = []
-        for id in (theirs, self._missing(theirs)):
+        missing, seen = self._missing(theirs), []
+        request = base + field(named.number, theirs.encode())
+        for id in (theirs, missing):
+            # It may be in other fields too, such as the payee; both ids have one length.
+            sent = request.replace(theirs.encode(), id.encode())
             metadata = (*self._credentials.customer.metadata, ("x-correlation-id", "probe"))
-            call = Call(method, [base + field(named.number, id.encode())], metadata)
+            call = Call(method, [sent], metadata)
             told, answers = await self._calls.answers(channel, call)
             seen.append(_seen(method, told, answers, id))
         if seen[0] != seen[1]:
             raise Broken(
-                f"{seen[0]} for somebody else's {named.full_name} {theirs!r}, and {seen[1]} for none: {base!r}"
+                f"{seen[0]} for somebody else's {named.full_name} {theirs!r}, and {seen[1]} for none: {request!r}"
             )
         return "somebody else's is as if it were not there"
 
