@@ -115,6 +115,7 @@ def hostile() -> dict[str, str]:
         "an exp beyond all numbers": signed(exp=10**400),
         "no sub": signed(sub=None),
         "an empty sub": signed(sub=""),
+        "a sub that is a number": signed(sub=17),
         "a sub with a line break": signed(sub="u\nactor: root"),
         "a sub beyond ASCII": signed(sub="ü"),
         "a long sub": signed(sub="u" * 256),

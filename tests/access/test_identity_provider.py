@@ -116,6 +116,23 @@ async def test_tokens_are_known_as_long_as_their_keys_are(provider: Provider, tm
     assert not any(part in everything for token in tokens for part in token.split(".")[1:])
 
 
+async def test_a_watch_ends_when_the_provider_withdraws_the_key_of_its_token(
+    provider: Provider, tmp_path: Path
+) -> None:
+    process = ServerProcess(tmp_path / "d", "--access", str(write_access(tmp_path / "a.toml", provider.entry())))
+    await process.start()
+    watch, listing = persons.WatchPersonEventsRequest(beginning=Empty()), persons.ListPersonsRequest()
+    async with grpc.aio.insecure_channel(process.address) as channel:
+        token = provider.token(role="reviewer")
+        assert (await ask(channel, f"{SERVICE}/ListPersons", listing, token)).reason == "OK"
+        watching = asyncio.create_task(ask(channel, f"{SERVICE}/WatchPersonEvents", watch, token))
+        provider.new_key("2")
+        del provider.keys["1"]
+        assert (await ask(channel, f"{SERVICE}/ListPersons", listing, provider.token("2", role="clerk"))).reason == "OK"
+        assert (await asyncio.wait_for(watching, 10)).reason == "TOKEN_INVALID"
+    await process.stop()
+
+
 async def test_a_bank_starts_without_its_provider_and_keeps_the_tokens_until_it_is_there(
     provider: Provider, tmp_path: Path
 ) -> None:
