@@ -138,7 +138,9 @@ class MixedLoad:
         await self._accounts.ListAccountEvents(request)
 
     async def _statement(self, account: int) -> None:
-        period = accounts.TimePeriod(start_time=Timestamp(seconds=1_600_000_000))
+        period = accounts.TimePeriod(
+            start_time=Timestamp(seconds=1_600_000_000), end_time=Timestamp(seconds=int(time.time()))
+        )
         request = accounts.GetAccountStatementRequest(account_id=messages.account_id(account), times=period)
         await self._accounts.GetAccountStatement(request)
 
@@ -169,3 +171,4 @@ class MixedLoad:
                 call.cancel()
             except grpc.aio.AioRpcError as error:
                 self.calls[f"watch {error.code().name}"] += 1
+                await asyncio.sleep(1)

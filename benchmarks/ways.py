@@ -54,7 +54,7 @@ version = 1
 name = "teller"
 id = "{id}"
 sha256 = "{sha256}"
-roles = ["teller", "operator"]
+roles = ["teller", "auditor"]
 [[jwt]]
 issuer = "{ISSUER}"
 audience = "{AUDIENCE}"
