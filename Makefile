@@ -84,10 +84,10 @@ run: $(RUNTIME)
 
 dev: $(DEV)
 
-# All tests run in two processes, file by file: most wait more than they compute. Those that ARGS selects run in one, so
-# that what they print is seen and --pdb works.
-IN_PARALLEL := --numprocesses 2 --dist loadfile
-ALL_TESTS := all tests, about 11 minutes on two idle cores, and 3 more the first time to build what they run
+# All tests run in three processes, file by file, on as few as two cores: most wait more than they compute. The longest
+# files come first (tests/conftest.py). Those that ARGS selects run in one, so that their output shows and --pdb works.
+IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+ALL_TESTS := all tests, about 10 minutes on two idle cores, and 3 more the first time to build what they run
 test: $(DEV)
 	@echo 'Running $(if $(ARGS),the tests that ARGS selects,$(ALL_TESTS))'
 	@$(BIN)/pytest $(or $(ARGS),$(IN_PARALLEL))

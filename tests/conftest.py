@@ -175,6 +175,21 @@ def _need_ferretdb() -> None:
         pytest.skip(str(missing))
 
 
+LONGEST = (
+    "faults/test_campaign.py",
+    "model/test_model.py",
+    "views/test_older_driver.py",
+    "disk/test_power.py",
+    "sinks/test_kills.py",
+    "feeds/test_long_run.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first, so that no process is left with one of them when the others have ended."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says by name what was left out, and why: a test that has not run has not passed."""
     for report in terminalreporter.stats.get("skipped", []):

@@ -114,7 +114,7 @@ def test_one_that_can_be_used_is_used(clone: Clone) -> None:
     for name in (".runtime", ".dev"):
         (clone.venv / name).touch()
     assert clone.make("--dry-run", "run").stdout.strip() == ".venv/bin/openbank serve"
-    assert "about 11 minutes" in clone.make("--dry-run", "test").stdout
+    assert "about 10 minutes" in clone.make("--dry-run", "test").stdout
 
 
 def test_the_hooks_before_a_commit_are_checks_of_make_check() -> None:
