@@ -40,7 +40,7 @@ from openbank.eventstore.errors import (
     StreamDamaged,
     WrongExpectedRevision,
 )
-from openbank.eventstore.port import APPEND_BYTES_MAX, EventStore, LogPosition, NewEvent
+from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, EventStore, LogPosition, NewEvent
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Pause
 from openbank.tracing.span import current
@@ -117,13 +117,14 @@ class Aggregate(Generic[State]):
         outcome = await self._add(Command(decide, request, None, steps))
         return outcome if isinstance(outcome, Written) else await self._outcomes.written(outcome)
 
-    def begin(self, commands: Sequence[Command[State]]) -> Sequence[asyncio.Future[Any]]:
+    def begin(self, commands: Sequence[Command[State]], new_at: int = NO_STREAM) -> Sequence[asyncio.Future[Any]]:
         """Queues commands, to be decided in order, one right after the other. `ended` takes the answers.
 
+        Up to the revision `new_at` the stream is known not to have their requests.
         Raises AggregateQuarantined, NewerVersionNeeded.
         """
         self._quarantine.check(self._subject.stream)
-        return [self._add(command) for command in commands]
+        return [self._add(command, new_at) for command in commands]
 
     async def ended(self, answers: Sequence[asyncio.Future[Any]]) -> Sequence[Written[State] | Exception]:
         """What `execute` returns or raises for each command that `begin` queued. All have their answers."""
@@ -190,9 +191,9 @@ class Aggregate(Generic[State]):
         self._quarantine.check(self._subject.stream)
         return await self._add(Command(decide, request))
 
-    def _add(self, command: Command[State]) -> asyncio.Future[Any]:
+    def _add(self, command: Command[State], new_at: int = NO_STREAM) -> asyncio.Future[Any]:
         answer = asyncio.get_running_loop().create_future()
-        waiting: Waiting[State] = Waiting(command, answer, current.get())
+        waiting: Waiting[State] = Waiting(command, answer, current.get(), new_at)
         self._queue.append(waiting)
         if self._working is None:
             # A task, and not the caller's: a caller that gives up must not take the others' append with it. It begins
@@ -233,8 +234,8 @@ class Aggregate(Generic[State]):
             if self._tip is None:
                 self._tip = await self._history.newest()
                 current = True
-            ids = [one.command.request.id for one in batch]
-            known = await self._outcomes.known(ids, self._tip.revision)
+            ids = [one.command.request.id for one in batch if one.new_at < self._tip.revision]
+            known = await self._outcomes.known(ids, self._tip.revision) if ids else {}
             # Nothing is awaited from here to the append, so a caller that has given up is not decided for.
             batch = still_there(batch)
             decided, tip = decide(self._subject, self._tip, [one.command for one in batch], known, self._times)

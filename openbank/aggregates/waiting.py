@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from openbank.aggregates.deciding import Command, Decided, Replay
 from openbank.codec import events as codec
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import LogPosition, RecordedEvent
+from openbank.eventstore.port import NO_STREAM, LogPosition, RecordedEvent
 from openbank.tracing.span import Span
 
 State = TypeVar("State")
@@ -51,6 +51,8 @@ class Waiting(NamedTuple, Generic[State]):
     answer: asyncio.Future[Any]
     span: Span | None = None
     """The span of the caller's call, if that is traced."""
+    new_at: int = NO_STREAM
+    """The revision up to which the stream is known not to have the request."""
 
 
 def still_there(batch: Sequence[Waiting[State]]) -> Sequence[Waiting[State]]:

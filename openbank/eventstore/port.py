@@ -5,7 +5,7 @@ One conformance suite, `tests/eventstore/conformance.py`, checks each adapter ag
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from openbank.domain.request import RequestKey
@@ -236,6 +236,13 @@ class EventStore(Protocol):
         """
         ...
 
+    async def streams_with(self, requests: Sequence[tuple[str, bytes]]) -> Collection[str]:
+        """The streams that may have an event of one of these requests, each given by its stream and its id.
+
+        One read for all of them. A store in which that is no faster than `find_requests` returns every stream.
+        """
+        ...
+
     async def quarantine(self) -> KeptRecord:
         """The record of what is quarantined, as `quarantine_record` encodes it."""
         ...
@@ -286,15 +293,3 @@ class EventStore(Protocol):
     async def close(self) -> None:
         """Ends subscriptions and waits for appends under way."""
         ...
-
-
-async def holds(store: EventStore, at: LogPosition) -> bool:
-    """Whether the log reaches to this place and has its event.
-
-    A log that was restored from a backup may not. An event that operators have hidden in its stream does not count as
-    lost.
-    """
-    here = await store.locate(at.stream, at.revision) if at.stream else None
-    if here is None and at.stream:
-        return await store.hides_events(at.stream)
-    return at.position <= (await store.head()).position and (here is None or here.position <= at.position)

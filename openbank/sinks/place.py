@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from openbank.eventstore.errors import StoreRefused
-from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, holds
+from openbank.eventstore.places import holds
+from openbank.eventstore.port import BEGINNING, EventStore, LogPosition
 from openbank.sinks.port import SinkRecord
 
 MARGIN_MICROSECONDS = 3_600_000_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from openbank.eventstore.errors import StoreDamaged, StoreRefused
-from openbank.eventstore.port import EventStore, LogPosition, holds
+from openbank.eventstore.places import holds
+from openbank.eventstore.port import EventStore, LogPosition
 from openbank.eventstore.streams import ACCOUNT, split
 from openbank.views.port import LogId, Views
 

@@ -10,7 +10,8 @@ from functools import partial
 
 from openbank.domain.clock import Clock
 from openbank.eventstore.errors import StoreUnavailable
-from openbank.eventstore.port import EventStore, LogPosition, holds
+from openbank.eventstore.places import holds
+from openbank.eventstore.port import EventStore, LogPosition
 from openbank.following.log import Log
 from openbank.integrity.checking import Checker
 from openbank.integrity.quarantine import Quarantine

@@ -14,6 +14,7 @@ import pytest
 from openbank.aggregates import deciding
 from openbank.aggregates.waiting import Written
 from openbank.commands import accounts
+from openbank.commands.on_each_account import BatchItem, execute_on_each
 from openbank.commands.write_side import WriteSide
 from openbank.domain import account, movements
 from openbank.domain.account import Account
@@ -95,6 +96,35 @@ async def together(*commands: Coroutine[Any, Any, Any]) -> list[Any]:
 
 def start(*commands: Coroutine[Any, Any, Answer]) -> list[asyncio.Task[Answer]]:
     return [asyncio.create_task(command) for command in commands]
+
+
+async def test_commands_on_many_accounts_are_looked_for_together(bank: WriteSide, store: InterposedStore) -> None:
+    requests = [some_request() for _ in range(3)]
+
+    async def pay(*chosen: Request) -> Sequence[Written[Account]]:
+        works = [BatchItem(Deposit("a-1", usd(1), ""), request, accounts.deposit) for request in chosen]
+        (written,) = await execute_on_each(bank, [works], object())
+        return [one for one in written if isinstance(one, Written)]
+
+    store.found.clear()
+    assert [one.replayed for one in await pay(*requests[:2])] == [False, False]
+    assert store.found == []
+    assert [one.replayed for one in await pay(*requests)] == [True, True, False]
+
+
+async def test_a_command_of_a_batch_sees_what_was_recorded_after_its_request_was_looked_for(
+    bank: WriteSide, store: InterposedStore
+) -> None:
+    item = BatchItem(Deposit("a-1", usd(1), ""), some_request(), accounts.deposit)
+    store.hold()
+    first = asyncio.create_task(execute_on_each(bank, [[item]], object()))
+    await store.asked_for(1)
+    again = asyncio.create_task(execute_on_each(bank, [[item]], object()))
+    await turns()
+    store.release()
+    made = [outcome for task in (first, again) for (outcome,) in await task if isinstance(outcome, Written)]
+    assert [one.replayed for one in made] == [False, True]
+    assert await balance(store) == 101
 
 
 async def test_events_of_another_program_in_the_stream_do_no_harm(disk: SqliteEventStore) -> None:

@@ -375,6 +375,16 @@ class EventStoreConformance:
         assert not await store.find_requests("account-2", [request])
         assert not await store.find_requests("account-3", [request])
 
+    async def test_streams_with_a_request_are_found_together(self, store: EventStore) -> None:
+        requests = [os.urandom(16) for _ in range(100)]
+        for number in range(0, 100, 2):
+            await store.append(f"account-{number}", NO_STREAM, some_events(request_id=requests[number]))
+        await store.append("account-1", NO_STREAM, some_events())
+        asked = [(f"account-{number}", request) for number, request in enumerate(requests)]
+        # A store may name others too.
+        assert {f"account-{number}" for number in range(0, 100, 2)} <= set(await store.streams_with(asked))
+        assert not await store.streams_with([])
+
     async def test_a_request_is_found_however_long_ago(self, store: EventStore, open_store: OpenStore) -> None:
         request = os.urandom(16)
         await store.append("account-1", NO_STREAM, some_events(request_id=request))

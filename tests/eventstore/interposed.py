@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
 from openbank.eventstore.errors import StoreUnavailable
@@ -149,6 +149,10 @@ class InterposedStore:
         await self._live()
         self.found.append(request_ids)
         return await self._store.find_requests(stream, request_ids, through)
+
+    async def streams_with(self, requests: Sequence[tuple[str, bytes]]) -> Collection[str]:
+        await self._live()
+        return await self._store.streams_with(requests)
 
     async def read_log(self, after: LogPosition, limit: int = 1000) -> LogSlice:
         await self._live()

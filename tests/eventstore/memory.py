@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from itertools import count
 
 from openbank.eventstore.errors import AppendTooLarge, StoreUnavailable, WrongExpectedRevision
@@ -119,6 +119,10 @@ class MemoryStore:
     ) -> Sequence[RecordedEvent]:
         self._check()
         return [event for event in self._streams.get(stream, []) if event.metadata.request_id in request_ids]
+
+    async def streams_with(self, requests: Sequence[tuple[str, bytes]]) -> Collection[str]:
+        self._check()
+        return {stream for stream, id in requests if await self.find_requests(stream, [id])}
 
     async def read_log(self, after: LogPosition, limit: int = 1000) -> LogSlice:
         self._check()

@@ -176,6 +176,21 @@ MUTATIONS = (
         _BATCHES,
     ),
     Mutation(
+        "a batch takes requests that are in the log for new",
+        "openbank/aggregates/repository.py",
+        " if self._kind.stream(id) not in seen}",
+        "}",
+        _BATCHES,
+    ),
+    Mutation(
+        "a command of a batch overlooks what was recorded since its request was looked for",
+        "openbank/aggregates/aggregate.py",
+        " if one.new_at < self._tip.revision]",
+        " if not one.new_at]",
+        "tests/aggregates/test_aggregate.py::"
+        "test_a_command_of_a_batch_sees_what_was_recorded_after_its_request_was_looked_for",
+    ),
+    Mutation(
         "an independent batch may have commands without a request id",
         "openbank/rpc/convert/batches.py",
         "    if batch.mode == INDEPENDENT and not message.request_id:\n",

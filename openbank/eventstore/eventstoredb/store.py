@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from contextlib import aclosing
 from time import perf_counter
 from uuid import UUID
@@ -189,6 +189,9 @@ class EventStoreDBEventStore:
         self, stream: str, request_ids: Sequence[bytes], through: int | None = None
     ) -> Sequence[RecordedEvent]:
         return await self._streams.requests.find(stream, request_ids, through)
+
+    async def streams_with(self, requests: Sequence[tuple[str, bytes]]) -> Collection[str]:
+        return {stream for stream, _ in requests}
 
     async def read_log(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
         return await self._log.slice(after, limit, recorded)

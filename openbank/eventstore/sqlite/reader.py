@@ -14,6 +14,9 @@ _SELECT = "SELECT streams.name, events.* FROM events JOIN streams ON streams.key
 _TYPE = 5
 """The column of the type's key in its rows."""
 
+PAIRS_MAX = 32
+"""The most pairs in one statement. Each number of them is a statement of its own."""
+
 
 @lru_cache(maxsize=64)
 def _find_requests(count: int) -> str:
@@ -21,6 +24,16 @@ def _find_requests(count: int) -> str:
     return (
         "SELECT position FROM events WHERE stream = (SELECT key FROM streams WHERE name = ?)"
         f" AND request_id IN ({', '.join('?' * count)}) AND +position <= ?"
+    )
+
+
+@lru_cache(maxsize=PAIRS_MAX)
+def _find_streams(count: int) -> str:
+    # In this order, each by an index that answers alone.
+    return (
+        f"SELECT DISTINCT asked.column1 FROM (VALUES {', '.join(['(?, ?)'] * count)}) AS asked"
+        " CROSS JOIN streams ON streams.name = asked.column1"
+        " CROSS JOIN events ON events.stream = streams.key AND events.request_id = asked.column2"
     )
 
 
@@ -58,6 +71,14 @@ class FileReader:
             return []
         marks = ", ".join("?" * len(found))
         return self._select(f"WHERE position IN ({marks}) ORDER BY position", *(position for (position,) in found))
+
+    def streams_with(self, requests: Sequence[tuple[str, bytes]]) -> set[str]:
+        """The streams that have an event of one of these requests, also one that is not durable yet."""
+        found: set[str] = set()
+        for start in range(0, len(requests), PAIRS_MAX):
+            some = [value for stream, id in requests[start : start + PAIRS_MAX] for value in (stream, bytearray(id))]
+            found.update(name for (name,) in self._rows(_find_streams(len(some) // 2), *some))
+        return found
 
     def log(self, after: int, limit: int, durable: int) -> list[RecordedEvent]:
         events = self._consecutive(after, limit, durable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 from openbank.eventstore.errors import AppendTooLarge, StoreDamaged, StoreUnavailable
@@ -148,6 +148,10 @@ class SqliteEventStore:
     ) -> Sequence[RecordedEvent]:
         self._check_open()
         return self._reader.requests(stream, request_ids, self._commits.head.position)
+
+    async def streams_with(self, requests: Sequence[tuple[str, bytes]]) -> Collection[str]:
+        self._check_open()
+        return self._reader.streams_with(requests)
 
     async def read_log(self, after: LogPosition, limit: int = PAGE) -> LogSlice:
         head = self._commits.head
