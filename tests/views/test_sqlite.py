@@ -14,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from openbank.eventstore.port import BEGINNING
+from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.eventstore.request_index import Indexed
 from openbank.following.tail import LogTail
 from openbank.integrity.quarantine import Quarantine
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.rebuild import Rebuilds
 from openbank.views.sqlite import FILE, NEXT_FILE, SqliteRebuilds, SqliteViews, schema, writer
+from openbank.views.sqlite import views as views_module
 from openbank.views.sqlite.schema import TABLES
+from openbank.views.sqlite.views import REST_SECONDS_MAX
 from openbank.views.sqlite.widening import widen
 from tests.callers import until
 from tests.eventstore.memory import MemoryStore
@@ -172,6 +174,35 @@ async def test_as_an_index_they_know_an_accounts_requests_as_far_as_they_have_se
     for stream in ("person-ann", "request-x", "number-x", "account-unknown"):
         assert await views.find_requests(stream, [b"1" * 16]) == Indexed([], 0)
     await views.close()
+
+
+async def test_a_read_that_waits_ends_the_rest_after_a_batch(views: SqliteViews) -> None:
+    views._rest_seconds = 600.0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(views_module, "REST_SECONDS_MAX", 600.0)
+        resting = asyncio.create_task(views.project((), LogPosition(1)))
+        await until(lambda: views.position.position == 1)
+        await asyncio.sleep(0.01)
+        assert not resting.done()
+        waiting = asyncio.create_task(views.wait_for(2))
+        await asyncio.wait_for(resting, 5)
+        await asyncio.wait_for(views.project((), LogPosition(2), LogPosition(1)), 5)
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_the_rest_is_shorter_where_more_comes_together(
+    views: SqliteViews, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr(views._resting, "wait", rest)
+    many = [event for event in await history.events() if event.position <= 120]
+    await project_events(views, many)
+    await views.project((), many[-1].place)
+    assert rests[0] < rests[1] == REST_SECONDS_MAX
 
 
 async def test_a_batch_that_fails_half_way_leaves_nothing_behind(

@@ -34,8 +34,10 @@ LOOP_CHANGES_MAX = 256
 """A batch with more of them would hold up the event loop for too long."""
 NEAR_EVENTS = 1_000
 """A read that waits for a position further ahead than this does not need smaller batches."""
-REST_SECONDS = 0.002
-"""Between two small batches: a transaction costs as much as some ten changes in it."""
+REST_SECONDS_MAX = 0.02
+"""Between two small batches: a transaction costs as much as some ten changes in it. A read that waits ends the rest."""
+REST_CHANGES = LOOP_CHANGES_MAX // 2
+"""How many changes are to come together in a rest. It is shorter where more would: a large batch costs more."""
 CHECKPOINT_CHANGES = 4_000
 """Made on the loop between two checkpoints, which are a thread's. The projector waits for each, so that the WAL can
 restart after it."""
@@ -67,6 +69,7 @@ class SqliteViews(SqliteReads):
         """Why nothing may be written any more."""
         self._waiters = Waiters()
         self._resting = Pause()
+        self._rest_seconds = REST_SECONDS_MAX
         self._changes = 0
         """Made on the loop since the last checkpoint."""
 
@@ -89,9 +92,10 @@ class SqliteViews(SqliteReads):
             if self._changes >= CHECKPOINT_CHANGES:
                 self._changes = 0
                 await self._file.checkpoint()
+        self._rest_seconds = min(self._rest_seconds * REST_CHANGES / max(1, len(changes)), REST_SECONDS_MAX)
         if small and not awaited:
             # A little more comes together for the next batch.
-            await self._resting.wait(REST_SECONDS)
+            await self._resting.wait(self._rest_seconds)
 
     async def _project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition, small: bool) -> None:
         if self._failure is not None:
