@@ -105,8 +105,7 @@ def decide(
         if size > BATCH_BYTES_MAX and command.rehearsal not in rehearsals:
             break
         request = command.request
-        key = request.key
-        earlier = (known.get(key) or made.get(key)) if request.id else None
+        earlier = (known.get(request.key) or made.get(request.key)) if request.id and (known or made) else None
         try:
             if command.rehearsal is None:
                 one, after = _decide(subject, tip, command, earlier, times)
@@ -127,8 +126,8 @@ def decide(
                 break
             size += bytes_
             tip = after
-            if request.id:
-                made[key] = Known(request.hash, tip.revision)
+            if request.id and len(commands) > 1:
+                made[request.key] = Known(request.hash, tip.revision)
         decided.append(one)
     return decided, tip
 

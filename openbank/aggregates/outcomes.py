@@ -44,6 +44,8 @@ class Outcomes(Generic[State]):
         if not ids or not through:
             return {}
         found = await self._store.find_requests(self._subject.stream, tuple(ids), through)
+        if not found:
+            return {}
         # In order, so that of a command with several events the last one stays.
         return {
             event.metadata.request_key: Known(event.metadata.request_hash, event.revision)

@@ -9,7 +9,7 @@ from datetime import date
 from openbank.domain.errors import InvalidFields, Violation
 from openbank.domain.request import Request
 from openbank.domain.tags import Label
-from openbank.domain.text import PLAIN, is_clean, is_visible
+from openbank.domain.text import is_clean, is_visible
 
 ID_LENGTH_MAX = 64
 ACCOUNT_NUMBER_LENGTH_MAX = 34
@@ -91,7 +91,8 @@ class Fields:
             return ""
         if len(text) > length_max:
             self._too_long(field, text, length_max)
-        elif PLAIN.fullmatch(text):
+        elif text.isascii() and text.isprintable():
+            # Clean and, as it does not end in a space, visible. Most texts need no other look.
             return text
         elif not is_clean(text, lines=lines):
             self.refuse(field, "INVALID_TEXT", "has a control character")

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-PLAIN = re.compile(r"[ -~]*")
-"""Printable ASCII is clean and, unless it is only spaces, visible: most texts need no other look."""
 _LINE_BREAK_OR_TAB = re.compile(r"\r\n|[\n\t]")
 _CONTROL_OR_SURROGATE = frozenset({"Cc", "Cs"})
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Mc", "Me", "Mn", "Zl", "Zp", "Zs"})

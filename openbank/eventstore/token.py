@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from binascii import b2a_base64
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -32,6 +33,7 @@ _NAME_BYTES = 78
 """Names of streams are padded to a multiple of this. Those of the bank are shorter: all its tokens have one length."""
 _PLACE = struct.Struct(f"{_PLACE_HEAD.format}{_NAME_BYTES}s")
 _TOKEN_CHARACTERS_MAX = 2_000
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _READ_MAX = 1_000
 """The most tokens that are remembered once they were read: a caller sends that of its last write with all its reads."""
 
@@ -77,7 +79,8 @@ class Tokens:
             raw = self._head + self.seal.seal(place)
         else:
             raw = _OPEN_HEAD.pack(_OPEN_FORMAT, self._bank, self._here, at.position, at.revision) + name
-        return base64.urlsafe_b64encode(raw + _CHECKSUM.pack(zlib.crc32(raw))).rstrip(b"=").decode()
+        encoded = b2a_base64(raw + _CHECKSUM.pack(zlib.crc32(raw)), newline=False)
+        return encoded.translate(_URL_SAFE, b"=").decode()
 
     async def decode(self, token: str, *, sealed_only: bool = False) -> LogPosition:
         """The place in this store that a token means, also if another store of the same bank made it.

@@ -49,12 +49,12 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
         raise DoesNotFollow(f"revision {event.revision} comes where {trail.revision + 1} was expected")
     if not is_ours(event.type):
         return trail._replace(revision=event.revision), None
-    happened = _decode(event)
+    category, id = split(event.stream)
+    happened = _decode(event, id)
     if not 0 < event.metadata.record_time <= RECORD_TIME_MAX:
         raise DoesNotFollow("it has no record time, or one that the bank cannot have written")
     if not event.metadata.has_place:
         raise DoesNotFollow("it is no part of any command's events")
-    category = split(event.stream)[0]
     if category == ACCOUNT and isinstance(happened, AccountEvent):
         return _follow_account(trail, event, happened), happened
     if category == PERSON and isinstance(happened, PersonEvent):
@@ -75,7 +75,7 @@ def trail_after(event: RecordedEvent) -> Trail | None:
     """
     if not is_ours(event.type):
         return None
-    happened = _decode(event)
+    happened = _decode(event, split(event.stream)[1])
     if isinstance(happened, AccountEvent):
         closed = isinstance(happened, AccountClosed)
         funds = Funds(happened.balance_after, happened.available_after)
@@ -111,9 +111,10 @@ def _check_reservation(stream: str, reserved: AccountNumberReserved) -> None:
         raise DoesNotFollow("its initial deposit is one that no account can have")
 
 
-def _decode(event: RecordedEvent) -> DomainEvent:
+def _decode(event: RecordedEvent, id: str) -> DomainEvent:
+    """`id` is the one in the stream's name."""
     try:
-        return decode(event.type, event.data, split(event.stream)[1])
+        return decode(event.type, event.data, id)
     except UnknownEventType:
         raise NewerVersionNeeded(event.stream, event.revision, event.type) from None
     except (UndecodableEvent, ValueError):

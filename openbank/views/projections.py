@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from openbank.codec.events import DomainEvent
+from openbank.codec.events import DomainEvent, InternalEvent
 from openbank.domain import account as accounts
 from openbank.domain import hold_record
 from openbank.domain.account_events import (
@@ -31,11 +31,11 @@ from openbank.domain.account_events import (
 )
 from openbank.domain.controls import NO_LIMITS, AccountState
 from openbank.domain.person import PersonEvent, PersonRegistered
-from openbank.domain.tags import NO_TAGS, Tags
+from openbank.domain.tags import NO_TAGS
 from openbank.domain.transfers import TransferState
 from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import RecordedEvent
-from openbank.eventstore.streams import ACCOUNT, PERSON, split
+from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, split
 from openbank.views.changes import (
     AccountEventRecorded,
     AccountInserted,
@@ -50,14 +50,21 @@ from openbank.views.changes import (
     TransferUpdated,
 )
 
+_INTERNAL = frozenset({REQUEST, NUMBER})
+
 
 def project(event: RecordedEvent, payload: DomainEvent) -> Sequence[Change]:
-    """What `event`, whose decoded payload is given, changes. Raises ValueError for one that its stream cannot hold."""
+    """What `event`, whose decoded payload is given, changes: nothing for what the bank keeps for itself.
+
+    Raises ValueError for one that its stream cannot hold.
+    """
     category, aggregate_id = split(event.stream)
     if category == ACCOUNT and isinstance(payload, AccountEvent):
         return _account(event, payload, aggregate_id)
     if category == PERSON and isinstance(payload, PersonEvent):
         return _person(event, payload, aggregate_id)
+    if category in _INTERNAL and isinstance(payload, InternalEvent):
+        return ()
     raise ValueError(f"{event.stream} cannot hold {event.type}")
 
 
@@ -70,7 +77,8 @@ def _person(event: RecordedEvent, payload: PersonEvent, person_id: str) -> Seque
 
 def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:
     time = event.metadata.record_time
-    recorded = AccountEventRecorded(account_id, event, payload.moved, _tags(payload))
+    moved = payload.moved
+    recorded = AccountEventRecorded(account_id, event, moved, getattr(payload, "tags", NO_TAGS) if moved else NO_TAGS)
     if isinstance(payload, AccountOpened):
         account = accounts.apply(None, payload)
         return (AccountInserted(event.position, Versioned(account, event.revision, time, time)), recorded)
@@ -81,11 +89,6 @@ def _account(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Se
     updated = AccountUpdated(account_id, event.revision, time, *funds, **_sets(payload))
     others = (*_hold(event, payload, account_id), *_transfer(event, payload, account_id))
     return (updated, recorded, *others, *_reversal(event, payload, account_id))
-
-
-def _tags(payload: AccountEvent) -> Tags:
-    """Those of a movement."""
-    return getattr(payload, "tags", NO_TAGS) if payload.moved else NO_TAGS
 
 
 def _transfer(event: RecordedEvent, payload: AccountEvent, account_id: str) -> Sequence[Change]:

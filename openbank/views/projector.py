@@ -12,7 +12,6 @@ from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StoreUn
 from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 from openbank.eventstore.quarantine_record import NUMBER_MAX, Released
-from openbank.eventstore.streams import NUMBER, REQUEST, split
 from openbank.following.log import Log
 from openbank.integrity.checking import Checked, Checker
 from openbank.integrity.quarantine import Quarantine, TooManyQuarantined
@@ -32,7 +31,6 @@ POLL_SECONDS = 0.5
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 1.0
 """A store that is back is noticed soon. Until then a try costs little: it is refused at once."""
-_INTERNAL = frozenset({REQUEST, NUMBER})
 
 _log = logging.getLogger(__name__)
 
@@ -290,8 +288,6 @@ class _Batch:
 
 
 def changes_of(checked: Checked) -> Sequence[Change]:
-    """Nothing for what is not believed, for the events of other programs and for what the bank keeps for itself."""
-    event, happened, *_ = checked
-    if happened is None or split(event.stream)[0] in _INTERNAL:
-        return ()
-    return projections.project(event, happened)
+    """Nothing for what is not believed, and for the events of other programs."""
+    happened = checked.happened
+    return () if happened is None else projections.project(checked.event, happened)

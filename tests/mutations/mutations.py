@@ -565,14 +565,14 @@ MUTATIONS = (
     Mutation(
         "a request id is not looked for",
         "openbank/aggregates/deciding.py",
-        "(known.get(key) or made.get(key)) if request.id else None",
+        "(known.get(request.key) or made.get(request.key)) if request.id and (known or made) else None",
         "None",
         "tests/commands",
     ),
     Mutation(
         "a request id is not looked for among those that wait for the same append",
         "openbank/aggregates/deciding.py",
-        "            made[key] = Known(request.hash, tip.revision)\n",
+        "            made[request.key] = Known(request.hash, tip.revision)\n",
         "            pass\n",
         "tests/aggregates/test_aggregate.py tests/commands",
     ),

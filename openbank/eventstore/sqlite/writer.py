@@ -123,11 +123,12 @@ class Writer:
         if append.expected != revision:
             return self._repeated(append, revision, commit)
         key = head.key if head else commit.streams + 1
-        recorded = [
-            RecordedEvent(commit.position + number, append.stream, revision + number, *event)
-            for number, event in enumerate(append.events, 1)
-        ]
-        rows = [to_row(event, key, self._type_key(event.type, commit)) for event in recorded]
+        recorded: list[RecordedEvent] = []
+        rows: list[Row] = []
+        for number, new in enumerate(append.events, 1):
+            event = RecordedEvent(commit.position + number, append.stream, revision + number, *new)
+            recorded.append(event)
+            rows.append(to_row(event, key, self._type_key(event.type, commit)))
         commit.add(append.stream, key, recorded, rows)
         return WrittenAppend(commit.position, recorded)
 

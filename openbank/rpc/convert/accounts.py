@@ -42,9 +42,9 @@ def fill_account(message: account_pb2.Account, account: Versioned[Account]) -> N
     fill_money(message.balance, state.balance)
     if state.controls is PLAIN:
         message.available_balance.MergeFrom(message.balance)
+        message.state = account_pb2.ACCOUNT_STATE_ACTIVE
     else:
         _fill_controls(message, state)
-    message.state = STATES[state.state]
     fill_time(message.create_time, account.create_time)
     fill_time(message.update_time, account.update_time)
     message.revision = account.revision
@@ -52,6 +52,7 @@ def fill_account(message: account_pb2.Account, account: Versioned[Account]) -> N
 
 def _fill_controls(message: account_pb2.Account, account: Account) -> None:
     controls = account.controls
+    message.state = STATES[controls.state]
     fill_money(message.available_balance, account.available)
     if controls.held:
         fill_money(message.held_balance, account.money(controls.held))

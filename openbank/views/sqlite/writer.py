@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from openbank.eventstore.port import LogPosition
 from openbank.views.changes import AccountUpdated, Change, Grouped
@@ -103,6 +103,9 @@ CREATE TABLE IF NOT EXISTS rebuild (
 _KEEP_REBUILD = "INSERT OR REPLACE INTO rebuild VALUES (1, ?, ?, ?)"
 
 _Change = TypeVar("_Change")
+_Added = Mapping[tuple[str, int], tuple[int, Totals]]
+"""By account and revision of an event that was added: the position of the account, and the totals after the event."""
+_NOT_ADDED = 0, None
 
 
 def in_transaction(connection: sqlite3.Connection, write: Callable[..., None], *arguments: object) -> None:
@@ -144,15 +147,8 @@ def project(connection: sqlite3.Connection, changes: Sequence[Change], through: 
     connection.execute(_SET_CHECKPOINT, through)
 
 
-class _Added(NamedTuple):
-    """An event that was added: the position of its account, and the totals after it."""
-
-    account: int
-    totals: Totals
-
-
-def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> Mapping[tuple[str, int], _Added]:
-    """Accounts and their events. Returns what was added, by account and revision."""
+def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> _Added:
+    """Accounts and their events. Returns what was added."""
     accounts = list({event.account_id: None for event in grouped.events})
     # Before accounts are inserted: the views have no event of a new one.
     known = {row[0]: row[1:] for row in _select(connection, _SELECT_TOTALS, accounts)}
@@ -165,21 +161,19 @@ def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> Mapping[
     _execute(connection, _INSERT_EVENTS, event_row, rows)
     found_by = [(term, change.event.position) for change, _ in added for term in terms(change.account_id, change.tags)]
     _execute(connection, _INSERT_TERMS, term_row, found_by)
-    return {(change.account_id, after.revision): _Added(account, after) for account, change, after in rows}
+    return {(change.account_id, after.revision): (account, after) for account, change, after in rows}
 
 
-def _update_accounts(
-    connection: sqlite3.Connection, updates: Sequence[AccountUpdated], added: Mapping[tuple[str, int], _Added]
-) -> None:
+def _update_accounts(connection: sqlite3.Connection, updates: Sequence[AccountUpdated], added: _Added) -> None:
     """One update of each account."""
     funds: list[tuple[int, AccountUpdated, Totals]] = []
     others: list[tuple[AccountUpdated, Totals | None]] = []
     for update in updates:
-        event = added.get((update.account_id, update.revision))
-        if event and update.sets_funds_only:
-            funds.append((event.account, update, event.totals))
+        account, totals = added.get((update.account_id, update.revision), _NOT_ADDED)
+        if totals is not None and update.sets_funds_only:
+            funds.append((account, update, totals))
         else:
-            others.append((update, event.totals if event else None))
+            others.append((update, totals))
     _execute(connection, _UPDATE_FUNDS, funds_update_row, funds)
     _execute(connection, _UPDATE_ACCOUNTS, account_update_row, others)
 
