@@ -43,7 +43,7 @@ from openbank.rpc.bank import Bank, reader_for
 from openbank.rpc.calls import Calls
 from openbank.rpc.feeds import Watches, encode
 from openbank.rpc.health import COMMANDS, EVERYTHING, FEEDS, QUARANTINE, QUERIES, VERSION, Health
-from openbank.rpc.services import NAMES, bank_handlers
+from openbank.rpc.services import NAMES, bank_methods
 from openbank.server import Server
 from openbank.sinks.address import SinkAddress
 from openbank.sinks.desk import Desk
@@ -163,8 +163,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         desk = Desk(settings.sink, tail.reader(), store, records, clock)
         watches = Watches(feed, tokens, calls.statistics.watch_ends, gate)
         bank = Bank(write_side, partial(reader_for, reader), watches, tokens, desk, quarantine, rebuilder, gate)
-        for handler in bank_handlers(bank, calls):
-            server.add(handler)
+        server.add(bank_methods(bank, calls))
 
         await stack.enter_async_context(background("log", tail.run))
         if not store.sole_writer:

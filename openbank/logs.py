@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cache
 from io import UnsupportedOperation
 from typing import TextIO
 
@@ -178,7 +179,7 @@ class ConsoleFormatter(logging.Formatter):
         self._clock = _Clock()
 
     def line(self, created: float, level: int, logger: str, message: str, values: Mapping[str, object]) -> str:
-        return f"{self._clock.text(created)} {logging.getLevelName(level):<7} {message}{_pairs(values)}"
+        return f"{self._clock.text(created)} {_padded(level)} {message}{_pairs(values)}"
 
     def format(self, record: logging.LogRecord) -> str:
         text = self.line(*_parts(record))
@@ -213,6 +214,11 @@ class JsonFormatter(logging.Formatter):
             "message": message,
             **values,
         }
+
+
+@cache
+def _padded(level: int) -> str:
+    return f"{logging.getLevelName(level):<7}"
 
 
 def _pairs(values: Mapping[str, object]) -> str:

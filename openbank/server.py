@@ -14,7 +14,7 @@ from openbank.ports import open_ports
 from openbank.reloading import Reloaded, Reloader
 from openbank.rpc import health, reflection
 from openbank.rpc.calls import Calls
-from openbank.rpc.handlers import UnknownMethods
+from openbank.rpc.handlers import Methods, UnknownMethods
 from openbank.rpc.health import COMMANDS, FEEDS, QUERIES, Health
 from openbank.rpc.services import DESCRIPTORS
 from openbank.tls import ServerTls
@@ -74,12 +74,12 @@ class Server:
             UnknownMethods(calls.statistics),
         )
 
-    def add(self, handlers: grpc.GenericRpcHandler) -> None:
-        self._server.add_generic_rpc_handlers((handlers,))
+    def add(self, methods: Methods) -> None:
+        self._server.add_generic_rpc_handlers((methods,))
 
     async def start(self) -> None:
         """Listens; `address` is then where, with the network port that was taken. Raises CannotListen."""
-        # Each call looks for its handler in the order of these: the bank's own come first.
+        # Each call looks for its handler in the order of these: the bank's own methods come first.
         self._server.add_generic_rpc_handlers(self._others)
         self.address = open_ports(self._server, self._settings, self.tls)
         await self._server.start()

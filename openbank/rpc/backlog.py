@@ -11,7 +11,7 @@ from collections import deque
 
 SLICE = 32
 """Answers that leave together: some 6 ms of work."""
-LOOK_SECONDS = 0.001
+LOOK_SECONDS = 0.002
 QUIET_LOOKS = 2
 """The burst is over when no call has arrived between so many looks and one. Between two, background work may have kept
 the loop."""
@@ -24,7 +24,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self.arrived = 0
-        """Calls so far. Each call that arrives counts itself here."""
+        """Steps of arriving calls so far: each counts when gRPC takes it up, and when it is let in."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._releasing: asyncio.Task[None] | None = None
 

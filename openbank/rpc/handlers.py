@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from openbank.access.gate import Gate
 from openbank.access.roles import PERMISSIONS
 from openbank.domain.clock import Clock
+from openbank.rpc.backlog import Backlog
 from openbank.rpc.call import Call, Context, Method, Response
 from openbank.rpc.calls import Calls
 from openbank.rpc.errors import interrupted
@@ -36,11 +37,13 @@ def handlers(
     calls: Calls,
     clock: Clock,
     gate: Gate | None = None,
-) -> grpc.GenericRpcHandler:
-    """The handlers of `service`. Raises KeyError for a method of the contract that `methods` lacks, and ValueError for
-    one that names no permission."""
-    made = {method.name: _handler(method, methods[method.name], calls, clock, gate) for method in service.methods}
-    return grpc.method_handlers_generic_handler(service.full_name, made)
+) -> Mapping[str, grpc.RpcMethodHandler[Any, Any]]:
+    """The handlers of `service`, by path. Raises KeyError for a method of the contract that `methods` lacks, and
+    ValueError for one that names no permission."""
+    return {
+        f"/{service.full_name}/{method.name}": _handler(method, methods[method.name], calls, clock, gate)
+        for method in service.methods
+    }
 
 
 def _handler(
@@ -53,6 +56,21 @@ def _handler(
     if method.is_stream:
         return grpc.unary_stream_rpc_method_handler(handle, read)
     return grpc.unary_unary_rpc_method_handler(handle, read, _encode)
+
+
+class Methods(grpc.GenericRpcHandler):
+    """The handlers of the bank's methods, by path.
+
+    It comes first: gRPC asks it for each call that it takes up, whatever the method, before the request is there.
+    """
+
+    def __init__(self, by_path: Mapping[str, grpc.RpcMethodHandler[Any, Any]], backlog: Backlog) -> None:
+        self._by_path = by_path
+        self._backlog = backlog
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        self._backlog.arrived += 1
+        return self._by_path.get(details.method)
 
 
 class UnknownMethods(grpc.GenericRpcHandler):

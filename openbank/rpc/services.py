@@ -6,8 +6,8 @@ follow from SERVICES.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -23,7 +23,7 @@ from openbank.rpc.accounts import Accounts
 from openbank.rpc.bank import Bank
 from openbank.rpc.batches import Batches
 from openbank.rpc.calls import Calls
-from openbank.rpc.handlers import Stream, Unary, handlers
+from openbank.rpc.handlers import Methods, Stream, Unary, handlers
 from openbank.rpc.holds import Holds
 from openbank.rpc.integration_events import IntegrationEvents
 from openbank.rpc.mutations import Mutation
@@ -57,10 +57,12 @@ DESCRIPTORS = [service.descriptor for service in SERVICES]
 NAMES = [descriptor.full_name for descriptor in DESCRIPTORS]
 
 
-def bank_handlers(bank: Bank, calls: Calls) -> Iterator[grpc.GenericRpcHandler]:
-    """The handlers of all services, most called first: gRPC looks for a call's handler in this order."""
+def bank_methods(bank: Bank, calls: Calls) -> Methods:
+    """The methods of all services."""
+    by_path: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for service in SERVICES:
-        yield handlers(service.descriptor, _methods(service, bank), calls, bank.write_side.clock, bank.gate)
+        by_path |= handlers(service.descriptor, _methods(service, bank), calls, bank.write_side.clock, bank.gate)
+    return Methods(by_path, calls.backlog)
 
 
 def _methods(service: Service, bank: Bank) -> Mapping[str, Unary | Stream]:

@@ -1275,6 +1275,13 @@ MUTATIONS = (
         "tests/rpc/test_calls.py",
     ),
     Mutation(
+        "calls belong to a burst only once their requests are there",
+        "openbank/rpc/handlers.py",
+        "        self._backlog.arrived += 1\n",
+        "",
+        "tests/rpc/test_backlog.py",
+    ),
+    Mutation(
         "an open token that was read once counts as a sealed one",
         "openbank/eventstore/token.py",
         "self._read_token(token, sealed_only)",

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from openbank.config import Settings
 from openbank.rpc.backlog import SLICE, Backlog
+from openbank.rpc.calls import Calls
+from openbank.rpc.handlers import Methods
+from openbank.rpc.health import EVERYTHING, Health
+from openbank.server import Server
 
 
 async def arrive(backlog: Backlog, until: asyncio.Event) -> None:
@@ -23,6 +34,25 @@ async def test_an_answer_waits_for_the_end_of_the_burst() -> None:
     ended.set()
     await burst
     await answer
+
+
+async def test_a_call_of_any_method_belongs_to_a_burst_once_grpc_takes_it_up() -> None:
+    calls = Calls(maximum=1)
+    server = Server(Settings(listen="127.0.0.1:0"), Health(EVERYTHING), calls)
+    server.add(Methods({}, calls.backlog))
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        health: Any = HealthStub(channel)
+        await health.Check(HealthCheckRequest())
+        assert calls.backlog.arrived == 1
+        unknown: Any = channel.unary_unary("/no.such.Service/Method")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await unknown(b"")
+        assert calls.backlog.arrived == 2
+    await server.stop(nothing)
+
+
+async def nothing() -> None: ...
 
 
 async def test_a_burst_that_does_not_end_does_not_stop_answers() -> None:

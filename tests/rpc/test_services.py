@@ -12,7 +12,7 @@ from openbank.integration.v1.cloud_event_pb2 import CloudEvent
 from openbank.rpc import services
 from openbank.rpc.calls import Calls
 from openbank.rpc.guards import KnownFields
-from openbank.rpc.services import SERVICES, bank_handlers
+from openbank.rpc.services import SERVICES, bank_methods
 
 BANK: Any = SimpleNamespace(
     write_side=SimpleNamespace(clock=lambda: 0),
@@ -27,7 +27,12 @@ BANK: Any = SimpleNamespace(
 
 
 def test_every_rpc_of_the_contract_is_a_row_or_a_method() -> None:
-    assert len(list(bank_handlers(BANK, Calls(1)))) == len(SERVICES)
+    methods = bank_methods(BANK, Calls(1))
+    for service in SERVICES:
+        for method in service.descriptor.methods:
+            path = f"/{service.descriptor.full_name}/{method.name}"
+            details: Any = SimpleNamespace(method=path)
+            assert methods.service(details)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +44,7 @@ def test_an_rpc_without_a_row_or_a_method_stops_the_start(
     forgotten, *others = service.mutations
     monkeypatch.setattr(services, "SERVICES", [service._replace(mutations=others)])
     with pytest.raises(AttributeError, match=forgotten.name):
-        list(bank_handlers(BANK, Calls(1)))
+        bank_methods(BANK, Calls(1))
 
 
 def test_a_mutation_may_not_have_a_map_in_which_unknown_fields_would_go_unseen() -> None:
