@@ -1,8 +1,8 @@
 """The bank for a counter under which everything takes fifty times as long: its waits take fifty times as long, too.
 
-A commit waits up to 10 ms for other appends, an account up to 5 ms for other commands, the views 2 ms for more events.
-Under callgrind these waits would end long before the other calls arrive, and a commit would hold three deposits instead
-of fourteen to thirty-one: the counter would count commits that no real load makes.
+A commit waits up to 10 ms for other appends, an account up to 5 ms for other commands, the views up to 20 ms for more
+events. Under callgrind these waits would end long before the other calls arrive, and a commit would hold three deposits
+instead of fourteen to thirty-one: the counter would count commits that no real load makes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ SLOWER = 50
 if __name__ == "__main__":
     openbank.eventstore.sqlite.commits.GATHER_SECONDS_MAX *= SLOWER
     openbank.aggregates.aggregate.GATHER_SECONDS_MAX *= SLOWER
-    openbank.views.sqlite.views.REST_SECONDS *= SLOWER
+    openbank.views.sqlite.views.REST_SECONDS_MAX *= SLOWER
     sys.argv[0] = "openbank"
     runpy.run_module("openbank", run_name="__main__")

@@ -1134,6 +1134,27 @@ MUTATIONS = (
         "tests/views/test_sqlite.py",
     ),
     Mutation(
+        "a read that waits lets the views rest on",
+        f"{_VIEWS}/views.py",
+        "                self._resting.end()\n",
+        "                pass\n",
+        "tests/views/test_sqlite.py::test_a_read_that_waits_ends_the_rest_after_a_batch",
+    ),
+    Mutation(
+        "the views rest as long however much comes together",
+        f"{_VIEWS}/views.py",
+        "self._rest_seconds * REST_CHANGES / max(1, len(changes))",
+        "REST_SECONDS_MAX",
+        "tests/views/test_sqlite.py::test_the_rest_is_shorter_where_more_comes_together",
+    ),
+    Mutation(
+        "a deposit leaves what may be spent as it was",
+        f"{_VIEWS}/writer.py",
+        "balance = new.column4, available = new.column5,\n",
+        "balance = new.column4,\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
         "an account kept in memory outlives an update",
         f"{_VIEWS}/views.py",
         "            if isinstance(change, AccountUpdated):\n",
