@@ -6,7 +6,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 TOKEN_LENGTH_MAX = 8_000
 """More than any token that gRPC's limit for metadata lets through."""
 VERIFIED_MAX = 10_000
-"""Tokens that are remembered once they were verified, about 1 KB each."""
+"""Keys and tokens that are remembered once they were verified, about 2 KB each."""
 LOOK_SECONDS = 1.0
 """How often the key sets are looked at: whether one is due."""
 
@@ -40,7 +39,9 @@ class Gate:
         self._clock = clock
         self._fetch = fetch
         self._key_sets: dict[_Source, KeySet] = {}
-        self._verified: OrderedDict[bytes, Caller] = OrderedDict()
+        self._verified: OrderedDict[str, Caller] = OrderedDict()
+        """By the key or token itself, the most recently used last. Python hashes texts with a secret of the process:
+        how long it takes to find one says nothing about those that are there."""
         self._web_tokens: WebTokens | None = None
         self.rates = Rates(monotonic)
         self.generation = 0
@@ -140,29 +141,31 @@ class Gate:
         token = token.strip(" ")
         if scheme.lower() != "bearer" or not 0 < len(token) <= TOKEN_LENGTH_MAX or not token.isascii():
             raise TokenInvalid("is not one: send authorization: Bearer TOKEN, once")
+        caller = self._verified.get(token)
+        if caller is None:
+            return self._verify(token)
+        self._verified.move_to_end(token)
+        self.check_time(caller)
+        return caller
+
+    def _verify(self, token: str) -> Admitted:
         if token.startswith(PREFIX):
-            return self._by_key(token)
+            return self._remember(token, self._key_holder(token))
         if self._web_tokens is None:
             raise TokenInvalid("is not a key of this bank")
         try:
-            return self._by_web_token(token, self._web_tokens)
+            return self._remember(token, self._web_tokens.caller(token))
         except TokenInvalid as refused:
             key_set: KeySet | None = getattr(refused, "key_set", None)
             if key_set is None or not key_set.may_ask():
                 raise
         return self._with_new_keys(token, key_set)
 
-    def _by_web_token(self, token: str, web_tokens: WebTokens) -> Caller:
-        digest = sha256(token.encode()).digest()
-        caller = self._verified.get(digest)
-        if caller is None:
-            caller = web_tokens.caller(token)
-            self._verified[digest] = caller
-            if len(self._verified) > VERIFIED_MAX:
-                self._verified.popitem(last=False)
-        else:
-            self._verified.move_to_end(digest)
+    def _remember(self, token: str, caller: Caller) -> Caller:
         self.check_time(caller)
+        self._verified[token] = caller
+        if len(self._verified) > VERIFIED_MAX:
+            self._verified.popitem(last=False)
         return caller
 
     async def _with_new_keys(self, token: str, key_set: KeySet) -> Caller:
@@ -170,14 +173,13 @@ class Gate:
         # Meanwhile there may be another policy.
         if self._web_tokens is None:
             raise TokenInvalid("is not a key of this bank")
-        return self._by_web_token(token, self._web_tokens)
+        return self._remember(token, self._web_tokens.caller(token))
 
-    def _by_key(self, token: str) -> Caller:
+    def _key_holder(self, token: str) -> Caller:
         id = id_of(token)
         key = self._policy.keys.get(id) if id else None
         if key is None or not is_key(token, key.digest):
             raise TokenInvalid("is not a key of this bank")
-        self.check_time(key.caller)
         return key.caller
 
 

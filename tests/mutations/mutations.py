@@ -2044,8 +2044,8 @@ MUTATIONS = (
     Mutation(
         "a token that was verified never expires",
         "openbank/access/gate.py",
-        "            self._verified.move_to_end(digest)\n",
-        "            return caller\n",
+        "        self._verified.move_to_end(token)\n",
+        "        return caller\n",
         f"{_ACCESS}/test_tokens.py",
     ),
     Mutation(
