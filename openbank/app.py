@@ -114,7 +114,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
         await _once_there(partial(match_log, views, store), settings)
 
         quarantine = Quarantine(store, clock)
-        await quarantine.load(views.position.position)
+        await quarantine.load(views.place.position)
         tail = LogTail(store, settings.ring_events, quarantine=quarantine)
         tracer = await open_tracer(stack, settings)
         calls = Calls(settings.concurrent_calls_max, tracer)
@@ -167,7 +167,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
 
         await stack.enter_async_context(background("log", tail.run))
         if not store.sole_writer:
-            follow = partial(quarantine.follow, lambda: views.position.position)
+            follow = partial(quarantine.follow, lambda: views.place.position)
             await stack.enter_async_context(background("quarantine", follow))
         project = stores.views.by_one_instance(projector.run, "projector", "projects")
         projecting = await stack.enter_async_context(background("projector", partial(projector.again, project)))

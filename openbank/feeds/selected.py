@@ -28,7 +28,7 @@ READS_AT_ONCE = 8
 
 class Owners(Protocol):
     @property
-    def position(self) -> LogPosition:
+    def place(self) -> LogPosition:
         """How far the log is known to the views: later answers are complete up to there."""
         ...
 
@@ -54,7 +54,7 @@ async def streams_of(filter: Filter, head: LogPosition, owners: Owners) -> Strea
     names = [person_stream(one) for one in filter.persons] if PERSON in filter.categories else []
     if ACCOUNT not in filter.categories:
         return Streams(names, head)
-    known = owners.position
+    known = owners.place
     for person in filter.persons:
         accounts = await owners.accounts_of(person, STREAMS_MAX + 1 - len(names))
         if accounts is None or len(names) + len(accounts) > STREAMS_MAX:

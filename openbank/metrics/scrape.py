@@ -91,7 +91,7 @@ class Scrape(NamedTuple):
 async def scrape(bank: Sources, loop_lag: Histogram) -> Scrape:
     now = bank.clock()
     views_behind, watches_behind, sinks, in_transit, due = await asyncio.gather(
-        _look(behind(bank.tail, bank.store, bank.views.position)),
+        _look(behind(bank.tail, bank.store, bank.views.place)),
         _look(behind(bank.tail, bank.store, bank.feed.furthest_behind or bank.tail.head)),
         _look(bank.desk.sinks()),
         _look(bank.views.unsettled_transfers(0, COUNTED_MAX)),

@@ -30,7 +30,7 @@ async def list_movements(
         at,
         AFTER_THE_LAST,
         # Another instance may be writing later movements, in any order: a newer one may be there before an older one.
-        lambda before, limit: views.movements(filter, min(before, views.position.position + 1), limit),
+        lambda before, limit: views.movements(filter, min(before, views.place.position + 1), limit),
         lambda movement: movement.position,
     )
     if filter.account_id:

@@ -47,8 +47,8 @@ class OwnViews:
         return self._views.log
 
     @property
-    def position(self) -> LogPosition:
-        return self._views.position
+    def place(self) -> LogPosition:
+        return self._views.place
 
     async def wait_for(self, position: int) -> None:
         await self._views.wait_for(position)

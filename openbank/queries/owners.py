@@ -13,9 +13,9 @@ class OwnersAccounts:
         self._views = views
 
     @property
-    def position(self) -> LogPosition:
+    def place(self) -> LogPosition:
         """The place up to which the log is projected. Read it before `accounts_of`, which may know more."""
-        return self._views.position
+        return self._views.place
 
     async def accounts_of(self, owner_id: str, limit: int) -> Sequence[str] | None:
         """The ids of the first `limit` accounts; None while the views are away."""

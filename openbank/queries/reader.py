@@ -94,7 +94,7 @@ async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awai
     Raises ViewBehind, PositionOutOfRange.
     """
     deadline = asyncio.get_running_loop().time() + reader.wait_seconds
-    if at is not None and reader.views.position.position < at.position and not reader.is_in_log(at):
+    if at is not None and reader.views.place.position < at.position and not reader.is_in_log(at):
         await _check_range(reader, at, deadline)
     found = await _read(reader, at or BEGINNING, deadline, read)
     if found.value:
@@ -120,15 +120,15 @@ async def _read(
     reader: Reader, at: LogPosition, deadline: float, read: Callable[[], Awaitable[Value]]
 ) -> Answer[Value]:
     views = reader.views
-    if views.position.position < at.position:
+    if views.place.position < at.position:
         try:
             await _wait_for(reader, at, deadline)
         finally:
             reader.waited(asyncio.get_running_loop().time() - (deadline - reader.wait_seconds))
     # Taken before the read, which sees at least this much. After it, the views may be further than what was read.
-    position = views.position
+    place = views.place
     try:
-        return Answer(await read(), position)
+        return Answer(await read(), place)
     except ViewsLacking:
         seconds = reader.seconds_to_complete()
         raise ViewBehind(LACKING_SECONDS if seconds is None else seconds) from None
@@ -136,7 +136,7 @@ async def _read(
 
 async def _wait_for(reader: Reader, at: LogPosition, deadline: float) -> None:
     """Raises ViewBehind if the views do not reach the position by then."""
-    while reader.views.position.position < at.position:
+    while reader.views.place.position < at.position:
         now = asyncio.get_running_loop().time()
         seconds = reader.seconds_to(at.position)
         if now >= deadline or (seconds is not None and now + seconds > deadline):

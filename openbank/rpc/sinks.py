@@ -73,7 +73,7 @@ class Sinks:
         message.name = sink.address.name
         message.address = sink.address.shown
         message.state = sink_pb2.SinkState.Value(f"SINK_STATE_{sink.state.value}")
-        message.position = self._tokens.encode(record.position)
+        message.position = self._tokens.encode(record.place)
         message.position_time.FromMicroseconds(record.position_time)
         message.lag_events = sink.lag_events
         message.lag_duration.FromMicroseconds(sink.lag_microseconds)

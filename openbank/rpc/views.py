@@ -38,7 +38,7 @@ def _fill(message: views_rebuild_pb2.ViewsRebuild, filling: Filling) -> None:
     fill_time(message.start_time, record.start_time)
     if record.end_time is None:
         message.state = views_rebuild_pb2.VIEWS_REBUILD_STATE_RUNNING
-        message.position = record.position.position
+        message.position = record.place.position
         message.positions_per_second = filling.per_second or 0
         if filling.seconds_left is not None:
             message.remaining_time.seconds = filling.seconds_left

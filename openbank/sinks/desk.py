@@ -164,7 +164,7 @@ class Desk:
             raise RecordsUnavailable(f"the place of the sink {name} in this log is not known yet")
         if split(aggregate)[0] not in SOURCES:
             raise AggregateNotWaiting(name, aggregate)
-        revision = 1 + await last_revision(self._store, aggregate, record.position.position)
+        revision = 1 + await last_revision(self._store, aggregate, record.place.position)
         if await self._store.locate(aggregate, revision) is None:
             raise AggregateNotWaiting(name, aggregate)
         return revision
@@ -176,7 +176,7 @@ class Desk:
 
     async def _waiting(self, record: SinkRecord) -> list[RecordedEvent]:
         try:
-            read = await self._log.read(record.position, LAG_EVENTS_MAX)
+            read = await self._log.read(record.place, LAG_EVENTS_MAX)
         except NewerVersionNeeded:
             # This version cannot read the waiting event; the sink's trouble reports that.
             return []

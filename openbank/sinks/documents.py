@@ -11,13 +11,13 @@ RecordDocument = dict[str, Any]
 
 
 def to_document(record: SinkRecord) -> RecordDocument:
-    position = record.position
+    place = record.place
     return {
         "bank_id": record.bank_id,
         "store_id": record.store_id,
-        "position": position.position,
-        "stream": position.stream,
-        "revision": position.revision,
+        "position": place.position,
+        "stream": place.stream,
+        "revision": place.revision,
         "position_time": record.position_time,
         "parked": [{"stream": stream, **parked._asdict()} for stream, parked in record.parked.items()],
         "trouble": record.trouble._asdict() if record.trouble else None,

@@ -31,7 +31,7 @@ def check_bank(store: EventStore, sink: str, record: SinkRecord) -> None:
 
 
 async def is_in_this_log(store: EventStore, record: SinkRecord) -> bool:
-    return record.store_id == store.store_id and await holds(store, record.position)
+    return record.store_id == store.store_id and await holds(store, record.place)
 
 
 async def in_this_log(store: EventStore, sink: str, record: SinkRecord) -> SinkRecord:
@@ -43,13 +43,13 @@ async def in_this_log(store: EventStore, sink: str, record: SinkRecord) -> SinkR
     """
     if await is_in_this_log(store, record):
         return record
-    at = await _locate(store, record.position)
+    at = await _locate(store, record.place)
     if at is None:
         since = record.position_time - MARGIN_MICROSECONDS
         at = await store.position_at(since)
-        values = {"sink": sink, "position": record.position.position, "goes_on_at": at.position}
+        values = {"sink": sink, "position": record.place.position, "goes_on_at": at.position}
         _log.warning("sink's place is not in this log", extra={"values": values})
-    return record._replace(store_id=store.store_id, position=at)
+    return record._replace(store_id=store.store_id, place=at)
 
 
 async def _locate(store: EventStore, at: LogPosition) -> LogPosition | None:

@@ -40,16 +40,16 @@ class Trouble(NamedTuple):
 
 
 class SinkRecord(NamedTuple):
-    """All of the log up to `position` was accepted by the sink, or holds what is parked or was skipped.
+    """All of the log up to `place` was accepted by the sink, or holds what is parked or was skipped.
 
-    The position is one of the store `store_id` of the bank `bank_id`; another copy of the log finds the same place by
-    its stream and revision. It was reached at `position_time`, in microseconds since 1970 UTC. `parked` is by the name
+    The place is one in the store `store_id` of the bank `bank_id`; another copy of the log finds it by its stream and
+    revision. It was reached at `position_time`, in microseconds since 1970 UTC. `parked` is by the name
     of the aggregate's stream.
     """
 
     bank_id: str
     store_id: str
-    position: LogPosition
+    place: LogPosition
     position_time: int
     parked: Mapping[str, Parked] = {}
     trouble: Trouble | None = None

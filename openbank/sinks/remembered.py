@@ -32,7 +32,7 @@ class RememberedRecords:
                 return stored
             # The save is exact, so a stale read, as after a failover, changes nothing.
             if await self.save(sink, seen.record, stored.version if stored else NEW) is not None:
-                values = {"sink": sink, "position": seen.record.position.position}
+                values = {"sink": sink, "position": seen.record.place.position}
                 _log.warning("sink's place is put back: the database has lost it", extra={"values": values})
                 return self._seen[sink]
         raise RecordsUnavailable(f"the record of the sink {sink} is older than it was")

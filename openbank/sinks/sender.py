@@ -150,13 +150,13 @@ class Sender:
         if page is None:
             await self._halt(stored)
             return None
-        if page.outgoing or page.again or page.through != record.position or record.trouble is not None:
+        if page.outgoing or page.again or page.through != record.place or record.trouble is not None:
             return await self._deliver(stored, page)
         self._backoff.reset()
         self._tell_trouble("", 0)
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
-                await self._log.wait(record.position.position)
+                await self._log.wait(record.place.position)
         return None
 
     def _released(self, record: SinkRecord) -> dict[str, Parked]:
@@ -169,9 +169,9 @@ class Sender:
 
     async def _read(self, record: SinkRecord) -> SinkPage | None:
         """The next page; None if so much is parked that the sink does not continue."""
-        read = LogSlice([], record.position)
+        read = LogSlice([], record.place)
         if len(record.parked) < PARKED_MAX:
-            read = await self._log.read(record.position, PAGE_EVENTS_MAX)
+            read = await self._log.read(record.place, PAGE_EVENTS_MAX)
         elif not any(held.retrying for held in record.parked.values()):
             return None
         return await next_page(self._store, read, record.parked, self._clock(), self._quarantine)
@@ -205,7 +205,7 @@ class Sender:
         self._tell_lag(base, page)
         parked = page.parked_afterwards(base.parked, delivery)
         self._tell_trouble("", 0)
-        reached = base.position_time if page.through == base.position else self._clock()
+        reached = base.position_time if page.through == base.place else self._clock()
         done = SinkRecord(base.bank_id, base.store_id, page.through, reached, parked)
         return await self._save(stored, done)
 

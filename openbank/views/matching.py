@@ -27,18 +27,18 @@ async def match_log(views: Views, store: EventStore) -> None:
     elif views.log != log:
         _rebuild("they are of another log", views)
         await views.clear(log)
-    elif not await holds(store, views.position):
-        raise StoreRefused(await _loss(store, views.position))
+    elif not await holds(store, views.place):
+        raise StoreRefused(await _loss(store, views.place))
     elif not await _has_event(store, views):
         raise StoreRefused(
-            f"the log has another event at position {views.position.position} than the views have seen there: it has"
+            f"the log has another event at position {views.place.position} than the views have seen there: it has"
             f" lost events, and others have taken their place; {store.after_loss}"
         )
 
 
 async def _has_event(store: EventStore, views: Views) -> bool:
     """Whether the last event that the views have seen is the one in the log, where they keep its id."""
-    seen = views.position
+    seen = views.place
     category, aggregate_id = split(seen.stream)
     if category != ACCOUNT:
         return True
@@ -66,4 +66,4 @@ async def _loss(store: EventStore, seen: LogPosition) -> str:
 
 
 def _rebuild(reason: str, views: Views) -> None:
-    _log.warning("views are rebuilt", extra={"values": {"reason": reason, "position": views.position.position}})
+    _log.warning("views are rebuilt", extra={"values": {"reason": reason, "position": views.place.position}})

@@ -147,7 +147,7 @@ class Filled(Protocol):
     """What a projector fills with what the log says: the views, or those that are to take their place."""
 
     @property
-    def position(self) -> LogPosition:
+    def place(self) -> LogPosition:
         """How far the log is projected, as far as this process knows; kept with the data through a restart."""
         ...
 

@@ -79,17 +79,17 @@ class Progress:
 
     @property
     def caught_up(self) -> bool:
-        return self._views.position.position >= self._goal
+        return self._views.place.position >= self._goal
 
     @property
     def ratio(self) -> float:
         """How much of the log the views have, of what they had to catch up with, from 0 to 1."""
-        return 1.0 if self.caught_up else self._views.position.position / self._goal
+        return 1.0 if self.caught_up else self._views.place.position / self._goal
 
     def seconds_to(self, position: int) -> float | None:
         """How long the views will take to reach `position`; None where that is unknown, or not worth asking."""
         rate = self._rate.per_second()
-        return None if self.caught_up or rate is None else (position - self._views.position.position) / rate
+        return None if self.caught_up or rate is None else (position - self._views.place.position) / rate
 
     async def run(self) -> None:
         """Until cancelled. Views may fall behind again: another instance may rebuild them."""
@@ -98,7 +98,7 @@ class Progress:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def sample(self) -> None:
-        now, position = self._now(), self._views.position.position
+        now, position = self._now(), self._views.place.position
         if self.caught_up:
             self._goal = position
             self._say_caught_up(now)

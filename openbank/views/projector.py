@@ -97,7 +97,7 @@ class Projector:
     @property
     def needs_newer_version(self) -> bool:
         """Whether the views stand before an event that only a newer version knows."""
-        return self._newer_at == self._views.position.position
+        return self._newer_at == self._views.place.position
 
     async def run(self, done: Callable[[], Awaitable[bool]] = _never) -> None:
         """Until cancelled, `done` between two batches, or until there is a `failure`.
@@ -118,7 +118,7 @@ class Projector:
             except (ViewsDamaged, StoreDamaged) as error:
                 self._stop(str(error))
             except NewerVersionNeeded as error:
-                self._newer_at = self._views.position.position
+                self._newer_at = self._views.place.position
                 self._note_unavailable(error)
                 raise
             except (ViewsUnavailable, StoreUnavailable) as error:
@@ -148,7 +148,7 @@ class Projector:
             # Also where views that somebody else has filled have taken the place of these.
             self._generation = self._views.generation
             self._left_out = dict(self._quarantine.released)
-        at = self._views.position
+        at = self._views.place
         for stream in self._believed_again():
             await self._project_again(stream, at)
         releases = self._quarantine.releases
@@ -249,7 +249,7 @@ class Projector:
 
     def _note_available(self) -> None:
         if not self.available:
-            _log.info("%s continues", self._name, extra={"values": {"position": self._views.position.position}})
+            _log.info("%s continues", self._name, extra={"values": {"position": self._views.place.position}})
         self.available = True
 
 

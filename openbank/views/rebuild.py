@@ -16,7 +16,7 @@ class RebuildRecord(NamedTuple):
     """The rebuild under way, or the last one. Times are in microseconds since 1970 UTC."""
 
     start_time: int
-    position: LogPosition
+    place: LogPosition
     """How far the new views are, or were."""
     end_time: int | None = None
     """None while it is under way."""

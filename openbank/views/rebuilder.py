@@ -72,7 +72,7 @@ class Rebuilder:
 
     @property
     def serving(self) -> LogPosition:
-        return self._views.position
+        return self._views.place
 
     async def head(self) -> LogPosition:
         return await self._store.head()
@@ -93,7 +93,7 @@ class Rebuilder:
         rate = self._rate.per_second() if record.running else None
         if rate is None:
             return Filling(record, None, None)
-        left = max(0, self.serving.position - record.position.position)
+        left = max(0, self.serving.position - record.place.position)
         return Filling(record, round(rate), round(left / rate))
 
     async def run(self) -> None:
@@ -125,10 +125,10 @@ class Rebuilder:
         if record is None or not record.running:
             self._rate.clear()
             return
-        self._rate.sample(now, record.position.position)
+        self._rate.sample(now, record.place.position)
         if self._said_at is not None and now >= self._said_at + SAY_SECONDS:
             self._said_at = now
-            values = figures(record.position.position, self.serving.position, self._rate.per_second())
+            values = figures(record.place.position, self.serving.position, self._rate.per_second())
             _log.info("rebuild of the views proceeds", extra={"values": values})
 
     async def _complete(self) -> None:
@@ -148,9 +148,9 @@ class Rebuilder:
         views = await self._rebuilds.next_views()
         if views is None:
             return
-        values: dict[str, object] = {"position": views.position.position, "of": self.serving.position}
+        values: dict[str, object] = {"position": views.place.position, "of": self.serving.position}
         _log.info("rebuild of the views begins", extra={"values": values})
-        if await holds(self._store, views.position):
+        if await holds(self._store, views.place):
             projector = Projector(
                 self._log,
                 views,
@@ -168,7 +168,7 @@ class Rebuilder:
                 self._said_at = None
             failure = projector.failure
         else:
-            failure = f"the log does not hold the position {views.position.position} that the new views have reached"
+            failure = f"the log does not hold the position {views.place.position} that the new views have reached"
         if failure is not None:
             _log.error("rebuild of the views has failed", extra={"values": {"reason": failure}})
             await self._rebuilds.give_up(self._clock(), failure)

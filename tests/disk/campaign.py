@@ -216,8 +216,8 @@ async def _start(data: Path) -> Sequence[RecordedEvent]:
     views, store = SqliteViews(data), SqliteEventStore(data)
     try:
         head = await store.head()
-        if views.log == (store.bank_id, store.store_id) and views.position.position > head.position:
-            raise Broken(f"the views have come to {views.position.position}, and the log to {head.position}")
+        if views.log == (store.bank_id, store.store_id) and views.place.position > head.position:
+            raise Broken(f"the views have come to {views.place.position}, and the log to {head.position}")
         await match_log(views, store)
         events: list[RecordedEvent] = []
         page = await store.read_log(BEGINNING)

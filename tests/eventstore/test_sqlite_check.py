@@ -146,7 +146,7 @@ async def test_a_loss_that_is_accepted_is_a_log_of_its_own(killed: Path) -> None
     assert accept_loss(killed) == 10
     store = SqliteEventStore(killed)
     await match_log(views, store)
-    assert views.position.position == 0
+    assert views.place.position == 0
     assert len(await whole_log(store)) == 10
     await store.append("account-1", 10, some_events())
     await store.close()
@@ -177,7 +177,7 @@ async def test_a_backup_is_put_back_beside_views_and_a_mark_that_are_further(sto
     (tmp_path / "backup.db").replace(stopped / FILE)
     restored = SqliteEventStore(stopped)
     await match_log(views, restored)
-    assert views.position.position == 0
+    assert views.place.position == 0
     assert restored.bank_id == bank_id
     assert restored.store_id != store_id
     assert len(await whole_log(restored)) == 10

@@ -121,7 +121,7 @@ async def test_views_and_mark_of_the_log_before_go_with_it(data: Path, file: Pat
     assert not {"views.db", "clean-stop"} & set(os.listdir(data))
     store, views = SqliteEventStore(data), SqliteViews(data)
     await match_log(views, store)
-    assert views.position.position == 0
+    assert views.place.position == 0
     await views.close()
     await store.close()
 
@@ -138,7 +138,7 @@ async def test_the_places_of_sinks_stay_unless_they_are_another_banks(data: Path
         records = SqliteSinkRecords(directory)
         stored = await records.load("crm")
         assert stored is not None
-        assert stored.record.position.position == 12
+        assert stored.record.place.position == 12
         await records.close()
 
     await write(tmp_path / "other", 3, clean=True)

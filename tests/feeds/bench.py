@@ -118,7 +118,7 @@ class SlowOwners:
     """Whose the accounts of a log are, as views that are behind know it: up to where they were last asked."""
 
     def __init__(self, store: EventStore) -> None:
-        self.position = BEGINNING
+        self.place = BEGINNING
         self._store = store
 
     async def accounts_of(self, owner_id: str, limit: int) -> Sequence[str]:
@@ -130,7 +130,7 @@ class SlowOwners:
                 category, account_id = split(event.stream)
                 if category == "account" and event.metadata.owner_id == owner_id:
                     found[account_id] = None
-        self.position = page.through
+        self.place = page.through
         return list(found)[:limit]
 
 

@@ -343,7 +343,7 @@ class TestTakeover:
             running = [asyncio.create_task(tail.run()), asyncio.create_task(leased.run())]
             await asyncio.sleep(1)
             assert not leased.held
-            assert views.position.position == 0
+            assert views.place.position == 0
         finally:
             holder.kill()
         killed = time.monotonic()

@@ -944,7 +944,7 @@ MUTATIONS = (
     Mutation(
         "a log that has lost events is served where its views know of them",
         "openbank/views/matching.py",
-        "    elif not await holds(store, views.position):\n",
+        "    elif not await holds(store, views.place):\n",
         "    elif False:\n",
         "tests/views/test_projector.py",
     ),
@@ -1178,8 +1178,8 @@ MUTATIONS = (
     Mutation(
         "a query does not wait for its token",
         "openbank/queries/reader.py",
-        "    while reader.views.position.position < at.position:\n",
-        "    while reader.views.position.position < 0:\n",
+        "    while reader.views.place.position < at.position:\n",
+        "    while reader.views.place.position < 0:\n",
         "tests/queries",
     ),
     Mutation(
@@ -1864,8 +1864,8 @@ MUTATIONS = (
     Mutation(
         "an older copy of the views database is not noticed",
         "openbank/views/mongo/checkpoint.py",
-        "        if stored.generation == self.generation and stored.position.position < known.position:\n",
-        "        if stored.generation == self.generation and stored.position.position < 0:\n",
+        "        if stored.generation == self.generation and stored.place.position < known.position:\n",
+        "        if stored.generation == self.generation and stored.place.position < 0:\n",
         _MONGO_FAULTS,
     ),
     Mutation(
@@ -2122,7 +2122,7 @@ MUTATIONS = (
     Mutation(
         "new views take the place of old ones that have overtaken them",
         f"{_VIEWS}/views.py",
-        "            if other.position.position < self.position.position or other.log != self.log:\n",
+        "            if other.place.position < self.place.position or other.log != self.log:\n",
         "            if other.log != self.log:\n",
         f"{_REBUILDS}::test_it_does_not_switch_to_views_that_the_old_ones_have_overtaken",
     ),

@@ -292,7 +292,7 @@ async def test_a_read_that_races_with_the_projector_is_never_older_than_it_says(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await scene.history.deposit("1")
-    before = scene.views.position
+    before = scene.views.place
     read = scene.views.account
 
     async def slow_account(account_id: str) -> Versioned[Account] | None:
@@ -304,4 +304,4 @@ async def test_a_read_that_races_with_the_projector_is_never_older_than_it_says(
     account, position = await get_account(scene.reader, "1")
     assert account.revision == 1
     assert position == before
-    assert scene.views.position == (await scene.history.events())[-1].place
+    assert scene.views.place == (await scene.history.events())[-1].place

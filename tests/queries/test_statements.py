@@ -86,7 +86,7 @@ class Bank:
                 await self.history.happen("1", OverdraftLimitSet(to, old, state.balance, available))
             else:
                 await getattr(self.history, move)("1", 7 if move == "withdraw" else 11)
-        new = [one for one in await self.history.events() if one.position > self.views.position.position]
+        new = [one for one in await self.history.events() if one.position > self.views.place.position]
         if new:
             await project_events(self.views, new)
 

@@ -88,7 +88,7 @@ class Bench:
 
     @property
     def caught_up(self) -> bool:
-        return self.record.position.position == self.head
+        return self.record.place.position == self.head
 
     def refuse(self, *keys: tuple[str, int]) -> None:
         bad = poison(*keys)
@@ -148,7 +148,7 @@ async def test_history_and_what_comes_after_arrive_in_order_and_the_place_moves(
         await bench.history.move("ann")
         await until(lambda: bench.caught_up)
         assert bench.receiver.revisions("person-ann") == [1, 2]
-    assert bench.record.position == LogPosition(bench.head, "person-ann", 2)
+    assert bench.record.place == LogPosition(bench.head, "person-ann", 2)
     assert bench.record.position_time == NOW
 
 
@@ -207,7 +207,7 @@ async def test_a_sink_that_is_down_gets_everything_once_it_is_back(
     with caplog.at_level(logging.INFO):
         async with bench.sending():
             await until(lambda: len(bench.receiver.tried) > 20)
-            assert bench.record.position == BEGINNING
+            assert bench.record.place == BEGINNING
             assert bench.trouble == "HTTP 503"
             assert (await bench.desk.sink("crm")).state is SinkState.WAITING
             bench.receiver.judge = lambda _: Accepted()
@@ -394,7 +394,7 @@ class TestPoison:
         async with bench.sending():
             await until(lambda: bench.trouble != "")
             await bench.history.register("bob")
-            assert bench.record.position.position < bench.head
+            assert bench.record.place.position < bench.head
             bench.receiver.judge = lambda _: Accepted()
             await bench.desk.retry_all("crm")
             await until(lambda: bench.caught_up and bench.record.parked == {})
@@ -567,7 +567,7 @@ class TestWishesWhileItWaits:
         async def pause(seconds: float) -> None:
             nonlocal skipped
             if "account-1" in bench.record.parked and not skipped:
-                assert bench.record.position == BEGINNING
+                assert bench.record.place == BEGINNING
                 await bench.desk.skip_all("crm", "account-1", expected_revision=3)
                 bench.receiver.tried.clear()
                 skipped = True
@@ -592,7 +592,7 @@ class TestParkingWhatFails:
         self.fail(bench, ("account-1", 3))
         async with bench.sending():
             await until(lambda: len(bench.receiver.tried) > 100)
-            assert bench.record.position == BEGINNING
+            assert bench.record.place == BEGINNING
             assert bench.record.trouble == Trouble("HTTP 500", NOW, "account-1", 3)
             assert bench.record.parked == {}
 

@@ -85,13 +85,13 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
     async def test_new_views_are_of_no_log(self, open_views: OpenViews) -> None:
         views = await open_views()
         assert views.log is None
-        assert views.position == BEGINNING
+        assert views.place == BEGINNING
         assert await views.persons(0, EVERYTHING) == []
         await views.close()
 
     async def test_cleared_views_are_at_the_beginning_of_their_log(self, views: Views) -> None:
         assert views.log == LOG
-        assert views.position == BEGINNING
+        assert views.place == BEGINNING
 
     async def test_what_is_not_there_is_none_or_nothing(self, views: Views) -> None:
         assert await views.person("ann") is None
@@ -120,7 +120,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await history.withdraw("1", 1500)
         await project_log(views, history)
         await assert_holds(views, history)
-        assert views.position == (await history.events())[-1].place
+        assert views.place == (await history.events())[-1].place
 
     async def test_money_is_exact_up_to_its_maximum_and_in_any_currency(self, views: Views, history: History) -> None:
         await history.register("ann")
@@ -205,14 +205,14 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await history.move("ann", "2 Side Street")
         await history.move("ann", "3 Back Street")
         await project_log(views, history)
-        place = views.position
+        place = views.place
         for event in reversed(await history.events()):
             await project_events(views, [event])
             await assert_holds(views, history)
-        assert views.position == place
+        assert views.place == place
         await views.close()
         again = await open_views()
-        assert again.position == place
+        assert again.place == place
         await again.close()
 
     async def test_nor_does_it_in_one_batch_with_the_newer_one(self, views: Views, history: History) -> None:
@@ -250,7 +250,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
             await views.project(changes_of(again), again[0].place if again else BEGINNING)
             done = upto
         await assert_holds(views, history)
-        assert views.position == events[-1].place
+        assert views.place == events[-1].place
 
     async def test_changes_of_two_kinds_in_one_batch_are_both_made(self, views: Views, history: History) -> None:
         """The older one too: it is not taken for one that the newer one has overtaken."""
@@ -258,7 +258,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await history.open("1", "ann")
         await history.open("2", "ann")
         await project_log(views, history)
-        place = views.position
+        place = views.place
         frozen, deposited = AccountUpdated("1", 2, 20, state=AccountState.FROZEN), AccountUpdated("1", 3, 30, DOLLAR)
         for changes in ([frozen, deposited], [deposited, frozen], [deposited], [frozen]):
             await views.project([*changes, AccountUpdated("2", 2, 21, DOLLAR)], place)
@@ -278,8 +278,8 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
             for revision, state in ((2, AccountState.FROZEN), (3, AccountState.ACTIVE))
         )
         deposited = AccountUpdated("1", 4, 4, DOLLAR)
-        await views.project([frozen, active], views.position)
-        await views.project([frozen, deposited], views.position)
+        await views.project([frozen, active], views.place)
+        await views.project([frozen, deposited], views.place)
         account = await views.account("1")
         assert account
         assert (account.state.state, account.state.balance) == (AccountState.ACTIVE, DOLLAR)
@@ -293,7 +293,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await project_log(views, history)
         before = await views.account("1")
         assert before
-        await views.project([AccountUpdated("1", 2, 20, **values)], views.position)
+        await views.project([AccountUpdated("1", 2, 20, **values)], views.place)
         balance = values.get("balance", before.state.balance)
         governed = replace(before.state, balance=balance, controls=replace(before.state.controls, **controls))
         after = Versioned(governed, 2, before.create_time, 20)
@@ -307,18 +307,18 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await project_log(views, history)
         before = await views.person("ann")
         assert before
-        await views.project([PersonUpdated("ann", 2, 20)], views.position)
+        await views.project([PersonUpdated("ann", 2, 20)], views.place)
         assert await views.person("ann") == before._replace(revision=2, update_time=20)
 
     async def test_a_change_of_an_unknown_kind_is_an_error_and_the_checkpoint_stays(self, views: Views) -> None:
         unknown: Any = ("a change", 1)
         with pytest.raises(AssertionError):
             await views.project([unknown], LogPosition(7, "account-1", 3))
-        assert views.position == BEGINNING
+        assert views.place == BEGINNING
 
     async def test_the_checkpoint_moves_without_changes_too(self, views: Views) -> None:
         await views.project([], LogPosition(7, "account-1", 3))
-        assert views.position == LogPosition(7, "account-1", 3)
+        assert views.place == LogPosition(7, "account-1", 3)
 
     async def test_events_behind_a_gap_are_not_taken(self, views: Views, history: History) -> None:
         """Whoever read them took the views to be further than they are: they were begun again meanwhile."""
@@ -327,7 +327,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         ann, bob = await history.events()
         with pytest.raises(ViewsUnavailable):
             await views.project(changes_of([bob]), bob.place, after=ann.place)
-        assert views.position == BEGINNING
+        assert views.place == BEGINNING
         await views.project(changes_of([ann]), ann.place, after=BEGINNING)
         await views.project(changes_of([bob]), bob.place, after=ann.place)
         await assert_holds(views, history)
@@ -341,7 +341,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await views.close()
         again = await open_views()
         assert again.log == LOG
-        assert again.position == views.position
+        assert again.place == views.place
         await assert_holds(again, history)
         await again.close()
 
@@ -353,7 +353,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await project_log(views, history)
         other = LogId("0b" * 16, "05" * 16)
         await views.clear(other)
-        assert (views.log, views.position) == (other, BEGINNING)
+        assert (views.log, views.place) == (other, BEGINNING)
         assert await views.person("ann") is None
         assert await views.accounts_by_owner("ann", 0, 10) == []
         assert await views.account_events("1", EVERYTHING, 10) == []
@@ -384,7 +384,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         writing = asyncio.create_task(write())
         await views.wait_for(events[1].position)
         while not writing.done():
-            position = views.position.position
+            position = views.place.position
             account = await views.account("1")
             assert account is not None
             assert account.revision >= revision_at[position]

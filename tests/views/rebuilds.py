@@ -69,23 +69,23 @@ class RebuildConformance:
         self, opened: tuple[Views, Rebuilds], history: History
     ) -> None:
         views, rebuilds = opened
-        generation, end = views.generation, views.position
+        generation, end = views.generation, views.place
         await rebuilds.start(START)
         filled = await rebuilds.next_views()
         assert filled is not None
-        assert filled.position == BEGINNING
+        assert filled.place == BEGINNING
         events = await history.events()
         await fill(filled, history, 0, 5)
         assert rebuilds.record is not None
-        assert (rebuilds.record.running, rebuilds.record.position) == (True, events[4].place)
+        assert (rebuilds.record.running, rebuilds.record.place) == (True, events[4].place)
         assert not await rebuilds.switch(END, no_more)
         await assert_holds(views, history)
         await fill(filled, history, 5, len(events))
         assert await rebuilds.switch(END, no_more)
         assert views.generation != generation
-        assert views.position == end
+        assert views.place == end
         await assert_holds(views, history)
-        assert rebuilds.record._replace(position=BEGINNING) == (START, BEGINNING, END, "")
+        assert rebuilds.record._replace(place=BEGINNING) == (START, BEGINNING, END, "")
         assert await rebuilds.next_views() is None
 
     async def test_what_was_wrong_in_the_old_views_is_right_in_the_new_ones(
@@ -95,7 +95,7 @@ class RebuildConformance:
         others = History(MemoryStore())
         for person_id in (*map(str, range(50)), "eve"):
             await others.register(person_id)
-        await views.project(changes_of((await others.events())[-1:]), views.position)
+        await views.project(changes_of((await others.events())[-1:]), views.place)
         assert await views.person("eve") is not None
         await rebuild(rebuilds, history)
         assert await views.person("eve") is None
@@ -107,7 +107,7 @@ class RebuildConformance:
         views, rebuilds = opened
         for _ in range(2):
             await rebuild(rebuilds, history)
-            at = views.position
+            at = views.place
             await history.deposit("1")
             await views.project(changes_of((await history.events())[-1:]), (await history.events())[-1].place, at)
             await assert_holds(views, history)
@@ -204,7 +204,7 @@ class RebuildConformance:
         await fill(filled, history, 0, 5)
         await views.clear(LogId(LOG.bank_id, "51" * 16))
         filled = await rebuilds.next_views()
-        assert filled is None or filled.position == BEGINNING
+        assert filled is None or filled.place == BEGINNING
 
     async def test_a_projector_fills_them_while_another_one_keeps_the_old_ones_up(
         self, opened: tuple[Views, Rebuilds], history: History
@@ -244,7 +244,7 @@ class RebuildConformance:
         history: History,
     ) -> None:
         views, rebuilds = opened
-        end = views.position
+        end = views.place
         await rebuilds.close()
         await views.close()
         make_earlier()
@@ -254,12 +254,12 @@ class RebuildConformance:
             await serves_all_but_movements(views, history)
             await history.deposit("1")
             last = (await history.events())[-1:]
-            await views.project(changes_of(last), last[0].place, views.position)
+            await views.project(changes_of(last), last[0].place, views.place)
             await serves_all_but_movements(views, history)
             await rebuilds.close()
             await views.close()
         views, rebuilds = await open_rebuilds()
-        assert views.position.position == end.position + 2
+        assert views.place.position == end.position + 2
         await rebuild(rebuilds, history)
         assert views.complete
         await assert_holds(views, history)

@@ -49,7 +49,7 @@ async def _tell(views: SqliteViews, seconds: Sequence[int], batch_events_max: in
     for number in back_to:
         # As after a kill between data and checkpoint, or of views that another instance went on with.
         if number < len(store.events):
-            views.position = store.events[number].place
+            views.place = store.events[number].place
             await _project(store, views, batch_events_max)
     for time in range(START - 60 * SECOND, START + 700 * SECOND, 7 * SECOND):
         await _assert_leads_to(time, store, views)

@@ -161,7 +161,7 @@ class TestSeveralInstances:
     async def test_who_starts_at_once_shares_one_generation(self, instance: Open, documents: Documents) -> None:
         started = await asyncio.gather(*(instance() for _ in range(4)))
         await asyncio.gather(*(views.clear(LOG) for views in started))
-        assert [(views.log, views.position) for views in started] == [(LOG, BEGINNING)] * 4
+        assert [(views.log, views.place) for views in started] == [(LOG, BEGINNING)] * 4
         assert generations(documents) == {1}
 
     @given(steps=STEPS, seed=st.randoms(use_true_random=False))
@@ -187,7 +187,7 @@ class TestSeveralInstances:
         await asyncio.gather(project(views, cuts[0]), project(other, cuts[1]))
         for one in (views, other):
             await assert_holds(one, history)
-            assert one.position == events[-1].place
+            assert one.place == events[-1].place
         await other.close()
 
     async def test_one_that_is_slow_moves_nothing_back(
@@ -197,9 +197,9 @@ class TestSeveralInstances:
         await project_log(views, history)
         for event in await history.events():
             await project_events(slow, [event])
-        assert slow.position == views.position
+        assert slow.place == views.place
         await assert_holds(slow, history)
-        assert (await instance()).position == views.position
+        assert (await instance()).place == views.place
 
     async def test_who_waits_learns_what_another_has_projected(
         self, views: MongoViews, instance: Open, history: History, monkeypatch: pytest.MonkeyPatch
@@ -213,7 +213,7 @@ class TestSeveralInstances:
         assert not any(wait.done() for wait in waiting)
         await project_log(views, history)
         await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_SECONDS / 2)
-        assert other.position == place
+        assert other.place == place
         await assert_holds(other, history)
 
     async def test_however_many_wait_one_asks(
@@ -233,7 +233,7 @@ class TestSeveralInstances:
     ) -> None:
         other = await instance()
         await project_log(views, history)
-        await until(lambda: other.position == views.position)
+        await until(lambda: other.place == views.place)
 
 
 class TestCrashes:
@@ -251,7 +251,7 @@ class TestCrashes:
             finished = not await dies(views, after_calls=calls, during=project_events(views, events[4:]))
             successor = await instance()
             last = events[-1] if finished else events[3]
-            assert successor.position == last.place
+            assert successor.place == last.place
             await project_events(successor, [event for event in events if event.position > last.position] or events)
             await assert_holds(successor, history)
             calls += 1
@@ -303,7 +303,7 @@ class TestCrashes:
                     await history.move("ann", f"{chance.random()} Street")
                     await asyncio.to_thread(ferretdb.start)
                 head = await store.head()
-                await until(lambda: one.position == other.position == head)
+                await until(lambda: one.place == other.place == head)
             await assert_holds(one, history)
             await assert_holds(other, history)
 
@@ -315,7 +315,7 @@ class TestRebuilding:
         await project_log(views, history)
         history.store.store_id = OTHER_STORE.store_id
         await match_log(views, history.store)
-        assert (views.log, views.position) == (OTHER_STORE, BEGINNING)
+        assert (views.log, views.place) == (OTHER_STORE, BEGINNING)
         assert await views.person("ann") is None
         await project_log(views, history)
         await assert_holds(views, history)
@@ -343,7 +343,7 @@ class TestRebuilding:
         await early.clear(OTHER_STORE)
         await project_log(early, history)
         await late.clear(OTHER_STORE)
-        assert late.position == early.position
+        assert late.place == early.place
         await assert_holds(late, history)
 
     async def test_a_running_instance_switches_by_itself(
@@ -352,9 +352,9 @@ class TestRebuilding:
         await project_log(views, history)
         restarted = await instance()
         await restarted.clear(LOG)
-        await until(lambda: views.position == BEGINNING)
+        await until(lambda: views.place == BEGINNING)
         await project_log(restarted, history)
-        await views.wait_for(restarted.position.position)
+        await views.wait_for(restarted.place.position)
         await assert_holds(views, history)
 
     async def test_nobody_is_told_that_there_is_nothing_where_a_generation_was_dropped(
@@ -371,7 +371,7 @@ class TestRebuilding:
             unaware.account_events("1", 100, 10),
             unaware.find_requests("account-1", [b"1" * 16]),
         ):
-            unaware._checkpoint.generation, unaware._checkpoint.position = 1, history_end(await history.events())
+            unaware._checkpoint.generation, unaware._checkpoint.place = 1, history_end(await history.events())
             with pytest.raises(ViewsUnavailable, match="a rebuild of the views began"):
                 await read
 
@@ -386,7 +386,7 @@ class TestRebuilding:
         late._checkpoint.generation = 1
         with pytest.raises(ViewsUnavailable, match="a rebuild of the views began"):
             await project_events(late, events[5:])
-        assert (late.position, views.position) == (BEGINNING, BEGINNING)
+        assert (late.place, views.place) == (BEGINNING, BEGINNING)
         await project_events(late, events)
         await assert_holds(late, history)
         assert generations(documents) == {2}
@@ -447,7 +447,7 @@ class TestRefusals:
         started = await instance()
         await match_log(started, history.store)
         for one in (views, started):
-            await one.project([], one.position)
+            await one.project([], one.place)
             await assert_holds(one, history)
         assert views.available
         assert documents["openbank_transfers_1"].count_documents({}) == 1
@@ -468,7 +468,7 @@ class TestRefusals:
         documents["openbank_views"].update_one({}, {"$set": {"format": 0}})
         newer = await instance()
         await match_log(newer, history.store)
-        assert (newer.log, newer.position) == (LOG, BEGINNING)
+        assert (newer.log, newer.place) == (LOG, BEGINNING)
         assert generations(documents) == {2}
 
     async def test_another_programs_document_is_refused(self, instance: Open, documents: Documents) -> None:
@@ -524,7 +524,7 @@ class TestAway:
         async with opened(ferretdb) as views:
             await views.clear(LOG)
             await project_log(views, history)
-            place = views.position
+            place = views.place
             waiting = asyncio.create_task(views.wait_for(place.position + 1))
             caplog.set_level(logging.INFO)
             ferretdb.kill()
@@ -544,7 +544,7 @@ class TestAway:
             await until(lambda: views.available)
             await assert_holds(views, history)
             await project_log(views, history)
-            assert views.position == place
+            assert views.place == place
         lines = [record.message for record in caplog.records if record.name == checkpoint.__name__]
         assert lines == ["views unavailable", "views available"]
 

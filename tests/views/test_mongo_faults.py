@@ -232,7 +232,7 @@ class TestAnotherDatabase:
         late = await instance()
         events = await history.events()
         await project_events(views, events[:5])
-        await until(lambda: late.position == events[4].place)
+        await until(lambda: late.place == events[4].place)
         await views.clear(LOG)
         for one in (late, views):
             with pytest.raises(ViewsUnavailable):
@@ -281,7 +281,7 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 async def until_caught_up(both: list[MongoViews], history: History) -> None:
     head = await history.store.head()
-    await until(lambda: all(views.available and views.position == head for views in both))
+    await until(lambda: all(views.available and views.place == head for views in both))
 
 
 async def until_holds(views: MongoViews, history: History) -> None:

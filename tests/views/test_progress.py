@@ -16,15 +16,15 @@ class Scene:
     """Views that advance as time passes."""
 
     def __init__(self, goal: int) -> None:
-        self.views: Any = SimpleNamespace(position=BEGINNING)
+        self.views: Any = SimpleNamespace(place=BEGINNING)
         self.time = 100.0
         self.progress = Progress(self.views, LogPosition(goal), lambda: self.time)
 
     def pass_(self, seconds: float, per_second: float) -> None:
-        start = self.views.position.position
+        start = self.views.place.position
         for quarter in range(1, int(4 * seconds) + 1):
             self.time += 0.25
-            self.views.position = LogPosition(start + int(quarter * per_second / 4))
+            self.views.place = LogPosition(start + int(quarter * per_second / 4))
             self.progress.sample()
 
 
@@ -93,7 +93,7 @@ def test_views_that_are_begun_again_by_another_instance_are_behind(
 ) -> None:
     scene.progress.sample()
     scene.pass_(6, per_second=200)
-    scene.views.position = BEGINNING
+    scene.views.place = BEGINNING
     scene.progress.sample()
     assert not scene.progress.caught_up
     scene.pass_(2, per_second=100)

@@ -157,7 +157,7 @@ async def test_it_goes_on_where_the_views_are(store: MemoryStore, history: Histo
     await match_log(second, store)
     async with running(store, second, log=log):
         await caught_up(store, second)
-    assert log.read_after[0] == first.position
+    assert log.read_after[0] == first.place
     await assert_holds(second, history)
     await second.close()
 
@@ -236,7 +236,7 @@ async def test_views_wait_before_an_event_of_a_newer_version_and_go_on_with_that
     quarantine = Quarantine(store, lambda: 0)
     async with running(store, views, batch_events_max, quarantine=quarantine) as projector:
         await until(lambda: projector.needs_newer_version)
-        assert views.position.position == before
+        assert views.place.position == before
         assert projector.failure is None
     assert not quarantine.aside
     assert quarantine.checked <= before
@@ -261,7 +261,7 @@ async def test_an_append_with_an_event_of_a_newer_version_is_not_split(
     await store.append("account-1", account.revision, [NewEvent(b"k" * 16, *deposited, at), gift])
     async with running(store, views) as projector:
         await until(lambda: projector.needs_newer_version)
-        assert views.position.position == before
+        assert views.place.position == before
 
 
 async def test_what_an_earlier_version_quarantined_for_its_type_stays_so_until_the_type_is_known(
@@ -492,7 +492,7 @@ async def test_a_log_that_is_away_is_waited_for(store: MemoryStore, history: His
     store.go_away()
     async with running(store, views) as projector:
         await until(lambda: not projector.available)
-        assert views.position == BEGINNING
+        assert views.place == BEGINNING
         store.come_back()
         await caught_up(store, views)
         await history.deposit("1")
@@ -545,9 +545,9 @@ class TestMatchLog:
         async with running(store, views):
             await caught_up(store, views)
         await history.deposit("1")
-        place = views.position
+        place = views.place
         await match_log(views, store)
-        assert views.position == place
+        assert views.place == place
 
     async def test_views_that_passed_the_last_of_the_banks_events_stay(
         self, store: MemoryStore, history: History, views: FailingViews
@@ -557,7 +557,7 @@ class TestMatchLog:
         async with running(store, views):
             await caught_up(store, views)
         await match_log(views, store)
-        assert views.position == await store.head()
+        assert views.place == await store.head()
 
     async def test_views_of_another_log_of_the_bank_are_rebuilt(
         self, store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture
@@ -655,11 +655,11 @@ class FailingViews(SqliteViews):
             raise ViewsUnavailable("no answer in time")
         if self.failures:
             raise self.failures.pop()
-        place = self.position
+        place = self.place
         await super().project(changes, through, after)
         self.projected += 1
         if self.failures_after:
-            self.position = place
+            self.place = place
             raise self.failures_after.pop()
 
 
@@ -723,7 +723,7 @@ async def some_life(history: History) -> None:
 
 
 def assert_rebuilt(views: Views, caplog: pytest.LogCaptureFixture, reason: str) -> None:
-    assert views.position == BEGINNING
+    assert views.place == BEGINNING
     [record] = [record for record in caplog.records if record.name == matching.__name__]
     assert record.message == "views are rebuilt"
     assert record.__dict__["values"]["reason"] == reason

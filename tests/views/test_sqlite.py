@@ -181,7 +181,7 @@ async def test_a_read_that_waits_ends_the_rest_after_a_batch(views: SqliteViews)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(views_module, "REST_SECONDS_MAX", 600.0)
         resting = asyncio.create_task(views.project((), LogPosition(1)))
-        await until(lambda: views.position.position == 1)
+        await until(lambda: views.place.position == 1)
         await asyncio.sleep(0.01)
         assert not resting.done()
         waiting = asyncio.create_task(views.wait_for(2))
@@ -210,14 +210,14 @@ async def test_a_batch_that_fails_half_way_leaves_nothing_behind(
 ) -> None:
     events = await history.events()
     await project_events(views, events[:3])
-    place = views.position
+    place = views.place
     monkeypatch.setattr(writer, "_SET_CHECKPOINT", "no SQL at all")
     with pytest.raises(ViewsUnavailable):
         await project_events(views, events[3:])
     account = await views.account("1")
     assert account is not None
     assert account.revision == 1
-    assert views.position == place
+    assert views.place == place
     monkeypatch.undo()
     await project_events(views, events[3:])
     await assert_holds(views, history)
@@ -234,8 +234,8 @@ async def test_what_a_kill_leaves_between_batches_is_gone_on_with(
         for name in (FILE, f"{FILE}-wal"):
             shutil.copy(tmp_path / name, left)
         again = SqliteViews(left)
-        assert again.position == views.position
-        rest = [event for event in events if event.position > again.position.position]
+        assert again.place == views.place
+        rest = [event for event in events if event.position > again.place.position]
         assert len(rest) == len(events) - min(start + 50, len(events))
         if rest:
             await project_events(again, rest)
@@ -248,7 +248,7 @@ async def test_without_their_file_they_start_over(views: SqliteViews, history: H
     # As after a kill, so that the WAL is still there: it must not come back to life.
     (tmp_path / FILE).unlink()
     again = SqliteViews(tmp_path)
-    assert (again.log, again.position) == (None, BEGINNING)
+    assert (again.log, again.place) == (None, BEGINNING)
     assert await again.person("ann") is None
     await again.close()
 
@@ -398,7 +398,7 @@ async def assert_starts_over(directory: Path, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         views = SqliteViews(directory)
     assert [record.message for record in caplog.records] == ["views are rebuilt"]
-    assert (views.log, views.position) == (None, BEGINNING)
+    assert (views.log, views.place) == (None, BEGINNING)
     assert await views.persons(0, 10) == []
     await views.close()
     assert (directory / f"{FILE}.set-aside").exists()

@@ -49,7 +49,7 @@ BACK = transfer("t", TransferState.RETURNED, 12, 4, RETURNED)
 
 
 async def project(views: Views, *changes: TransferUpdated | MovementReversed) -> None:
-    await views.project(changes, LogPosition(views.position.position + 1))
+    await views.project(changes, LogPosition(views.place.position + 1))
 
 
 class TransferViews:

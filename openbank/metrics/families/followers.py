@@ -19,10 +19,10 @@ def _seconds(now: Scrape, behind: Behind | None) -> Samples:
 
 
 def _rebuild_ratio(now: Scrape) -> Samples:
-    filling, serving = now.bank.rebuild.filling(), now.bank.views.position.position
+    filling, serving = now.bank.rebuild.filling(), now.bank.views.place.position
     if filling is None or not filling.record.running or not serving:
         return one(now.bank.progress.ratio)
-    return one(min(1.0, filling.record.position.position / serving))
+    return one(min(1.0, filling.record.place.position / serving))
 
 
 def _deliveries(now: Scrape) -> Samples:

@@ -63,7 +63,7 @@ class MongoViewsCompared:
 
     def place(self) -> tuple[LogId | None, LogPosition]:
         """As `load` found it."""
-        return self._checkpoint.log, self._checkpoint.position
+        return self._checkpoint.log, self._checkpoint.place
 
     async def differences(self, catch_up: CatchUp, revision_of: Callable[[str], int]) -> Mapping[str, int] | None:
         generation = self._checkpoint.generation
@@ -74,7 +74,7 @@ class MongoViewsCompared:
         return wrong if self._checkpoint.generation == generation else None
 
     async def _differences(self, catch_up: CatchUp, revision_of: Callable[[str], int]) -> Mapping[str, int]:
-        through, missing = self._checkpoint.position.position, dict.fromkeys(_COLLECTIONS, 0)
+        through, missing = self._checkpoint.place.position, dict.fromkeys(_COLLECTIONS, 0)
         counts = {table: self._made.count(table) for table in _COLLECTIONS}
         wrong = dict.fromkeys(_COLLECTIONS, 0)
         moved: dict[str, list[str]] = {}

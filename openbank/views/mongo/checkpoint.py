@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 class _Stored(NamedTuple):
     generation: int
     log: LogId | None
-    position: LogPosition
+    place: LogPosition
     rebuild: Document
     format: int = FORMAT
 
@@ -67,7 +67,7 @@ class Checkpoint:
     def __init__(self, link: MongoLink) -> None:
         self.generation = NONE
         self.log: LogId | None = None
-        self.position = BEGINNING
+        self.place = BEGINNING
         self.rebuild: Document = {}
         """As `rebuilds` writes it; empty where there was none."""
         self.format = FORMAT
@@ -98,7 +98,7 @@ class Checkpoint:
         """What the database says now, on which it depends whether anything else may be asked of it."""
         try:
             async with self._looking:
-                known = self.position
+                known = self.place
                 stored = await self._look()
                 # Views that were begun since `load` found none may be another bank's: `begin` will see.
                 if self.generation != NONE:
@@ -112,13 +112,13 @@ class Checkpoint:
             raise ViewsUnavailable(str(error)) from error
         self._note(None)
 
-    async def confirm(self, generation: int, position: LogPosition) -> bool:
+    async def confirm(self, generation: int, place: LogPosition) -> bool:
         """Whether what was read of this generation was all there is; False where it is to be read again, of another one
-        that is at this position. Raises ViewsUnavailable where that one is not as far."""
+        that is at this place. Raises ViewsUnavailable where that one is not as far."""
         await self.refresh()
         if self.generation == generation:
             return True
-        if self.position.position < position.position:
+        if self.place.position < place.position:
             raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began while they were read")
         return False
 
@@ -135,13 +135,13 @@ class Checkpoint:
         """
         seconds = POLL_SECONDS_MIN
         while True:
-            before = self.position
+            before = self.place
             with suppress(ViewsUnavailable):
                 await self._refresh_or(begin_again)
             if self._advances():
                 await asyncio.sleep(IDLE_SECONDS)
             elif self._waiting or not self._available:
-                seconds = POLL_SECONDS_MIN if self.position != before else min(2 * seconds, POLL_SECONDS_MAX)
+                seconds = POLL_SECONDS_MIN if self.place != before else min(2 * seconds, POLL_SECONDS_MAX)
                 await asyncio.sleep(seconds)
             else:
                 await self._idling.wait(IDLE_SECONDS)
@@ -161,7 +161,7 @@ class Checkpoint:
             self._note(None)
 
     async def wait_for(self, position: int) -> None:
-        while self.position.position < position:
+        while self.place.position < position:
             self._link.check()
             self._waiting += 1
             self._idling.end()
@@ -181,12 +181,12 @@ class Checkpoint:
         place = {"$set": place_fields(through)}
         done = await self._link.call(lambda: self._documents.update_one(behind, place))
         if not done.matched_count:
-            if not await self.confirm(generation, self.position):
+            if not await self.confirm(generation, self.place):
                 raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began while they were written")
-            if self.position.position < through.position:
+            if self.place.position < through.position:
                 raise ViewsUnavailable(f"{self._link.name}: the views are not at position {after.position}")
-        elif self.generation == generation and through.position > self.position.position:
-            self.position = through
+        elif self.generation == generation and through.position > self.place.position:
+            self.place = through
         self._advanced_at = asyncio.get_running_loop().time()
         self._announce()
 
@@ -200,7 +200,7 @@ class Checkpoint:
         if if_lost:
             # A look may have been at an old primary, or at a new one that does not know yet what a majority has. A
             # write is not.
-            known["position"] = {"$lt": Int64(self.position.position)}
+            known["position"] = {"$lt": Int64(self.place.position)}
         new = {
             "format": FORMAT,
             "bank_id": log.bank_id,
@@ -220,16 +220,16 @@ class Checkpoint:
         """Raises ViewsLost unless the database holds what it held: views at `known`, or after that, or newer ones."""
         if stored.log is None:
             raise ViewsLost(f"{self._link.name}: the views are gone")
-        if stored.generation == self.generation and stored.position.position < known.position:
-            at = stored.position.position
+        if stored.generation == self.generation and stored.place.position < known.position:
+            at = stored.place.position
             raise ViewsLost(f"{self._link.name}: the views are older: at position {at}, after {known.position}")
 
     def _adopt(self, stored: _Stored, log: LogId | None) -> None:
         """Continues with the stored views, which belong to `log` if that is known."""
         self.rebuild, self.format = stored.rebuild, stored.format
         if stored.generation == self.generation:
-            if stored.position.position > self.position.position:
-                self.position = stored.position
+            if stored.place.position > self.place.position:
+                self.place = stored.place
                 self._announce()
             return
         if stored.log is None:
@@ -237,7 +237,7 @@ class Checkpoint:
         if log not in (None, stored.log):
             what = "the views are of another log now, begun by another instance"
             raise StoreRefused(f"{self._link.name}: {what}; restart this one, or give the other a database of its own")
-        self.generation, self.log, self.position = stored.generation, stored.log, stored.position
+        self.generation, self.log, self.place = stored.generation, stored.log, stored.place
         self._announce()
 
     def _note(self, trouble: str | None) -> None:
@@ -246,7 +246,7 @@ class Checkpoint:
             return
         self._available = trouble is None
         if trouble is None:
-            _log.info("views available", extra={"values": {"position": self.position.position}})
+            _log.info("views available", extra={"values": {"position": self.place.position}})
         else:
             _log.warning("views unavailable", extra={"values": {"reason": trouble}})
         # Those who wait find out, too.

@@ -169,7 +169,7 @@ class MongoQuestions:
     async def find_requests(self, stream: str, request_ids: Sequence[bytes]) -> Indexed:
         """Exact for accounts. Of other streams nothing is known: they are short, so the store reads them itself."""
         category, account_id = split(stream)
-        generation, position = self._checkpoint.generation, self._checkpoint.position
+        generation, place = self._checkpoint.generation, self._checkpoint.place
         if category != ACCOUNT or generation == NONE:
             return Indexed([], 0)
         documents_of = self._generations.documents
@@ -179,7 +179,7 @@ class MongoQuestions:
         account = await self._link.call(lambda: accounts.find_one({"_id": account_id}, {"revision": 1}))
         found = await self._link.call(lambda: events.find(of_requests, {"revision": 1}).to_list(None))
         # An event that is missed is a request that is done twice.
-        if not await self._checkpoint.confirm(generation, position):
+        if not await self._checkpoint.confirm(generation, place):
             return Indexed([], 0)
         through = int(account["revision"]) if account else 0
         return Indexed(sorted(int(document["revision"]) for document in found), through)
@@ -195,7 +195,7 @@ class MongoQuestions:
     async def _read(self, name: str, read: Callable[[Documents], Awaitable[_Found]]) -> _Found:
         """Nothing is believed only of a generation that was not dropped meanwhile."""
         while True:
-            generation, position = self._checkpoint.generation, self._checkpoint.position
+            generation, place = self._checkpoint.generation, self._checkpoint.place
             found = await self._link.call(lambda: read(self._generations.documents(name, generation)))  # noqa: B023
-            if found or await self._checkpoint.confirm(generation, position):
+            if found or await self._checkpoint.confirm(generation, place):
                 return found

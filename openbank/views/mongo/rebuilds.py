@@ -63,15 +63,15 @@ class MongoRebuilds:
 
     async def switch(self, time: int, catch_up: Advance) -> bool:
         filled = self._next
-        if filled is not None and filled.position.position < self._checkpoint.position.position:
+        if filled is not None and filled.place.position < self._checkpoint.place.position:
             await catch_up()
-        if filled is None or filled.position.position < self._checkpoint.position.position:
+        if filled is None or filled.place.position < self._checkpoint.place.position:
             return False
-        as_far = {"position": {"$lte": Int64(filled.position.position)}}
+        as_far = {"position": {"$lte": Int64(filled.place.position)}}
         values = {
             "format": FORMAT,
             "generation": Int64(filled.generation),
-            **place_fields(filled.position),
+            **place_fields(filled.place),
             "rebuild.running": False,
             "rebuild.end_time": Int64(time),
         }
@@ -96,7 +96,7 @@ class _NextViews:
         self._generations = generations
         stored = checkpoint.rebuild
         self.generation = int(stored["generation"])
-        self.position = _place(stored)
+        self.place = _place(stored)
         self.is_running: Document = {
             "generation": Int64(int(stored["of"])),
             "rebuild.generation": Int64(self.generation),
@@ -108,14 +108,14 @@ class _NextViews:
         within = {"rebuild.position": {"$gte": Int64(after.position), "$lte": Int64(through.position)}}
         place = {f"rebuild.{name}": value for name, value in place_fields(through).items()}
         if await self._checkpoint.change({**self.is_running, **within}, place):
-            self.position = through
+            self.place = through
             return
         stored = self._checkpoint.rebuild
         if not _is_running(self._checkpoint) or int(stored["generation"]) != self.generation:
             raise ViewsUnavailable("the rebuild of the views has ended")
         # Another instance may fill, too.
-        self.position = _place(stored)
-        if self.position.position < through.position:
+        self.place = _place(stored)
+        if self.place.position < through.position:
             raise ViewsUnavailable(f"the new views are not at position {after.position}")
 
     async def last_minute(self) -> int:

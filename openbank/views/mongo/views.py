@@ -64,8 +64,8 @@ class MongoViews(MongoQuestions):
         return self._checkpoint.log
 
     @property
-    def position(self) -> LogPosition:
-        return self._checkpoint.position
+    def place(self) -> LogPosition:
+        return self._checkpoint.place
 
     @property
     def generation(self) -> int:
@@ -97,7 +97,7 @@ class MongoViews(MongoQuestions):
 
     async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
         generation = self._checkpoint.generation
-        if self.position.position < after.position:
+        if self.place.position < after.position:
             raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began before position {after.position}")
         await self._prepare(generation)
         await self._generations.write(changes, generation)

@@ -49,7 +49,7 @@ class SqliteRebuilds:
     def record(self) -> RebuildRecord | None:
         if self._next is None:
             return self._last
-        return RebuildRecord(self._start_time, self._next.position)
+        return RebuildRecord(self._start_time, self._next.place)
 
     async def start(self, time: int) -> None:
         # If the caller left meanwhile, nobody would close the connections that are being opened, and SQLite would share

@@ -49,7 +49,7 @@ class SqliteViews(SqliteReads):
     shared = False
     available = True
     log: LogId | None
-    position: LogPosition
+    place: LogPosition
 
     def __init__(self, directory: Path, *, index_requests: bool = False, file: str = FILE) -> None:
         """Opens the views, or makes empty ones where there are none that this version can read, with a line.
@@ -60,7 +60,7 @@ class SqliteViews(SqliteReads):
         self._path = (directory / file).resolve()
         self._index_requests = index_requests
         super().__init__(self._open())
-        self.log, self.position = self._file.place()
+        self.log, self.place = self._file.place()
         self.generation = 0
         """Counts how often other views have taken the place of these."""
         self._writing = asyncio.Lock()
@@ -78,7 +78,7 @@ class SqliteViews(SqliteReads):
         return self._file.complete
 
     async def wait_for(self, position: int) -> None:
-        while self.position.position < position:
+        while self.place.position < position:
             if self._is_near(position):
                 self._resting.end()
             await self._waiters.wait(position)
@@ -87,8 +87,8 @@ class SqliteViews(SqliteReads):
         small = len(changes) <= LOOP_CHANGES_MAX and _rows(changes) <= LOOP_CHANGES_MAX
         async with self._writing:
             await self._project(changes, through, after, small)
-            awaited = self._waiters.any_up_to(self.position.position + NEAR_EVENTS)
-            self._waiters.reached(self.position.position)
+            awaited = self._waiters.any_up_to(self.place.position + NEAR_EVENTS)
+            self._waiters.reached(self.place.position)
             if self._changes >= CHECKPOINT_CHANGES:
                 self._changes = 0
                 await self._file.checkpoint()
@@ -100,7 +100,7 @@ class SqliteViews(SqliteReads):
     async def _project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition, small: bool) -> None:
         if self._failure is not None:
             raise self._failure
-        if self.position.position < after.position:
+        if self.place.position < after.position:
             raise ViewsUnavailable(f"{self._path}: a rebuild of the views began before position {after.position}")
         if small and self._file.write_here(project, changes, through):
             self._changes += len(changes)
@@ -109,14 +109,14 @@ class SqliteViews(SqliteReads):
         for change in changes:
             if isinstance(change, AccountUpdated):
                 self._accounts.pop(change.account_id, None)
-        if through.position > self.position.position:
-            self.position = through
+        if through.position > self.place.position:
+            self.place = through
 
     async def clear(self, log: LogId) -> None:
         async with self._writing:
             await self._file.write(clear, log)
             self._accounts.clear()
-            self.log, self.position = log, BEGINNING
+            self.log, self.place = log, BEGINNING
             self.generation += 1
 
     def rebuild(self) -> RebuildRecord | None:
@@ -144,9 +144,9 @@ class SqliteViews(SqliteReads):
         async with self._writing:
             if self._failure is not None:
                 raise self._failure
-            if other.position.position < self.position.position:
+            if other.place.position < self.place.position:
                 await catch_up()
-            if other.position.position < self.position.position or other.log != self.log:
+            if other.place.position < self.place.position or other.log != self.log:
                 return False
             if not (await self._file.empty_wal() and await other._file.empty_wal()):
                 return False
@@ -160,9 +160,9 @@ class SqliteViews(SqliteReads):
                 raise self._failure from error
             old, self._file = self._file, opened
             self._accounts.clear()
-            self.position = other.position
+            self.place = other.place
             self.generation += 1
-            self._waiters.reached(self.position.position)
+            self._waiters.reached(self.place.position)
             await old.close()
         return True
 
@@ -179,7 +179,7 @@ class SqliteViews(SqliteReads):
         return Connections(self._path, index_requests=self._index_requests)
 
     def _is_near(self, position: int) -> bool:
-        return position <= self.position.position + NEAR_EVENTS
+        return position <= self.place.position + NEAR_EVENTS
 
 
 def _rows(changes: Sequence[Change]) -> int:
