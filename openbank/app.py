@@ -144,7 +144,7 @@ async def serving(settings: Settings, clock: Clock = system_clock) -> AsyncItera
             quarantine.check,
             calls.wait,
             take_turn,
-            calls.backlog.wait,
+            calls.wait_for_refusal,
             progress.seconds_to,
             lambda at: at.position <= tail.head.position,
             view_waits.observe,

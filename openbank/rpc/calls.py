@@ -29,8 +29,9 @@ class Group:
 
 
 class Calls:
-    """Calls in groups with a limit each: commands, queries, and queries that wait for the views to reach their token.
-    None keeps the others out, however many there are of it. Watches are not among them: the feed counts its own.
+    """Calls in groups with a limit each: commands, queries, and queries that wait because the views are behind, for
+    their token or for their refusal. None keeps the others out, however many there are of it. Watches are not among
+    them: the feed counts its own.
 
     A stop goes through four steps. `drain`: new calls are refused. `cut`: calls that did not finish in time are
     cancelled. `hold`: new calls wait. `release`: they are refused, at the moment when the server says goodbye to their
@@ -72,6 +73,11 @@ class Calls:
             return
         self.enter(self.waiting)
         group.count -= 1
+
+    async def wait_for_refusal(self) -> None:
+        """Waits for the end of a burst of calls, as one of those that wait. Raises TooManyCalls."""
+        self.wait()
+        await self.backlog.wait()
 
     def leave(self) -> None:
         """Does nothing for a call that was refused."""

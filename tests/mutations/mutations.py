@@ -1296,6 +1296,13 @@ MUTATIONS = (
         "tests/rpc/test_calls.py",
     ),
     Mutation(
+        "queries that wait for their refusal take the places of others",
+        "openbank/rpc/calls.py",
+        "        self.wait()\n        await self.backlog.wait()\n",
+        "        await self.backlog.wait()\n",
+        "tests/rpc/test_calls.py",
+    ),
+    Mutation(
         "calls belong to a burst only once their requests are there",
         "openbank/rpc/handlers.py",
         "        self._backlog.arrived += 1\n",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from openbank.rpc.calls import BURST_CALLS, Calls
+from openbank.rpc.errors import TooManyCalls
 
 TURNS = 10
 
@@ -57,6 +58,21 @@ async def test_background_work_waits_for_the_end_of_a_burst(monkeypatch: pytest.
     monkeypatch.setattr(asyncio, "sleep", sleep)
     await give_way()
     assert not arriving
+
+
+async def test_a_query_that_waits_for_its_refusal_makes_room_for_another() -> None:
+    calls = Calls(maximum=1)
+
+    async def query() -> None:
+        calls.enter(calls.queries)
+        await calls.wait_for_refusal()
+
+    waiting = asyncio.create_task(query())
+    await asyncio.sleep(0)
+    calls.enter(calls.queries)
+    with pytest.raises(TooManyCalls):
+        await calls.wait_for_refusal()
+    await waiting
 
 
 async def goes_on(give_way: Callable[[], Awaitable[None]]) -> bool:
