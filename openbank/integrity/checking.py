@@ -63,7 +63,8 @@ class Checker:
         await self._find_trails(fresh)
         checked = self._look_up_all(events[: len(events) - len(fresh)])
         for event in fresh:
-            checked.append(await self._check(event))
+            aside = self._quarantine.of(event.stream, event.revision)
+            checked.append(Checked(event, aside=aside) if aside else await self._judge(event))
         return checked
 
     async def again(self, stream: str, revision: int, through: int) -> AsyncIterator[list[Checked]]:
@@ -120,10 +121,6 @@ class Checker:
             met = NewerVersionNeeded(event.stream, event.revision, event.type)
             return Checked(event, newer=self._quarantine.newer.meet(met))
         return Checked(event)
-
-    async def _check(self, event: RecordedEvent) -> Checked:
-        aside = self._quarantine.of(event.stream, event.revision)
-        return Checked(event, aside=aside) if aside else await self._judge(event)
 
     async def _judge(self, event: RecordedEvent) -> Checked:
         newer = self._quarantine.newer.of(event.stream, event.revision)

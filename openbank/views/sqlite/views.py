@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from openbank.domain.tags import NO_TAGS
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.pause import Pause
 from openbank.views.changes import AccountEventRecorded, AccountUpdated, Change
@@ -183,6 +184,6 @@ class SqliteViews(SqliteReads):
 
 
 def _rows(changes: Sequence[Change]) -> int:
-    """How many rows they write: a movement may have many terms."""
-    events = (change for change in changes if isinstance(change, AccountEventRecorded))
-    return len(changes) + sum(count(change.tags) for change in events)
+    """How many rows they write: a movement with tags may have many terms."""
+    tagged = [change for change in changes if isinstance(change, AccountEventRecorded) and change.tags is not NO_TAGS]
+    return len(changes) + sum([count(change.tags) for change in tagged])
