@@ -78,7 +78,7 @@ OPEN = Attempt("none")
 
 
 class Credentials:
-    """Those of one bank. `file` is its access file."""
+    """The access file of one bank, `file`, and credentials for calls to it."""
 
     def __init__(self, directory: Path, random: Random) -> None:
         self._random = random
@@ -127,7 +127,7 @@ class Credentials:
 
     @property
     def key(self) -> str:
-        """Of a caller that may do everything."""
+        """The key of a caller that may do everything."""
         return self._keys["all"].key
 
     @property

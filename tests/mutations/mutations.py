@@ -2049,6 +2049,13 @@ MUTATIONS = (
         f"{_ACCESS}/test_tokens.py",
     ),
     Mutation(
+        "a token has more than one form",
+        "openbank/access/web_tokens.py",
+        '        if urlsafe_b64encode(parts["signature"]).rstrip(b"=").decode() != token.rpartition(".")[2]:\n',
+        "        if False:\n",
+        f"{_ACCESS}/test_tokens.py",
+    ),
+    Mutation(
         "a token that was verified never expires",
         "openbank/access/gate.py",
         "        self._verified.move_to_end(token)\n",
