@@ -23,8 +23,8 @@ from typing import Any, Generic, TypeVar
 
 from openbank.aggregates.deciding import Command, Decide, Decided, Replay, Steps, Subject, decide, events_of
 from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
-from openbank.aggregates.history import Happened, History
-from openbank.aggregates.outcomes import Outcomes
+from openbank.aggregates.history import Happened, History, Last
+from openbank.aggregates.outcomes import NotRecorded, Outcomes, only_replay
 from openbank.aggregates.record_times import RecordTimes
 from openbank.aggregates.statistics import CommandStatistics
 from openbank.aggregates.waiting import Recorded, Waiting, Written, answer, fail, replays, still_there, trace_append
@@ -82,11 +82,13 @@ class Aggregate(Generic[State]):
         aggregate_id: str,
         times: RecordTimes,
         statistics: CommandStatistics,
+        last: Last | None = None,
     ) -> None:
+        """`last` is from the aggregate's `last`, when it was in memory before."""
         self._store = store
         self._quarantine = quarantine
         self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
-        self._history = History(store, quarantine, self._subject)
+        self._history = History(store, quarantine, self._subject, last)
         self._outcomes = Outcomes(store, quarantine, self._subject, self._history, statistics)
         self._times = times
         self._statistics = statistics
@@ -102,6 +104,11 @@ class Aggregate(Generic[State]):
     @property
     def idle(self) -> bool:
         return self._working is None
+
+    @property
+    def last(self) -> Last | None:
+        """What is worth keeping of it when it leaves memory, in a fraction of its size."""
+        return self._history.last(self._tip) if self._tip else None
 
     async def execute(
         self, decide: Decide[State], request: Request, steps: Steps[State] | None = None
@@ -179,8 +186,8 @@ class Aggregate(Generic[State]):
         Raises RequestIdReused, and InvalidFields for the violations of a request that is not there.
         """
         try:
-            return await self.execute(_only_replay, request._replace(expected_revision=None))
-        except _NotFound:
+            return await self.execute(only_replay, request._replace(expected_revision=None))
+        except NotRecorded:
             return None
 
     async def event(self, revision: int) -> Happened:
@@ -288,11 +295,3 @@ class Aggregate(Generic[State]):
         self._history.written(decided)
         answer(batch, decided, LogPosition(position, self._subject.stream, tip.revision))
         return True
-
-
-class _NotFound(Exception):
-    """The stream does not have this request."""
-
-
-def _only_replay(_: object) -> Sequence[codec.DomainEvent]:
-    raise _NotFound

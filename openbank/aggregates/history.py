@@ -52,10 +52,19 @@ class Happened(NamedTuple):
     record_time: int
 
 
+class Last(NamedTuple):
+    """What an aggregate was when it was last in memory, and the revision of its last stored snapshot."""
+
+    state: Snapshot
+    kept_at: int
+
+
 class _Start(NamedTuple, Generic[State]):
-    """Where to fold from, and the id of the event there, which the stream must have; empty before the first event."""
+    """Where to fold from, the revision of the last stored snapshot up to there, and the id of the event there, which
+    the stream must have; empty before the first event."""
 
     tip: Tip[State]
+    kept_at: int = NO_STREAM
     event_id: bytes = b""
 
 
@@ -73,14 +82,19 @@ class History(Generic[State]):
     Methods raise AggregateQuarantined if an event does not follow, StoreDamaged, and the errors of reading the store.
     """
 
-    __slots__ = ("_kept_at", "_quarantine", "_rebuilding", "_store", "_subject")
+    __slots__ = ("_kept_at", "_last", "_last_id", "_quarantine", "_rebuilding", "_store", "_subject")
 
-    def __init__(self, store: EventStore, quarantine: Quarantine, subject: Subject[State]) -> None:
+    def __init__(
+        self, store: EventStore, quarantine: Quarantine, subject: Subject[State], last: Last | None = None
+    ) -> None:
         self._store = store
         self._quarantine = quarantine
         self._subject = subject
         self._kept_at = NO_STREAM
         """The revision of the last snapshot before the tip."""
+        self._last_id = b""
+        """The id of the event at the tip."""
+        self._last = last
         self._rebuilding: asyncio.Lock | None = None
 
     @property
@@ -90,13 +104,20 @@ class History(Generic[State]):
 
     async def newest(self) -> Tip[State]:
         """The aggregate as it is."""
-        tip, self._kept_at, _ = await self._believed(self._fold_newest())
-        return tip
+        folded = await self._believed(self._fold_newest())
+        self._last = None
+        return self._note(folded)
 
     async def onward(self, tip: Tip[State]) -> Tip[State]:
         """The aggregate after what the stream has beyond `tip`."""
-        tip, self._kept_at, _ = await self._believed(self._fold_on(_Folded(tip, self._kept_at), None))
-        return tip
+        return self._note(await self._believed(self._fold_on(_Folded(tip, self._kept_at), None)))
+
+    def last(self, tip: Tip[State]) -> Last | None:
+        """What a later `History` of this aggregate can begin from; None without snapshots, or with large ones."""
+        resource, snapshots = tip.resource, self._subject.kind.snapshots
+        if resource is None or snapshots is None or snapshots.interval(resource.state) > SNAPSHOT_EVENTS:
+            return None
+        return Last(Snapshot(tip.revision, self._last_id, snapshots.encode(resource)), self._kept_at)
 
     async def at(self, revision: int) -> Moment[State]:
         """The aggregate right after its event with this revision, which the stream has."""
@@ -143,8 +164,16 @@ class History(Generic[State]):
     def written(self, decided: Sequence[Decided[State]]) -> None:
         """Keeps snapshots of what these commands, whose events are durable, have made of the aggregate."""
         for outcome, events in decided:
-            if events and isinstance(outcome, Versioned) and self._is_due(outcome, self._kept_at):
-                self._kept_at = self._keep(outcome, events[-1].id)
+            if events:
+                self._last_id = events[-1].id
+                if isinstance(outcome, Versioned) and self._is_due(outcome, self._kept_at):
+                    self._kept_at = self._keep(outcome, self._last_id)
+
+    def _note(self, folded: _Folded[State]) -> Tip[State]:
+        tip, self._kept_at, event = folded
+        if event is not None:
+            self._last_id = event.id
+        return tip
 
     async def _start(self, through: int | None) -> _Start[State]:
         """The newest snapshot, up to the revision `through`, that this version can read."""
@@ -155,14 +184,22 @@ class History(Generic[State]):
         snapshots = self._subject.kind.snapshots
         resource = snapshots.decode(found.data, self._subject.id) if found and snapshots else None
         if found and resource and resource.revision == found.revision:
-            return _Start(Tip(resource, found.revision), found.event_id)
+            return _Start(Tip(resource, found.revision), found.revision, found.event_id)
         return _Start(BEFORE_FIRST)
 
     async def _fold_newest(self) -> _Folded[State]:
+        if self._last and (since := await self._fold_since(self._last)):
+            return since
         if not self._is_far:
             return await self._fold_from(await self._start(None))
         start, folded = await self._fold_near(None)
         return folded or await self._fold_from(start)
+
+    async def _fold_since(self, last: Last) -> _Folded[State] | None:
+        """None where more was appended since than the events from a snapshot on."""
+        start = self._start_at(last.state)._replace(kept_at=last.kept_at)
+        events = await self._store.read_stream(self._subject.stream, last.state.revision - 1, NEAR)
+        return self._fold_within(start, events) if len(events) < NEAR else None
 
     async def _fold_near(self, through: int | None) -> tuple[_Start[State], _Folded[State] | None]:
         """To the end of the stream or through a revision, in as few round trips as the store can: where to start, and
@@ -175,11 +212,11 @@ class History(Generic[State]):
 
     def _fold_within(self, start: _Start[State], page: Sequence[RecordedEvent]) -> _Folded[State] | None:
         """Through `page`, if the event to start after is in it."""
-        tip = start.tip
+        tip, kept_at, _ = start
         number = tip.revision - page[0].revision if page else -1
         if not 0 <= number < len(page) or not self._is_of(start, page[number]):
             return None
-        return self._fold_page(_Folded(tip, tip.revision, page[number]), page[number + 1 :])
+        return self._fold_page(_Folded(tip, kept_at, page[number]), page[number + 1 :])
 
     def _is_of(self, start: _Start[State], event: RecordedEvent) -> bool:
         """Whether a snapshot was taken after this event, and says what the event says."""
@@ -189,7 +226,7 @@ class History(Generic[State]):
             return False
 
     async def _fold_from(self, start: _Start[State], through: int | None = None) -> _Folded[State]:
-        tip, event_id = start
+        tip, kept_at, event_id = start
         if not event_id:
             return await self._fold_on(_Folded(tip, NO_STREAM), through)
         limit = PAGE if through is None else through - tip.revision + 1
@@ -197,7 +234,7 @@ class History(Generic[State]):
         if not page or not self._is_of(start, page[0]):
             # A snapshot of another history.
             return await self._fold_on(_Folded(BEFORE_FIRST, NO_STREAM), through)
-        folded = self._fold_page(_Folded(tip, tip.revision, page[0]), page[1:])
+        folded = self._fold_page(_Folded(tip, kept_at, page[0]), page[1:])
         return folded if len(page) < PAGE else await self._fold_on(folded, through)
 
     async def _fold_on(self, folded: _Folded[State], through: int | None) -> _Folded[State]:

@@ -94,3 +94,12 @@ class Outcomes(Generic[State]):
         if position is None:
             raise StoreDamaged(f"{self._subject.stream} ends before revision {seen}, which it had")
         return Written(resource, b"", 0, position, replayed=False, unrecorded=unrecorded)
+
+
+class NotRecorded(Exception):
+    """The stream does not have this request."""
+
+
+def only_replay(_: object) -> Sequence[codec.DomainEvent]:
+    """Decides a command that is only to be found, where it is in the stream."""
+    raise NotRecorded

@@ -1,4 +1,7 @@
-"""All aggregates of one kind: those in use and the lately used are kept in memory, up to a number of them."""
+"""All aggregates of one kind: those in use and the lately used are kept in memory, up to a number of them.
+
+The state of a dropped one stays in memory, encoded, so that a read of its last event brings it back.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from openbank.aggregates.aggregate import Aggregate
 from openbank.aggregates.deciding import Command, Decide, Steps, refusal_as_if_missing
 from openbank.aggregates.folding import Kind
-from openbank.aggregates.history import Happened
+from openbank.aggregates.history import Happened, Last
 from openbank.aggregates.record_times import RecordTimes
 from openbank.aggregates.statistics import CommandStatistics
 from openbank.aggregates.waiting import Recorded, Written, all_answered, given_up_together, refused
@@ -25,6 +28,11 @@ from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 
 AT_ONCE = 32
 """Aggregates that `execute_each` works on at the same time."""
+
+LAST_BYTES_MAX = 16 << 20
+"""The memory for states of dropped aggregates. That of an account takes some 400 bytes."""
+LAST_BYTES = 250
+"""The memory of one beside its state."""
 
 State = TypeVar("State")
 
@@ -51,6 +59,9 @@ class Repository(Generic[State]):
         self._statistics = statistics or CommandStatistics()
         self._kept_max = kept_max
         self._kept: OrderedDict[str, Aggregate[State]] = OrderedDict()
+        self._last: OrderedDict[str, Last] = OrderedDict()
+        """The last states of dropped aggregates, by stream."""
+        self._last_bytes = 0
 
     def __len__(self) -> int:
         """How many aggregates are in memory."""
@@ -178,7 +189,13 @@ class Repository(Generic[State]):
         if aggregate is None:
             self._drop()
             aggregate = self._kept[stream] = Aggregate(
-                self._store, self._quarantine, self._kind, aggregate_id, self._times, self._statistics
+                self._store,
+                self._quarantine,
+                self._kind,
+                aggregate_id,
+                self._times,
+                self._statistics,
+                self._take_last(stream),
             )
         else:
             self._kept.move_to_end(stream)
@@ -192,3 +209,21 @@ class Repository(Generic[State]):
             stream, aggregate = self._kept.popitem(last=False)
             if not aggregate.idle:
                 self._kept[stream] = aggregate
+            elif last := aggregate.last:
+                self._keep_last(stream, last)
+
+    def _keep_last(self, stream: str, last: Last) -> None:
+        self._last[stream] = last
+        self._last_bytes += _size(last)
+        while self._last_bytes > LAST_BYTES_MAX:
+            self._last_bytes -= _size(self._last.popitem(last=False)[1])
+
+    def _take_last(self, stream: str) -> Last | None:
+        last = self._last.pop(stream, None)
+        if last:
+            self._last_bytes -= _size(last)
+        return last
+
+
+def _size(last: Last) -> int:
+    return len(last.state.data) + LAST_BYTES

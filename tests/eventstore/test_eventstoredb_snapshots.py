@@ -141,6 +141,49 @@ async def test_a_replay_by_an_instance_that_has_just_started_takes_one_step(
     await store.close()
 
 
+async def test_an_account_that_was_dropped_from_memory_comes_back_by_a_read_of_its_last_event(
+    server: EventStoreDB, reads: list[int]
+) -> None:
+    store = await open_store(server)
+    made = await a_long_account(store)
+    revisions = {one: written.resource.revision for one, written in made.items()}
+    ours, theirs = [await open_store(server, revisions) for _ in range(2)]
+    bank = WriteSide(ours, lambda: NOON, kept_max=1)
+
+    async def dropped_and_back(their_deposits: int) -> Written[Account]:
+        """Another account, then this one again; meanwhile another instance writes."""
+        await bank.accounts.load("a-2")
+        other = WriteSide(theirs, lambda: NOON, kept_max=1)
+        for _ in range(their_deposits):
+            await deposit(other, os.urandom(16))
+        reads.clear()
+        return await deposit(bank, os.urandom(16))
+
+    await deposit(bank, os.urandom(16))
+    deposits = EVENTS
+    for theirs_meanwhile, expected in ((0, [1]), (0, [1]), (3, [4]), (2 * SNAPSHOT_EVENTS, None)):
+        written = await dropped_and_back(theirs_meanwhile)
+        deposits += theirs_meanwhile + 1
+        assert (written.resource.revision, written.resource.state.balance) == (deposits + 1, usd(deposits))
+        # Where much was written meanwhile, from a snapshot.
+        assert reads == expected if expected else sum(reads) <= 4 * NEAR
+    for one in (store, ours, theirs):
+        await one.close()
+
+
+async def test_an_account_that_is_often_dropped_keeps_its_snapshots(server: EventStoreDB) -> None:
+    store = await open_store(server)
+    await a_long_account(store)
+    bank = WriteSide(store, lambda: NOON, kept_max=1)
+    for _ in range(SNAPSHOT_EVENTS):
+        await deposit(bank, os.urandom(16))
+        await bank.accounts.load("a-2")
+    snapshot = await store.snapshot(STREAM)
+    assert snapshot
+    assert snapshot.revision == EVENTS + SNAPSHOT_EVENTS
+    await store.close()
+
+
 async def test_followers_check_the_first_deposit_on_an_account_without_a_read(
     server: EventStoreDB, reads: list[int]
 ) -> None:

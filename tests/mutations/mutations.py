@@ -1502,6 +1502,20 @@ MUTATIONS = (
         "tests/eventstore/test_eventstoredb_refusals.py",
     ),
     Mutation(
+        "an account that is often dropped from memory keeps no snapshots",
+        "openbank/aggregates/history.py",
+        "self._start_at(last.state)._replace(kept_at=last.kept_at)",
+        "self._start_at(last.state)",
+        "tests/eventstore/test_eventstoredb_snapshots.py",
+    ),
+    Mutation(
+        "the last state of a dropped account is lost",
+        "openbank/aggregates/repository.py",
+        "            elif last := aggregate.last:\n                self._keep_last(stream, last)\n",
+        "",
+        "tests/eventstore/test_eventstoredb_snapshots.py",
+    ),
+    Mutation(
         "an answer that waits for others is lost with its connection",
         f"{_ESDB}/append_call.py",
         "        self.ended = True\n        self._give()\n",

@@ -37,7 +37,10 @@ class StreamReads:
     async def read_stream(self, stream: str, after: int, limit: int) -> Sequence[RecordedEvent]:
         if limit > 0 and (events := self.recent.events(stream, after, limit)):
             return events
-        return self._checked(stream, after, await self.read(stream, after, limit))
+        events = self._checked(stream, after, await self.read(stream, after, limit))
+        if 0 < len(events) < NEAR:
+            self.recent.note(events)
+        return events
 
     async def read_end(self, stream: str, limit: int) -> Sequence[RecordedEvent]:
         events = await self.read(stream, None, limit, backwards=True)
