@@ -130,23 +130,23 @@ def _chains(items: Sequence[BatchItem | Exception]) -> Sequence[_Chain]:
     for index, item in enumerate(items):
         if isinstance(item, Exception):
             continue
-        key = _key(item.command) or index
+        joins = type(item.command) in RULES
+        key = (item.command.account_id if joins else _key(item.command)) or index
         chain = chains.get(key)
         if chain is None:
             chain = chains[key] = _Chain()
         if isinstance(item.command, OpenAccount) and (owner := chains.get(("person", item.command.owner_id))):
             chain.wait_for(owner)
-        chain.add(index, joins=type(item.command) in RULES)
+        chain.add(index, joins=joins)
     return sorted(chains.values(), key=lambda chain: chain.after is not None)
 
 
 def _key(command: Any) -> object:
-    """What the command changes, as far as it names it."""
+    """What the command changes, as far as it names it: the id of an account, or that a person has this id."""
     if isinstance(command, RegisterPerson):
         person_id = command.person.person_id
         return ("person", person_id) if person_id else None
-    account_id = getattr(command, "source_account_id", "") or getattr(command, "account_id", "")
-    return ("account", account_id) if account_id else None
+    return getattr(command, "source_account_id", "") or getattr(command, "account_id", "")
 
 
 async def _unit(bank: WriteSide, items: Sequence[BatchItem], rehearsal: object) -> Sequence[ItemOutcome]:

@@ -85,7 +85,7 @@ def fingerprint(rpc: str, command: object) -> bytes:
 def _content(name: bytes, command: object) -> bytes:
     shape = _SHAPES.get(type(command)) or _shape(type(command))
     content = [name]
-    for label, default, value in zip(shape.labels, shape.defaults, shape.values(command), strict=True):
+    for (label, default), value in zip(shape.fields, shape.values(command), strict=True):
         if value == default or not (value or default):
             continue
         kind = type(value)
@@ -98,6 +98,8 @@ def _bytes(value: Any) -> bytes:
     """The parts of a sequence are written by their fields too, so that a later version may add a field to them."""
     if type(value) is int:
         return b"%d" % value
+    if type(value) in _SHAPES:
+        return _content(b"", value)
     if isinstance(value, Enum):
         value = value.value
     if _has_fields(value):
@@ -111,10 +113,8 @@ class _Shape(NamedTuple):
     """Where the values of a command are. Dataclasses and named tuples in it are walked by field."""
 
     values: Callable[[object], Sequence[Any]]
-    labels: Sequence[bytes]
-    """Their paths, as they are hashed."""
-    defaults: Sequence[Any]
-    """What each is where the request does not say it."""
+    fields: Sequence[tuple[bytes, Any]]
+    """The path of each, as it is hashed, and what it is where the request does not say it."""
 
 
 _SHAPES: dict[type, _Shape] = {}
@@ -126,8 +126,8 @@ def _shape(command: type) -> _Shape:
     # With one path attrgetter gives the value itself, and not a sequence of one.
     get = attrgetter(*paths)
     values = get if len(paths) > 1 else lambda command: (get(command),)
-    labels = [b"\0.%b\0" % path.encode() for path in paths]
-    shape = _SHAPES[command] = _Shape(values, labels, list(paths.values()))
+    fields = [(b"\0.%b\0" % path.encode(), default) for path, default in paths.items()]
+    shape = _SHAPES[command] = _Shape(values, fields)
     return shape
 
 

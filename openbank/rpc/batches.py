@@ -45,10 +45,9 @@ class Batches:
         self._rates = bank.gate.rates if bank.gate else None
 
     async def ExecuteBatch(self, request: messages.ExecuteBatchRequest, call: Call) -> messages.ExecuteBatchResponse:
-        read_batch(request)
+        commands = read_batch(request)
         if self._rates and call.caller:
-            self._rates.count_commands(call.caller, len(request.commands))
-        commands = [(name, getattr(one, name)) for one in request.commands if (name := one.WhichOneof("command"))]
+            self._rates.count_commands(call.caller, len(commands))
         run = self._all_or_none if request.mode == ATOMIC else self._each
         outcomes = await run(request, commands, call)
         written = [outcome for outcome in outcomes if isinstance(outcome, Written)]

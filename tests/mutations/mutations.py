@@ -171,7 +171,7 @@ MUTATIONS = (
     Mutation(
         "commands of a batch on one account are carried out at once",
         "openbank/commands/batches.py",
-        "        key = _key(item.command) or index\n",
+        "        key = (item.command.account_id if joins else _key(item.command)) or index\n",
         "        key = index\n",
         _BATCHES,
     ),
@@ -193,8 +193,8 @@ MUTATIONS = (
     Mutation(
         "an independent batch may have commands without a request id",
         "openbank/rpc/convert/batches.py",
-        "    if batch.mode == INDEPENDENT and not message.request_id:\n",
-        "    if batch.mode == ATOMIC and message.request_id:\n",
+        "        elif mode == INDEPENDENT and not message.request_id:\n",
+        "        elif mode == ATOMIC:\n",
         "tests/rpc/test_batches.py",
     ),
     Mutation(

@@ -33,9 +33,10 @@ def within(path: str, violations: Sequence[Violation]) -> list[Violation]:
     return [one._replace(field=f"{path}.{one.field}") for one in violations]
 
 
-def read_batch(batch: messages.ExecuteBatchRequest) -> None:
-    """Checks the form of a batch. Raises InvalidFields with all that is wrong with it."""
+def read_batch(batch: messages.ExecuteBatchRequest) -> Sequence[tuple[str, Any]]:
+    """The commands, each with the name of its field. Raises InvalidFields with all that is wrong with their form."""
     fields = Fields()
+    commands: list[tuple[str, Any]] = []
     count = len(batch.commands)
     if batch.mode not in (INDEPENDENT, ATOMIC):
         if batch.mode:
@@ -48,8 +49,9 @@ def read_batch(batch: messages.ExecuteBatchRequest) -> None:
         figures = {"count": str(count), "maxCount": str(COMMANDS_MAX)}
         fields.refuse("commands", "TOO_MANY_VALUES", f"has {count} commands, at most 500 are allowed", **figures)
     else:
-        for index, command in enumerate(batch.commands):
-            _check_form(fields, batch, index, command)
+        names = [command.WhichOneof("command") for command in batch.commands]
+        commands = [(name, getattr(one, name)) for name, one in zip(names, batch.commands, strict=True) if name]
+        _check_form(fields, batch.mode, names, commands)
     if batch.mode == INDEPENDENT:
         why = "is for ATOMIC batches: each command of an INDEPENDENT one has its own"
         if batch.request_id:
@@ -57,34 +59,40 @@ def read_batch(batch: messages.ExecuteBatchRequest) -> None:
         if batch.HasField("expected_revision"):
             fields.refuse("expected_revision", "FIELD_NOT_ALLOWED", why)
     fields.check()
+    return commands
 
 
-def _check_form(
-    fields: Fields, batch: messages.ExecuteBatchRequest, index: int, command: messages.BatchCommand
-) -> None:
-    name = command.WhichOneof("command")
-    if name is None:
-        fields.refuse(f"commands[{index}]", "FIELD_REQUIRED", "is required: one command")
-        return
-    path, message = path_of(index, name), getattr(command, name)
-    if batch.mode == INDEPENDENT and not message.request_id:
-        fields.refuse(f"{path}.request_id", "FIELD_REQUIRED", "is required in an INDEPENDENT batch")
-    if batch.mode != ATOMIC:
-        return
+def _check_form(fields: Fields, mode: int, names: Sequence[str | None], commands: Sequence[tuple[str, Any]]) -> None:
+    """Checks the form of each command. Those that have no name are not among `commands`."""
+    rest = iter(commands)
+    # The first may be one that has none, and is refused for what it is.
+    account_id = getattr(commands[0][1], "account_id", "") if names[0] else ""
+    for index, name in enumerate(names):
+        if name is None:
+            fields.refuse(f"commands[{index}]", "FIELD_REQUIRED", "is required: one command")
+            continue
+        _, message = next(rest)
+        if mode == ATOMIC:
+            _check_of_atomic(fields, index, name, message, account_id)
+        elif mode == INDEPENDENT and not message.request_id:
+            path = f"{path_of(index, name)}.request_id"
+            fields.refuse(path, "FIELD_REQUIRED", "is required in an INDEPENDENT batch")
+
+
+def _check_of_atomic(fields: Fields, index: int, name: str, message: Any, account_id: str) -> None:
     if name in _NOT_ATOMIC:
-        fields.refuse(path, "FIELD_NOT_ALLOWED", "cannot be in an ATOMIC batch, which is about one account")
+        why = "cannot be in an ATOMIC batch, which is about one account"
+        fields.refuse(path_of(index, name), "FIELD_NOT_ALLOWED", why)
         return
     if message.request_id:
-        fields.refuse(f"{path}.request_id", "FIELD_NOT_ALLOWED", _OF_BATCH)
+        fields.refuse(f"{path_of(index, name)}.request_id", "FIELD_NOT_ALLOWED", _OF_BATCH)
     if message.HasField("expected_revision"):
-        fields.refuse(f"{path}.expected_revision", "FIELD_NOT_ALLOWED", _OF_BATCH)
+        fields.refuse(f"{path_of(index, name)}.expected_revision", "FIELD_NOT_ALLOWED", _OF_BATCH)
     if message.validate_only:
-        fields.refuse(f"{path}.validate_only", "FIELD_NOT_ALLOWED", _OF_BATCH)
-    first = batch.commands[0]
-    # The first may be one that has none, and is refused for what it is.
-    account_id = getattr(getattr(first, first.WhichOneof("command") or name), "account_id", "")
+        fields.refuse(f"{path_of(index, name)}.validate_only", "FIELD_NOT_ALLOWED", _OF_BATCH)
     if message.account_id and account_id and message.account_id != account_id:
-        fields.refuse(f"{path}.account_id", "FIELD_NOT_ALLOWED", "must be the account of the first command")
+        why = "must be the account of the first command"
+        fields.refuse(f"{path_of(index, name)}.account_id", "FIELD_NOT_ALLOWED", why)
 
 
 async def read_atomic(
@@ -104,17 +112,16 @@ async def read_atomic(
             await asyncio.sleep(0)
         # So that a wrong field is no matter to a repetition, as it is none to that of a single command.
         message.request_id = batch.request_id if fields.readable else ""
-        path = path_of(index, name)
         try:
             command, own = reads[name](message, call)
         except InvalidFields as error:
             fields.readable = False
-            for violation in within(path, error.violations):
+            for violation in within(path_of(index, name), error.violations):
                 fields.refuse(violation.field, violation.reason, violation.message, **violation.metadata)
             continue
         read.append(Batched(RULES[type(command)].rpc, command))
         if own.violations:
-            later.append((path, own.violations))
+            later.append((path_of(index, name), own.violations))
     if not fields.readable:
         fields.violations += _found(later, None)
         fields.check()
