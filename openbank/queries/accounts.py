@@ -10,6 +10,7 @@ from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.eventstore.streams import account_stream
 from openbank.queries.paging import AFTER_THE_LAST, Listing, ListPage, PageRequest, read_page
 from openbank.queries.reader import Answer, Reader, answer
+from openbank.views.port import Listed
 
 
 async def get_account(reader: Reader, account_id: str, at: LogPosition | None = None) -> Answer[Versioned[Account]]:
@@ -57,13 +58,13 @@ def account_events_listing(reader: Reader, account_id: str) -> Listing:
 
 async def list_accounts_by_owner(
     reader: Reader, owner_id: str, page: PageRequest, at: LogPosition | None = None
-) -> ListPage[Versioned[Account]]:
+) -> ListPage[Listed[Account]]:
     """In the order of opening; empty for a person without accounts. `page` belongs to `accounts_listing`.
 
     Raises OwnerNotFound, ViewBehind.
     """
     views = reader.views
-    rows, token, position = await read_page(
+    found = await read_page(
         reader,
         page,
         at,
@@ -72,9 +73,9 @@ async def list_accounts_by_owner(
         lambda row: row.position,
     )
     # No accounts were found in views as fresh as the head, so that a person they do not know was not there either.
-    if not rows and await views.person(owner_id) is None:
+    if not found.items and await views.person(owner_id) is None:
         raise OwnerNotFound(owner_id)
-    return ListPage([row.resource for row in rows], token, position)
+    return found
 
 
 async def list_account_events(

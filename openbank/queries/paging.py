@@ -140,6 +140,13 @@ async def in_slices(reader: Reader, items: Sequence[Item]) -> AsyncIterator[Sequ
         yield items[start : start + SLICE]
 
 
+async def encoded(reader: Reader, items: Sequence[Item], encode: Callable[[Sequence[Item]], bytes]) -> bytes:
+    """The items as `encode` makes them of each slice, one after another."""
+    if len(items) <= SLICE:
+        return encode(items)
+    return b"".join([encode(some) async for some in in_slices(reader, items)])
+
+
 def read_page_size(fields: Fields, size: int) -> int:
     """The size of a page. A size that is too large is made smaller, a negative one is refused."""
     if size < 0:

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from openbank.domain.errors import Refused
 from openbank.eventstore.errors import PositionOutOfRange, StoreUnavailable
-from openbank.eventstore.port import BEGINNING, LogPosition
+from openbank.eventstore.port import LogPosition
 from openbank.eventstore.seal import NO_SEAL, Seal
 from openbank.views.port import Views, ViewsLacking
 
@@ -77,7 +77,7 @@ class Reader(NamedTuple):
     is_in_log: Callable[[LogPosition], bool] = lambda _: False
     """Whether the log is known to reach this position, without asking the store."""
     waited: Callable[[float], None] = lambda _: None
-    """Called with the seconds from the question on, when one has waited for the views."""
+    """Called with the seconds from the beginning of a wait for the views."""
     seal: Seal = NO_SEAL
     """Seals page tokens."""
     seconds_to_complete: Callable[[], float | None] = lambda: None
@@ -93,16 +93,20 @@ async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awai
 
     Raises ViewBehind, PositionOutOfRange.
     """
-    deadline = asyncio.get_running_loop().time() + reader.wait_seconds
-    if at is not None and reader.views.place.position < at.position and not reader.is_in_log(at):
-        await _check_range(reader, at, deadline)
-    found = await _read(reader, at or BEGINNING, deadline, read)
+    deadline = None
+    if at is not None and reader.views.place.position < at.position:
+        deadline = asyncio.get_running_loop().time() + reader.wait_seconds
+        if not reader.is_in_log(at):
+            await _check_range(reader, at, deadline)
+        await _reach(reader, at, deadline)
+    found = await _seen(reader, read)
     if found.value:
         return found
     head = await reader.head()
     if head.position <= found.position.position:
         return found
-    return await _read(reader, head, deadline, read)
+    await _reach(reader, head, deadline or asyncio.get_running_loop().time() + reader.wait_seconds)
+    return await _seen(reader, read)
 
 
 async def _check_range(reader: Reader, at: LogPosition, deadline: float) -> None:
@@ -116,17 +120,19 @@ async def _check_range(reader: Reader, at: LogPosition, deadline: float) -> None
                 raise PositionOutOfRange from None
 
 
-async def _read(
-    reader: Reader, at: LogPosition, deadline: float, read: Callable[[], Awaitable[Value]]
-) -> Answer[Value]:
-    views = reader.views
-    if views.place.position < at.position:
-        try:
-            await _wait_for(reader, at, deadline)
-        finally:
-            reader.waited(asyncio.get_running_loop().time() - (deadline - reader.wait_seconds))
+async def _reach(reader: Reader, at: LogPosition, deadline: float) -> None:
+    """Waits for the views. Raises ViewBehind."""
+    if reader.views.place.position >= at.position:
+        return
+    try:
+        await _wait_for(reader, at, deadline)
+    finally:
+        reader.waited(asyncio.get_running_loop().time() - (deadline - reader.wait_seconds))
+
+
+async def _seen(reader: Reader, read: Callable[[], Awaitable[Value]]) -> Answer[Value]:
     # Taken before the read, which sees at least this much. After it, the views may be further than what was read.
-    place = views.place
+    place = reader.views.place
     try:
         return Answer(await read(), place)
     except ViewsLacking:

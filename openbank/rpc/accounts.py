@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from openbank.accounts.v1 import accounts_service_pb2 as messages
@@ -19,6 +20,7 @@ from openbank.commands.reversals import reverse_movement
 from openbank.domain.account import Account
 from openbank.domain.fields import Fields
 from openbank.domain.versioned import Versioned
+from openbank.eventstore.port import RecordedEvent
 from openbank.eventstore.streams import ACCOUNT
 from openbank.feeds.filter import Filter
 from openbank.queries.accounts import (
@@ -30,7 +32,7 @@ from openbank.queries.accounts import (
     list_accounts_by_owner,
 )
 from openbank.queries.movements import list_movements, movements_listing
-from openbank.queries.paging import in_slices
+from openbank.queries.paging import encoded, in_slices
 from openbank.queries.statements import get_balance, get_statement, read_statement_request
 from openbank.rpc.bank import Bank
 from openbank.rpc.call import Call
@@ -55,9 +57,12 @@ from openbank.rpc.convert.statements import (
     read_period,
 )
 from openbank.rpc.convert.values import read_page, read_position
+from openbank.rpc.convert.wire import tag, text
 from openbank.rpc.feeds import event_form, read_filter_ids, read_filter_values, read_heartbeat
 from openbank.rpc.handlers import Write
 from openbank.rpc.mutations import Mutation
+
+_TOKEN_OF_GET = tag(messages.GetAccountResponse.DESCRIPTOR.fields_by_name["consistency_token"])
 
 
 def _fill(response: Any, account: Versioned[Account]) -> None:
@@ -90,8 +95,7 @@ class Accounts:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_account(reader, account_id, at)
-        rest = messages.GetAccountResponse(consistency_token=self._tokens.encode(answer.position))
-        return self._encoded.encode(answer.value) + rest.SerializeToString()
+        return self._encoded.encode(answer.value) + text(_TOKEN_OF_GET, self._tokens.encode(answer.position))
 
     async def GetAccountByNumber(
         self, request: messages.GetAccountByNumberRequest, call: Call
@@ -115,8 +119,7 @@ class Accounts:
         rest = messages.ListAccountsByOwnerResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        slices = [b"".join(map(self._encoded.encode, some)) async for some in in_slices(reader, page.items)]
-        return b"".join(slices) + rest.SerializeToString()
+        return await encoded(reader, page.items, self._encoded.encode_all) + rest.SerializeToString()
 
     async def ListAccountEvents(self, request: messages.ListAccountEventsRequest, call: Call) -> bytes:
         fields, reader = Fields(), self._reader_for(call)
@@ -128,10 +131,11 @@ class Accounts:
         rest = messages.ListAccountEventsResponse(
             next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
         )
-        encoded: list[bytes] = []
-        async for some in in_slices(reader, page.items):
-            encoded += [encode_account_event(event, call.shows_actors) for event in some]
-        return b"".join(encoded) + rest.SerializeToString()
+
+        def encode(events: Sequence[RecordedEvent]) -> bytes:
+            return b"".join([encode_account_event(event, call.shows_actors) for event in events])
+
+        return await encoded(reader, page.items, encode) + rest.SerializeToString()
 
     async def ListMovements(self, request: messages.ListMovementsRequest, call: Call) -> messages.ListMovementsResponse:
         fields, reader = Fields(), self._reader_for(call)

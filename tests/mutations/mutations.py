@@ -654,6 +654,20 @@ MUTATIONS = (
         "tests/domain",
     ),
     Mutation(
+        "a list of an owner's accounts misses one that was opened since",
+        "openbank/views/sqlite/views.py",
+        "                self._kept.opened(change.account.state.owner_id)\n",
+        "                pass\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
+        "a list of an owner's accounts has an old balance",
+        "openbank/views/sqlite/kept.py",
+        "            self._pages[account.state.owner_id] = page._replace(accounts=None)\n",
+        "            pass\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
         "more can be withdrawn than there is",
         "openbank/domain/movements.py",
         "    if amount.minor > account.available.minor:\n",
@@ -2157,7 +2171,7 @@ MUTATIONS = (
     Mutation(
         "after a rebuild accounts are read from memory as the old views had them",
         f"{_VIEWS}/views.py",
-        "            old, self._file = self._file, opened\n            self._accounts.clear()\n",
+        "            old, self._file = self._file, opened\n            self._kept.clear()\n",
         "            old, self._file = self._file, opened\n",
         f"{_REBUILT}::test_views_that_were_changed_are_mended_by_a_rebuild",
     ),

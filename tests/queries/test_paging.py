@@ -110,7 +110,7 @@ async def test_pages_follow_one_another_to_the_end(
 ) -> None:
     pages = await all_pages(lambda page: list_accounts_by_owner(reader, "ann", page), size)
     assert [len(page.items) for page in pages] == sizes
-    ids = [account.state.account_id for page in pages for account in page.items]
+    ids = [row.resource.state.account_id for page in pages for row in page.items]
     assert ids == [str(number) for number in range(130)]
     pages = await all_pages(lambda page: list_account_events(reader, "0", page), size)
     assert [len(page.items) for page in pages] == sizes
@@ -132,7 +132,7 @@ async def test_a_list_is_the_same_however_it_is_paged(reader: Reader) -> None:
     small, large = Asked(3), Asked(7)
     first = await list_accounts_by_owner(reader, "ann", small)
     second = await list_accounts_by_owner(reader, "ann", large._replace(token=first.next_page_token))
-    ids = [account.state.account_id for page in (first, second) for account in page.items]
+    ids = [row.resource.state.account_id for page in (first, second) for row in page.items]
     assert ids == [str(number) for number in range(10)]
 
 
@@ -145,7 +145,7 @@ async def test_rows_that_are_added_neither_shift_nor_repeat_any(
     await history.deposit("0")
     await project_log(views, history)
     rest = await list_accounts_by_owner(reader, "ann", Asked(100, opened.next_page_token))
-    assert [account.state.account_id for account in rest.items] == [*(str(n) for n in range(100, 130)), "new"]
+    assert [row.resource.state.account_id for row in rest.items] == [*(str(n) for n in range(100, 130)), "new"]
     older = await list_account_events(reader, "0", Asked(100, events.next_page_token))
     assert [event.revision for event in older.items] == list(range(30, 0, -1))
 
@@ -286,6 +286,6 @@ async def test_a_long_page_is_read_slice_by_slice_so_that_others_have_their_turn
 @pytest.mark.parametrize("size", [SLICE - 1, SLICE, SLICE + 1, 129, 130, 131])
 async def test_pages_around_the_size_of_a_slice_hold_every_item_once(reader: Reader, size: int) -> None:
     opened = await all_pages(lambda page: list_accounts_by_owner(reader, "ann", page), size)
-    assert [item.state.account_id for page in opened for item in page.items] == [str(n) for n in range(130)]
+    assert [row.resource.state.account_id for page in opened for row in page.items] == [str(n) for n in range(130)]
     events = await all_pages(lambda page: list_account_events(reader, "0", page), size)
     assert [event.revision for page in events for event in page.items] == list(range(130, 0, -1))

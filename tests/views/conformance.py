@@ -300,6 +300,22 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         assert await views.account("1") == after
         assert [one.resource for one in await views.accounts_by_owner("ann", 0, 10)] == [after]
 
+    async def test_a_list_that_was_read_before_has_what_changed_since(self, views: Views, history: History) -> None:
+        """Whatever is kept of it, and whichever part of it was read."""
+        for owner_id in ("ann", "bob"):
+            await history.register(owner_id)
+        for number in range(12):
+            await history.open(str(number), "ann" if number % 3 else "bob")
+            await history.deposit(str(number // 2), number + 1)
+            await project_log(views, history)
+            for owner_id in ("ann", "bob"):
+                owned = [one for one in history.accounts.values() if one.resource.state.owner_id == owner_id]
+                owned.sort(key=lambda one: one.position)
+                for start, limit in ((0, 10), (0, 10), (0, 2), (2, 3), (0, 10)):
+                    after = owned[start - 1].position if 0 < start <= len(owned) else 0
+                    found = await views.accounts_by_owner(owner_id, after, limit)
+                    assert list(found) == [one for one in owned if one.position > after][:limit]
+
     async def test_an_update_of_a_person_that_sets_nothing_leaves_everything_as_it_was(
         self, views: Views, history: History
     ) -> None:

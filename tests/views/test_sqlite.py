@@ -20,7 +20,7 @@ from openbank.following.tail import LogTail
 from openbank.integrity.quarantine import Quarantine
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.rebuild import Rebuilds
-from openbank.views.sqlite import FILE, NEXT_FILE, SqliteRebuilds, SqliteViews, schema, writer
+from openbank.views.sqlite import FILE, NEXT_FILE, SqliteRebuilds, SqliteViews, kept, schema, writer
 from openbank.views.sqlite import views as views_module
 from openbank.views.sqlite.schema import TABLES
 from openbank.views.sqlite.views import REST_SECONDS_MAX
@@ -43,6 +43,13 @@ class TestSqliteViews(ViewsConformance):
             return SqliteViews(tmp_path)
 
         return open_views
+
+    async def test_accounts_of_many_owners_fit_in_little_memory(
+        self, views: Views, history: History, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is dropped when the caches are full must not leave a list that nobody corrects."""
+        monkeypatch.setattr(kept, "ACCOUNTS_MAX", 5)
+        await self.test_a_list_that_was_read_before_has_what_changed_since(views, history)
 
 
 class TestSqliteRebuilds(RebuildConformance):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.message import DecodeError
 
 from openbank.accounts.v1 import account_pb2
@@ -19,11 +21,13 @@ from openbank.rpc.convert.values import (
     fill_time,
 )
 from openbank.storage.v1.account_payload_pb2 import AccountOpenedPayload, AccountPayload
+from openbank.views.port import Listed
 
 EVENTS = Events(AccountEvent, AccountEventType)
 _OPENED = AccountOpened.DESCRIPTOR.full_name
 ENCODED_MAX = 20_000
-"""The most accounts kept encoded, about 200 bytes each beside the account. When the cache is full, it is cleared."""
+"""The most accounts kept encoded, about 200 bytes each beside the account, and the most in pages.
+A cache that is full is cleared."""
 
 STATES = {
     AccountState.ACTIVE: account_pb2.ACCOUNT_STATE_ACTIVE,
@@ -72,16 +76,21 @@ def _fill_controls(message: account_pb2.Account, account: Account) -> None:
 class EncodedAccounts:
     """Accounts as they stand in a response that has nothing else: as the field 1, be it one account or many.
 
-    An account at a revision is encoded once, unless the views were wrong about it and were rebuilt. Encoded messages
-    that follow one another are one message, so that a response is its accounts' bytes and those of the rest.
+    An account at a revision is encoded once, unless the views were wrong about it and were rebuilt, and a page of
+    accounts once while it stays as it is. Encoded messages that follow one another are one message, so that a response
+    is its accounts' bytes and those of the rest.
     """
 
     def __init__(self) -> None:
-        self._encoded: dict[tuple[str, int], tuple[Versioned[Account], bytes]] = {}
+        self._encoded: dict[str, tuple[Versioned[Account], bytes]] = {}
+        self._pages: dict[int, tuple[Sequence[Listed[Account]], bytes]] = {}
+        """By the place of the page's first account."""
+        self._in_pages = 0
+        """The number of accounts in all pages."""
 
     def encode(self, account: Versioned[Account]) -> bytes:
-        key = (account.state.account_id, account.revision)
-        known = self._encoded.get(key)
+        account_id = account.state.account_id
+        known = self._encoded.get(account_id)
         if known is not None and (known[0] is account or known[0] == account):
             return known[1]
         response = GetAccountResponse()
@@ -89,7 +98,22 @@ class EncodedAccounts:
         if len(self._encoded) >= ENCODED_MAX:
             self._encoded.clear()
         encoded = response.SerializeToString()
-        self._encoded[key] = account, encoded
+        self._encoded[account_id] = account, encoded
+        return encoded
+
+    def encode_all(self, accounts: Sequence[Listed[Account]]) -> bytes:
+        if not accounts:
+            return b""
+        first = accounts[0].position
+        known = self._pages.get(first)
+        if known is not None and known[0] == accounts:
+            return known[1]
+        encoded = b"".join([self.encode(one.resource) for one in accounts])
+        self._in_pages += len(accounts) - (len(known[0]) if known else 0)
+        if self._in_pages > ENCODED_MAX:
+            self._pages.clear()
+            self._in_pages = len(accounts)
+        self._pages[first] = accounts, encoded
         return encoded
 
 

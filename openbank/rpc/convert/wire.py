@@ -31,6 +31,14 @@ def tag(field: FieldDescriptor) -> bytes:
     return VARINTS[field.number << 3 | (0 if scalar else _DELIMITED)]
 
 
+def text(tag: bytes, value: str) -> bytes:
+    """A field of text; none for the empty text."""
+    if not value:
+        return b""
+    encoded = value.encode()
+    return b"".join((tag, VARINTS[len(encoded)], encoded))
+
+
 def timestamp(microseconds: int) -> bytes:
     """A google.protobuf.Timestamp."""
     _timestamp.seconds, rest = divmod(microseconds, 1_000_000)

@@ -26,12 +26,10 @@ from openbank.views.port import (
 )
 from openbank.views.sqlite import questions
 from openbank.views.sqlite.connections import Connections
+from openbank.views.sqlite.kept import KeptAccounts
 from openbank.views.sqlite.rows import Row, account_of, event_of, hold_of, person_of, totals_of, transfer_of
 from openbank.views.sqlite.transfers import COUNT_FROM, newest_transfers, oldest_transfers
 from openbank.views.standings import movement_of, standing_of
-
-ACCOUNTS_MAX = 20_000
-"""The most accounts kept in memory, about 600 bytes each. When the cache is full, it is cleared."""
 
 _FIND_REQUESTS = """
 SELECT revision FROM account_events WHERE account = ? AND request_id IN ({marks}) AND request_id <> x''
@@ -43,8 +41,7 @@ class SqliteReads:
 
     def __init__(self, file: Connections) -> None:
         self._file = file
-        self._accounts: dict[str, Versioned[Account]] = {}
-        """As they are, of those that were read lately."""
+        self._kept = KeptAccounts()
 
     async def person(self, person_id: str) -> Versioned[Person] | None:
         rows = self._read("SELECT * FROM persons WHERE person_id = ?", person_id)
@@ -55,24 +52,27 @@ class SqliteReads:
         return [Listed(row[0], person_of(row)) for row in rows]
 
     async def account(self, account_id: str) -> Versioned[Account] | None:
-        known = self._accounts.get(account_id)
-        if known is not None:
-            return known
-        rows = self._read("SELECT * FROM accounts WHERE account_id = ?", account_id)
-        return self._kept(account_of(rows[0])) if rows else None
+        known = self._kept.account(account_id)
+        return known if known is not None else self._read_account(account_id)
 
     async def accounts_by_number(self, key: str) -> Sequence[Versioned[Account]]:
         rows = self._read("SELECT * FROM accounts WHERE number_key = ? ORDER BY position", key)
         return [account_of(row) for row in rows]
 
     async def accounts_by_owner(self, owner_id: str, after: int, limit: int) -> Sequence[Listed[Account]]:
+        page = (owner_id, after, limit)
+        accounts, places = self._kept.page(*page)
+        if accounts is not None:
+            return accounts
         where = "FROM accounts WHERE owner_id = ? AND position > ? ORDER BY position LIMIT ?"
-        rows = self._read(f"SELECT position, account_id {where}", owner_id, after, limit)
-        try:
-            return [Listed(position, self._accounts[account_id]) for position, account_id in rows]
-        except KeyError:
-            rows = self._read(f"SELECT * {where}", owner_id, after, limit)
-            return [Listed(row[0], self._kept(account_of(row))) for row in rows]
+        known = self._kept.account
+        if places is None:
+            places = [(row[0], row[1]) for row in self._read(f"SELECT position, account_id {where}", *page)]
+            if any(known(account_id) is None for _, account_id in places):
+                rows = self._read(f"SELECT * {where}", *page)
+                return self._kept.keep_page(*page, [Listed(row[0], account_of(row)) for row in rows])
+        found = [(position, known(account_id) or self._read_account(account_id)) for position, account_id in places]
+        return self._kept.keep_page(*page, [Listed(position, account) for position, account in found if account])
 
     async def hold(self, hold_id: str) -> Versioned[HoldRecord] | None:
         rows = self._read("SELECT * FROM holds WHERE hold_id = ?", hold_id)
@@ -170,11 +170,9 @@ class SqliteReads:
         if not self._file.complete:
             raise ViewsLacking("these views are of an earlier format, which had no movements")
 
-    def _kept(self, account: Versioned[Account]) -> Versioned[Account]:
-        if len(self._accounts) >= ACCOUNTS_MAX:
-            self._accounts.clear()
-        self._accounts[account.state.account_id] = account
-        return account
+    def _read_account(self, account_id: str) -> Versioned[Account] | None:
+        rows = self._read("SELECT * FROM accounts WHERE account_id = ?", account_id)
+        return self._kept.keep(account_of(rows[0])) if rows else None
 
     def _read(self, statement: str, *values: object) -> list[Row]:
         return self._file.read(statement, *values)

@@ -17,7 +17,7 @@ from pathlib import Path
 from openbank.domain.tags import NO_TAGS
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.pause import Pause
-from openbank.views.changes import AccountEventRecorded, AccountUpdated, Change
+from openbank.views.changes import AccountEventRecorded, AccountInserted, AccountUpdated, Change
 from openbank.views.port import (
     LogId,
     ViewsDamaged,
@@ -103,20 +103,28 @@ class SqliteViews(SqliteReads):
             raise self._failure
         if self.place.position < after.position:
             raise ViewsUnavailable(f"{self._path}: a rebuild of the views began before position {after.position}")
-        if small and self._file.write_here(project, changes, through):
-            self._changes += len(changes)
-        else:
-            await self._file.write(project, changes, through)
-        for change in changes:
-            if isinstance(change, AccountUpdated):
-                self._accounts.pop(change.account_id, None)
+        try:
+            if small and self._file.write_here(project, changes, through):
+                self._changes += len(changes)
+            else:
+                await self._file.write(project, changes, through)
+        finally:
+            self._forget(changes)
         if through.position > self.place.position:
             self.place = through
+
+    def _forget(self, changes: Sequence[Change]) -> None:
+        """Forgets what was read before these changes, which may have been made."""
+        for change in changes:
+            if isinstance(change, AccountUpdated):
+                self._kept.changed(change.account_id)
+            elif isinstance(change, AccountInserted):
+                self._kept.opened(change.account.state.owner_id)
 
     async def clear(self, log: LogId) -> None:
         async with self._writing:
             await self._file.write(clear, log)
-            self._accounts.clear()
+            self._kept.clear()
             self.log, self.place = log, BEGINNING
             self.generation += 1
 
@@ -160,7 +168,7 @@ class SqliteViews(SqliteReads):
                 self._failure = ViewsDamaged(f"{self._path} could not be replaced ({error}): start the bank again")
                 raise self._failure from error
             old, self._file = self._file, opened
-            self._accounts.clear()
+            self._kept.clear()
             self.place = other.place
             self.generation += 1
             self._waiters.reached(self.place.position)
