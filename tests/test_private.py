@@ -96,7 +96,7 @@ async def test_a_log_behind_a_link_is_served_from_where_it_is(process: ServerPro
         assert await bank.balance_in_the_end(account_id, paid.consistency_token) == "1.00 USD"
 
 
-async def test_of_two_data_directories_that_lead_to_one_log_one_is_served(
+async def test_one_of_two_data_directories_that_lead_to_one_log_is_served(
     process: ServerProcess, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"

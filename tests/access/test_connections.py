@@ -72,7 +72,7 @@ async def test_a_certificate_names_its_caller(tmp_path: Path, names: Sequence[st
         assert (await ask(channel, SINKS, sinks.ListSinksRequest())).reason == sinks_
 
 
-async def test_of_a_token_and_a_certificate_the_token_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_token_counts_before_a_certificate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tls, keys = Tls(tmp_path), Keys()
     access = write_access(tmp_path / "access.toml", CERTIFICATES, keys.entry("web", "operator"))
     client = tls.authority.sign("client", [SPIFFE])

@@ -49,7 +49,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     await process.stop()
 
 
-async def test_who_gets_in_and_what_the_log_says_of_it(guarded: Guarded) -> None:
+async def test_the_log_says_which_callers_get_in(guarded: Guarded) -> None:
     web, old = guarded.keys["web"].key, guarded.keys["old"].key
     assert (await guarded.ask(REGISTER, john_doe(), web)).reason == "OK"
     asked = {

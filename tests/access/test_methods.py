@@ -366,7 +366,7 @@ async def test_a_watch_of_somebody_elses_account_has_no_events(world: World) -> 
     }
 
 
-async def test_of_several_roles_what_one_allows_without_restriction_is_not_restricted(world: World) -> None:
+async def test_what_one_of_several_roles_allows_without_restriction_is_not_restricted(world: World) -> None:
     assert (await world.ask("GetAccount", world.bob.requests()["GetAccount"], "all")).reason == "OK"
 
 

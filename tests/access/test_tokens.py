@@ -286,7 +286,7 @@ def test_what_is_no_key_set_is_refused(document: bytes) -> None:
         read_keys(document, ("RS256",))
 
 
-async def test_of_ten_thousand_changes_to_tokens_and_keys_none_lets_anybody_in(gate: Gate) -> None:
+async def test_none_of_ten_thousand_changed_tokens_and_keys_lets_anybody_in(gate: Gate) -> None:
     """Bits that are flipped, parts that are cut, swapped and repeated. A change that is none is left out."""
     chance = Random(18)
     good = [signed(ED_KEY, "EdDSA", "ed"), signed(EC_KEY, "ES256", "ec"), KEY.key]

@@ -389,7 +389,9 @@ async def test_a_store_that_contradicts_itself_is_called_damaged_and_not_asked_f
 # Callers that give up
 
 
-async def test_who_gives_up_before_the_decision_leaves_no_trace(bank: WriteSide, store: InterposedStore) -> None:
+async def test_a_caller_that_gives_up_before_the_decision_leaves_no_trace(
+    bank: WriteSide, store: InterposedStore
+) -> None:
     store.hold()
     first = start(deposit(bank, 1))
     await store.asked_for(1)
@@ -403,7 +405,7 @@ async def test_who_gives_up_before_the_decision_leaves_no_trace(bank: WriteSide,
     assert await balance(store) == 201
 
 
-async def test_who_gives_up_while_the_account_is_read_leaves_no_trace(store: InterposedStore) -> None:
+async def test_a_caller_that_gives_up_while_the_account_is_read_leaves_no_trace(store: InterposedStore) -> None:
     bank = WriteSide(store, clock, kept_max=10)
     store.hold_reads()
     gone, stays = start(deposit(bank, 10), deposit(bank, 100))
@@ -415,7 +417,7 @@ async def test_who_gives_up_while_the_account_is_read_leaves_no_trace(store: Int
     assert [len(asked.events) for asked in store.asked] == [1]
 
 
-async def test_who_gives_up_after_the_decision_finds_it_made_by_request_id(
+async def test_a_caller_that_gives_up_after_the_decision_finds_it_made_by_request_id(
     bank: WriteSide, store: InterposedStore
 ) -> None:
     request = some_request()
@@ -441,7 +443,7 @@ async def test_when_all_give_up_the_append_still_ends_whole(bank: WriteSide, sto
     assert (await deposit(bank, 1)).resource.state.balance == usd(106)
 
 
-async def test_who_gives_up_on_an_append_that_fails_does_not_disturb_the_others(
+async def test_a_caller_that_gives_up_on_a_failing_append_does_not_disturb_the_others(
     bank: WriteSide, store: InterposedStore
 ) -> None:
     store.hold()
@@ -457,7 +459,7 @@ async def test_who_gives_up_on_an_append_that_fails_does_not_disturb_the_others(
 # Requests, however long ago
 
 
-async def test_of_the_same_request_many_times_at_once_one_is_made(bank: WriteSide, store: InterposedStore) -> None:
+async def test_the_same_request_many_times_at_once_is_made_once(bank: WriteSide, store: InterposedStore) -> None:
     request = some_request()
     written = await asyncio.gather(*(deposit(bank, 1, request) for _ in range(50)))
     assert sorted(one.replayed for one in written) == [False] + [True] * 49
@@ -488,7 +490,7 @@ async def test_requests_are_known_however_many_have_followed(bank: WriteSide, st
     assert await balance(store) == 100 + len(requests)
 
 
-async def test_of_many_requests_at_once_the_old_ones_are_replays(bank: WriteSide, store: InterposedStore) -> None:
+async def test_the_old_ones_of_many_requests_at_once_are_replays(bank: WriteSide, store: InterposedStore) -> None:
     requests = [some_request() for _ in range(40)]
     await asyncio.gather(*(deposit(bank, 1, request) for request in requests))
     mixed = [request for old in requests for request in (old, some_request())]

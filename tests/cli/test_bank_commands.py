@@ -459,7 +459,7 @@ class Denying(grpc.GenericRpcHandler):
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
 
 
-async def test_who_may_not_is_told_so_with_exit_code_4() -> None:
+async def test_a_caller_without_permission_gets_exit_code_4() -> None:
     with serving(Denying()) as target:
         ended = await run("account", "show", "anns", "--target", target)
     assert (ended.code, ended.out) == (4, "")

@@ -173,7 +173,7 @@ async def test_what_another_try_would_not_change_is_raised(bank: Caller) -> None
     assert refusal(caught.value).violations == {"owner_ids[0]": "INVALID_ID"}
 
 
-async def test_who_has_waited_long_enough_may_give_up() -> None:
+async def test_a_caller_may_give_up_waiting() -> None:
     def give_up(interruption: Interruption) -> None:
         if interruption.failures == 3:
             raise ConnectionError(interruption.why)

@@ -276,7 +276,7 @@ def test_a_stop_ends_a_wait_for_the_next_try(watching: Start) -> None:
     assert watch.took() is ENDED
 
 
-def test_who_leaves_the_loop_leaves_no_call_behind() -> None:
+def test_leaving_the_loop_leaves_no_call_behind() -> None:
     watch = Watching()
     leaving = watch_sync(watch.channel, accounts.WatchAccountEventsRequest(beginning=Empty()))
     taken = threading.Thread(target=lambda: next(leaving))

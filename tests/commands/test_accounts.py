@@ -126,7 +126,7 @@ async def test_50_deposits_at_once_on_one_account_all_count(bank: WriteSide) -> 
     assert max(one.resource.state.balance.minor for one in written) == 100_050
 
 
-async def test_of_50_withdrawals_at_once_only_what_is_there_is_paid(bank: WriteSide) -> None:
+async def test_50_withdrawals_at_once_pay_only_what_is_there(bank: WriteSide) -> None:
     outcomes = await asyncio.gather(
         *(accounts.withdraw(bank, Withdraw("a-1", usd(30_000), ""), Request()) for _ in range(50)),
         return_exceptions=True,
@@ -158,7 +158,7 @@ async def test_a_move_at_another_revision_is_refused_with_both(
     assert len(store.asked) == asked
 
 
-async def test_of_50_at_once_at_the_same_revision_one_is_made(bank: WriteSide) -> None:
+async def test_one_of_50_at_once_at_the_same_revision_is_made(bank: WriteSide) -> None:
     outcomes = await asyncio.gather(
         *(accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request(expected_revision=1)) for _ in range(50)),
         return_exceptions=True,

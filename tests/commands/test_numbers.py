@@ -54,7 +54,7 @@ async def opened_or_refused(bank: WriteSide, command: OpenAccount, request: Requ
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with request ids", "without"])
-async def test_of_50_at_once_one_gets_the_number(bank: WriteSide, disk: SqliteEventStore, known: bool) -> None:
+async def test_one_of_50_at_once_gets_the_number(bank: WriteSide, disk: SqliteEventStore, known: bool) -> None:
     outcomes = await asyncio.gather(
         *(opened_or_refused(bank, opening("N-1"), some_request() if known else Request()) for _ in range(50))
     )
@@ -72,7 +72,7 @@ async def test_numbers_are_the_same_however_they_are_written(bank: WriteSide, di
         assert isinstance(await opened_or_refused(bank, opening(number), some_request()), AccountNumberTaken)
 
 
-async def test_of_two_numbers_for_one_account_id_one_is_given_and_the_other_stays_free(
+async def test_one_of_two_numbers_for_one_account_id_is_given_and_the_other_stays_free(
     bank: WriteSide, disk: SqliteEventStore
 ) -> None:
     requests = [some_request() for _ in range(2)]

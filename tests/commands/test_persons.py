@@ -45,7 +45,7 @@ async def test_the_id_that_the_bank_makes_follows_from_the_request_id(bank: Writ
     assert again.resource.state.person_id == written.resource.state.person_id
 
 
-async def test_who_was_born_today_by_the_banks_clock_is_refused_and_nothing_is_written(
+async def test_a_person_born_today_by_the_banks_clock_is_refused_and_nothing_is_written(
     bank: WriteSide, store: InterposedStore, clock: Watch
 ) -> None:
     today = day_of(clock.now)
@@ -68,7 +68,7 @@ async def test_a_person_moves(bank: WriteSide, clock: Watch) -> None:
     assert back.resource.state == john()
 
 
-async def test_who_is_not_there_does_not_move(bank: WriteSide, store: InterposedStore) -> None:
+async def test_an_unknown_person_does_not_move(bank: WriteSide, store: InterposedStore) -> None:
     for request in (Request(), some_request(), Request(expected_revision=7)):
         with pytest.raises(PersonNotFound):
             await persons.update_address(bank, UpdateAddress("nobody", OFFICE), request)

@@ -196,7 +196,7 @@ async def test_another_request_under_a_known_id_is_refused_after_a_restart(
         await rpc.call(await restart(), rpc.other, request)
 
 
-async def test_of_two_requests_under_one_id_at_the_same_moment_one_is_made(bank: WriteSide, rpc: Rpc) -> None:
+async def test_one_of_two_requests_under_one_id_at_the_same_moment_is_made(bank: WriteSide, rpc: Rpc) -> None:
     request = some_request()
     outcomes = await asyncio.gather(
         *(rpc.call(bank, command, request) for command in (rpc.command, rpc.other)), return_exceptions=True

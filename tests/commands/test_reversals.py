@@ -318,7 +318,7 @@ SCRIPTS = st.lists(
 
 
 @given(script=SCRIPTS, choices=STEPS)
-def test_whoever_reverses_at_once_each_thing_is_reversed_once(script: Sequence[str], choices: Sequence[int]) -> None:
+def test_movements_reversed_at_once_are_each_reversed_once(script: Sequence[str], choices: Sequence[int]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(controls, "REVERSALS_KEPT", 1)
         asyncio.run(_drive(script, choices))

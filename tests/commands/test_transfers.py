@@ -275,7 +275,7 @@ SCRIPTS = st.lists(
 
 
 @given(script=SCRIPTS, choices=STEPS)
-def test_whoever_drives_transfers_at_once_each_is_credited_once_or_comes_back(
+def test_transfers_driven_at_once_are_each_credited_once_or_come_back(
     script: Sequence[str], choices: Sequence[int]
 ) -> None:
     asyncio.run(_drive(script, choices))

@@ -57,7 +57,7 @@ def test_a_file_whose_entry_was_not_synced_may_be_gone(layer: Layer, tmp_path: P
     assert {"a": b"one"} in found
 
 
-def test_of_what_was_not_synced_any_sector_may_be_there(layer: Layer, tmp_path: Path) -> None:
+def test_any_sector_that_was_not_synced_may_be_there(layer: Layer, tmp_path: Path) -> None:
     run(layer, """write("a", b"-" * 1024); sync(f"{root}/a"); sync(root); write("a", b"1" * 512 + b"2" * 512)""")
     assert {files["a"][::512] for files in left(layer, tmp_path)} == {b"--", b"1-", b"-2", b"12"}
 

@@ -82,7 +82,7 @@ class EventStoreConformance:
         assert second > first
         assert await store.quarantine() == KeptRecord(b"two", second)
 
-    async def test_of_many_who_change_the_quarantine_record_at_once_one_succeeds(self, store: EventStore) -> None:
+    async def test_one_of_many_changes_to_the_quarantine_record_at_once_succeeds(self, store: EventStore) -> None:
         saved = await asyncio.gather(*(store.save_quarantine(b"%d" % number, 0) for number in range(5)))
         assert sum(version is not None for version in saved) == 1
 
@@ -139,7 +139,7 @@ class EventStoreConformance:
             await store.append("account-1", expected, some_events())
         assert not await store.read_stream("account-1")
 
-    async def test_of_many_at_once_exactly_one_is_made(self, store: EventStore) -> None:
+    async def test_exactly_one_of_many_at_once_is_made(self, store: EventStore) -> None:
         await store.append("account-1", NO_STREAM, some_events())
         appends = [some_events(2) for _ in range(50)]
         outcomes = await asyncio.gather(

@@ -931,9 +931,7 @@ async def test_a_long_stream_is_read_once_for_all_requests(server: EventStoreDB,
         assert sum(read) <= 2 + 2
 
 
-async def test_whoever_folds_a_long_stream_has_read_it_for_the_requests_too(
-    server: EventStoreDB, read: list[int]
-) -> None:
+async def test_folding_a_long_stream_reads_it_for_the_requests_too(server: EventStoreDB, read: list[int]) -> None:
     async with opened(server.uri) as writer:
         requests = await long_stream(writer, 2_500)
     async with opened(server.uri) as store:

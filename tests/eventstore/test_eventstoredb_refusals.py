@@ -86,7 +86,7 @@ async def test_a_server_with_tls_that_is_called_without_is_said(tmp_path: Path) 
     assert told.endswith(f"{address} expects TLS: write Tls=true, with a user and password, instead of Tls=false")
 
 
-async def test_of_several_seeds_the_one_that_differs_is_named(server: EventStoreDB, tmp_path: Path) -> None:
+async def test_the_seed_that_differs_is_named(server: EventStoreDB, tmp_path: Path) -> None:
     async with tls_server(tmp_path) as address:
         told = await refusal_of_start(f"esdb://127.0.0.1:1,{address}?Tls=false&MaxDiscoverAttempts=1")
     assert f"{address} expects TLS" in told

@@ -109,7 +109,7 @@ async def test_a_backup_takes_no_name_that_the_bank_uses(data: Path, name: str) 
     assert names(data) == before
 
 
-async def test_of_two_backups_to_one_name_one_succeeds(
+async def test_one_of_two_backups_to_one_name_succeeds(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def second(*_: int) -> None:
@@ -161,7 +161,7 @@ async def test_what_a_killed_backup_left_does_not_block_the_next(data: Path, tmp
     assert log_in(tmp_path / "copy") == 1
 
 
-async def test_of_a_damaged_log_there_is_no_backup(data: Path, tmp_path: Path) -> None:
+async def test_a_damaged_log_is_not_backed_up(data: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(data / FILE)) as connection, connection:
         connection.execute("UPDATE events SET data = x'00'")
     with pytest.raises(StoreRefused, match=rf"{data}/events.db is damaged: the event at position 1 is not what"):

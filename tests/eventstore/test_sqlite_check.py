@@ -102,7 +102,7 @@ async def test_damage_since_the_last_stop_is_refused(killed: Path, damage: str) 
         SqliteEventStore(killed)
 
 
-async def test_of_a_long_tail_only_the_end_is_checked(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_end_of_a_long_tail_is_checked(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "TAIL_EVENTS_MAX", 3)
     alter(killed, "UPDATE events SET data = x'00' WHERE position = 12")
     await SqliteEventStore(killed).close()

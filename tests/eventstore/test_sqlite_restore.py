@@ -172,7 +172,7 @@ async def test_a_kill_at_any_moment_leaves_the_log_before_or_the_backup(data: Pa
     assert set(found) == {15, 10}
 
 
-async def test_who_only_reads_says_that_a_restore_has_not_finished(data: Path, file: Path, tmp_path: Path) -> None:
+async def test_a_reader_says_that_a_restore_has_not_finished(data: Path, file: Path, tmp_path: Path) -> None:
     with states_of(data, tmp_path) as states:
         restore(data, file)
     pending = [state for state in states if (state / f"{FILE}-restore.json").exists()]

@@ -61,7 +61,7 @@ async def test_one_that_many_have_overtaken_keeps_no_place(monkeypatch: pytest.M
         await queue.until(expected)
 
 
-async def test_who_leaves_makes_room() -> None:
+async def test_a_client_that_leaves_makes_room() -> None:
     queue = Queue(at_once=1)
     _, waiting, _ = queue.ask(*"abc")
     await queue.until("a")

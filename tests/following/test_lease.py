@@ -107,14 +107,16 @@ class TestLease:
         await other.beat()
         assert other.held
 
-    async def test_who_was_too_slow_learns_that_it_has_lost_it(self, holder: Lease, other: Lease, clock: Clock) -> None:
+    async def test_a_holder_that_was_too_slow_learns_that_it_has_lost_it(
+        self, holder: Lease, other: Lease, clock: Clock
+    ) -> None:
         await take_over(holder, other, clock)
         await holder.beat()
         assert (holder.held, other.held) == (False, True)
         await other.beat()
         assert other.held
 
-    async def test_of_two_that_see_it_stand_still_one_takes_it(
+    async def test_one_of_two_that_see_it_stand_still_takes_it(
         self, record: MemoryRecord, holder: Lease, clock: Clock
     ) -> None:
         await holder.beat()
@@ -229,7 +231,7 @@ class TestRecord:
         assert released.beats > renewed.beats
         assert not await record.renew("a")
 
-    async def test_of_many_at_once_one_takes_it(self, record: LeaseRecord) -> None:
+    async def test_one_of_many_at_once_takes_it(self, record: LeaseRecord) -> None:
         for _ in range(5):
             seen = await record.read()
             taken = await asyncio.gather(*(record.take(str(number), seen) for number in range(8)))

@@ -159,7 +159,7 @@ MUTATIONS = (
         "openbank/commands/batches.py",
         "                raise CommandRefused(index, error) from error\n",
         "                break\n",
-        f"{_BATCHES}::test_of_an_atomic_batch_that_fails_nothing_is_kept",
+        f"{_BATCHES}::test_nothing_is_kept_of_an_atomic_batch_that_fails",
     ),
     Mutation(
         "a deposit in a batch is taken for a repetition of a withdrawal",
@@ -1016,14 +1016,14 @@ MUTATIONS = (
         f"{_SQLITE}/backup.py",
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            pass\n",
-        f"{_BACKUP}::test_of_two_backups_to_one_name_one_succeeds",
+        f"{_BACKUP}::test_one_of_two_backups_to_one_name_succeeds",
     ),
     Mutation(
         "a backup is not checked",
         f"{_SQLITE}/backup.py",
         "            contents = examine(unfinished, progress)\n",
         '            contents = Contents("", 0, None)\n',
-        f"{_BACKUP}::test_of_a_damaged_log_there_is_no_backup",
+        f"{_BACKUP}::test_a_damaged_log_is_not_backed_up",
     ),
     Mutation(
         "a restore takes a backup that is not whole",

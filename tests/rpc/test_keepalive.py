@@ -49,7 +49,7 @@ def test_the_helpers_channel_pings_less_often_than_the_bank_allows() -> None:
 
 
 @pytest.mark.usefixtures("soon")
-async def test_who_pings_as_often_as_is_allowed_stays_however_quiet_it_is(proxy: Proxy) -> None:
+async def test_a_quiet_client_that_pings_as_often_as_allowed_stays(proxy: Proxy) -> None:
     async with grpc.aio.insecure_channel(proxy.address, options=pinging(SECOND)) as channel:
         stub: Any = AccountsServiceStub(channel)
         call = stub.WatchAccountEvents(QUIET)
@@ -65,7 +65,7 @@ async def test_who_pings_as_often_as_is_allowed_stays_however_quiet_it_is(proxy:
         await asyncio.wait([reading])
 
 
-async def test_who_pings_far_more_often_is_sent_away_and_may_come_back(proxy: Proxy) -> None:
+async def test_a_client_that_pings_far_more_often_is_sent_away_and_may_come_back(proxy: Proxy) -> None:
     interruptions: list[Interruption] = []
     confirmed = 0
     async with (

@@ -43,7 +43,7 @@ class SinkRecordsConformance:
         yield records
         await records.close()
 
-    async def test_of_a_new_sink_nothing_is_kept(self, records: SinkRecords) -> None:
+    async def test_nothing_is_kept_of_a_new_sink(self, records: SinkRecords) -> None:
         assert await records.load("crm") is None
 
     @pytest.mark.parametrize("record", [RECORD, FULL], ids=["plain", "full"])
@@ -76,7 +76,7 @@ class SinkRecordsConformance:
         assert await records.save("crm", FULL, NEW) is None
         assert await records.load("crm") == StoredRecord(RECORD, version)
 
-    async def test_of_two_who_saw_the_same_version_one_changes_it(self, records: SinkRecords) -> None:
+    async def test_one_of_two_writers_that_saw_the_same_version_changes_it(self, records: SinkRecords) -> None:
         seen = await records.save("crm", RECORD, NEW)
         assert seen is not None
         changed = await records.save("crm", FULL, seen)
@@ -95,7 +95,7 @@ class SinkRecordsConformance:
         assert await records.save("crm", RECORD, 5) is None
         assert await records.load("crm") is None
 
-    async def test_of_many_at_once_exactly_one_succeeds(self, records: SinkRecords) -> None:
+    async def test_exactly_one_of_many_at_once_succeeds(self, records: SinkRecords) -> None:
         version: int | None = NEW
         for round in range(5):
             assert version is not None

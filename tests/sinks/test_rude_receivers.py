@@ -189,7 +189,7 @@ async def test_a_kept_connection_that_is_reset_at_the_next_request_costs_no_try(
     assert await answers(talk, 10) == [Accepted()] * 10
 
 
-async def test_of_half_open_connections_one_costs_a_try_and_the_next_is_new() -> None:
+async def test_one_half_open_connection_costs_a_try_and_the_next_is_new() -> None:
     """A proxy that was exchanged knows none of the old connections, and tells nobody."""
     old = True
 
@@ -222,7 +222,7 @@ async def test_an_answer_before_the_whole_request_was_read_counts() -> None:
     assert await answers(talk, 1) == [Rejected("HTTP 413 Request Entity Too Large")]
 
 
-async def test_of_two_pauses_that_it_asks_for_the_longer_one_counts() -> None:
+async def test_the_longer_of_two_requested_pauses_counts() -> None:
     answer = b"HTTP/1.1 503 No\r\nRetry-After: 3\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
     assert await answers(answering(answer), 1) == [Later("HTTP 503 Service Unavailable", 7.0)]
 
@@ -295,5 +295,5 @@ def test_it_is_the_same_on_uvloop() -> None:
         for answer in (OK, b"HTTP/1.1 204 No Content\r\n\r\nhello"):
             assert runner.run(answers(answering(answer))) == [Accepted()] * 3
         runner.run(test_a_receiver_that_closes_each_connection_after_its_answer_gets_every_event_at_the_first_try())
-        runner.run(test_of_half_open_connections_one_costs_a_try_and_the_next_is_new())
+        runner.run(test_one_half_open_connection_costs_a_try_and_the_next_is_new())
         runner.run(test_a_host_that_is_not_there_is_named())

@@ -105,7 +105,7 @@ async def test_a_token_from_after_the_backup_is_out_of_range_in_the_restored_ban
         assert told.reason == "POSITION_OUT_OF_RANGE"
 
 
-async def test_of_two_backups_at_once_to_one_file_one_succeeds(process: ServerProcess, tmp_path: Path) -> None:
+async def test_one_of_two_backups_at_once_to_one_file_succeeds(process: ServerProcess, tmp_path: Path) -> None:
     async with Caller(process.address) as bank:
         await bank.open()
     command = ("backup", str(tmp_path / "copy.db"), "--data", str(tmp_path / "data"))

@@ -159,7 +159,7 @@ async def test_a_deposit_is_no_repetition_of_a_withdrawal(bank: Bank) -> None:
     assert (await refused(bank.execute(ATOMIC, withdraw("5"), request_id=id))).reason == "REQUEST_ID_REUSED"
 
 
-async def test_of_an_atomic_batch_that_fails_nothing_is_kept(bank: Bank) -> None:
+async def test_nothing_is_kept_of_an_atomic_batch_that_fails(bank: Bank) -> None:
     request = batch(ATOMIC, deposit("5"), withdraw("106"), withdraw("1000"), request_id=request_id())
     told = await refused(bank.batches.ExecuteBatch(request))
     assert (told.code, told.reason) == (StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_FUNDS")

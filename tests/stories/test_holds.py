@@ -192,7 +192,7 @@ async def test_a_command_first_ends_what_is_due(bank: Bank, clock: Clock) -> Non
     assert (await refused(bank.capture(placed.hold.hold_id, "1"))).reason == "HOLD_NOT_OPEN"
 
 
-async def test_of_captures_beside_the_end_of_a_hold_each_is_before_it_or_refused(bank: Bank, clock: Clock) -> None:
+async def test_each_capture_beside_the_end_of_a_hold_is_before_it_or_refused(bank: Bank, clock: Clock) -> None:
     placed = await bank.place("100", ttl=Duration(seconds=60))
 
     async def capture(number: int) -> int:
@@ -213,7 +213,7 @@ async def test_of_captures_beside_the_end_of_a_hold_each_is_before_it_or_refused
     assert account.balance == account.available_balance == usd(str(100 - captured))
 
 
-async def test_of_many_captures_at_once_no_more_is_paid_than_is_held(bank: Bank) -> None:
+async def test_many_captures_at_once_pay_no_more_than_is_held(bank: Bank) -> None:
     placed = await bank.place("10")
     calls = [bank.capture(placed.hold.hold_id, "3", request_id=request_id()) for _ in range(12)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)

@@ -148,7 +148,7 @@ async def test_one_registration_sent_to_all_at_once_makes_one_person(banks: Sequ
         assert sorted(answer.replayed for answer in answers) == [False, True, True]
 
 
-async def test_of_openings_of_one_number_on_all_at_once_one_succeeds(banks: Sequence[Caller]) -> None:
+async def test_one_opening_of_a_number_on_all_instances_at_once_succeeds(banks: Sequence[Caller]) -> None:
     owner_id = (await banks[0].register()).person.person_id
     for number in range(ROUNDS):
         openings = [

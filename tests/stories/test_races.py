@@ -46,7 +46,7 @@ async def test_one_opening_sent_many_times_at_once_makes_one_account(bank: Calle
     assert len(await bank.account_events()) == 1
 
 
-async def test_of_many_openings_of_one_number_one_succeeds(bank: Caller) -> None:
+async def test_one_of_many_openings_of_one_number_succeeds(bank: Caller) -> None:
     owners = [(await bank.register()).person.person_id for _ in range(5)]
     spellings = ["DE 12-34 AB", "de12-34ab", "DE12-34AB", "d e 1 2 - 3 4 a b"]
     calls = [
@@ -75,7 +75,7 @@ async def test_many_deposits_to_one_account_all_count(bank: Caller) -> None:
     assert await bank.balance(account_id, last.consistency_token) == f"{expected // 100}.{expected % 100:02d} USD"
 
 
-async def test_of_many_withdrawals_as_many_succeed_as_there_is_money_for(bank: Caller) -> None:
+async def test_as_many_withdrawals_succeed_as_there_is_money_for(bank: Caller) -> None:
     account_id = (await bank.open(initial_deposit=usd("10"))).account.account_id
     withdrawal = accounts.WithdrawRequest(account_id=account_id, amount=usd("1"))
     outcomes = await asyncio.gather(*(bank.accounts.Withdraw(withdrawal) for _ in range(MANY)), return_exceptions=True)
@@ -88,7 +88,7 @@ async def test_of_many_withdrawals_as_many_succeed_as_there_is_money_for(bank: C
     assert await bank.balance(account_id, token) == "0.00 USD"
 
 
-async def test_of_many_writes_that_expect_the_same_revision_one_succeeds(bank: Caller) -> None:
+async def test_one_of_many_writes_that_expect_the_same_revision_succeeds(bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     outcomes = await asyncio.gather(
         *(bank.deposit(account_id, "1", expected_revision=1) for _ in range(MANY)), return_exceptions=True

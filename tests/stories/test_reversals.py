@@ -124,7 +124,7 @@ async def test_a_movement_is_reversed_once(bank: Bank) -> None:
     assert show((await bank.reverse(4)).account.balance) == "100.00 USD"
 
 
-async def test_of_many_reversals_at_once_one_is_done(bank: Bank) -> None:
+async def test_one_of_many_reversals_at_once_is_done(bank: Bank) -> None:
     await bank.deposit("a-1", "10")
     outcomes = await asyncio.gather(*(bank.reverse(2) for _ in range(20)), return_exceptions=True)
     reasons = [refusal(outcome).reason for outcome in outcomes if isinstance(outcome, AioRpcError)]
@@ -234,7 +234,7 @@ async def test_a_transfer_is_sent_back_once(bank: Bank) -> None:
     assert (told.reason, told.metadata["transferId"]) == ("NOT_REVERSIBLE", transfer.transfer_id)
 
 
-async def test_of_many_who_send_one_transfer_back_one_does(bank: Bank) -> None:
+async def test_one_of_many_reversals_of_a_transfer_is_done(bank: Bank) -> None:
     sent = await bank.send("30")
     calls = [bank.send_back(sent.transfer.transfer_id) for _ in range(20)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)

@@ -16,7 +16,7 @@ from tests.callers import Caller
 AT_ONCE = 200
 
 
-async def test_of_two_hundred_watches_opened_at_once_none_is_refused(settings: Settings) -> None:
+async def test_none_of_two_hundred_watches_opened_at_once_is_refused(settings: Settings) -> None:
     async with serving(settings) as server, Caller(server.address) as bank:
         account_id = (await bank.open()).account.account_id
         live = accounts.WatchAccountEventsRequest(live=Empty())

@@ -85,7 +85,7 @@ async def test_a_call_that_is_not_sampled_has_none(
     assert collector.spans == []
 
 
-async def test_of_commands_that_share_an_append_only_the_traced_one_has_a_span(
+async def test_only_the_traced_command_of_a_shared_append_has_a_span(
     collector: Collector, back_end: BackEnd, tmp_path: Path
 ) -> None:
     async with bank_traced_by(collector, back_end, tmp_path) as bank:

@@ -110,7 +110,7 @@ class TestACopy:
         assert target.bank_id == source.bank_id
         assert target.store_id != source.store_id
 
-    async def test_of_nothing_is_nothing(self, source: EventStore, target: EventStore) -> None:
+    async def test_a_copy_of_nothing_is_nothing(self, source: EventStore, target: EventStore) -> None:
         assert await copy_log(source, target, quiet) == Copied()
 
     async def test_skips_only_events_that_it_has(self, source: EventStore, target: EventStore) -> None:
@@ -174,7 +174,7 @@ class TestACopy:
         assert (await copy_log(source, target, quiet)).appended == 0
         await assert_same(source, target)
 
-    async def test_of_a_bank_that_is_being_written_to_is_a_beginning_of_its_log(
+    async def test_a_copy_of_a_bank_that_is_being_written_to_is_a_beginning_of_its_log(
         self, source: EventStore, server: EventStoreDB
     ) -> None:
         """What makes a backup of EventStoreDB."""

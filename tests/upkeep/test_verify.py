@@ -206,7 +206,7 @@ async def test_what_comes_after_an_event_that_does_not_follow_counts_for_nothing
     ]
 
 
-async def test_of_many_faults_the_first_are_told_and_all_are_counted(bank: Path) -> None:
+async def test_the_first_of_many_faults_are_reported_and_all_are_counted(bank: Path) -> None:
     store = SqliteEventStore(bank)
     for number in range(200):
         await store.append(f"account-b{number}", 0, [deposit(100, 500)])

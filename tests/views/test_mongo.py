@@ -158,7 +158,9 @@ class TestDocuments:
 
 
 class TestSeveralInstances:
-    async def test_who_starts_at_once_shares_one_generation(self, instance: Open, documents: Documents) -> None:
+    async def test_instances_that_start_at_once_share_one_generation(
+        self, instance: Open, documents: Documents
+    ) -> None:
         started = await asyncio.gather(*(instance() for _ in range(4)))
         await asyncio.gather(*(views.clear(LOG) for views in started))
         assert [(views.log, views.place) for views in started] == [(LOG, BEGINNING)] * 4
@@ -201,7 +203,7 @@ class TestSeveralInstances:
         await assert_holds(slow, history)
         assert (await instance()).place == views.place
 
-    async def test_who_waits_learns_what_another_has_projected(
+    async def test_a_waiting_instance_learns_what_another_has_projected(
         self, views: MongoViews, instance: Open, history: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(checkpoint, "IDLE_SECONDS", PATIENCE_SECONDS)
@@ -416,7 +418,7 @@ class TestRefusals:
             await match_log(theirs, store)
         await assert_holds(views, history)
 
-    async def test_of_two_banks_that_start_at_once_one_is_refused(self, instance: Open) -> None:
+    async def test_one_of_two_banks_that_start_at_once_is_refused(self, instance: Open) -> None:
         ours, theirs = await instance(), await instance()
         await ours.clear(LOG)
         await asyncio.sleep(1.5 * checkpoint.IDLE_SECONDS)  # It has looked again.
@@ -495,7 +497,7 @@ class TestRequests:
         other = await history.events_of("2")
         assert await views.find_requests(account_stream("2"), ids) == Indexed([], len(other))
 
-    async def test_of_other_streams_and_unknown_accounts_nothing_was_seen(
+    async def test_nothing_was_seen_of_other_streams_and_unknown_accounts(
         self, views: MongoViews, history: History
     ) -> None:
         await project_log(views, history)

@@ -80,9 +80,7 @@ def test_views_that_do_not_move_are_said_not_to(scene: Scene, caplog: pytest.Log
     assert said(caplog) == [("views catch up", {"position": 0, "of": 1_000, "percent": 0})]
 
 
-def test_of_a_few_events_that_are_soon_caught_up_with_nothing_is_said(
-    scene: Scene, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_catching_up_with_a_few_events_is_not_logged(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.progress.sample()
     scene.pass_(0.5, per_second=2_000)
     assert said(caplog) == []
