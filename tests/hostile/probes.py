@@ -17,7 +17,7 @@ from tests.hostile.calls import Call, Calls
 from tests.hostile.credentials import ACCOUNT, PERMISSIONS, Credentials
 from tests.hostile.messages import METHODS, Messages, Method, field
 from tests.hostile.values import Values
-from tests.hostile.verdict import Broken, Told
+from tests.hostile.verdict import Broken, Told, judge
 
 TOKENS = ("consistency_token", "resume_token", "page_token")
 OWN = ("account_id", "source_account_id")
@@ -100,9 +100,9 @@ class Probes:
         request = self._messages.right(method.descriptor) + field(named.number, changed.encode())
         call = Call(method, [request], attempt=self._credentials.full())
         told, _ = await self._calls.answers(channel, call)
-        if told.code is grpc.StatusCode.OK or told.details is None:
-            raise Broken(f"{told.code.name} for the damaged {named.full_name} {changed!r} of {token!r}")
-        why = "it" if named.name.encode() in told.details else "something else"
+        if judge(told) == "OK":
+            raise Broken(f"OK for the damaged {named.full_name} {changed!r} of {token!r}")
+        why = "it" if named.name.encode() in (told.details or b"") else "something else"
         return f"damaged token refused for {why}"
 
 
