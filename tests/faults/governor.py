@@ -36,8 +36,8 @@ class Governor:
         """Of some accounts: their ids, and those of the accounts."""
         self._moved: list[tuple[str, int]] = []
         """Accounts, and revisions at which money may have moved."""
-        self._transfers: list[tuple[str, str]] = []
-        """The ids of transfers, and those of their payees."""
+        self._transfers: list[tuple[str, str, str]] = []
+        """The ids of transfers, and those of the accounts on both sides."""
         self._frozen: list[str] = []
         self.ttls: tuple[int, ...] = (1, 2, 2 * SOON_SECONDS)
         """Of holds, in seconds: some so short that they end by themselves."""
@@ -66,7 +66,8 @@ class Governor:
             self._moved.append((answer.account.account_id, answer.account.revision))
             del self._moved[:-MOVED_MAX]
         if "transfer" in answer.DESCRIPTOR.fields_by_name:
-            self._transfers.append((answer.transfer.transfer_id, answer.transfer.destination_account_id))
+            made = answer.transfer
+            self._transfers.append((made.transfer_id, made.source_account_id, made.destination_account_id))
             del self._transfers[:-MOVED_MAX]
 
     def _some(self) -> str:
@@ -125,8 +126,9 @@ class Governor:
             await self._ask("ReverseMovement", request)
 
     async def _send_back(self) -> None:
-        transfer_id, payee = self._random.choice(self._transfers or [("none", "nobody")])
-        if payee not in self._driver.poisoned:
+        transfer_id, *accounts_of = self._random.choice(self._transfers or [("none", "nobody", "nobody")])
+        # The payer's stream is read too.
+        if not self._driver.poisoned.intersection(accounts_of):
             overdraw = self._random.random() < 0.5
             request = transfers.ReverseTransferRequest(transfer_id=transfer_id, allow_overdraw=overdraw)
             await self._ask("ReverseTransfer", request)
