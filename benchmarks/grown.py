@@ -27,7 +27,7 @@ STORE_EVENTS, STORE_ACCOUNTS = 200_000, 10_000
 """Of the bank on EventStoreDB's stand-in."""
 HOT = 20
 PICKS = 200_000
-LONGER, LONGER_FRESH = 30, 10
+LONGER, LONGER_FRESH = 40, 13
 """How many times as long as other loads: a minute, and as long as a fresh bank is fresh."""
 KEPT = 1_000
 """Aggregates in memory of the bank where every deposit is on an account that is not."""

@@ -23,7 +23,7 @@ from benchmarks.scratch import Scratch
 from benchmarks.seed import ACCOUNTS, seed
 from benchmarks.servers import ServerProcess
 
-CALLS = 4_000
+CALLS = 3_000
 """In a run."""
 PAIRS = 5
 """Of runs in a round."""

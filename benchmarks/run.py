@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measures the bank.")
     parser.add_argument("--long", action="store_true", help="the rows that take long, instead of all others")
     parser.add_argument("--only", action="append", metavar="WORDS", help="rows with these words, of either kind")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long one load lasts (default: 2)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long one load lasts (default: 1.5)")
     parser.add_argument("--rounds", type=int, help="as many for each row, and no more where they differ")
     parser.add_argument("--scratch", type=Path, help="a directory to keep, for the histories that take long to write")
     parser.add_argument("--dry", action="store_true", help="leave docs/ and results.json as they are")
