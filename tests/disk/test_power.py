@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.disk.campaign import campaign
 
 CUTS = 150
 SEED = 8
 
 
+# A bank is started after each loss: a minute alone, and more beside other tests.
+@pytest.mark.timeout(300)
 async def test_what_a_bank_has_told_is_there_when_the_power_is_lost(library: Path, tmp_path: Path) -> None:
     figures = await campaign(library, CUTS, SEED, tmp_path, print)
     assert figures.cuts == CUTS

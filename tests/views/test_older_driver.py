@@ -10,11 +10,15 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.views import older_driver
 
 ROOT = Path(__file__).parents[2]
 
 
+# A whole suite, which shares two cores with others.
+@pytest.mark.timeout(300)
 async def test_the_conformance_suite_holds_with_it(first_mongodb: str, mongo_java_server: str) -> None:
     path = os.pathsep.join([str(older_driver.install()), *filter(None, [os.environ.get("PYTHONPATH")])])
     servers = {"OPENBANK_TEST_MONGODB": first_mongodb, "OPENBANK_TEST_MONGO_JAVA_SERVER": mongo_java_server}

@@ -117,9 +117,10 @@ class _Verification:
             if isinstance(event, str):
                 self._note_damage(event)
                 continue
-            self._progress("checking events", min(event.position / max(last, 1), 1.0))
             # What has been audited may have to be read once more, for the views.
             new = event.position > self._audit.position
+            if new:
+                self._progress("checking events", min(event.position / max(last, 1), 1.0))
             checked = self._audit.take(event) if new else self._audit.look_up(event)
             if event.position <= place.position:
                 self._rebuild(checked)
