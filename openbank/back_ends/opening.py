@@ -1,4 +1,4 @@
-"""Which back end a setting or a place names."""
+"""Which back end a setting or an address names."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ async def accept_loss(settings: Settings) -> int:
     return await eventstoredb.accept_loss(settings.event_store, settings.store_wait_seconds)
 
 
-async def open_source(stack: AsyncExitStack, place: str | Path, wait_seconds: float) -> HasTokenKey:
+async def open_source(stack: AsyncExitStack, address: str | Path, wait_seconds: float) -> HasTokenKey:
     """A log to copy, in a data directory or at an address of EventStoreDB."""
-    if isinstance(place, Path):
-        return sqlite.open_source(stack, place)
+    if isinstance(address, Path):
+        return sqlite.open_source(stack, address)
     from openbank.back_ends import eventstoredb
 
-    return await eventstoredb.open_source(stack, place, wait_seconds)
+    return await eventstoredb.open_source(stack, address, wait_seconds)
 
 
-async def open_target(stack: AsyncExitStack, place: str | Path, bank_id: str, wait_seconds: float) -> CopyTarget:
+async def open_target(stack: AsyncExitStack, address: str | Path, bank_id: str, wait_seconds: float) -> CopyTarget:
     """Where a log of the bank `bank_id` is to be copied to."""
-    if isinstance(place, Path):
-        return sqlite.open_target(stack, place, bank_id)
+    if isinstance(address, Path):
+        return sqlite.open_target(stack, address, bank_id)
     from openbank.back_ends import eventstoredb
 
-    return await eventstoredb.open_target(stack, place, bank_id, wait_seconds)
+    return await eventstoredb.open_target(stack, address, bank_id, wait_seconds)

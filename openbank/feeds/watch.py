@@ -120,10 +120,10 @@ class _Watch:
     async def _find(self, start: Start) -> None:
         head = self._head_at_start = await self._feed.store.head()
         match start:
-            case After(position):
-                if position.position > head.position:
+            case After(place):
+                if place.position > head.position:
                     raise PositionOutOfRange
-                self._at = position
+                self._at = place
             case Live():
                 self._at = head
             case Since(time):

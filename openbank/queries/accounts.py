@@ -15,11 +15,11 @@ from openbank.views.port import Listed
 
 async def get_account(reader: Reader, account_id: str, at: LogPosition | None = None) -> Answer[Versioned[Account]]:
     """Raises AccountNotFound, AggregateQuarantined, ViewBehind."""
-    account, position = await answer(reader, at, lambda: reader.views.account(account_id))
+    account, place = await answer(reader, at, lambda: reader.views.account(account_id))
     reader.check_aggregate(account_stream(account_id))
     if account is None:
         raise AccountNotFound(account_id)
-    return Answer(account, position)
+    return Answer(account, place)
 
 
 async def get_account_by_number(
@@ -37,7 +37,7 @@ async def get_account_by_number(
         accounts = await views.accounts_by_number(key)
         return next((one for one in accounts if account_number_with_hyphens(one.state.account_number) == wanted), None)
 
-    account, position = await answer(reader, at, with_these_hyphens)
+    account, place = await answer(reader, at, with_these_hyphens)
     if account is None:
         # No account has these hyphens, in views that have reached the head. No new one will have them either.
         others = await views.accounts_by_number(key)
@@ -45,7 +45,7 @@ async def get_account_by_number(
             raise AccountNotFound(account_number=account_number)
         account = others[0]
     reader.check_aggregate(account_stream(account.state.account_id))
-    return Answer(account, position)
+    return Answer(account, place)
 
 
 def accounts_listing(reader: Reader, owner_id: str) -> Listing:

@@ -15,11 +15,11 @@ from openbank.queries.reader import Answer, Reader, answer
 
 async def get_hold(reader: Reader, hold_id: str, at: LogPosition | None = None) -> Answer[Versioned[HoldRecord]]:
     """Raises HoldNotFound, AggregateQuarantined, ViewBehind."""
-    hold, position = await answer(reader, at, lambda: reader.views.hold(hold_id))
+    hold, place = await answer(reader, at, lambda: reader.views.hold(hold_id))
     if hold is None:
         raise HoldNotFound(hold_id)
     reader.check_aggregate(account_stream(hold.state.account_id))
-    return Answer(hold, position)
+    return Answer(hold, place)
 
 
 def holds_listing(reader: Reader, account_id: str, states: Collection[HoldState]) -> Listing:
@@ -35,7 +35,7 @@ async def list_holds(
     Raises AccountNotFound, AggregateQuarantined, ViewBehind.
     """
     views = reader.views
-    rows, token, position = await read_page(
+    rows, token, place = await read_page(
         reader,
         page,
         at,
@@ -47,4 +47,4 @@ async def list_holds(
     # No holds were found in views as fresh as the head, so that an account they do not know was not there either.
     if not rows and await views.account(account_id) is None:
         raise AccountNotFound(account_id)
-    return ListPage([row.resource for row in rows], token, position)
+    return ListPage([row.resource for row in rows], token, place)

@@ -65,11 +65,11 @@ class PageRequest(NamedTuple):
 
 
 class ListPage(NamedTuple, Generic[Item]):
-    """A part of a list. `next_page_token` is empty on the last page; `position` is that of an Answer."""
+    """A part of a list. `next_page_token` is empty on the last page; `place` is that of an Answer."""
 
     items: Sequence[Item]
     next_page_token: str
-    position: LogPosition
+    place: LogPosition
 
 
 def read_page_request(fields: Fields, listing: Listing, size: int, token: str) -> PageRequest:
@@ -104,10 +104,10 @@ async def read_page(
 
     found = await answer(reader, at, read)
     if len(found.value) <= size:
-        return ListPage(found.value, "", found.position)
+        return ListPage(found.value, "", found.place)
     items = found.value[:size]
-    token = page_token(request.listing, PageStart(key(items[-1]), found.position.position))
-    return ListPage(items, token, found.position)
+    token = page_token(request.listing, PageStart(key(items[-1]), found.place.position))
+    return ListPage(items, token, found.place)
 
 
 async def read_in_slices(

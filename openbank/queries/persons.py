@@ -13,11 +13,11 @@ from openbank.queries.reader import Answer, Reader, answer
 
 async def get_person(reader: Reader, person_id: str, at: LogPosition | None = None) -> Answer[Versioned[Person]]:
     """Raises PersonNotFound, AggregateQuarantined, ViewBehind, PositionOutOfRange."""
-    person, position = await answer(reader, at, lambda: reader.views.person(person_id))
+    person, place = await answer(reader, at, lambda: reader.views.person(person_id))
     reader.check_aggregate(person_stream(person_id))
     if person is None:
         raise PersonNotFound(person_id)
-    return Answer(person, position)
+    return Answer(person, place)
 
 
 def persons_listing(reader: Reader) -> Listing:
@@ -27,5 +27,5 @@ def persons_listing(reader: Reader) -> Listing:
 async def list_persons(reader: Reader, page: PageRequest, at: LogPosition | None = None) -> ListPage[Versioned[Person]]:
     """In the order of registration. `page` belongs to `persons_listing`. Raises ViewBehind."""
     views = reader.views
-    rows, token, position = await read_page(reader, page, at, 0, views.persons, lambda row: row.position)
-    return ListPage([row.resource for row in rows], token, position)
+    rows, token, place = await read_page(reader, page, at, 0, views.persons, lambda row: row.position)
+    return ListPage([row.resource for row in rows], token, place)

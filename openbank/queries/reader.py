@@ -42,10 +42,10 @@ class ViewBehind(Refused):
 
 
 class Answer(NamedTuple, Generic[Value]):
-    """`value` holds all of the log up to `position`, and may hold more."""
+    """`value` holds all of the log up to `place`, and may hold more."""
 
     value: Value
-    position: LogPosition
+    place: LogPosition
 
 
 async def _at_once() -> None: ...
@@ -103,7 +103,7 @@ async def answer(reader: Reader, at: LogPosition | None, read: Callable[[], Awai
     if found.value:
         return found
     head = await reader.head()
-    if head.position <= found.position.position:
+    if head.position <= found.place.position:
         return found
     await _reach(reader, head, deadline or asyncio.get_running_loop().time() + reader.wait_seconds)
     return await _seen(reader, read)

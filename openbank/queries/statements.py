@@ -120,7 +120,7 @@ async def get_statement(
     reader.check_aggregate(account_stream(request.account_id))
     if found.value is None:
         raise AccountNotFound(request.account_id)
-    return Answer(await _page(reader, request, found.value, found.position.position), found.position)
+    return Answer(await _page(reader, request, found.value, found.place.position), found.place)
 
 
 async def _at_head(reader: Reader, at: LogPosition | None) -> LogPosition:
@@ -193,7 +193,7 @@ async def get_balance(
         raise AccountNotFound(account_id)
     if time is None and revision > last:
         raise RevisionNotReached(account_id, revision, last)
-    return Answer(found.value, found.position)
+    return Answer(found.value, found.place)
 
 
 def _revision(standing: Standing | None) -> int:

@@ -13,10 +13,10 @@ from openbank.queries.reader import Answer, Reader, answer
 
 async def get_transfer(reader: Reader, transfer_id: str, at: LogPosition | None = None) -> Answer[Transfer]:
     """Raises TransferNotFound, ViewBehind."""
-    transfer, position = await answer(reader, at, lambda: reader.views.transfer(transfer_id))
+    transfer, place = await answer(reader, at, lambda: reader.views.transfer(transfer_id))
     if transfer is None:
         raise TransferNotFound(transfer_id)
-    return Answer(transfer, position)
+    return Answer(transfer, place)
 
 
 def transfers_listing(reader: Reader, account_id: str, states: Sequence[TransferState]) -> Listing:
@@ -37,7 +37,7 @@ async def list_transfers(
     Raises AccountNotFound, ViewBehind.
     """
     views = reader.views
-    rows, token, position = await read_page(
+    rows, token, place = await read_page(
         reader,
         page,
         at,
@@ -48,7 +48,7 @@ async def list_transfers(
     # No transfers were found in views as fresh as the head, so that an account they do not know was not there either.
     if not rows and account_id and await views.account(account_id) is None:
         raise AccountNotFound(account_id)
-    return ListPage([row.transfer for row in rows], token, position)
+    return ListPage([row.transfer for row in rows], token, place)
 
 
 async def unsettled_from(reader: Reader, account_id: str, at: LogPosition) -> int:

@@ -95,7 +95,7 @@ class Accounts:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_account(reader, account_id, at)
-        return self._encoded.encode(answer.value) + text(_TOKEN_OF_GET, self._tokens.encode(answer.position))
+        return self._encoded.encode(answer.value) + text(_TOKEN_OF_GET, self._tokens.encode(answer.place))
 
     async def GetAccountByNumber(
         self, request: messages.GetAccountByNumberRequest, call: Call
@@ -105,7 +105,7 @@ class Accounts:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_account_by_number(reader, number, at)
-        response = messages.GetAccountByNumberResponse(consistency_token=self._tokens.encode(answer.position))
+        response = messages.GetAccountByNumberResponse(consistency_token=self._tokens.encode(answer.place))
         fill_account(response.account, answer.value)
         return response
 
@@ -117,7 +117,7 @@ class Accounts:
         fields.check()
         page = await list_accounts_by_owner(reader, owner_id, wanted, at)
         rest = messages.ListAccountsByOwnerResponse(
-            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.place)
         )
         return await encoded(reader, page.items, self._encoded.encode_all) + rest.SerializeToString()
 
@@ -129,7 +129,7 @@ class Accounts:
         fields.check()
         page = await list_account_events(reader, account_id, wanted, at)
         rest = messages.ListAccountEventsResponse(
-            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.place)
         )
 
         def encode(events: Sequence[RecordedEvent]) -> bytes:
@@ -145,7 +145,7 @@ class Accounts:
         fields.check()
         page = await list_movements(reader, filter, wanted, at)
         response = messages.ListMovementsResponse(
-            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.place)
         )
         async for some in in_slices(reader, page.items):
             for movement in some:
@@ -164,7 +164,7 @@ class Accounts:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_statement(reader, wanted, now, at)
-        response = messages.GetAccountStatementResponse(consistency_token=self._tokens.encode(answer.position))
+        response = messages.GetAccountStatementResponse(consistency_token=self._tokens.encode(answer.place))
         fill_statement(response, answer.value)
         async for some in in_slices(reader, answer.value.entries):
             for movement in some:
@@ -180,7 +180,7 @@ class Accounts:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_balance(reader, account_id, time=time, revision=revision, at=at)
-        response = messages.GetAccountBalanceResponse(consistency_token=self._tokens.encode(answer.position))
+        response = messages.GetAccountBalanceResponse(consistency_token=self._tokens.encode(answer.place))
         fill_balance(response, answer.value)
         return response
 

@@ -48,7 +48,7 @@ class Holds:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_hold(reader, hold_id, at)
-        response = messages.GetHoldResponse(consistency_token=self._tokens.encode(answer.position))
+        response = messages.GetHoldResponse(consistency_token=self._tokens.encode(answer.place))
         fill_hold(response.hold, answer.value)
         return response
 
@@ -61,7 +61,7 @@ class Holds:
         fields.check()
         page = await list_holds(reader, account_id, states, wanted, at)
         response = messages.ListHoldsResponse(
-            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.place)
         )
         async for some in in_slices(reader, page.items):
             for hold in some:

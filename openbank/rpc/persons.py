@@ -44,7 +44,7 @@ class Persons:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_person(reader, person_id, at)
-        response = messages.GetPersonResponse(consistency_token=self._tokens.encode(answer.position))
+        response = messages.GetPersonResponse(consistency_token=self._tokens.encode(answer.place))
         fill_person(response.person, answer.value)
         return response
 
@@ -55,7 +55,7 @@ class Persons:
         fields.check()
         page = await list_persons(reader, wanted, at)
         response = messages.ListPersonsResponse(
-            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.place)
         )
         async for some in in_slices(reader, page.items):
             for person in some:

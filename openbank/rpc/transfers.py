@@ -37,7 +37,7 @@ class Transfers:
         at = await read_position(fields, "consistency_token", request.consistency_token, self._tokens, call)
         fields.check()
         answer = await get_transfer(reader, transfer_id, at)
-        response = messages.GetTransferResponse(consistency_token=self._tokens.encode(answer.position))
+        response = messages.GetTransferResponse(consistency_token=self._tokens.encode(answer.place))
         fill_transfer(response.transfer, answer.value)
         return response
 
@@ -51,7 +51,7 @@ class Transfers:
         fields.check()
         page = await list_transfers(reader, account_id, states, wanted, at)
         response = messages.ListTransfersResponse(
-            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.position)
+            next_page_token=page.next_page_token, consistency_token=self._tokens.encode(page.place)
         )
         async for some in in_slices(reader, page.items):
             for transfer in some:

@@ -322,9 +322,9 @@ MUTATIONS = (
     Mutation(
         "reads of a quarantined account are answered",
         "openbank/queries/accounts.py",
-        "    account, position = await answer(reader, at, lambda: reader.views.account(account_id))\n"
+        "    account, place = await answer(reader, at, lambda: reader.views.account(account_id))\n"
         "    reader.check_aggregate(account_stream(account_id))\n",
-        "    account, position = await answer(reader, at, lambda: reader.views.account(account_id))\n",
+        "    account, place = await answer(reader, at, lambda: reader.views.account(account_id))\n",
         _QUARANTINE,
     ),
     Mutation(
@@ -1199,8 +1199,8 @@ MUTATIONS = (
     Mutation(
         "a query says that there is nothing before its views have caught up",
         "openbank/queries/reader.py",
-        "    if head.position <= found.position.position:\n",
-        "    if head.position >= found.position.position:\n",
+        "    if head.position <= found.place.position:\n",
+        "    if head.position >= found.place.position:\n",
         "tests/queries",
     ),
     Mutation(
@@ -1376,8 +1376,8 @@ MUTATIONS = (
     Mutation(
         "a watch begins beyond the end of the log",
         "openbank/feeds/watch.py",
-        "                if position.position > head.position:\n",
-        "                if position.position > head.position + 1_000:\n",
+        "                if place.position > head.position:\n",
+        "                if place.position > head.position + 1_000:\n",
         "tests/feeds/test_watch.py",
     ),
     Mutation(

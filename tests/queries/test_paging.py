@@ -169,13 +169,13 @@ async def test_a_page_is_never_older_than_the_one_before_it(
     await project_log(behind, history)
     page = await asking
     assert len(page.items) == 30
-    assert page.position == first.position
+    assert page.place == first.place
     await behind.close()
 
 
-async def test_a_page_has_the_position_of_the_views(reader: Reader, history: History) -> None:
+async def test_a_page_has_the_place_of_the_views(reader: Reader, history: History) -> None:
     page = await list_persons(reader, Asked(1))
-    assert page.position == await history.store.head()
+    assert page.place == await history.store.head()
 
 
 async def test_a_negative_size_is_refused(reader: Reader) -> None:
