@@ -81,7 +81,7 @@ async def test_reads_and_writes_continue_through_a_rebuild(settings: Settings, m
         for account_id in ACCOUNTS:
             await balance_holds(bank, account_id)
             listed = await bank.accounts.ListAccountEvents(
-                accounts.ListAccountEventsRequest(account_id=account_id, page_size=100)
+                accounts.ListAccountEventsRequest(account_id=account_id, page_size=1000)
             )
             count = len(listed.events)
             assert [event.revision for event in listed.events] == list(range(count, 0, -1))

@@ -30,7 +30,7 @@ class SqliteRebuilds:
         """Continues a rebuild that a stop has interrupted."""
         self._path = directory.resolve() / NEXT_FILE
         self._views = views
-        self._open = partial(SqliteViews, directory, index_requests=index_requests, file=NEXT_FILE)
+        self._open = partial(SqliteViews, directory, index_requests=index_requests, file=NEXT_FILE, rests=False)
         self._changing = asyncio.Lock()
         self._unfinished = Unfinished()
         self._next: SqliteViews | None = None

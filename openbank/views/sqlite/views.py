@@ -52,12 +52,14 @@ class SqliteViews(SqliteReads):
     log: LogId | None
     place: LogPosition
 
-    def __init__(self, directory: Path, *, index_requests: bool = False, file: str = FILE) -> None:
+    def __init__(self, directory: Path, *, index_requests: bool = False, file: str = FILE, rests: bool = True) -> None:
         """Opens the views, or makes empty ones where there are none that this version can read, with a line.
 
-        With `index_requests` they are a `RequestIndex` as well, for a store that has no index of its own. Raises
-        ViewsUnavailable where no file can be made.
+        With `index_requests` they are a `RequestIndex` as well, for a store that has no index of its own. Those that
+        do not rest between small batches are never behind for longer than a batch takes: new views must catch up with
+        those that serve. Raises ViewsUnavailable where no file can be made.
         """
+        self._rests = rests
         self._path = (directory / file).resolve()
         self._index_requests = index_requests
         super().__init__(self._open())
@@ -94,7 +96,7 @@ class SqliteViews(SqliteReads):
                 self._changes = 0
                 await self._file.checkpoint()
         self._rest_seconds = min(self._rest_seconds * REST_CHANGES / max(1, len(changes)), REST_SECONDS_MAX)
-        if small and not awaited:
+        if self._rests and small and not awaited:
             # A little more comes together for the next batch.
             await self._resting.wait(self._rest_seconds)
 
