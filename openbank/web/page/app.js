@@ -13,6 +13,8 @@ const accounts = new Map();
 let selected = "";
 let events = [];
 let watching = new AbortController();
+// The token of the last answer of the watch. Reads wait until they see what it said: nothing says it again.
+let seen = "";
 let refreshing = 0;
 const stale = new Set();
 
@@ -28,6 +30,7 @@ async function begin(owner) {
   watching = new AbortController();
   const { signal } = watching;
   accounts.clear();
+  seen = "";
   select("");
   showAccounts();
   await guarded(async () => {
@@ -42,7 +45,7 @@ async function begin(owner) {
 async function loadAccounts(owner, signal) {
   let page_token = "", last;
   do {
-    last = await call("ListAccountsByOwner", { owner_id: owner, page_size: PAGE, page_token });
+    last = await call("ListAccountsByOwner", { owner_id: owner, page_size: PAGE, page_token, consistency_token: seen });
     if (signal.aborted) return "";
     for (const account of last.accounts) accounts.set(account.account_id, account);
     page_token = last.next_page_token;
@@ -60,9 +63,9 @@ async function follow(owner, token, signal) {
         if (signal.aborted) return;
         say(answer.caught_up ? "Live" : "Catching up");
         pause = RETRY_MS[0];
+        token = seen = answer.resume_token;
         let isNew = false;
         for (const event of answer.events) isNew = take(event) || isNew;
-        token = answer.resume_token;
         if (isNew) await loadAccounts(owner, signal);
         else if (answer.events.length) showAccounts();
       }
@@ -105,7 +108,7 @@ function refresh(account_id) {
 }
 
 async function reload(account_id) {
-  const { account } = await call("GetAccount", { account_id });
+  const { account } = await call("GetAccount", { account_id, consistency_token: seen });
   if (accounts.has(account_id)) accounts.set(account_id, account);
   if (account_id === selected) await showTransfersAndHolds(account_id);
 }
@@ -127,7 +130,7 @@ function showAccounts() {
 async function open(account_id) {
   select(account_id);
   showAccounts();
-  const answer = await call("ListAccountEvents", { account_id, page_size: EVENTS_MAX });
+  const answer = await call("ListAccountEvents", { account_id, page_size: EVENTS_MAX, consistency_token: seen });
   if (account_id !== selected) return;
   events = answer.events;
   showMovements();
@@ -162,8 +165,8 @@ const KINDS = Object.fromEntries(Object.values(ENUMS.AccountEventType).map((kind
 
 async function showTransfersAndHolds(account_id) {
   const [sent, held] = await Promise.all([
-    call("ListTransfers", { account_id, page_size: PAGE }),
-    call("ListHolds", { account_id, page_size: PAGE }),
+    call("ListTransfers", { account_id, page_size: PAGE, consistency_token: seen }),
+    call("ListHolds", { account_id, page_size: PAGE, consistency_token: seen }),
   ]);
   if (account_id !== selected) return;
   rows(find("transfers"), sent.transfers.map((one) => {
