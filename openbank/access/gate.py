@@ -151,10 +151,8 @@ class Gate:
     def _verify(self, token: str) -> Admitted:
         if token.startswith(PREFIX):
             return self._remember(token, self._key_holder(token))
-        if self._web_tokens is None:
-            raise TokenInvalid("is not a key of this bank")
         try:
-            return self._remember(token, self._web_tokens.caller(token))
+            return self._by_web_token(token)
         except TokenInvalid as refused:
             key_set: KeySet | None = getattr(refused, "key_set", None)
             if key_set is None or not key_set.may_ask():
@@ -171,6 +169,9 @@ class Gate:
     async def _with_new_keys(self, token: str, key_set: KeySet) -> Caller:
         await key_set.ask()
         # Meanwhile there may be another policy.
+        return self._by_web_token(token)
+
+    def _by_web_token(self, token: str) -> Caller:
         if self._web_tokens is None:
             raise TokenInvalid("is not a key of this bank")
         return self._remember(token, self._web_tokens.caller(token))
