@@ -28,7 +28,7 @@ class Stored(NamedTuple):
     metadata: bytes
 
 
-class Checkpoint(NamedTuple):
+class SearchedTo(NamedTuple):
     """The server has searched the log up to this position."""
 
     commit_position: int
@@ -39,7 +39,7 @@ class CaughtUp:
 
 
 CAUGHT_UP = CaughtUp()
-Item = Stored | Checkpoint | CaughtUp
+Item = Stored | SearchedTo | CaughtUp
 
 
 class Reading(AsyncCatchupSubscription):
@@ -56,7 +56,7 @@ class Reading(AsyncCatchupSubscription):
                 if content == "event":
                     yield _stored(response.event)
                 elif content == "checkpoint":
-                    yield Checkpoint(response.checkpoint.commit_position)
+                    yield SearchedTo(response.checkpoint.commit_position)
                 elif content == "caught_up":
                     yield CAUGHT_UP
                 elif content == "stream_not_found":

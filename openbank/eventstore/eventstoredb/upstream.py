@@ -9,7 +9,7 @@ from openbank.codec.events import place_after
 from openbank.eventstore.errors import StoreUnavailable
 from openbank.eventstore.eventstoredb.events import is_system, whole
 from openbank.eventstore.eventstoredb.link import Link
-from openbank.eventstore.eventstoredb.reading import CaughtUp, Checkpoint, Item, Reading, Stored
+from openbank.eventstore.eventstoredb.reading import CaughtUp, Item, Reading, SearchedTo, Stored
 from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
 
 REST_SECONDS = 0.5
@@ -105,7 +105,7 @@ class Upstream:
         if isinstance(item, CaughtUp):
             self._live = True
             return True
-        if not isinstance(item, Checkpoint):
+        if not isinstance(item, SearchedTo):
             event = self._convert(item)
             # The server may have been asked to start at an earlier place.
             if event.position > self._after:
