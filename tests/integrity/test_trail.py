@@ -85,6 +85,8 @@ WRONG: dict[str, RecordedEvent] = {
     "a revision again": recorded(1, MoneyDeposited(usd(1), "", usd(101))),
     "a second opening": recorded(2, OPENED),
     "a balance that is not the sum": recorded(2, MoneyDeposited(usd(1), "", usd(1_000_000))),
+    "a balance alone that is not the sum": recorded(2, MoneyDeposited(usd(1), "", usd(1_000_000), usd(101))),
+    "an available balance alone that is not the sum": recorded(2, MoneyDeposited(usd(1), "", usd(101), usd(1_000_000))),
     "a withdrawal that adds": recorded(2, MoneyWithdrawn(usd(1), "", usd(101))),
     "an amount of nothing": recorded(2, MoneyDeposited(usd(0), "", usd(100))),
     "a negative amount": recorded(2, MoneyDeposited(usd(-1), "", usd(99))),

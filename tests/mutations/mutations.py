@@ -784,7 +784,7 @@ MUTATIONS = (
         "openbank/domain/account_checks.py",
         "    if after.available.minor != before.available.minor + event.freed:\n",
         "    if after.available.minor > before.available.minor + event.freed + MAX_MINOR:\n",
-        "tests/domain/test_money_rules.py",
+        _TRAIL,
     ),
     Mutation(
         "a number is reserved whoever has it",
