@@ -35,7 +35,7 @@ def test_only_settings_that_there_are_are_set() -> None:
     assert set(re.findall(r"OPENBANK_\w+", DOCKERFILE + COMPOSE)) - OF_COMPOSE_ITSELF <= settings
 
 
-def test_what_is_copied_into_the_image_is_there_and_not_ignored() -> None:
+def test_files_copied_into_the_image_exist_and_are_not_ignored() -> None:
     let_through = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     copied = [
         name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()

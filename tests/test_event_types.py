@@ -239,7 +239,7 @@ def test_it_has_an_example_in_the_frozen_corpus(type: str) -> None:
 
 
 @EVERY_TYPE
-def test_it_comes_back_from_its_stored_form(type: str) -> None:
+def test_the_event_comes_back_from_its_stored_form(type: str) -> None:
     for example in examples(type):
         encoded_as, data = codec.encode(example.happened)
         assert encoded_as == type
@@ -248,7 +248,7 @@ def test_it_comes_back_from_its_stored_form(type: str) -> None:
 
 
 @EVERY_TYPE
-async def test_it_is_folded(type: str) -> None:
+async def test_the_event_is_folded(type: str) -> None:
     for example in examples(type):
         folded = await _load(example.log, example.event.stream)
         assert folded.revision == example.event.revision
@@ -359,7 +359,7 @@ def test_a_feed_sends_it_with_its_type_payload_and_balance(type: str) -> None:
 
 
 @PUBLIC_TYPES
-def test_a_tail_prints_it(type: str) -> None:
+def test_a_tail_prints_the_event(type: str) -> None:
     for example in examples(type):
         message = _from_feed(example.event)
         (line,) = TextLines(coloured=True)([message])

@@ -282,7 +282,7 @@ def test_a_module_imports_only_in_the_house_directions(path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", MAY_IMPORT)
-def test_a_row_permits_nothing_that_nobody_uses(row: str) -> None:
+def test_every_permission_of_a_row_is_used(row: str) -> None:
     imported = {
         full.removeprefix("openbank.") for path in MODULES if row_of(name_of(path)) == row for full in imports_of(path)
     }

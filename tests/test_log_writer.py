@@ -48,7 +48,7 @@ def test_lines_are_written_in_order_and_all_of_them_before_the_end(pipe: Pipe) -
     assert os.read(pipe.reading, 1 << 16).decode() == expected
 
 
-def test_lines_that_nobody_takes_are_dropped_and_counted_once_somebody_does(pipe: Pipe) -> None:
+def test_lines_that_are_not_read_are_dropped_and_their_number_is_logged_later(pipe: Pipe) -> None:
     writer = LogWriter(pipe.writing, dropped, waiting_length_max=100_000)
     lines = [f"{number:0999}" for number in range(1_000)]
     for line in lines:
@@ -106,7 +106,7 @@ def test_a_reader_that_has_gone_is_no_fault(pipe: Pipe) -> None:
     assert os.read(pipe.reading, 1 << 16).decode() == "1 lines were dropped\nsomebody is\n"
 
 
-async def test_a_bank_whose_log_nobody_reads_serves_and_stops_as_ever(tmp_path: Path, pipe: Pipe) -> None:
+async def test_a_bank_whose_log_is_not_read_serves_and_stops(tmp_path: Path, pipe: Pipe) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "openbank", "serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data"),
         stdout=asyncio.subprocess.PIPE, stderr=pipe.writing,

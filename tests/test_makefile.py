@@ -77,7 +77,7 @@ def test_one_that_is_not_there_is_named(clone: Clone) -> None:
     assert done.stderr.startswith("OpenBank needs Python 3.11 or newer, and python9.9 is not there.\n")
 
 
-def test_a_python_without_venv_is_said_and_leaves_none_that_is_broken(clone: Clone) -> None:
+def test_a_python_without_venv_is_reported_and_leaves_no_broken_venv(clone: Clone) -> None:
     clone.has(VENV_LESS)
     done = clone.make("run")
     assert done.returncode != 0
@@ -105,7 +105,7 @@ def test_a_venv_that_cannot_be_used_is_made_again(clone: Clone, left: str) -> No
     assert plan.stdout.index("Installing") < plan.stdout.index("openbank serve")
 
 
-def test_one_that_can_be_used_is_used(clone: Clone) -> None:
+def test_a_usable_venv_is_used(clone: Clone) -> None:
     programs = clone.venv / "bin"
     programs.mkdir(parents=True)
     # Not a link: from another place Python would look for pip where Debian's own has none.

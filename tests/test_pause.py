@@ -14,7 +14,7 @@ async def test_it_ends_by_itself() -> None:
     await asyncio.wait_for(Pause().wait(SHORT), PATIENCE_SECONDS)
 
 
-async def test_another_ends_it() -> None:
+async def test_another_task_ends_the_wait() -> None:
     pause = Pause()
     waiting = await begin(pause, LONG)
     pause.end()
@@ -22,7 +22,7 @@ async def test_another_ends_it() -> None:
     await asyncio.wait_for(waiting, PATIENCE_SECONDS)
 
 
-async def test_an_end_is_of_the_wait_under_way_alone() -> None:
+async def test_an_end_affects_only_the_wait_under_way() -> None:
     pause = Pause()
     pause.end()
     for _ in range(2):

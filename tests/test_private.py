@@ -49,7 +49,7 @@ async def test_all_that_a_bank_makes_is_private(tmp_path: Path) -> None:
     assert open_to_others(kept) == []
 
 
-async def test_what_an_earlier_version_left_open_is_closed_at_the_start_and_the_log_says_so(
+async def test_a_start_makes_files_of_an_earlier_version_private_and_logs_it(
     process: ServerProcess, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"

@@ -44,7 +44,7 @@ async def test_every_command_of_the_readme_prints_what_is_shown_there(process: S
             await shows(example, {ADDRESS: process.address})
 
 
-async def test_and_those_of_two_instances_on_servers(database: str, tmp_path: Path) -> None:
+async def test_every_command_of_two_instances_on_servers_prints_what_is_shown(database: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as running:
         events = running.enter_context(EventStoreDBProcess())
         addresses = {}

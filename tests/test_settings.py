@@ -12,7 +12,7 @@ from openbank.config import SECONDS_MAX, WHOLE_MAX, BadSetting, Settings, settin
 from tests.callers import Caller
 
 
-def test_without_a_word_everything_has_its_default() -> None:
+def test_every_setting_has_a_default() -> None:
     assert settings({}, {}) == Settings()
     assert Settings().listen == "127.0.0.1:50051"
     assert Settings().data == Path("data")
@@ -39,7 +39,7 @@ NUMBERS = [setting for setting in fields(Settings) if type(setting.default) in (
 
 @pytest.mark.parametrize("text", ["1" + 30 * "0", 5_000 * "9", "1e300", "1e999", "nan"])
 @pytest.mark.parametrize("name", [setting.name for setting in NUMBERS])
-def test_a_number_that_nothing_below_could_take_is_refused(name: str, text: str) -> None:
+def test_an_impossible_number_is_refused(name: str, text: str) -> None:
     with pytest.raises(BadSetting, match=f"^OPENBANK_{name.upper()} must be a (whole )?number"):
         settings({}, {"OPENBANK_" + name.upper(): text})
 

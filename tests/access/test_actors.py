@@ -108,7 +108,7 @@ async def test_other_systems_are_not_sent_who_caused_an_event(bank: Bank) -> Non
     assert not any(b"key:" in event.SerializeToString() for event in events)
 
 
-async def test_what_the_bank_does_by_itself_names_its_part(bank: Bank) -> None:
+async def test_events_of_the_bank_itself_name_the_part_that_made_them(bank: Bank) -> None:
     soon = Timestamp()
     soon.GetCurrentTime()
     soon.seconds += 2

@@ -157,7 +157,7 @@ def test_a_certificate_counts_by_its_whole_name(names: CertificateNames, matches
         (f"version = 1\nkey = {SECRET}", "is not TOML"),
     ],
 )
-def test_what_is_wrong_is_named_and_not_repeated(text: str, entry_and_key: str) -> None:
+def test_a_mistake_is_named_and_the_secret_is_not_repeated(text: str, entry_and_key: str) -> None:
     with pytest.raises(BadAccessFile) as caught:
         policy(text)
     assert f"access.toml: {entry_and_key}" in str(caught.value)

@@ -81,7 +81,7 @@ async def test_two_authorizations_are_refused(guarded: Guarded) -> None:
     assert twice.reason == "TOKEN_INVALID"
 
 
-async def test_nobody_names_the_caller_but_the_token(guarded: Guarded) -> None:
+async def test_only_the_token_names_the_caller(guarded: Guarded) -> None:
     forged = {"caller": "key:root", "x-actor": "root", "actor": "root", "x-caller": "root"}
     assert (await guarded.ask(LIST, persons.ListPersonsRequest(), guarded.keys["web"].key, **forged)).reason == "OK"
     await guarded.process.stop()

@@ -155,7 +155,7 @@ async def test_only_a_direct_answer_is_a_key_set(provider: Provider, status: int
         await fetch(issuer(f"{provider.url}/keys"))
 
 
-async def test_what_is_too_large_or_not_there_is_no_key_set(provider: Provider, tmp_path: Path) -> None:
+async def test_a_key_set_that_is_missing_or_too_large_is_refused(provider: Provider, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="has more than"):
         await fetch(issuer(f"{provider.url}/elsewhere"))
     with pytest.raises(OSError, match="could not be fetched"):

@@ -229,7 +229,7 @@ OWN = [method for method in METHODS if "customer" in ROWS[short(method)].roles]
 
 @pytest.mark.parametrize("caller", ["customer", "without-person"])
 @pytest.mark.parametrize("method", OWN, ids=short)
-async def test_what_is_somebody_elses_looks_as_if_it_were_not_there(world: World, method: str, caller: str) -> None:
+async def test_other_customers_resources_look_missing(world: World, method: str, caller: str) -> None:
     others, missing = world.bob.request(method), world.nobody.request(method)
     for field in ("request_id",):
         if hasattr(others, field):
@@ -270,7 +270,7 @@ def assert_alike(others: Asked, missing: Asked, world: World) -> None:
 
 
 @pytest.mark.parametrize("method", ["Withdraw", "PlaceHold", "CreateTransfer", "UpdateAddress"])
-async def test_a_replay_tells_a_stranger_nothing(world: World, method: str) -> None:
+async def test_a_replay_reveals_nothing_to_a_stranger(world: World, method: str) -> None:
     request = world.bob.requests()[method]
     assert (await world.ask(method, request, "teller")).reason == "OK"
     again = await world.ask(method, request, "teller")
@@ -323,7 +323,7 @@ async def test_a_customer_names_a_payee_by_the_number(world: World) -> None:
     assert (await world.ask("CreateTransfer", request, "customer")).reason == "OK"
 
 
-async def test_a_number_does_not_tell_a_stranger_which_account_has_it(world: World) -> None:
+async def test_a_number_does_not_reveal_its_account_to_a_stranger(world: World) -> None:
     async def sent(whose: Theirs, caller: str, **more: Any) -> Asked:
         request = transfers.CreateTransferRequest(
             source_account_id=whose.account, destination_account_number=world.bob.number, amount=usd("1"), **more
@@ -366,13 +366,11 @@ async def test_a_watch_of_somebody_elses_account_has_no_events(world: World) -> 
     }
 
 
-async def test_what_one_of_several_roles_allows_without_restriction_is_not_restricted(world: World) -> None:
+async def test_an_unrestricted_permission_of_one_role_wins_over_restricted_ones(world: World) -> None:
     assert (await world.ask("GetAccount", world.bob.requests()["GetAccount"], "all")).reason == "OK"
 
 
-async def test_what_was_changed_and_what_was_denied_is_in_the_audit_log(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_changes_and_denials_are_in_the_audit_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
     much = world.alice.requests()["Withdraw"]
     much.amount.units = 10**9
     with caplog.at_level("INFO", logger="openbank.audit"):

@@ -64,7 +64,7 @@ async def house(settings: Settings, tmp_path: Path) -> AsyncIterator[House]:
         yield House(channel, keys, *ids, f"of-{person_id}-0", "of-somebody-else-0", person_id)
 
 
-async def test_nobody_asks_by_a_token_whether_another_account_has_an_event(house: House) -> None:
+async def test_a_token_does_not_reveal_whether_another_account_has_an_event(house: House) -> None:
     """A token of another store is looked up by stream and revision: its answer would say whether there is one."""
 
     async def answers(who: str, place: LogPosition) -> Any:
@@ -81,7 +81,7 @@ async def test_nobody_asks_by_a_token_whether_another_account_has_an_event(house
     assert await answers("teller", not_there) == {"consistency_token": "TOKEN_OF_ANOTHER_STORE"}
 
 
-async def test_nor_resumes_a_watch_by_one(house: House) -> None:
+async def test_a_customer_cannot_resume_a_watch_by_an_open_token(house: House) -> None:
     token = open_token(house.bank_id, house.store_id, LogPosition(1, f"account-{house.own}", 1))
     request = accounts.WatchAccountEventsRequest(
         resume_token=token, owner_ids=[house.customer], stop_when_caught_up=True
@@ -91,7 +91,7 @@ async def test_nor_resumes_a_watch_by_one(house: House) -> None:
     assert asked.refused.violations == {"resume_token": "INVALID_TOKEN"}
 
 
-async def test_nor_turns_a_page_by_one(house: House) -> None:
+async def test_a_customer_cannot_turn_a_page_by_an_open_token(house: House) -> None:
     listing = Listing("accounts", house.customer, LogId(house.bank_id, house.store_id), NO_SEAL)
     request = accounts.ListAccountsByOwnerRequest(
         owner_id=house.customer, page_size=1, page_token=page_token(listing, (1, 1))

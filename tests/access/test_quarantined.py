@@ -43,7 +43,9 @@ async def forged_bank(settings: Settings) -> None:
     await written(settings, "account-other", 1, [forged(balance=99, owner_id="mary")])
 
 
-async def test_a_watch_of_nobodys_does_not_say_so_either(settings: Settings, tmp_path: Path) -> None:
+async def test_a_watch_of_a_caller_without_a_person_does_not_reveal_a_forged_event(
+    settings: Settings, tmp_path: Path
+) -> None:
     """The event that is not believed names no owner, as a caller without a person has none."""
     async with serving(settings) as server, Caller(server.address) as bank:
         await bank.register(person_id="mary")

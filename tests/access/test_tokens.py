@@ -122,7 +122,7 @@ HOSTILE = hostile()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_what_is_no_token_of_the_issuer_is_refused(gate: Gate, name: str) -> None:
+async def test_anything_but_a_token_of_the_issuer_is_refused(gate: Gate, name: str) -> None:
     with pytest.raises(TokenInvalid) as caught:
         await admit(gate, HOSTILE[name])
     assert all(part not in str(caught.value) for part in HOSTILE[name].split(".") if len(part) > 3)
@@ -150,14 +150,14 @@ def test_an_authorization_that_is_no_bearer_token_is_refused(gate: Gate, authori
         gate.admit(Bearer(None))
 
 
-def test_a_key_counts_whatever_the_case_of_bearer(gate: Gate) -> None:
+def test_the_case_of_bearer_is_ignored(gate: Gate) -> None:
     for scheme in ("Bearer", "bearer", "BEARER"):
         caller = gate.admit(Bearer(f"{scheme} {KEY.key}"))
         assert isinstance(caller, Caller)
         assert caller.name == "key:web"
 
 
-async def test_an_expired_token_is_told_apart_from_a_wrong_one(gate: Gate) -> None:
+async def test_an_expired_token_is_distinguished_from_a_wrong_one(gate: Gate) -> None:
     with pytest.raises(TokenExpired):
         await admit(gate, signed(exp=int(time.time()) - 1))
 
@@ -239,7 +239,7 @@ async def test_without_a_key_set_ever_the_token_may_be_kept(provider: Provider) 
     assert isinstance(admitted, Caller)
 
 
-async def test_the_last_good_set_stays_whatever_comes_after_it(
+async def test_the_last_good_key_set_stays_when_a_fetch_fails(
     gate: Gate, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
@@ -281,7 +281,7 @@ def test_a_key_that_must_not_count_is_left_out_and_the_others_count(entry: Any) 
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"keys": 1}', b"[" * 100_000, b"\xff", b"null"])
-def test_what_is_no_key_set_is_refused(document: bytes) -> None:
+def test_anything_but_a_key_set_is_refused(document: bytes) -> None:
     with pytest.raises(ValueError, match=r"is not|does not have"):
         read_keys(document, ("RS256",))
 

@@ -172,7 +172,7 @@ async def test_a_change_that_leaves_the_right_ends_nothing(bank: Watched) -> Non
     watch.ended.cancel()
 
 
-async def test_a_caller_beyond_its_limits_is_told_when_to_call_again(bank: Watched) -> None:
+async def test_a_caller_beyond_its_limits_learns_when_to_call_again(bank: Watched) -> None:
     limits = "[limits.customer]\ncalls_per_second = 0.5\nburst = 3\nwatches = 2\n"
     bank.change(bank.keys.entry("john", "customer", more=OWNER), bank.keys.entry("auditor", "auditor"), limits)
     await asyncio.sleep(0.8)

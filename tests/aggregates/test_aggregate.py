@@ -262,7 +262,7 @@ async def test_a_refusal_that_rests_on_durable_state_needs_no_disk(bank: WriteSi
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), OutcomeUnknown("who knows")], ids=repr)
-async def test_when_an_append_fails_who_had_events_is_told_and_who_had_none_is_decided_again(
+async def test_a_failed_append_fails_commands_with_events_and_decides_others_again(
     bank: WriteSide, store: InterposedStore, error: Exception
 ) -> None:
     request = some_request()
@@ -288,7 +288,7 @@ async def test_when_an_append_fails_who_had_events_is_told_and_who_had_none_is_d
     assert await balance(store) == 120
 
 
-async def test_when_an_append_was_made_although_it_failed_who_was_told_so_finds_it_by_request_id(
+async def test_an_append_made_although_it_failed_is_found_by_request_id(
     bank: WriteSide, store: InterposedStore
 ) -> None:
     one, other = some_request(), some_request()
@@ -313,7 +313,7 @@ async def test_a_failed_append_leaves_the_account_as_the_disk_has_it(
     assert written.resource.state.balance.minor == await balance(store)
 
 
-async def test_a_store_that_is_away_from_the_start_is_told_to_all_and_then_all_is_well(disk: SqliteEventStore) -> None:
+async def test_every_command_fails_while_the_store_is_away_and_succeeds_afterwards(disk: SqliteEventStore) -> None:
     store = InterposedStore(disk)
     store.die(at=1, made=False, silently=False)
     bank = WriteSide(store, clock, kept_max=10)
@@ -377,7 +377,7 @@ async def test_another_writer_again_and_again_delays_but_loses_nothing(disk: Sql
     assert await balance(disk) == 153
 
 
-async def test_a_store_that_contradicts_itself_is_called_damaged_and_not_asked_for_ever(
+async def test_a_store_that_contradicts_itself_is_reported_as_damaged_without_endless_retries(
     bank: WriteSide, store: InterposedStore
 ) -> None:
     store.fail_next(WrongExpectedRevision("nobody wrote"))
@@ -469,7 +469,7 @@ async def test_the_same_request_many_times_at_once_is_made_once(bank: WriteSide,
     assert await balance(store) == 101
 
 
-async def test_a_replay_tells_the_account_as_it_was_then(bank: WriteSide) -> None:
+async def test_a_replay_answers_the_account_as_it_was_then(bank: WriteSide) -> None:
     request = some_request()
     first = await deposit(bank, 50, request)
     await withdraw(bank, 150)
@@ -689,7 +689,7 @@ async def test_a_clock_that_is_little_behind_is_no_warning(
 
 
 @pytest.mark.parametrize("kept_max", [1, 3, 100])
-async def test_what_is_no_longer_kept_is_read_again(disk: SqliteEventStore, kept_max: int) -> None:
+async def test_an_evicted_account_is_read_again(disk: SqliteEventStore, kept_max: int) -> None:
     bank = WriteSide(disk, clock, kept_max)
     dice = random.Random(kept_max)
     ids = [f"b-{number}" for number in range(12)]
@@ -788,7 +788,7 @@ async def test_two_instances_at_once_lose_nothing(banks: tuple[WriteSide, WriteS
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_whatever_fails_every_request_happens_exactly_once(disk: SqliteEventStore, seed: int) -> None:
+async def test_every_request_happens_exactly_once_on_a_failing_store(disk: SqliteEventStore, seed: int) -> None:
     """Callers that repeat until they have an answer, on stores that fail before or after the append, at random."""
     dice = random.Random(seed)
     stores = [InterposedStore(disk, sole_writer=False) for _ in range(1 + seed % 2)]

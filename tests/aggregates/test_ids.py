@@ -76,6 +76,6 @@ def test_a_streams_name_is_its_category_and_its_id(stream: str, category: str, i
     assert split(stream) == (category, identifier)
 
 
-def test_internal_streams_are_told_from_persons_and_accounts_by_name() -> None:
+def test_names_distinguish_internal_streams_from_persons_and_accounts() -> None:
     for stream in (request_stream("x"), number_stream("1")):
         assert not stream.startswith(("person-", "account-"))

@@ -213,7 +213,7 @@ async def test_the_newest_snapshots_of_an_older_version_are_used(store: Counting
 # Replays
 
 
-async def test_a_replay_reads_a_few_events_whatever_its_revision(store: CountingStore) -> None:
+async def test_a_replay_at_any_revision_reads_a_few_events(store: CountingStore) -> None:
     requests = [Request(uuid4().bytes) for _ in range(5 * SNAPSHOT_EVENTS)]
     made = await asyncio.gather(*(deposit(new_bank(store), request) for request in requests[:1]))
     bank = new_bank(store)

@@ -97,13 +97,13 @@ async def test_a_key_can_be_written_to_a_file_that_only_its_owner_reads(tmp_path
         (("web", "--role", "teller", "--expires", "1\nroles = []"), "--expires must be a time"),
     ],
 )
-async def test_what_no_file_could_hold_is_refused(flags: tuple[str, ...], why: str) -> None:
+async def test_a_key_that_no_access_file_may_have_is_refused(flags: tuple[str, ...], why: str) -> None:
     code, out, said = await run_openbank("access", "new-key", *flags)
     assert (code, out) == (2, "")
     assert said.startswith(f"openbank: {why}")
 
 
-async def test_a_file_is_checked_and_what_may_surprise_is_told(access: Path) -> None:
+async def test_a_check_of_a_file_warns_of_what_may_surprise(access: Path) -> None:
     code, out, _ = await run_openbank("access", "check", str(access))
     assert code == 0
     assert out.splitlines() == [
@@ -156,7 +156,7 @@ async def test_an_answer_is_explained(
         (("--as", "key:web", "Withdrawal"), "Withdrawal is not a method of the bank"),
     ],
 )
-async def test_what_cannot_be_explained_is_refused(access: Path, flags: tuple[str, ...], why: str) -> None:
+async def test_a_question_that_cannot_be_explained_is_refused(access: Path, flags: tuple[str, ...], why: str) -> None:
     code, out, said = await run_openbank("access", "explain", str(access), *flags)
     assert (code, out) == (2, "")
     assert said.startswith(f"openbank: {why}")

@@ -277,7 +277,7 @@ async def test_transfers_and_movements_are_found_and_taken_back(address: str, ba
     assert (again.code, "ALREADY_REVERSED" in again.err) == (1, True)
 
 
-async def test_what_is_only_validated_is_not_done(address: str, bank: Caller) -> None:
+async def test_validation_changes_nothing(address: str, bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     tried = run_here("account", "deposit", account_id, "5", "USD", "--validate-only", "--target", address)
     assert json.loads(tried.out)["account"]["balance"]["units"] == "5"
@@ -331,7 +331,7 @@ AMOUNTS = [
 
 
 @pytest.mark.parametrize("text", AMOUNTS)
-def test_what_is_no_plain_decimal_is_a_usage_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_amount_that_is_not_a_plain_decimal_is_a_usage_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["account", "deposit", "anns", text, "EUR"])
     assert ended.value.code == 2
@@ -352,7 +352,7 @@ USAGE: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("what", USAGE)
-def test_what_is_mistyped_is_a_usage_error(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_argument_is_a_usage_error(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, line = USAGE[what]
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -360,7 +360,7 @@ def test_what_is_mistyped_is_a_usage_error(what: str, capsys: pytest.CaptureFixt
     assert line in capsys.readouterr().err
 
 
-async def test_what_cannot_go_together_is_a_usage_error(address: str) -> None:
+async def test_contradictory_flags_are_a_usage_error(address: str) -> None:
     for arguments in (
         ("account", "show"),
         ("account", "show", "anns", "--number", "1"),
@@ -426,7 +426,7 @@ async def test_the_same_request_id_is_done_once(address: str, bank: Caller) -> N
     assert (other.code, "REQUEST_ID_REUSED" in other.err) == (1, True)
 
 
-async def test_nobody_who_answers_is_exit_code_3_and_a_change_says_how_to_go_on(address: str) -> None:
+async def test_without_an_answer_the_exit_code_is_3_and_a_change_says_how_to_continue(address: str) -> None:
     question, change = await asyncio.gather(
         run("account", "show", "anns", "--target", "127.0.0.1:9"),
         run("account", "deposit", "anns", "1", "EUR", "--target", "127.0.0.1:9", "--timeout", "0.5"),

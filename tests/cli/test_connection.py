@@ -69,7 +69,9 @@ async def test_every_command_speaks_tls(server: Server, ca: Authority) -> None:
             assert (code, err) == (0, ""), command
 
 
-async def test_and_shows_its_certificate_where_that_is_asked_for(server: Server, ca: Authority, tmp_path: Path) -> None:
+async def test_a_client_certificate_is_shown_to_a_server_that_asks_for_one(
+    server: Server, ca: Authority, tmp_path: Path
+) -> None:
     await server.ready()
     client = ca.sign("client", ["client.example"])
     async with tls_to(server.address, ca.sign("bank"), ca.file) as port:
@@ -122,7 +124,7 @@ async def test_an_expired_certificate_is_not_trusted(server: Server, ca: Authori
     assert err == f"openbank: the certificate of localhost:{port} has expired: renew it\n"
 
 
-async def test_a_socket_that_is_not_there_is_said(tmp_path: Path) -> None:
+async def test_a_missing_socket_is_reported(tmp_path: Path) -> None:
     target = f"unix:{tmp_path / 'none'}"
     code, out, err = await run_openbank("health", "--target", target)
     assert (code, out) == (3, "UNAVAILABLE\n")
@@ -160,7 +162,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-async def test_what_cannot_be_used_is_one_line_that_names_the_flag(what: str, tmp_path: Path) -> None:
+async def test_an_unusable_value_is_one_line_that_names_the_flag(what: str, tmp_path: Path) -> None:
     arguments, line = BAD[what]
     for name, path in given(tmp_path).items():
         arguments, line = arguments.replace(f"{{{name}}}", str(path)), line.replace(f"{{{name}}}", str(path))

@@ -64,9 +64,7 @@ def test_the_token_of_the_current_context_is_not_sent_to_a_target_that_is_typed(
     assert "nothing listens" in run_here("account", "show", "a", "--target", NOBODY).err
 
 
-def test_what_is_kept_is_for_the_user_alone_and_has_no_token(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_file_is_private_and_has_no_token(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text(SECRET)
     monkeypatch.setenv("OPENBANK_TOKEN", SECRET)
     monkeypatch.chdir(tmp_path)

@@ -42,7 +42,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
     os.close(pipe.writing)
 
 
-def test_what_has_been_read_is_delivered_and_what_is_in_the_pipe_is_not(pipe: Pipe) -> None:
+def test_bytes_that_were_read_are_delivered_and_those_in_the_pipe_are_not(pipe: Pipe) -> None:
     with TailPrinter(pipe.writing, pipe.kept.append, pipe.stop) as printing:
         pipe.print(printing, b"abc", "t1")
         pipe.print(printing, b"de", "t2")
@@ -65,7 +65,7 @@ def test_a_reader_that_ends_with_what_it_has_read_has_not_had_it(pipe: Pipe) -> 
     assert pipe.kept == []
 
 
-def test_at_the_end_the_reader_is_waited_for(pipe: Pipe) -> None:
+def test_the_end_waits_for_the_reader(pipe: Pipe) -> None:
     def read_late() -> None:
         time.sleep(3 * LOOK_SECONDS)
         os.read(pipe.reading, 3)
@@ -79,14 +79,14 @@ def test_at_the_end_the_reader_is_waited_for(pipe: Pipe) -> None:
     os.close(pipe.reading)
 
 
-def test_without_a_place_to_keep_nobody_is_waited_for(pipe: Pipe) -> None:
+def test_without_a_file_the_tail_does_not_wait_for_its_reader(pipe: Pipe) -> None:
     with TailPrinter(pipe.writing, None, pipe.stop) as printing:
         pipe.print(printing, b"abc", "t1")
     os.close(pipe.reading)
     assert pipe.stop.wait(PATIENCE_SECONDS)
 
 
-def test_what_is_in_a_file_is_delivered(pipe: Pipe, tmp_path: Path) -> None:
+def test_bytes_in_a_file_are_delivered(pipe: Pipe, tmp_path: Path) -> None:
     os.close(pipe.reading)
     with (tmp_path / "file").open("wb") as file, TailPrinter(file.fileno(), pipe.kept.append, pipe.stop) as printing:
         file.write(b"abc")

@@ -116,7 +116,7 @@ async def test_a_copy_survives_a_leader_of_its_target_that_is_deposed_meanwhile(
 
 
 @pytest.mark.parametrize("command", [verify, copy])
-async def test_a_job_waits_no_longer_than_it_is_told(nodes: Cluster, data: Path, command: Any) -> None:
+async def test_a_job_waits_no_longer_than_its_flag_says(nodes: Cluster, data: Path, command: Any) -> None:
     nodes.cut_off(nodes.leader)
     code, out, err = await command(nodes, data, "--store-wait-seconds", "1")
     assert code == 2, out + err

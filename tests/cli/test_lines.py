@@ -45,7 +45,7 @@ for number, event in enumerate((OPENED, DEPOSITED, WITHDRAWN)):
     event.record_time.FromMicroseconds(1_700_000_000_000_000 + number)
 
 
-def test_what_comes_together_is_lined_up() -> None:
+def test_lines_printed_together_are_aligned() -> None:
     assert list(TextLines(coloured=False)([OPENED, DEPOSITED, WITHDRAWN])) == [
         "2023-11-14T22:13:20.000000Z  johns   1  ACCOUNT_OPENED   +1000.00  1000.00 USD",
         "2023-11-14T22:13:20.000001Z  johns   2  MONEY_DEPOSITED     +0.50  1000.50 USD",
@@ -53,7 +53,7 @@ def test_what_comes_together_is_lined_up() -> None:
     ]
 
 
-def test_what_comes_later_is_lined_up_with_what_was() -> None:
+def test_later_lines_are_aligned_with_earlier_ones() -> None:
     text_lines = TextLines(coloured=False)
     (first,) = text_lines([WITHDRAWN])
     (second,) = text_lines([DEPOSITED])
@@ -134,7 +134,7 @@ TERMINAL = ["\x1b", "\x9b", "\x07", "\r", "\n", "\t", "\x7f", "\x85", "\u2028", 
 
 
 @pytest.mark.parametrize("character", TERMINAL, ids=ascii)
-def test_what_controls_a_terminal_or_hides_is_not_printed(character: str) -> None:
+def test_control_and_invisible_characters_are_not_printed(character: str) -> None:
     person = PersonEvent(person_registered=PersonRegistered(first_name=f"a{character}\u200cb", last_name="Doe"))
     (line,) = TextLines(coloured=False)([person])
     assert line.endswith("a?\u200cb Doe")

@@ -87,7 +87,7 @@ def test_a_terminal_has_one_line_that_is_gone_at_the_end(quick: None, monkeypatc
     assert "\n" not in written
 
 
-def test_elsewhere_lines_are_printed(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_printed_if_there_is_no_terminal(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = reported(StringIO(), monkeypatch).splitlines()
     assert set(lines) == {"openbank: copying: 25%, 0 s, about 0 s left"}
 

@@ -53,7 +53,7 @@ def test_two_tails_do_not_have_one_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "/dev/full", "fifo"])
-def test_what_is_no_regular_file_is_refused_and_left_alone(path: Path, place: str) -> None:
+def test_anything_but_a_regular_file_is_refused_and_left_alone(path: Path, place: str) -> None:
     os.mkfifo(path)
     no_file = path if place == "fifo" else Path(place)
     with pytest.raises(CommandFailed, match="not a regular file"):
@@ -118,7 +118,7 @@ def test_a_disk_that_is_full_leaves_the_old_token(path: Path, monkeypatch: pytes
     assert os.listdir(path.parent) == ["place"]
 
 
-def test_a_directory_that_is_not_there_is_said(path: Path) -> None:
+def test_a_missing_directory_is_reported(path: Path) -> None:
     with pytest.raises(CommandFailed, match="cannot keep the place"):
         keep(resume_file(path / "nowhere"), "t1")
 

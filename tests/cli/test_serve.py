@@ -140,7 +140,7 @@ async def test_a_bank_is_ready_only_once_its_views_have_caught_up(behind: Path) 
     assert await bank.stop() == 0
 
 
-async def test_people_are_told_what_a_start_waits_for_and_when_the_bank_is_ready(behind: Path) -> None:
+async def test_a_start_reports_what_it_waits_for_and_when_the_bank_is_ready(behind: Path) -> None:
     arguments = ("-m", "openbank", "serve", "--listen", "127.0.0.1:0", "--data", str(behind))
     bank = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL

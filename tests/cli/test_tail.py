@@ -84,7 +84,7 @@ async def tailing(*arguments: str) -> AsyncIterator[Tail]:
             await tail.end(signal.SIGKILL)
 
 
-async def test_what_there_is_is_printed_and_then_what_comes(bank: Caller, server: Server) -> None:
+async def test_a_tail_prints_history_and_then_new_events(bank: Caller, server: Server) -> None:
     await bank.open(account_id="anns")
     async with tailing("accounts", "--target", server.address, "--from", "beginning") as tail:
         await tail.until_lines(1)
@@ -98,7 +98,7 @@ async def test_what_there_is_is_printed_and_then_what_comes(bank: Caller, server
         assert tail.errors == [connected(server.address)]
 
 
-async def test_a_connection_that_is_lost_is_made_again_and_both_are_said(bank: Caller, server: Server) -> None:
+async def test_a_lost_connection_is_made_again_and_both_are_reported(bank: Caller, server: Server) -> None:
     account_id = (await bank.open()).account.account_id
     async with (
         proxy_of(server.address) as proxy,
@@ -139,7 +139,7 @@ async def test_a_tail_for_a_script_says_what_it_waits_for(server: Server) -> Non
             assert tail.errors[1:] == [f"openbank: connected to {proxy.address}"]
 
 
-async def test_with_a_file_each_event_is_printed_once_whatever_comes_between(
+async def test_a_tail_with_a_file_prints_each_event_once_despite_interruptions(
     process: ServerProcess, tmp_path: Path
 ) -> None:
     arguments = ("accounts", "--from", "beginning", "--resume", str(tmp_path / "place"), "--format", "json")
@@ -249,7 +249,7 @@ REFUSALS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-async def test_a_refusal_is_too(server: Server, what: str) -> None:
+async def test_a_refusal_is_one_line_and_exit_code_2(server: Server, what: str) -> None:
     arguments, line = REFUSALS[what]
     code, out, err = await run_openbank("tail", *arguments, "--target", server.address)
     assert (code, out) == (2, "")
@@ -270,7 +270,7 @@ async def test_the_first_and_the_last_time_are_times(bank: Caller, server: Serve
 
 
 @pytest.mark.parametrize("lines_wanted", [2, 700])
-async def test_what_a_reader_left_unread_is_printed_by_the_next(
+async def test_unread_events_are_printed_by_the_next_tail(
     bank: Caller, server: Server, tmp_path: Path, lines_wanted: int
 ) -> None:
     account_id = (await bank.open()).account.account_id

@@ -100,13 +100,13 @@ def test_a_restart_sets_counters_back_and_rates_stay_right() -> None:
     assert "1.0 events/s" in line_of(state, "log")
 
 
-def test_what_a_bank_does_not_report_is_a_dash() -> None:
+def test_a_figure_that_the_bank_does_not_report_is_a_dash() -> None:
     state = after("openbank_log_position 5\n")
     assert line_of(state, "log") == "log      position 5   - events/s appended here"
     assert line_of(state, "views") == "views    lag -"
 
 
-def test_without_metrics_the_last_figures_stay_and_it_is_said_why() -> None:
+def test_without_metrics_the_last_figures_stay_and_the_reason_is_shown() -> None:
     state = after(METRICS).failed("connection refused")
     assert text_of(state)[1].startswith("no metrics for 0.0 s: connection refused")
     assert line_of(state, "log").startswith("log      position 12,345")
@@ -137,7 +137,7 @@ def test_threads_that_write_at_once_lose_nothing() -> None:
     assert {one.revision for one in shared.state.accounts.values()} == {1}
 
 
-async def test_what_is_no_bank_has_no_metrics(process: ServerProcess) -> None:
+async def test_an_address_without_a_bank_has_no_metrics(process: ServerProcess) -> None:
     for url in ("http://127.0.0.1:9/metrics", f"http://{process.address}/metrics", "http://no.such.name.invalid/"):
         with pytest.raises(NoMetrics):
             read(url)
@@ -256,7 +256,7 @@ async def test_ctrl_c_leaves_the_terminal_as_it_was(process: ServerProcess, scre
         assert "Traceback" not in top.text()
 
 
-async def test_a_fault_is_said_after_the_terminal_is_left(
+async def test_a_fault_is_reported_after_the_terminal_is_left(
     tmp_path: Path, process: ServerProcess, screen_of: Callable[..., Screen]
 ) -> None:
     bad = ("--token-file", str(tmp_path / "none"))

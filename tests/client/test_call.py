@@ -50,7 +50,7 @@ async def test_a_request_id_of_the_caller_is_kept(bank: Caller) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 503])
-async def test_what_a_proxy_says_for_the_bank_is_tried_again(
+async def test_a_call_that_a_proxy_refused_is_tried_again(
     bank: Caller, proxy: Proxy, retries: list[Retry], status: int
 ) -> None:
     account_id = (await bank.open()).account.account_id
@@ -85,7 +85,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_the_deposit_made_on
     assert len(await bank.account_events()) == 2
 
 
-async def test_what_the_bank_refuses_is_raised_with_its_reason_and_figures(bank: Caller) -> None:
+async def test_a_refusal_is_raised_with_its_reason_and_figures(bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     with pytest.raises(BankError, match=r"INSUFFICIENT_FUNDS: 5.00 USD") as caught:
         await call(bank.accounts.Withdraw, accounts.WithdrawRequest(account_id=account_id, amount=usd("5")))
@@ -95,7 +95,7 @@ async def test_what_the_bank_refuses_is_raised_with_its_reason_and_figures(bank:
     assert caught.value.retry_seconds is None
 
 
-async def test_what_is_wrong_with_fields_is_raised_field_by_field(bank: Caller) -> None:
+async def test_faults_of_fields_are_raised_field_by_field(bank: Caller) -> None:
     with pytest.raises(BankError) as caught:
         await call(bank.accounts.Deposit, accounts.DepositRequest(account_id="?", amount=usd("0")))
     assert [(violation.field, violation.reason) for violation in caught.value.violations] == [
@@ -105,7 +105,7 @@ async def test_what_is_wrong_with_fields_is_raised_field_by_field(bank: Caller) 
     assert isinstance(caught.value.violations[0], Violation)
 
 
-async def test_where_there_is_no_bank_the_last_error_is_raised_when_the_time_is_over(retries: list[Retry]) -> None:
+async def test_without_a_bank_the_last_error_is_raised_at_the_timeout(retries: list[Retry]) -> None:
     async with Caller("127.0.0.1:1") as nobody:
         with pytest.raises(grpc.aio.AioRpcError):
             await call(

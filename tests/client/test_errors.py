@@ -56,7 +56,7 @@ def test_an_error_info_of_the_bank_is_its_decision() -> None:
 @pytest.mark.parametrize(
     "details", [None, b"", b"no status", undecodable(), status(), status(info("proxy.example"))], ids=repr
 )
-def test_anything_else_is_not(details: bytes | None) -> None:
+def test_other_details_are_not_a_bank_error(details: bytes | None) -> None:
     assert bank_error(Failure(details)) is None
 
 

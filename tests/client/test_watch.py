@@ -166,7 +166,7 @@ async def test_integration_events_are_watched_alike(bank: Caller) -> None:
     assert responses[-1].resume_token == opened.consistency_token
 
 
-async def test_what_another_try_would_not_change_is_raised(bank: Caller) -> None:
+async def test_an_error_that_a_retry_cannot_change_is_raised(bank: Caller) -> None:
     request = WatchAccountEventsRequest(beginning=Empty(), owner_ids=["a b"])
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await anext(watch(bank.channel, request))

@@ -159,7 +159,7 @@ def test_a_start_that_was_never_confirmed_is_asked_for_again(watching: Start) ->
 
 
 @pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "OUT_OF_RANGE", "UNAUTHENTICATED", "PERMISSION_DENIED"])
-def test_what_the_bank_refuses_for_good_is_raised(watching: Start, code: str) -> None:
+def test_a_permanent_refusal_is_raised(watching: Start, code: str) -> None:
     watch = watching()
     watch.call().end(grpc.StatusCode[code], "never", said_by("openbank"))
     error = watch.took()
@@ -171,7 +171,7 @@ def test_what_the_bank_refuses_for_good_is_raised(watching: Start, code: str) ->
 @pytest.mark.parametrize(
     "code", ["INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"]
 )
-def test_the_same_from_anybody_else_is_no_end(watching: Start, code: str, trailing: Any) -> None:
+def test_the_same_status_from_a_proxy_does_not_end_the_watch(watching: Start, code: str, trailing: Any) -> None:
     said = {"another": said_by("proxy.example"), "damaged": [(DETAILS_KEY, b"\xff")]}.get(trailing, ())
     watch = watching()
     call = watch.call()
@@ -183,7 +183,7 @@ def test_the_same_from_anybody_else_is_no_end(watching: Start, code: str, traili
     assert interruption.why.startswith(f"{code}: 404 (not said by the bank")
 
 
-def test_a_server_that_lacks_the_method_is_not_asked_for_ever(watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watch_ends_if_the_server_lacks_the_method(watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resumption, "UNIMPLEMENTED_SECONDS_MAX", 0.05)
     watch = watching()
     watch.call().end(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
@@ -204,7 +204,7 @@ def test_it_ends_where_the_request_says_so(watching: Start) -> None:
     assert watch.took() is ENDED
 
 
-def test_an_end_that_nobody_asked_for_is_none(watching: Start) -> None:
+def test_an_unrequested_end_does_not_end_the_watch(watching: Start) -> None:
     watch = watching()
     call = watch.call()
     call.send("t1", [1], caught_up=True)
@@ -221,7 +221,7 @@ def test_a_silent_server_is_given_up(watching: Start) -> None:
     assert watch.interruptions[0].why == "no heartbeat for 0.15 s"
 
 
-def test_a_server_that_sends_heartbeats_is_not(watching: Start) -> None:
+def test_a_server_that_sends_heartbeats_is_kept(watching: Start) -> None:
     watch = watching(beginning=Empty(), heartbeat_interval=Duration(nanos=100_000_000))
     call = watch.call()
     for number in range(10):

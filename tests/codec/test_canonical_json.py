@@ -92,7 +92,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         canonical_json.from_json(b"\xff{}", MoneyDeposited)
 
 
-def test_what_is_written_is_read_without_json_format(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_written_json_is_read_without_json_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(json_format, "Parse")
     message = canonical_json.from_json(json.dumps(WRITTEN).encode(), MoneyDeposited)
     assert (message.amount.units, message.balance_after.units, message.currency_exponent) == (12, -(1 << 63), 2)

@@ -130,7 +130,7 @@ def test_a_type_of_a_later_version_is_unknown() -> None:
             use()
 
 
-def test_the_types_of_the_bank_are_told_from_those_of_other_programs() -> None:
+def test_the_types_of_the_bank_are_distinguished_from_those_of_other_programs() -> None:
     assert all(codec.is_ours(stored_type) for stored_type in codec.TYPES)
     assert codec.is_ours("openbank.accounts.v1.AccountPainted")
     for other in ("$metadata", "OrderPlaced", "Openbank.x", "openbanking.x", "openbank", ""):

@@ -70,7 +70,7 @@ async def test_a_refusal_that_can_be_foreseen_writes_nothing(
     assert store.asked == []
 
 
-async def test_the_refusal_of_a_taken_number_does_not_tell_whose_it_is(bank: WriteSide) -> None:
+async def test_the_refusal_of_a_taken_number_does_not_reveal_its_owner(bank: WriteSide) -> None:
     with pytest.raises(AccountNumberTaken) as refused:
         await accounts.open_account(bank, opening("12345-6789".replace("-", " ")), Request())
     assert refused.value.metadata == {"accountNumber": "12345 6789"}

@@ -136,7 +136,7 @@ async def test_after_a_crash_the_same_request_finishes_it(
     assert again == written._replace(replayed=True)
 
 
-async def test_after_a_crash_who_meets_the_number_finishes_it_or_gets_it(
+async def test_after_a_crash_the_next_opener_finishes_the_opening_or_gets_the_number(
     crash: tuple[bool, Request], disk: SqliteEventStore, clock: Watch
 ) -> None:
     reserved, request = crash
@@ -186,7 +186,7 @@ async def test_a_dry_run_of_an_opening_knows_a_request_id_that_made_something_el
                 await accounts.open_account(bank, command, one)
 
 
-async def test_after_a_crash_everybody_at_once_finishes_it_once(
+async def test_after_a_crash_many_openers_at_once_finish_it_once(
     crash: tuple[bool, Request], disk: SqliteEventStore, clock: Watch
 ) -> None:
     _, request = crash
@@ -230,7 +230,7 @@ async def test_a_caller_that_gives_up_leaves_no_half_opened_account(
         (False, 2, OutcomeUnknown),
     ],
 )
-async def test_a_store_that_goes_away_is_told_so_that_nobody_opens_two_accounts(
+async def test_an_opening_fails_if_the_store_goes_away_at_any_step(
     bank: WriteSide, store: InterposedStore, disk: SqliteEventStore, known: bool, step: int, told: type[Exception]
 ) -> None:
     store.die(step, made=False, silently=False)
@@ -239,7 +239,7 @@ async def test_a_store_that_goes_away_is_told_so_that_nobody_opens_two_accounts(
     assert await openings(disk) == []
 
 
-async def test_a_request_sent_once_is_no_repetition_though_another_opener_finished_it(
+async def test_a_first_request_is_not_a_replay_though_another_opener_finished_it(
     disk: SqliteEventStore, clock: Watch
 ) -> None:
     store = InterposedStore(disk, sole_writer=False)
@@ -310,7 +310,7 @@ async def test_without_a_request_id_a_crash_leaves_no_lost_number(
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_whatever_fails_every_number_is_given_once(disk: SqliteEventStore, clock: Watch, seed: int) -> None:
+async def test_every_number_is_given_once_on_a_failing_store(disk: SqliteEventStore, clock: Watch, seed: int) -> None:
     dice = random.Random(seed)
     stores = [InterposedStore(disk, sole_writer=False) for _ in range(2)]
     banks = [WriteSide(store, clock, kept_max=dice.choice([1, 3, 100])) for store in stores]

@@ -133,7 +133,7 @@ async def test_the_same_request_after_a_restart_is_the_first_outcome(
     assert await rpc.call(await restart(), rpc.command, request) == first._replace(replayed=True)
 
 
-async def test_a_replay_tells_how_it_was_then(bank: WriteSide, rpc: Rpc) -> None:
+async def test_a_replay_answers_as_it_did_then(bank: WriteSide, rpc: Rpc) -> None:
     request = some_request()
     first = await rpc.call(bank, rpc.command, request)
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), Request())
@@ -205,7 +205,7 @@ async def test_one_of_two_requests_under_one_id_at_the_same_moment_is_made(bank:
     assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
 
 
-async def test_that_an_id_is_known_is_said_before_anything_else_is_wrong(bank: WriteSide) -> None:
+async def test_a_known_request_id_is_reported_before_other_faults(bank: WriteSide) -> None:
     request = some_request()
     await accounts.deposit(bank, Deposit("a-1", usd(1), ""), request)
     with pytest.raises(RequestIdReused):

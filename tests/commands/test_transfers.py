@@ -167,7 +167,7 @@ async def test_a_transfer_that_is_refused_after_it_was_sent_comes_back(bank: Wri
     assert faults(store) == []
 
 
-async def test_what_memory_says_of_the_destination_refuses_nothing(bank: WriteSide, store: Store) -> None:
+async def test_a_transfer_is_not_refused_by_a_stale_destination_in_memory(bank: WriteSide, store: Store) -> None:
     await freeze(store)
     await bank.accounts.load("b")
     await unfreeze(store)
@@ -239,7 +239,7 @@ async def test_an_account_is_not_closed_while_it_waits_for_its_money(bank: Write
         await accounts.close_account(instance(store), command, Request())
 
 
-async def test_what_is_sent_while_its_transfers_are_counted_is_counted(store: Store) -> None:
+async def test_a_transfer_sent_during_the_count_is_counted(store: Store) -> None:
     """The account moves on between the count and the end, so it is counted again."""
     first = await new_bank(store)
     counts = [0, 1]

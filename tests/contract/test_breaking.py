@@ -46,7 +46,7 @@ def test_a_removed_field_of_stored_bytes_is_a_break(scratch: Path) -> None:
     assert breaking(scratch).returncode != 0
 
 
-def test_an_added_field_is_none(scratch: Path) -> None:
+def test_an_added_field_is_not_a_break(scratch: Path) -> None:
     edit(
         scratch / "protos/openbank/persons/v1/person.proto",
         "  string email = 8;\n",

@@ -86,7 +86,7 @@ def test_no_two_files_have_the_same_name() -> None:
 
 
 @pytest.mark.parametrize("half", ["openbank", "generated/openbank"])
-def test_type_checkers_are_told_of_every_package(half: str) -> None:
+def test_every_package_is_marked_as_typed(half: str) -> None:
     packages = {path.parent for path in (ROOT / half).glob("*/__init__.py")}
     assert packages
     assert {package for package in packages if not (package / "py.typed").exists()} == set()

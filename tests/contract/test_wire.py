@@ -30,7 +30,7 @@ def test_date_is_wire_compatible_with_google_type_date(year: int, month: int, da
 
 
 @given(st.text(), st.dictionaries(st.text(), st.text()), st.lists(st.text(), min_size=3, max_size=3), INT64, INT32)
-def test_what_the_client_reads_of_an_error_is_google_rpc(
+def test_the_client_reads_errors_as_google_rpc_messages(
     reason: str, metadata: dict[str, str], violation: list[str], seconds: int, nanos: int
 ) -> None:
     field, description, why = violation

@@ -91,7 +91,9 @@ async def test_a_transfer_is_its_senders_until_it_has_stood_for_a_while(
     assert faults(store) == []
 
 
-async def test_what_was_sent_before_it_began_is_settled_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transfer_sent_before_the_courier_began_is_settled_at_once(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store()
     bank = await new_bank(store)
     views = Pointers(await sent(bank, monkeypatch))

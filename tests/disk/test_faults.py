@@ -210,9 +210,7 @@ async def test_a_backup_without_room_is_one_line(layer: Layer, process: ServerPr
     assert not copy.exists()
 
 
-async def test_views_that_cannot_be_read_are_unavailable_and_lost_to_nobody(
-    layer: Layer, process: ServerProcess
-) -> None:
+async def test_views_that_cannot_be_read_are_unavailable_but_not_lost(layer: Layer, process: ServerProcess) -> None:
     account_id = await account_with_history(process)
     # A start reads the last event that the views have. These put it pages away from the first account's.
     async with Caller(process.address) as bank:

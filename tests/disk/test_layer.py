@@ -45,7 +45,7 @@ def left(layer: Layer, directory: Path, cuts: int = 60) -> list[dict[str, bytes]
     return found
 
 
-def test_what_was_synced_with_its_entry_is_always_there(layer: Layer, tmp_path: Path) -> None:
+def test_a_file_synced_with_its_entry_survives(layer: Layer, tmp_path: Path) -> None:
     run(layer, """write("a", b"one"); sync(f"{root}/a"); sync(root)""")
     assert all(files == {"a": b"one"} for files in left(layer, tmp_path))
 
@@ -62,7 +62,7 @@ def test_any_sector_that_was_not_synced_may_be_there(layer: Layer, tmp_path: Pat
     assert {files["a"][::512] for files in left(layer, tmp_path)} == {b"--", b"1-", b"-2", b"12"}
 
 
-def test_what_comes_after_a_sync_is_not_covered_by_it(layer: Layer, tmp_path: Path) -> None:
+def test_a_sync_does_not_cover_later_writes(layer: Layer, tmp_path: Path) -> None:
     run(layer, """write("a", b"one"); sync(f"{root}/a"); sync(root); write("a", b"two")""")
     assert {files["a"] for files in left(layer, tmp_path)} == {b"one", b"two"}
 
@@ -95,7 +95,7 @@ number = os.open(f"{root}/a", os.O_RDWR); os.ftruncate(number, 4); os.pwrite(num
     assert {len(files["a"]) for files in left(layer, tmp_path)} == {4, 9, 601}
 
 
-def test_what_was_there_before_is_there(layer: Layer, tmp_path: Path) -> None:
+def test_earlier_files_survive(layer: Layer, tmp_path: Path) -> None:
     (tmp_path / "before" / "data").mkdir(parents=True)
     (tmp_path / "before" / "a").write_bytes(b"one")
     (tmp_path / "before" / "data" / "b").write_bytes(b"two")
@@ -127,7 +127,7 @@ sync(f"{root}/a")
     assert {files["a"] for files in left(layer, tmp_path)} == {b"one", b"two"}
 
 
-def test_operations_fail_as_they_are_told_to(layer: Layer) -> None:
+def test_operations_fail_as_configured(layer: Layer) -> None:
     attempt = """
 def attempt(do):
     try:

@@ -14,7 +14,7 @@ SEED = 8
 
 # A bank is started after each loss: a minute alone, and more beside other tests.
 @pytest.mark.timeout(300)
-async def test_what_a_bank_has_told_is_there_when_the_power_is_lost(library: Path, tmp_path: Path) -> None:
+async def test_what_a_bank_has_acknowledged_survives_a_loss_of_power(library: Path, tmp_path: Path) -> None:
     figures = await campaign(library, CUTS, SEED, tmp_path, print)
     assert figures.cuts == CUTS
     assert figures.told > 0

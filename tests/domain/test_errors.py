@@ -75,11 +75,11 @@ def test_the_figures_of_a_refused_withdrawal_are_all_there() -> None:
     assert {"10.01 USD", "10.02 USD", "10.03 USD"} <= set(refused.metadata.values())
 
 
-def test_a_taken_number_tells_neither_whose_it_is_nor_its_account() -> None:
+def test_a_taken_number_reveals_neither_its_owner_nor_its_account() -> None:
     assert errors.AccountNumberTaken("9917").metadata == {"accountNumber": "9917"}
 
 
-def test_invalid_fields_are_told_each_with_its_path() -> None:
+def test_each_invalid_field_is_reported_with_its_path() -> None:
     refused = InvalidFields([Violation("address.city", "FIELD_REQUIRED", "is required"), Violation("email", "X", "y")])
     assert refused.message == "address.city: is required; email: y"
     assert [violation.field for violation in refused.violations] == ["address.city", "email"]

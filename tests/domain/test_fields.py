@@ -127,7 +127,7 @@ def test_a_text_that_shows_something_may_have_invisible_characters(text: str, vi
     assert request.violations == []
 
 
-def test_what_shows_nothing_is_of_known_classes() -> None:
+def test_invisible_characters_are_of_known_classes() -> None:
     invisible: dict[str, set[int]] = {}
     for code in range(0x110000):
         if not is_visible(chr(code)):
@@ -286,7 +286,7 @@ def test_a_date_that_could_not_be_read_was_refused_by_its_reader() -> None:
 # All at once
 
 
-def test_everything_wrong_with_a_request_is_told_at_once_and_in_order() -> None:
+def test_all_faults_of_a_request_are_reported_at_once_and_in_order() -> None:
     request = Fields()
     request.text("first_name", "", 100, required=True)
     request.text("last_name", "x" * 101, 100, required=True)

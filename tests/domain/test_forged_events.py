@@ -172,5 +172,5 @@ def test_nothing_happens_to_an_account_that_its_state_forbids(state: AccountStat
 
 
 @pytest.mark.parametrize(("state", "event"), IN)
-def test_what_a_state_allows_is_folded(state: AccountState, event: AccountEvent) -> None:
+def test_an_event_that_a_state_allows_is_folded(state: AccountState, event: AccountEvent) -> None:
     assert apply(in_state(state), event, 7).balance == event.balance_after

@@ -79,7 +79,9 @@ def test_nothing_but_whole_numbers_comes_out(currency: Currency, minor: int) -> 
         (USD, MAX_MINOR // 100, 910_000_000, MAX_MINOR),
     ],
 )
-def test_amounts_as_they_come_on_the_wire(currency: Currency, units: int, nanos: int, minor: int) -> None:
+def test_amounts_are_converted_from_units_and_nanos_and_back(
+    currency: Currency, units: int, nanos: int, minor: int
+) -> None:
     assert from_units(currency, units, nanos) == Money(currency, minor)
     assert to_units(Money(currency, minor)) == (units, nanos)
 
@@ -118,7 +120,7 @@ def test_an_amount_is_shown_with_its_currencys_decimals(money: Money, text: str)
 
 
 @given(CURRENCY, MINOR)
-def test_what_is_shown_is_the_exact_amount(currency: Currency, minor: int) -> None:
+def test_the_exact_amount_is_shown(currency: Currency, minor: int) -> None:
     digits, code = str(Money(currency, minor)).split(" ")
     assert Fraction(digits) * 10**currency.exponent == minor
     assert len(digits.partition(".")[2]) == currency.exponent
@@ -126,7 +128,7 @@ def test_what_is_shown_is_the_exact_amount(currency: Currency, minor: int) -> No
 
 
 @given(CURRENCY, MINOR, MINOR)
-def test_what_is_added_can_be_taken_away(currency: Currency, left: int, right: int) -> None:
+def test_an_added_amount_can_be_subtracted(currency: Currency, left: int, right: int) -> None:
     money = Money(currency, left)
     assert money.plus(Money(currency, right)) == Money(currency, left + right)
     assert money.plus(Money(currency, right)).minus(Money(currency, right)) == money

@@ -264,7 +264,7 @@ def test_a_limit_is_positive_and_in_the_accounts_currency(limit: Money) -> None:
 # Holds
 
 
-def test_what_is_held_cannot_be_spent() -> None:
+def test_held_money_cannot_be_spent() -> None:
     account, _ = with_hold(ACCOUNT, 99_999)
     assert (account.balance, account.available) == (ACCOUNT.balance, usd(1))
     with pytest.raises(InsufficientFunds):
@@ -285,7 +285,7 @@ def test_a_hold_is_captured_in_parts_until_nothing_remains() -> None:
         holds.capture(account, CaptureHold("a-1", hold_id, None, False, ""))
 
 
-def test_a_capture_gives_the_rest_back_if_it_is_told_to() -> None:
+def test_a_final_capture_gives_the_rest_back() -> None:
     account, hold_id = with_hold(ACCOUNT, 100)
     captured = holds.capture(account, CaptureHold("a-1", hold_id, usd(30), True, ""))
     assert (captured.released, captured.remaining_after) == (usd(70), usd(0))
@@ -293,7 +293,7 @@ def test_a_capture_gives_the_rest_back_if_it_is_told_to() -> None:
     assert (account.available, len(account.controls.holds)) == (usd(99_970), 0)
 
 
-def test_a_hold_that_ended_is_told_from_one_that_never_was() -> None:
+def test_a_hold_that_ended_is_distinguished_from_one_that_never_was() -> None:
     account, hold_id = with_hold(ACCOUNT, 100)
     account = after(account, holds.release(account, ReleaseHold("a-1", hold_id, "")))
     for gone in (hold_id, hold_id.upper()):
@@ -357,7 +357,7 @@ def test_a_transfer_leaves_one_account_and_arrives_in_the_other() -> None:
     ],
     ids=["none", "other currency", "frozen", "closed", "full"],
 )
-def test_what_can_be_foreseen_is_refused_before_anything_is_sent(destination: Any, refused: type[Exception]) -> None:
+def test_a_predictable_refusal_comes_before_anything_is_sent(destination: Any, refused: type[Exception]) -> None:
     with pytest.raises(refused) as told:
         sent_by(ACCOUNT, 1, destination)
     assert str(MAX_MINOR) not in str(told.value).replace(",", "").replace(".", "")
@@ -464,5 +464,5 @@ def test_every_event_of_any_history_follows_and_no_money_is_made_or_lost(steps: 
         assert account.available.minor == account.balance.minor + controls.overdraft_limit - controls.held
 
 
-def test_limits_are_values() -> None:
+def test_equal_controls_have_equal_hashes() -> None:
     assert hash(Controls(spending=SpendingLimits(1, 2, "UTC"))) == hash(Controls(spending=SpendingLimits(1, 2, "UTC")))

@@ -35,7 +35,7 @@ def test_a_person_is_registered_once() -> None:
         person.register(JOHN, RegisterPerson(john(first_name="Jane")), TODAY)
 
 
-def test_that_the_person_is_there_is_said_before_what_is_wrong_with_the_fields() -> None:
+def test_an_existing_person_is_reported_before_faults_of_the_fields() -> None:
     with pytest.raises(PersonAlreadyExists):
         person.register(JOHN, RegisterPerson(john(first_name="")), TODAY)
 
@@ -47,7 +47,7 @@ def test_a_name_is_required(field: str) -> None:
     assert [violation[:2] for violation in refused.value.violations] == [(field, "FIELD_REQUIRED")]
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(InvalidFields) as refused:
         person.register(None, RegisterPerson(john(first_name="", last_name="", date_of_birth=TODAY)), TODAY)
     assert [violation.field for violation in refused.value.violations] == ["first_name", "last_name", "date_of_birth"]
@@ -72,7 +72,7 @@ def test_today_is_the_day_in_utc() -> None:
     assert day_of(midnight) == date(2024, 3, 1)
 
 
-def test_an_address_is_replaced_as_a_whole_and_the_old_one_is_told() -> None:
+def test_an_address_is_replaced_as_a_whole_and_the_event_has_the_old_one() -> None:
     updated = person.update_address(JOHN, UpdateAddress("john", OFFICE))
     assert updated == PersonAddressUpdated(old_address=HOME, new_address=OFFICE)
     assert person.apply(JOHN, updated) == john(address=OFFICE)
@@ -82,7 +82,7 @@ def test_the_same_address_again_is_an_event_too() -> None:
     assert person.update_address(JOHN, UpdateAddress("john", HOME)) == PersonAddressUpdated(HOME, HOME)
 
 
-def test_nobodys_address_can_be_updated() -> None:
+def test_the_address_of_an_unknown_person_cannot_be_updated() -> None:
     with pytest.raises(PersonNotFound):
         person.update_address(None, UpdateAddress("john", OFFICE))
 

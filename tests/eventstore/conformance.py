@@ -60,7 +60,7 @@ class EventStoreConformance:
         assert sorted(await store.hyphenated_number_streams()) == ["number-1-2", "number-A-B-C"]
         await store.close()
 
-    async def test_a_new_store_has_none_that_are_to_be_adopted(self, open_store: OpenStore) -> None:
+    async def test_a_new_store_has_no_numbers_to_adopt(self, open_store: OpenStore) -> None:
         for _ in range(2):
             store: Any = await open_store()
             assert store.numbers_adopted
@@ -86,7 +86,7 @@ class EventStoreConformance:
         saved = await asyncio.gather(*(store.save_quarantine(b"%d" % number, 0) for number in range(5)))
         assert sum(version is not None for version in saved) == 1
 
-    async def test_a_quarantine_record_outlives_a_restart_and_is_none_of_the_log(self, open_store: OpenStore) -> None:
+    async def test_a_quarantine_record_survives_a_restart_and_is_not_in_the_log(self, open_store: OpenStore) -> None:
         store = await open_store()
         version = await store.save_quarantine(b"kept", 0)
         await store.close()
@@ -97,7 +97,7 @@ class EventStoreConformance:
 
     # Appending
 
-    async def test_what_was_appended_is_there(self, store: EventStore) -> None:
+    async def test_appended_events_are_in_the_log(self, store: EventStore) -> None:
         events = some_events(3)
         await store.append("account-1", NO_STREAM, events)
         assert_recorded(await store.read_stream("account-1"), "account-1", 1, events)
@@ -224,7 +224,7 @@ class EventStoreConformance:
         )
         assert_recorded(await store.read_stream("account-1"), "account-1", 1, [*first, *second])
 
-    async def test_it_is_the_ids_that_make_it_the_same(self, store: EventStore) -> None:
+    async def test_an_append_with_the_same_ids_is_the_same(self, store: EventStore) -> None:
         event = some_event(payload("as it was first"))
         position = await store.append("account-1", NO_STREAM, [event])
         later = event._replace(data=payload("as it is now"), metadata=event.metadata._replace(record_time=TIME + 1))
@@ -286,7 +286,7 @@ class EventStoreConformance:
         pages = [len(await store.read_stream("account-1", after)) for after in (0, 1_000, 1_250)]
         assert pages == [1_000, 250, 0]
 
-    async def test_streams_are_told_by_every_letter_of_their_names(self, store: EventStore) -> None:
+    async def test_streams_whose_names_differ_by_one_letter_are_different(self, store: EventStore) -> None:
         names = ["account-a", "account-A", "account-a-", "account--a", "number-A B", "person-a", "account-ä"]
         for name in names:
             await store.append(name, NO_STREAM, some_events())
@@ -299,7 +299,7 @@ class EventStoreConformance:
         assert [event.revision for event in await store.read_end("account-1", 3)] == [3, 4, 5]
         assert await store.read_end("account-1", 10) == await store.read_stream("account-1")
 
-    async def test_what_an_aggregate_is_folded_from_is_read_at_any_revision(self, store: EventStore) -> None:
+    async def test_the_events_to_fold_are_read_at_any_revision(self, store: EventStore) -> None:
         assert list((await store.read_newest("account-1", 17)).events) == []
         assert list((await store.read_newest("account-1", 17, 5)).events) == []
         await store.append("account-1", NO_STREAM, some_events(100))
@@ -432,7 +432,7 @@ class EventStoreConformance:
             assert_in_one_piece(page.events)
         assert sum(len(page.events) for page in pages) == 20
 
-    async def test_any_event_is_a_place_to_read_on_from(self, store: EventStore) -> None:
+    async def test_reading_can_continue_after_any_event(self, store: EventStore) -> None:
         for number in range(6):
             await store.append(f"account-{number}", NO_STREAM, some_events())
         log = await whole_log(store)
@@ -562,7 +562,7 @@ class EventStoreConformance:
 
     # Over time
 
-    async def test_what_was_acknowledged_is_there_when_the_store_is_opened_again(
+    async def test_acknowledged_events_are_there_when_the_store_is_opened_again(
         self, store: EventStore, open_store: OpenStore
     ) -> None:
         for number in range(20):
@@ -625,7 +625,7 @@ class EventStoreConformance:
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )
     @given(data=st.data())
-    async def test_it_does_what_lists_would_do(self, store: EventStore, data: st.DataObject) -> None:
+    async def test_a_store_behaves_like_a_model_made_of_lists(self, store: EventStore, data: st.DataObject) -> None:
         model = _Model(await whole_log(store), os.urandom(4).hex())
         for step in data.draw(st.lists(_steps(), min_size=1, max_size=12)):
             await asyncio.gather(*(model.append(store, *append) for append in step))

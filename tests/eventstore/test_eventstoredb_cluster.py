@@ -93,7 +93,7 @@ async def test_all_seeds_are_asked_for_the_leader(nodes: Cluster, claims_to_lead
         await nodes.rejoin(old)
 
 
-async def test_what_each_seed_answers_is_said_where_none_leads(nodes: Cluster) -> None:
+async def test_the_answer_of_each_seed_is_reported_if_none_leads(nodes: Cluster) -> None:
     nodes.cut_off(nodes.leader)
     with pytest.raises(StoreUnavailable) as refused:
         await EventStoreDBEventStore.open(nodes.uri)
@@ -189,7 +189,7 @@ async def test_a_connection_that_leads_nowhere_is_replaced(server: EventStoreDB)
             await tail.wait((await store.head()).position - 1)
 
 
-async def test_a_long_way_to_the_server_is_no_silence(server: EventStoreDB) -> None:
+async def test_a_slow_network_is_not_a_silent_server(server: EventStoreDB) -> None:
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(proxy_of(server.address))
         proxy.delay_seconds = 0.6
@@ -205,7 +205,7 @@ async def test_a_long_way_to_the_server_is_no_silence(server: EventStoreDB) -> N
         await asyncio.gather(*(call(number) for number in range(64)))
 
 
-async def test_a_pause_of_the_server_costs_nobody_an_error(tmp_path: Path) -> None:
+async def test_a_pause_of_the_server_causes_no_error(tmp_path: Path) -> None:
     with EventStoreDBProcess(tmp_path / "log.db") as process:
         async with opened(process.uri) as store, following(store) as tail:
             await store.append("account-1", NO_STREAM, some_events())
@@ -224,7 +224,7 @@ async def test_a_pause_of_the_server_costs_nobody_an_error(tmp_path: Path) -> No
             assert tail.available
 
 
-async def test_a_job_waits_for_the_server_as_long_as_it_is_told(tmp_path: Path) -> None:
+async def test_a_job_waits_for_the_server_as_long_as_its_flag_says(tmp_path: Path) -> None:
     with EventStoreDBProcess(tmp_path / "log.db") as process:
         async with opened(process.uri, wait_seconds=30) as store:
             await store.append("account-1", NO_STREAM, some_events())

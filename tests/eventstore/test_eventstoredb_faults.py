@@ -145,7 +145,9 @@ async def test_a_lost_answer_is_found_by_reading_when_no_answer_ever_comes(serve
 
 
 @pytest.mark.parametrize("fault", ["cut_before", "hang"])
-async def test_an_outcome_that_stays_unknown_is_said_in_bounded_time(server: EventStoreDB, fault: FaultKind) -> None:
+async def test_an_outcome_that_stays_unknown_is_reported_in_bounded_time(
+    server: EventStoreDB, fault: FaultKind
+) -> None:
     async with opened(server.uri, settle_seconds=1) as store:
         server.faults.add(fault)
         events = some_events()
@@ -230,7 +232,7 @@ async def test_a_slow_server_is_waited_for(server: EventStoreDB, store: EventSto
     assert len(await whole_log(store)) == 10
 
 
-async def test_what_the_server_finds_too_large_is_refused_and_breaks_nothing(store: EventStoreDBEventStore) -> None:
+async def test_an_append_too_large_for_the_server_is_refused_and_breaks_nothing(store: EventStoreDBEventStore) -> None:
     with pytest.raises(AppendTooLarge):
         await store.append("account-1", NO_STREAM, [some_event() for _ in range(6_000)])
     await store.append("account-1", NO_STREAM, some_events())
@@ -243,7 +245,7 @@ def commit_late(server: EventStoreDB, seconds: float) -> None:
     server.modes.late_seconds, server.modes.late_chance = seconds, 1.0
 
 
-async def test_a_refused_append_is_told_when_its_cause_can_be_read(
+async def test_an_append_is_refused_when_its_cause_can_be_read(
     server: EventStoreDB, store: EventStoreDBEventStore, other: EventStoreDBEventStore
 ) -> None:
     commit_late(server, 0.1)
@@ -299,7 +301,7 @@ async def test_instances_that_start_while_commits_are_late_agree_on_the_bank(ser
 # A server that is away
 
 
-async def test_a_server_that_is_away_is_said_at_once_and_found_again(tmp_path: Path) -> None:
+async def test_a_server_that_is_away_is_reported_at_once_and_found_again(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         process = stack.enter_context(EventStoreDBProcess(tmp_path / "log.db"))
         store = await stack.enter_async_context(opened(process.uri))
@@ -459,7 +461,7 @@ async def test_a_caller_that_gives_up_a_read_gets_nothing_of_it(
 # Subscriptions
 
 
-async def test_one_that_is_given_up_before_it_stands_leaves_nothing(
+async def test_a_subscription_given_up_before_it_is_confirmed_leaves_nothing(
     server: EventStoreDB, store: EventStoreDBEventStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     fault = server.faults.add("hang", on=["subscribe"])
@@ -546,7 +548,7 @@ async def test_an_append_larger_than_the_buffer_comes_whole(
 # Others in the same server
 
 
-async def test_what_others_write_elsewhere_moves_no_position(
+async def test_other_programs_writes_do_not_move_the_position(
     store: EventStoreDBEventStore, client: AsyncEventStoreDBClient
 ) -> None:
     position = await store.append("account-1", NO_STREAM, some_events())
@@ -562,7 +564,7 @@ async def test_what_others_write_elsewhere_moves_no_position(
         assert len(upstream.events) == 2
 
 
-async def test_a_checkpoint_is_where_to_go_on_from(
+async def test_reading_continues_after_a_checkpoint(
     store: EventStoreDBEventStore, client: AsyncEventStoreDBClient
 ) -> None:
     """So that a reader of few events need not read the log again; and the place that is given out stays an event's."""
@@ -656,7 +658,7 @@ async def test_a_place_whose_event_was_scavenged_is_still_a_place(store: EventSt
     assert [event.stream for event in (await store.read_log(head)).events] == ["account-2"]
 
 
-async def test_others_events_in_our_streams_come_as_they_are(
+async def test_events_of_other_programs_in_our_streams_come_unchanged(
     store: EventStoreDBEventStore, client: AsyncEventStoreDBClient
 ) -> None:
     await store.append("account-1", NO_STREAM, some_events())
@@ -710,7 +712,7 @@ async def test_metadata_of_others_is_read_as_far_as_it_can_be_stored_and_sent(
 
 
 @pytest.mark.parametrize("parts", [3, 1_000_000, 10**30, -1])
-async def test_nobody_waits_for_the_rest_of_a_command_that_never_comes(
+async def test_a_reader_does_not_wait_for_the_rest_of_a_command_that_never_comes(
     store: EventStoreDBEventStore, client: AsyncEventStoreDBClient, parts: int
 ) -> None:
     """Appends are atomic: what is not in the stream by now is not on its way."""
@@ -942,7 +944,7 @@ async def test_folding_a_long_stream_reads_it_for_the_requests_too(server: Event
         assert sum(read) <= NEAR
 
 
-async def test_a_request_is_found_whatever_is_read_of_the_stream_meanwhile(
+async def test_a_request_is_found_despite_other_reads_of_the_stream(
     server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(server.uri) as writer:
@@ -1064,7 +1066,7 @@ async def test_an_event_is_stored_for_others_to_read(
     }
 
 
-async def test_events_are_read_in_binary_and_with_whatever_metadata(
+async def test_events_are_read_in_binary_and_with_any_metadata(
     store: EventStoreDBEventStore, client: AsyncEventStoreDBClient
 ) -> None:
     type_name, data = STORED
@@ -1180,7 +1182,7 @@ async def test_a_server_that_is_late_is_waited_for_at_start(tmp_path: Path, capl
     process.stop()
 
 
-async def test_a_server_that_does_not_come_is_said(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_does_not_come_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1"):
         await EventStoreDBEventStore.open(AWAY, wait_seconds=0.6)
 

@@ -59,7 +59,7 @@ async def refusal_of_start(uri: str) -> str:
         ("strange", "append", "", "it wants a user and password"),
     ],
 )
-async def test_a_start_whose_credentials_do_not_do_ends_at_once_and_writes_nothing(
+async def test_a_start_with_rejected_credentials_ends_at_once_and_writes_nothing(
     server: EventStoreDB, kind: Kind, on: Operation, prefix: str, why: str
 ) -> None:
     server.faults.add(kind, on=(on,), prefix=prefix)
@@ -69,18 +69,18 @@ async def test_a_start_whose_credentials_do_not_do_ends_at_once_and_writes_nothi
     assert [record.stream for record in server.log.records if not record.stream.startswith("$")] == []
 
 
-async def test_wrong_credentials_are_told_from_none_and_are_not_shown(server: EventStoreDB) -> None:
+async def test_wrong_credentials_are_distinguished_from_none_and_are_not_shown(server: EventStoreDB) -> None:
     server.faults.add("strange", on=("read",))
     told = await refusal_of_start(f"esdb://somebody:s3cret@{server.address}?Tls=false")
     assert told == f"EventStoreDB at {server.address}: it does not accept the user and password of the address"
 
 
-async def test_tls_on_a_server_without_is_said(server: EventStoreDB) -> None:
+async def test_tls_on_a_server_without_tls_is_reported(server: EventStoreDB) -> None:
     told = await refusal_of_start(f"esdb://somebody:s3cret@{server.address}")
     assert told == f"EventStoreDB at {server.address}: {server.address} is without TLS: write Tls=false"
 
 
-async def test_a_server_with_tls_that_is_called_without_is_said(tmp_path: Path) -> None:
+async def test_a_call_without_tls_to_a_server_with_tls_is_reported(tmp_path: Path) -> None:
     async with tls_server(tmp_path) as address:
         told = await refusal_of_start(f"esdb://{address}?Tls=false")
     assert told.endswith(f"{address} expects TLS: write Tls=true, with a user and password, instead of Tls=false")
@@ -92,7 +92,7 @@ async def test_the_seed_that_differs_is_named(server: EventStoreDB, tmp_path: Pa
     assert f"{address} expects TLS" in told
 
 
-async def test_a_certificate_that_is_not_trusted_is_said(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_reported(tmp_path: Path) -> None:
     async with tls_server(tmp_path) as address:
         told = await refusal_of_start(f"esdb://somebody:s3cret@{address}")
     assert "its certificate is not trusted: write TlsCaFile=FILE" in told

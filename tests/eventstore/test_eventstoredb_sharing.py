@@ -25,7 +25,7 @@ async def server() -> AsyncIterator[EventStoreDB]:
         yield server
 
 
-async def test_however_many_ask_for_the_head_at_once_the_server_is_asked_once_more_at_most(
+async def test_concurrent_reads_of_the_head_cause_at_most_one_more_call(
     server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await EventStoreDBEventStore.open(server.uri)
@@ -49,7 +49,7 @@ async def test_however_many_ask_for_the_head_at_once_the_server_is_asked_once_mo
     await store.close()
 
 
-async def test_one_who_stops_asking_takes_nobodys_answer_away(server: EventStoreDB) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_others(server: EventStoreDB) -> None:
     store = await EventStoreDBEventStore.open(server.uri)
     position = await store.append("account-1", 0, [some_event()])
     server.faults.add("slow", seconds=0.05, on=("read",))
@@ -60,7 +60,7 @@ async def test_one_who_stops_asking_takes_nobodys_answer_away(server: EventStore
     await store.close()
 
 
-async def test_what_this_process_has_appended_is_not_decoded_again(
+async def test_events_of_this_process_are_not_decoded_again(
     server: EventStoreDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, other = [await EventStoreDBEventStore.open(server.uri) for _ in range(2)]

@@ -221,7 +221,7 @@ async def test_instances_that_write_the_same_snapshots_leave_them_in_order(serve
         await store.close()
 
 
-async def test_where_snapshots_were_lost_the_one_before_is_found(server: EventStoreDB) -> None:
+async def test_an_earlier_snapshot_is_found_when_later_ones_are_lost(server: EventStoreDB) -> None:
     store = await open_store(server)
     kept = [Snapshot(revision, os.urandom(16), b"s") for revision in (16, 32, 4_000, 4_016, 4_032, 9_000)]
     for snapshot in kept:

@@ -36,10 +36,10 @@ APPEND = [entry(A, 2, part=0, parts=3), entry(A, 3, GIFT, part=1, parts=3), entr
         (APPEND, 0),
     ],
 )
-def test_what_comes_before_it_is_known(entries: Sequence[Entry], count: int) -> None:
+def test_events_before_the_unknown_one_are_known(entries: Sequence[Entry], count: int) -> None:
     assert known(entries) == entries[:count]
 
 
-def test_the_first_of_them_says_what_is_needed() -> None:
+def test_the_first_unknown_event_says_which_version_is_needed() -> None:
     needed = needed_by([entry(A, 1), *APPEND, entry(B, 1, GIFT)])
     assert (needed.stream, needed.revision, needed.unknown) == (A, 3, GIFT)

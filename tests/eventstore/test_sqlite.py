@@ -162,7 +162,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk.goes_on.set()
 
 
-async def test_what_is_committed_is_neither_acknowledged_nor_shown_before_it_is_synced(
+async def test_a_commit_is_neither_acknowledged_nor_shown_before_it_is_synced(
     disk: Disk, store: SqliteEventStore, tmp_path: Path
 ) -> None:
     before, upstream = commits(tmp_path), store.subscribe(BEGINNING)
@@ -211,7 +211,7 @@ async def test_a_sync_that_fails_ends_the_store_and_acknowledges_nothing(disk: D
     await store.close()
 
 
-async def test_a_wal_that_has_grown_long_begins_anew_while_others_write(
+async def test_a_long_wal_restarts_while_others_write(
     store: SqliteEventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wal, "FRAMES_MAX", 50)
@@ -395,7 +395,7 @@ def sabotage(monkeypatch: pytest.MonkeyPatch) -> type[Sabotaged]:
         ("COMMIT", sqlite3.SQLITE_IOERR_FSYNC, OutcomeUnknown),
     ],
 )
-async def test_a_failed_commit_is_told_to_all_of_it_and_the_next_is_made(
+async def test_a_failed_commit_fails_all_its_appends_and_the_next_succeeds(
     sabotage: type[Sabotaged], store: SqliteEventStore, begins: str, code: int, error: type[Exception]
 ) -> None:
     await store.append("account-0", NO_STREAM, some_events())
@@ -418,7 +418,7 @@ async def test_a_failed_commit_is_told_to_all_of_it_and_the_next_is_made(
     assert len(await whole_log(store)) == 12
 
 
-async def test_a_rollback_that_fails_too_hangs_nobody(sabotage: type[Sabotaged], store: SqliteEventStore) -> None:
+async def test_a_failed_rollback_leaves_no_caller_waiting(sabotage: type[Sabotaged], store: SqliteEventStore) -> None:
     events = some_events()
     sabotage.code = sqlite3.SQLITE_IOERR_WRITE
     with pytest.MonkeyPatch.context() as patch:
@@ -443,7 +443,7 @@ def _failing_from_commit_on(sabotage: type[Sabotaged]) -> Any:
     return execute
 
 
-async def test_a_full_disk_is_told_and_there_is_no_damage(store: SqliteEventStore) -> None:
+async def test_a_full_disk_is_reported_and_does_no_damage(store: SqliteEventStore) -> None:
     await store.append("account-1", NO_STREAM, some_events())
     writer = store._connection
     pages = writer.execute("PRAGMA page_count").fetchone()[0]
@@ -490,7 +490,9 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_what_was_never_written_is_never_shown(sabotage: type[Sabotaged], store: SqliteEventStore) -> None:
+async def test_events_that_were_never_written_are_never_shown(
+    sabotage: type[Sabotaged], store: SqliteEventStore
+) -> None:
     upstream = store.subscribe(BEGINNING)
     assert (await anext(upstream)).caught_up
     sabotage.begins, sabotage.code = "COMMIT", sqlite3.SQLITE_IOERR_FSYNC
@@ -520,7 +522,7 @@ async def test_a_stream_that_was_not_written_is_still_not_there(
 # Damage
 
 
-async def test_a_damaged_byte_of_an_event_is_told_and_never_shown(store: SqliteEventStore, tmp_path: Path) -> None:
+async def test_a_damaged_byte_of_an_event_is_reported_and_never_shown(store: SqliteEventStore, tmp_path: Path) -> None:
     for number in range(8):
         await store.append(f"account-{number % 3}", number // 3, [a_deposit()])
     log = await whole_log(store)
@@ -574,7 +576,7 @@ def bytes_of_events(file: Path) -> range:
         "DELETE FROM events WHERE position = 2",
     ],
 )
-async def test_an_event_that_was_changed_is_told(store: SqliteEventStore, tmp_path: Path, damage: str) -> None:
+async def test_a_changed_event_is_reported(store: SqliteEventStore, tmp_path: Path, damage: str) -> None:
     for revision in range(3):
         await store.append("account-1", revision, [a_deposit()])
     await store.close()

@@ -153,7 +153,7 @@ async def test_a_backup_that_is_interrupted_leaves_nothing(
     assert names(tmp_path) == ["data"]
 
 
-async def test_what_a_killed_backup_left_does_not_block_the_next(data: Path, tmp_path: Path) -> None:
+async def test_the_leftovers_of_a_killed_backup_do_not_block_the_next(data: Path, tmp_path: Path) -> None:
     for suffix in ("", "-journal", "-wal"):
         shutil.copy(data / f"{FILE}-wal", tmp_path / f"copy.unfinished{suffix}")
     backup(data, tmp_path / "copy")

@@ -117,7 +117,7 @@ async def test_without_a_mark_that_can_be_read_there_is_nothing_to_hold_it_again
     assert stop.position == 9
 
 
-async def test_a_wal_that_was_removed_is_told_by_the_views(killed: Path) -> None:
+async def test_the_views_reveal_that_a_wal_was_removed(killed: Path) -> None:
     views = await views_of(killed)
     (killed / WAL).unlink()
     store = SqliteEventStore(killed)
@@ -156,7 +156,7 @@ async def test_a_loss_that_is_accepted_is_a_log_of_its_own(killed: Path) -> None
     await store.close()
 
 
-async def test_a_loss_of_what_was_there_at_the_last_stop_can_be_accepted_too(stopped: Path) -> None:
+async def test_a_loss_of_events_from_before_the_last_stop_can_be_accepted_too(stopped: Path) -> None:
     alter(stopped, "DELETE FROM events WHERE position > 7")
     accept_loss(stopped)
     store = SqliteEventStore(stopped)

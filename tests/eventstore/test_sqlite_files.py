@@ -190,7 +190,7 @@ async def test_a_database_without_tables_is_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path, "a database without tables")
 
 
-async def test_what_is_not_a_file_is_named(tmp_path: Path) -> None:
+async def test_a_path_that_is_not_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "directory" / FILE).mkdir(parents=True)
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / FILE)

@@ -241,7 +241,7 @@ def flip(file: Path) -> None:
         (lambda file: Path(f"{file}-journal").write_bytes(b"journal"), "is not a backup: it has a WAL or a journal"),
     ],
 )
-async def test_what_is_no_backup_is_refused_and_nothing_is_changed(
+async def test_a_file_that_is_not_a_backup_is_refused_and_nothing_changes(
     data: Path, file: Path, spoil: Callable[[Path], object], why: str
 ) -> None:
     spoil(file)

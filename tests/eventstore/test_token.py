@@ -46,14 +46,14 @@ async def test_a_token_means_what_it_always_meant(store: MemoryStore, token: str
     assert await Tokens(store).decode(token) == PLACE
 
 
-async def test_a_caller_who_must_have_a_sealed_token_cannot_use_another(store: MemoryStore) -> None:
+async def test_a_caller_limited_to_sealed_tokens_cannot_use_another(store: MemoryStore) -> None:
     assert await Tokens(store).decode(GOLDEN, sealed_only=True) == PLACE
     with pytest.raises(InvalidToken) as refused:
         await Tokens(store).decode(GOLDEN_OPEN, sealed_only=True)
     assert refused.value.reason == "INVALID_TOKEN"
 
 
-async def test_a_token_that_others_have_used_is_still_refused_to_a_caller_who_must_have_a_sealed_one(
+async def test_a_token_used_by_others_is_refused_to_a_caller_limited_to_sealed_tokens(
     store: MemoryStore,
 ) -> None:
     tokens = Tokens(store)
@@ -190,7 +190,7 @@ async def test_the_beginning_is_the_same_in_every_copy(store: MemoryStore) -> No
     "token",
     ["", "x", "....", GOLDEN[:3], "ä", "=", "A" * 100, "\0", " " * 80, "A" * 10_000],
 )
-async def test_what_is_no_token_is_refused(store: MemoryStore, token: str) -> None:
+async def test_anything_but_a_token_is_refused(store: MemoryStore, token: str) -> None:
     assert await refusal(store, token) == "INVALID_TOKEN"
 
 

@@ -82,7 +82,7 @@ class UpstreamConformance:
             for page in upstream.pages:
                 assert [event.metadata.part for event in page.events] == [0, 1, 2] * (len(page.events) // 3)
 
-    async def test_any_through_is_a_place_to_go_on_from(self, store: EventStore) -> None:
+    async def test_reading_can_continue_after_the_place_of_any_page(self, store: EventStore) -> None:
         await fill(store, appends=10)
         async with Subscription(store, BEGINNING) as upstream:
             await upstream.catch_up()
@@ -110,7 +110,7 @@ class UpstreamConformance:
             await other.catch_up_to(head)
             assert one.events == other.events == await whole_log(store)
 
-    async def test_one_that_is_left_alone_for_long_misses_nothing(self, store: EventStore) -> None:
+    async def test_a_subscription_left_alone_for_long_misses_nothing(self, store: EventStore) -> None:
         async with Subscription(store, BEGINNING) as upstream:
             await upstream.catch_up()
             await asyncio.gather(*(fill(store, appends=60, first=100 * n) for n in range(5)))
@@ -133,7 +133,7 @@ class RemoteUpstreamConformance(UpstreamConformance):
         """Cuts the adapter's connection to its store."""
         raise NotImplementedError("an adapter's test file says how")
 
-    async def test_a_broken_connection_is_said(
+    async def test_a_broken_connection_is_reported(
         self, store: EventStore, break_upstream: Callable[[], Awaitable[None]]
     ) -> None:
         async with Subscription(store, BEGINNING) as upstream:

@@ -239,13 +239,13 @@ sizes = st.builds(
 @pytest.mark.parametrize("step", [1, 10], ids=["dense", "sparse"])
 @given(story=stories, sizes=sizes)
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_record_is_the_log(step: int, story: Sequence[Step], sizes: Sizes) -> None:
+def test_a_watch_records_the_whole_log(step: int, story: Sequence[Step], sizes: Sizes) -> None:
     asyncio.run(tell(MemoryStore(step), story, sizes))
 
 
 @given(story=stories, sizes=sizes)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_record_is_the_log_on_sqlite(story: Sequence[Step], sizes: Sizes) -> None:
+def test_a_watch_records_the_whole_log_on_sqlite(story: Sequence[Step], sizes: Sizes) -> None:
     with tempfile.TemporaryDirectory() as directory:
 
         async def told() -> None:
@@ -254,7 +254,7 @@ def test_a_record_is_the_log_on_sqlite(story: Sequence[Step], sizes: Sizes) -> N
         asyncio.run(told())
 
 
-async def test_with_writers_at_work_and_clients_that_come_and_go(store: EventStore) -> None:
+async def test_clients_that_come_and_go_among_writers_see_one_log(store: EventStore) -> None:
     """Every client starts amid the writes, some from the history of others, and all end with the same."""
     async with bench(store, ring_events=20, message_events_max=10) as b:
 

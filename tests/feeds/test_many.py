@@ -57,7 +57,7 @@ class TestSharing:
                 assert client.last.encoded.endswith(in_form(client.events[-1], form))
             assert b.encoded == 20
 
-    async def test_what_no_watch_wants_is_never_encoded(self, store: EventStore) -> None:
+    async def test_events_that_no_watch_wants_are_never_encoded(self, store: EventStore) -> None:
         async with bench(store) as b:
             client = b.watch(filter=PERSONS)
             await client.until_confirmed()
@@ -171,7 +171,7 @@ class TestSharing:
 
 
 class TestSlowClients:
-    async def test_a_stalled_client_holds_up_nobody(self, store: EventStore) -> None:
+    async def test_a_stalled_client_does_not_delay_others(self, store: EventStore) -> None:
         async with bench(store, ring_events=5) as b:
             stalled, other = b.watch(), b.watch()
             await stalled.until_confirmed()
@@ -196,7 +196,7 @@ class TestSlowClients:
             await slow.until_events(100)
             assert slow.events == await b.accounts()
 
-    async def test_one_that_takes_nothing_for_too_long_is_ended_with_its_place(self, store: EventStore) -> None:
+    async def test_a_client_that_takes_nothing_for_too_long_is_ended_with_its_place(self, store: EventStore) -> None:
         async with bench(store, silence_seconds_max=0.05) as b:
             client = b.watch()
             await b.deposit()
@@ -266,7 +266,7 @@ class TestDraining:
             assert client.messages == []
             assert ended.value.position is None
 
-    async def test_also_a_watch_that_waits_for_a_store_that_is_away(self, memory: MemoryStore) -> None:
+    async def test_draining_ends_a_watch_that_waits_for_an_absent_store(self, memory: MemoryStore) -> None:
         async with bench(memory, ring_events=1, message_events_max=2) as b:
             await b.deposit(how_many=100)
             client = b.watch()
@@ -288,7 +288,7 @@ class TestDraining:
             # Whether it has the message that it did not take is not known: a token from before would repeat events.
             assert CLOSING not in client.signals
 
-    async def test_a_client_that_takes_it_after_all_gets_the_token_too(self, store: EventStore) -> None:
+    async def test_a_slow_client_gets_its_last_token_too(self, store: EventStore) -> None:
         async with bench(store) as b:
             client = b.watch()
             await client.until_confirmed()
@@ -309,7 +309,7 @@ class TestDraining:
 
 
 class TestLeaving:
-    async def test_there_are_only_so_many_and_who_leaves_makes_room(self, store: EventStore) -> None:
+    async def test_the_number_of_watches_is_limited_and_leaving_makes_room(self, store: EventStore) -> None:
         async with bench(store, watches_max=2) as b:
             first, second = b.watch(), b.watch()
             await first.until_confirmed()
@@ -347,7 +347,7 @@ class TestLeaving:
             await asyncio.sleep(0.01)
             assert memory.reads == reads
 
-    async def test_one_that_leaves_takes_nobodys_page_away(self, memory: MemoryStore) -> None:
+    async def test_a_client_that_leaves_does_not_cancel_a_shared_page(self, memory: MemoryStore) -> None:
         async with bench(memory, ring_events=1, message_events_max=2) as b:
             await b.deposit(how_many=50)
             for _ in range(10):

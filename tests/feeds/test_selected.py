@@ -98,7 +98,7 @@ async def test_a_watch_continues_from_every_message_of_a_merged_history(
                 assert rest.events == [event for event in whole.events if event.position > message.position.position]
 
 
-async def test_where_the_owners_accounts_are_not_known_the_log_is_read(
+async def test_the_log_is_read_if_the_owners_accounts_are_unknown(
     store: EventStore, log_reads: list[LogPosition]
 ) -> None:
     mine = Filter(ACCOUNT, persons=frozenset({"owner-4"}))

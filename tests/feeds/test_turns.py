@@ -32,7 +32,7 @@ class Queue:
                 await asyncio.sleep(0.001)
 
 
-async def test_few_go_at_once_and_the_others_in_the_order_in_which_they_came() -> None:
+async def test_a_few_run_at_once_and_the_others_in_order_of_arrival() -> None:
     queue = Queue(at_once=2)
     queue.ask(*"abcde")
     await queue.until("ab")
@@ -44,13 +44,13 @@ async def test_few_go_at_once_and_the_others_in_the_order_in_which_they_came() -
     await queue.until("abcde")
 
 
-async def test_where_all_are_to_clients_that_take_nothing_the_others_go_on() -> None:
+async def test_stalled_clients_do_not_stop_the_others() -> None:
     queue = Queue(at_once=2)
     queue.ask(*"abcdef")
     await queue.until("abcdef")
 
 
-async def test_one_that_many_have_overtaken_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_that_many_have_overtaken_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "STUCK_SECONDS", 1000)
     monkeypatch.setattr(turns, "OVERTAKEN_MAX", 3)
     queue = Queue(at_once=2)
@@ -70,7 +70,7 @@ async def test_a_client_that_leaves_makes_room() -> None:
     await queue.until("ac")
 
 
-async def test_a_round_ends_when_all_have_had_their_turn_who_waited_at_its_beginning() -> None:
+async def test_a_round_ends_when_all_that_waited_at_its_beginning_have_had_a_turn() -> None:
     queue = Queue(at_once=1)
     queue.ask(*"abc")
     await queue.until("a")

@@ -178,7 +178,7 @@ class TestFilter:
             assert await passed(accounts={"1"}, persons={"ann"}, types={DEPOSITED}) == ["1 ann deposited"]
             assert await passed(persons={"carl"}) == []
 
-    async def test_an_id_that_nobody_has_is_waited_for(self, store: EventStore) -> None:
+    async def test_a_filter_may_name_an_id_that_does_not_exist_yet(self, store: EventStore) -> None:
         async with bench(store) as b:
             client = b.watch(filter=Filter(ACCOUNT, accounts=frozenset({"later"})))
             await b.deposit("sooner")
@@ -206,7 +206,7 @@ class TestFilter:
 
 
 class TestCaughtUp:
-    async def test_it_is_said_with_the_event_that_reaches_the_end(self, store: EventStore) -> None:
+    async def test_caught_up_is_reported_with_the_last_event(self, store: EventStore) -> None:
         async with bench(store, message_events_max=2) as b:
             await b.deposit(how_many=4)
             client = b.watch()
@@ -217,7 +217,7 @@ class TestCaughtUp:
                 (EVENTS, True),
             ]
 
-    async def test_it_is_said_at_once_when_no_event_can(self, store: EventStore) -> None:
+    async def test_caught_up_is_reported_at_once_without_an_event(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit(how_many=4)
             client = b.watch(filter=PERSONS)
@@ -234,7 +234,9 @@ class TestCaughtUp:
                 await client.until_events(count)
                 assert client.last.caught_up
 
-    async def test_its_time_is_the_clocks_and_before_that_the_last_events(self, store: EventStore) -> None:
+    async def test_a_caught_up_watch_has_the_time_of_the_clock_and_others_of_the_last_event(
+        self, store: EventStore
+    ) -> None:
         async with bench(store, message_events_max=2) as b:
             await b.deposit(how_many=2)
             await b.register("ann")
@@ -257,7 +259,7 @@ class TestCaughtUp:
                 assert len(client.events) == count
                 assert client.last.caught_up
 
-    async def test_a_script_has_it_also_where_the_process_is_behind_the_store(self, store: EventStore) -> None:
+    async def test_a_script_gets_all_events_though_the_process_is_behind_the_store(self, store: EventStore) -> None:
         async with bench(store, running=False) as b:
             await b.deposit(how_many=3)
             client = b.watch(stop_when_caught_up=True)
@@ -275,7 +277,7 @@ class TestCaughtUp:
             await client.end()
             assert client.signals == [CONFIRMED]
 
-    async def test_it_is_not_so_while_the_store_is_away_and_is_said_when_it_is_back(self, memory: MemoryStore) -> None:
+    async def test_a_watch_is_not_caught_up_while_the_store_is_away(self, memory: MemoryStore) -> None:
         async with bench(memory, heartbeat_seconds=0.02) as b:
             client = b.watch()
             await client.until_confirmed()
@@ -285,7 +287,7 @@ class TestCaughtUp:
             await client.until_caught_up()
             assert set(client.signals[1:]) == {HEARTBEAT}
 
-    async def test_its_time_is_then_that_of_the_last_event_though_the_filter_left_it_out(
+    async def test_a_watch_that_is_behind_has_the_time_of_the_last_event_even_if_filtered_out(
         self, memory: MemoryStore
     ) -> None:
         async with bench(memory, heartbeat_seconds=0.02) as b:
@@ -300,7 +302,7 @@ class TestCaughtUp:
 
 
 class TestHeartbeat:
-    async def test_a_quiet_feed_has_one_each_time(self, store: EventStore) -> None:
+    async def test_a_quiet_feed_sends_a_heartbeat_each_interval(self, store: EventStore) -> None:
         async with bench(store, heartbeat_seconds=0.02) as b:
             await b.deposit()
             client = b.watch(Live())
@@ -309,7 +311,7 @@ class TestHeartbeat:
             assert client.last.caught_up
             assert client.last.position == await store.head()
 
-    async def test_a_busy_feed_has_none(self, store: EventStore) -> None:
+    async def test_a_busy_feed_sends_no_heartbeat(self, store: EventStore) -> None:
         async with bench(store, heartbeat_seconds=2.0) as b:
             client = b.watch()
             for _ in range(40):
@@ -328,7 +330,7 @@ class TestHeartbeat:
             assert EVENTS not in client.signals
 
     @pytest.mark.parametrize("ring_events", [1, 10_000], ids=["from the store", "from memory"])
-    async def test_a_long_way_through_what_the_filter_leaves_out_has_them_too(
+    async def test_heartbeats_are_sent_while_a_filter_leaves_out_a_long_history(
         self, memory: MemoryStore, ring_events: int
     ) -> None:
         async with bench(memory, ring_events=ring_events, message_events_max=1, heartbeat_seconds=0.001) as b:
@@ -376,7 +378,7 @@ class TestMessages:
             await client.until_events(50)
             assert client.signals == [CONFIRMED, EVENTS]
 
-    async def test_what_came_while_a_client_was_stalled_travels_together(self, store: EventStore) -> None:
+    async def test_events_that_wait_for_a_stalled_client_are_sent_together(self, store: EventStore) -> None:
         async with bench(store) as b:
             stalled, other = b.watch(), b.watch()
             await stalled.until_confirmed()
@@ -389,7 +391,7 @@ class TestMessages:
             assert other.signals.count(EVENTS) == 50
             assert stalled.signals.count(EVENTS) == 2
 
-    async def test_a_message_has_at_most_so_many_events_and_bytes(self, store: EventStore) -> None:
+    async def test_a_message_has_a_maximum_of_events_and_bytes(self, store: EventStore) -> None:
         async with bench(store, message_events_max=10, message_bytes_max=3500) as b:
             await b.deposit(how_many=15)
             await b.deposit(how_many=15, size=1000)

@@ -95,7 +95,7 @@ class TestLease:
             clock.now += STANDSTILL_SECONDS - 0.1
             assert (holder.held, other.held) == (True, False)
 
-    async def test_it_is_taken_over_when_it_has_stood_still_for_8_seconds(
+    async def test_a_lease_is_taken_over_after_standing_still_for_8_seconds(
         self, holder: Lease, other: Lease, clock: Clock
     ) -> None:
         await holder.beat()
@@ -116,7 +116,7 @@ class TestLease:
         await other.beat()
         assert other.held
 
-    async def test_one_of_two_that_see_it_stand_still_takes_it(
+    async def test_one_of_two_instances_takes_a_lease_that_stands_still(
         self, record: MemoryRecord, holder: Lease, clock: Clock
     ) -> None:
         await holder.beat()
@@ -126,20 +126,20 @@ class TestLease:
             clock.now += STANDSTILL_SECONDS
         assert sum(other.held for other in others) == 1
 
-    async def test_once_released_it_is_the_next_ones_at_once(self, holder: Lease, other: Lease) -> None:
+    async def test_a_released_lease_is_free_at_once(self, holder: Lease, other: Lease) -> None:
         await holder.beat()
         await other.beat()
         await holder.release()
         await other.beat()
         assert (holder.held, other.held) == (False, True)
 
-    async def test_one_that_has_lost_it_releases_nothing(self, holder: Lease, other: Lease, clock: Clock) -> None:
+    async def test_a_former_holder_releases_nothing(self, holder: Lease, other: Lease, clock: Clock) -> None:
         await take_over(holder, other, clock)
         await holder.release()
         await other.beat()
         assert other.held
 
-    async def test_while_its_record_is_away_nobody_takes_it(
+    async def test_no_instance_takes_the_lease_while_its_record_is_away(
         self, record: MemoryRecord, holder: Lease, other: Lease, clock: Clock
     ) -> None:
         await holder.beat()
@@ -154,7 +154,7 @@ class TestLease:
         await holder.beat()
         assert (holder.held, other.held) == (True, False)
 
-    async def test_one_whose_answer_was_lost_has_it_all_the_same(
+    async def test_a_holder_whose_answer_was_lost_holds_the_lease(
         self, record: MemoryRecord, holder: Lease, other: Lease
     ) -> None:
         record.loses_answers = True
@@ -171,7 +171,7 @@ class TestLease:
             max_size=60,
         )
     )
-    async def test_somebody_holds_it_after_10_seconds_of_whatever_came_before(
+    async def test_the_lease_is_held_10_seconds_after_any_sequence_of_faults(
         self, steps: list[tuple[int, str, float]]
     ) -> None:
         record, clock = MemoryRecord(), Clock()
@@ -261,7 +261,7 @@ class TestLeased:
         assert at_work(works) == [False, False]
         assert record.term.holder == FREE.holder
 
-    async def test_on_a_clean_stop_the_next_one_goes_on_at_once(
+    async def test_another_instance_continues_at_once_after_a_clean_stop(
         self, record: MemoryRecord, holder: Lease, other: Lease
     ) -> None:
         works = [Work(), Work()]
@@ -283,7 +283,7 @@ class TestLeased:
         await until(lambda: work.running)
         await cancel(next_one)
 
-    async def test_work_that_raises_is_told_and_left_to_others(self, record: MemoryRecord, holder: Lease) -> None:
+    async def test_work_that_raises_is_logged_and_left_to_others(self, record: MemoryRecord, holder: Lease) -> None:
         async def raises() -> None:
             raise ZeroDivisionError
 

@@ -83,7 +83,7 @@ async def test_an_append_is_never_split_by_a_limit(store: MemoryStore) -> None:
         assert not page.caught_up
 
 
-async def test_a_reader_at_the_head_is_caught_up_and_is_told_when_it_moves(store: MemoryStore) -> None:
+async def test_a_reader_at_the_head_is_caught_up_and_learns_when_it_moves(store: MemoryStore) -> None:
     async with running(store) as tail:
         position = await deposit(store)
         await tail.wait(position - 1)
@@ -165,7 +165,7 @@ async def test_the_events_of_others_are_passed(store: MemoryStore) -> None:
         assert page.caught_up
 
 
-async def test_a_history_of_others_is_passed_too(store: MemoryStore) -> None:
+async def test_a_history_of_other_programs_alone_is_passed_too(store: MemoryStore) -> None:
     store.pass_others()
     async with running(store) as tail:
         page = await tail.reader().read(BEGINNING)
@@ -204,7 +204,7 @@ async def test_before_it_runs_everything_is_read_from_the_store(store: MemorySto
     assert await read_all(tail) == await read_all(store)
 
 
-async def test_it_goes_on_where_it_was_when_the_store_comes_back(store: MemoryStore) -> None:
+async def test_a_tail_continues_when_the_store_comes_back(store: MemoryStore) -> None:
     async with running(store) as tail:
         await tail.wait(await deposit(store, 2) - 1)
         store.go_away()

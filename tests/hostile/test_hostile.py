@@ -75,7 +75,7 @@ async def test_metadata_that_is_no_text_leaves_no_trace_in_the_log(process: Serv
 
 
 @pytest.mark.parametrize("text", ["ValueError: no such thing", "'NoneType' object has no attribute 'x'"])
-async def test_a_server_that_tells_of_its_inside_is_found(text: str) -> None:
+async def test_the_check_finds_a_server_that_reveals_its_internals(text: str) -> None:
     async def serve(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         raise RuntimeError(text)
 
@@ -142,7 +142,7 @@ def _details(reason: str, message: str = "", domain: str = "openbank", code: int
         Told(StatusCode.INVALID_ARGUMENT, "long", _details("ERROR_REASON_INVALID_ID", "x" * 5_000)),
     ],
 )
-def test_an_answer_that_may_not_be_is_found(told: Told) -> None:
+def test_an_impossible_answer_is_found(told: Told) -> None:
     with pytest.raises(Broken):
         judge(told)
 
@@ -163,6 +163,6 @@ def test_every_class_of_characters_is_sent() -> None:
     assert len(UNICODE) == 29
 
 
-def test_what_grpc_answers_itself_is_documented() -> None:
+def test_the_answers_of_grpc_itself_are_documented() -> None:
     rows = re.findall(r"^\| ([A-Z_]+) \| `(.*?)` \| (.*?) \|$", DOCS.read_text(), re.MULTILINE)
     assert rows == [(row.code.name, row.message, row.when) for row in CORE + OTHERS]

@@ -55,7 +55,7 @@ async def followed(store: MemoryStore, quarantine: Quarantine, later: AccountEve
 
 
 @pytest.mark.parametrize("checked", [BEGINNING, LogPosition(1)], ids=["nothing", "what came before"])
-async def test_an_event_after_one_that_nobody_has_checked_is_not_believed_for_it(checked: LogPosition) -> None:
+async def test_an_event_is_not_believed_because_it_follows_an_unchecked_one(checked: LogPosition) -> None:
     store = SharedStore()
     await append(store, 0, OPENED, FORGED)
     quarantine = Quarantine(store, lambda: 0)
@@ -72,7 +72,7 @@ async def test_an_event_after_ones_that_follow_is_believed() -> None:
     assert not quarantine.aside
 
 
-async def test_what_an_operator_has_skipped_does_not_count() -> None:
+async def test_a_skipped_event_does_not_count() -> None:
     store = SharedStore()
     await append(store, 0, OPENED, FORGED)
     quarantine = Quarantine(store, lambda: 0)
@@ -84,7 +84,7 @@ async def test_what_an_operator_has_skipped_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("position", [2, 3], ids=["in the log", "in a watch from before"])
-async def test_history_that_nobody_has_checked_is_read_as_strictly(position: int) -> None:
+async def test_unchecked_history_is_checked_as_strictly(position: int) -> None:
     store = SharedStore()
     await append(store, 0, OPENED, FORGED, FOLLOWS_THE_FORGED, MoneyDeposited(usd(1), "", usd(900_101)))
     quarantine = Quarantine(store, lambda: 0)

@@ -35,7 +35,7 @@ async def test_any_number_of_aggregates_are_set_aside_at_once() -> None:
     assert set(other.aside) == {place.stream for place in places}
 
 
-async def test_what_was_read_is_out_of_date_once_more_is_believed() -> None:
+async def test_a_release_makes_earlier_reads_stale() -> None:
     quarantine = Quarantine(MemoryStore(), lambda: 0)
     await quarantine.set_aside(LogPosition(2, "account-1", 2), "it does not follow")
     assert quarantine.releases == 0
@@ -47,7 +47,7 @@ async def test_what_was_read_is_out_of_date_once_more_is_believed() -> None:
     assert quarantine.releases == 2
 
 
-async def test_a_record_that_nobody_can_read_is_replaced_by_the_last_one_that_could_be_read(
+async def test_an_unreadable_record_is_replaced_by_the_last_readable_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.001)

@@ -113,12 +113,12 @@ WRONG: dict[str, RecordedEvent] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_the_bank_cannot_have_written_does_not_follow(what: str) -> None:
+def test_an_event_that_the_bank_cannot_have_written_does_not_follow(what: str) -> None:
     with pytest.raises(DoesNotFollow):
         follow(after(recorded(1, OPENED)), WRONG[what])
 
 
-def test_an_event_of_an_unknown_type_is_a_newer_versions_and_one_of_another_program_nobodys() -> None:
+def test_an_unknown_type_belongs_to_a_newer_version_or_another_program() -> None:
     gift = recorded(2, MoneyDeposited(usd(1), "", usd(101)))._replace(type="openbank.accounts.v9.Gift")
     trail = after(recorded(1, OPENED))
     with pytest.raises(NewerVersionNeeded, match=r"account-1 has openbank\.accounts\.v9\.Gift at revision 2"):
@@ -201,7 +201,7 @@ def test_a_number_is_reserved_in_its_own_stream_with_hyphens_or_without(stream: 
     "wrong",
     [{"account_id": ""}, {"owner_id": ""}, {"initial_deposit": usd(-1)}, {"initial_deposit": usd(MAX_MINOR + 1)}],
 )
-def test_a_reservation_that_nobody_can_have_asked_for_is_not_believed(wrong: dict[str, Any]) -> None:
+def test_a_reservation_that_no_request_can_have_made_is_not_believed(wrong: dict[str, Any]) -> None:
     """Whoever meets it would open its account."""
     reserved = replace(RESERVED, command=replace(RESERVED.command, **wrong))
     with pytest.raises(DoesNotFollow):

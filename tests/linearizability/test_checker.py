@@ -120,10 +120,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize("history", RIGHT)
-async def test_a_history_that_can_be_is_accepted(history: str) -> None:
+async def test_a_possible_history_is_accepted(history: str) -> None:
     assert await verdict(OPENED_WITH, RIGHT[history]) == "linearizable"
 
 
 @pytest.mark.parametrize("history", WRONG)
-async def test_a_history_that_cannot_be_is_refused(history: str) -> None:
+async def test_an_impossible_history_is_refused(history: str) -> None:
     assert await verdict(OPENED_WITH, WRONG[history]) == "not linearizable"

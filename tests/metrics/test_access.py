@@ -57,7 +57,7 @@ async def test_callers_are_counted_by_how_they_are_known(back_end: BackEnd, tmp_
         await until_failed(server.metrics_address, "access")
 
 
-async def test_the_end_of_the_certificate_is_told_and_changes_with_it(back_end: BackEnd, tmp_path: Path) -> None:
+async def test_the_metric_has_the_end_of_the_current_certificate(back_end: BackEnd, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     pair = authority.sign("bank", days=1)
     settings = back_end.settings(tmp_path / "data", metrics_listen="127.0.0.1:0", tls_cert=pair.cert, tls_key=pair.key)

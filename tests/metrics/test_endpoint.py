@@ -27,7 +27,7 @@ from tests.metrics.scraping import PROMETHEUS, families, get
 from tests.servers import ServerProcess, run_openbank
 
 
-async def test_it_tells_that_the_bank_lives_and_serves(server: Server, metrics: str) -> None:
+async def test_the_endpoint_reports_that_the_bank_lives_and_serves(server: Server, metrics: str) -> None:
     await server.ready()
     assert [(await get(metrics, path)).status for path in ("/livez", "/readyz", "/metrics")] == [200, 200, 200]
 
@@ -85,7 +85,7 @@ async def test_it_speaks_the_older_format_too(metrics: str, accept: str) -> None
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text;version=x\t;escaping=y", "text/html", ""])
-async def test_whatever_else_is_accepted_gets_openmetrics(metrics: str, accept: str) -> None:
+async def test_any_other_accepted_format_gets_openmetrics(metrics: str, accept: str) -> None:
     assert (await get(metrics, "/metrics", accept)).content_type.startswith("application/openmetrics-text")
 
 
@@ -107,7 +107,7 @@ async def test_a_head_request_gets_no_text(metrics: str) -> None:
     assert b"ok" not in answer
 
 
-async def test_silent_connections_keep_nobody_out(metrics: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_connections_do_not_keep_scrapers_out(metrics: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "REQUEST_SECONDS_MAX", 0.2)
     host, _, port = metrics.rpartition(":")
     silent = [await asyncio.open_connection(host, int(port)) for _ in range(endpoint.CONNECTIONS_MAX)]
@@ -156,7 +156,7 @@ async def test_a_port_that_is_taken_is_named(back_end: BackEnd, tmp_path: Path) 
     assert "Traceback" not in error
 
 
-async def test_a_name_that_is_none_is_named(tmp_path: Path) -> None:
+async def test_a_host_that_does_not_exist_is_named(tmp_path: Path) -> None:
     chosen = Settings(listen="127.0.0.1:0", data=tmp_path, metrics_listen="no such host:1")
     with pytest.raises(CANNOT_START, match="cannot listen on no such host:1: "):
         async with serving(chosen):
@@ -177,7 +177,7 @@ def test_it_may_listen_beyond_it_only_where_that_is_wanted(address: str) -> None
 
 
 @pytest.mark.parametrize("address", ["9464", "127.0.0.1", "127.0.0.1:x"])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_a_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(BadSetting, match=r"^--metrics-listen must be HOST:PORT"):
         settings({"metrics_listen": address}, {})
 

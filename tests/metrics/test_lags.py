@@ -75,7 +75,7 @@ async def bank_with(back_end: BackEnd, data: Path, clock: Clock, *sinks: str) ->
         yield bank, server.metrics_address
 
 
-async def test_the_lag_of_views_that_stand_still(back_end: BackEnd, tmp_path: Path, clock: Clock) -> None:
+async def test_the_lag_of_views_that_stand_still_grows(back_end: BackEnd, tmp_path: Path, clock: Clock) -> None:
     async with bank_with(back_end, tmp_path, clock) as (bank, metrics):
         account_id = (await bank.open()).account.account_id
         await until_zero(metrics, "openbank_view_lag_events")
@@ -97,7 +97,7 @@ def receiver(tmp_path: Path) -> Iterator[HttpReceiver]:
         yield receiver
 
 
-async def test_the_lag_of_a_sink_that_is_down(
+async def test_the_lag_of_a_sink_that_is_down_grows(
     back_end: BackEnd, tmp_path: Path, clock: Clock, receiver: HttpReceiver
 ) -> None:
     async with bank_with(back_end, tmp_path / "data", clock, f"crm={receiver.uri}/events") as (bank, metrics):
@@ -116,7 +116,7 @@ async def test_the_lag_of_a_sink_that_is_down(
         assert await value(metrics, "openbank_sink_lag_events", "crm") == 0
 
 
-async def test_the_age_of_what_a_sink_refuses(
+async def test_the_age_of_a_refused_event_grows(
     back_end: BackEnd, tmp_path: Path, clock: Clock, receiver: HttpReceiver
 ) -> None:
     async with bank_with(back_end, tmp_path / "data", clock, f"crm={receiver.uri}/events") as (bank, metrics):
@@ -131,7 +131,9 @@ async def test_the_age_of_what_a_sink_refuses(
         await assert_follows(clock, metrics, "openbank_sink_oldest_parked_seconds", "crm")
 
 
-async def test_the_lag_of_a_watch_whose_client_does_not_read(back_end: BackEnd, tmp_path: Path, clock: Clock) -> None:
+async def test_the_lag_of_a_watch_whose_client_does_not_read_grows(
+    back_end: BackEnd, tmp_path: Path, clock: Clock
+) -> None:
     async with bank_with(back_end, tmp_path, clock) as (bank, metrics):
         account_id = (await bank.open()).account.account_id
         level = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(beginning=Empty()))
@@ -152,7 +154,7 @@ async def test_the_lag_of_a_watch_whose_client_does_not_read(back_end: BackEnd, 
             assert await value(metrics, "openbank_watch_lag_events") == 0
 
 
-async def test_the_age_of_money_in_transit(
+async def test_the_age_of_money_in_transit_grows(
     back_end: BackEnd, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def left_to_the_courier(_: Any, sent: Any) -> Settled:
@@ -180,7 +182,7 @@ async def test_the_age_of_money_in_transit(
         assert await value(metrics, "openbank_transfers_oldest_in_transit_seconds") == 0
 
 
-async def test_holds_whose_time_is_over_until_they_are_ended(
+async def test_overdue_holds_are_counted_until_they_are_ended(
     back_end: BackEnd, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def rests(_: Sweeper) -> bool:

@@ -37,7 +37,7 @@ async def test_calls_are_timed_by_method_and_code(bank: Caller, metrics: str) ->
     assert await value(metrics, "openbank_refusals_total", "ACCOUNT_NOT_FOUND") == 1
 
 
-async def test_a_method_of_nobody_is_other(bank: Caller, metrics: str) -> None:
+async def test_an_unknown_method_counts_as_other(bank: Caller, metrics: str) -> None:
     for number in range(3):
         call: Any = bank.channel.unary_unary(f"/{'x' * number}Service/Method{number}")
         try:
@@ -89,7 +89,7 @@ async def test_watches_are_counted_and_how_they_end(bank: Caller, metrics: str) 
     assert {cause: count for (cause,), count in ends.items() if count} == {"CAUGHT_UP": 1, "CLIENT_LEFT": 1}
 
 
-async def test_what_begins_at_nothing_begins_at_zero(metrics: str) -> None:
+async def test_counters_begin_at_zero(metrics: str) -> None:
     refusals = await samples(metrics, "openbank_refusals_total")
     assert set(refusals.values()) == {0}
     assert ("SLOW_CONSUMER",) in await samples(metrics, "openbank_watch_ends_total")

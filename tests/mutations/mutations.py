@@ -28,7 +28,7 @@ _READERS = "tests/disk/test_readers.py"
 
 _ACCESS = "tests/access"
 _HOLDS = "tests/stories/test_holds.py"
-_OF_HOLDS = f"{_HOLDS}::test_what_is_on_hold_is_there_and_cannot_be_spent"
+_OF_HOLDS = f"{_HOLDS}::test_money_on_hold_is_in_the_balance_and_cannot_be_spent"
 _MONGO_FAULTS = "tests/views/test_mongo_faults.py::TestAnotherDatabase"
 _REBUILDS = "tests/views/test_sqlite.py::TestSqliteRebuilds"
 _REBUILT = "tests/stories/test_rebuild.py"
@@ -360,7 +360,7 @@ MUTATIONS = (
         f"{_ESDB}/upstream.py",
         "            count = len(self._held) if split else whole(self._held)\n",
         "            count = whole(self._held)\n",
-        "tests/eventstore/test_eventstoredb_faults.py::test_nobody_waits_for_the_rest_of_a_command_that_never_comes",
+        "tests/eventstore/test_eventstoredb_faults.py::test_a_reader_does_not_wait_for_the_rest_of_a_command_that_never_comes",
     ),
     Mutation(
         "a copy skips events that it will write itself",
@@ -447,7 +447,7 @@ MUTATIONS = (
         f"{_SQLITE}/store.py",
         "some = self._reader.stream(stream, after, step, self._commits.head.position)",
         "some = self._reader.stream(stream, after, step, 1 << 60)",
-        f"{_STORE}::test_what_is_committed_is_neither_acknowledged_nor_shown_before_it_is_synced",
+        f"{_STORE}::test_a_commit_is_neither_acknowledged_nor_shown_before_it_is_synced",
     ),
     Mutation(
         "a sync that failed is passed over",
@@ -510,7 +510,7 @@ MUTATIONS = (
         f"{_SQLITE}/writer.py",
         '                self._connection.execute("ROLLBACK")\n',
         '                self._connection.execute("COMMIT")\n',
-        f"{_STORE}::test_a_failed_commit_is_told_to_all_of_it_and_the_next_is_made",
+        f"{_STORE}::test_a_failed_commit_fails_all_its_appends_and_the_next_succeeds",
     ),
     # Exact
     Mutation(
@@ -946,7 +946,7 @@ MUTATIONS = (
         f"{_SQLITE}/rows.py",
         "        if checksum(event) == stored:\n",
         "        if checksum(event) or stored:\n",
-        f"{_STORE}::test_an_event_that_was_changed_is_told",
+        f"{_STORE}::test_a_changed_event_is_reported",
     ),
     Mutation(
         "a log that ends before its last stop is served",
@@ -1030,7 +1030,7 @@ MUTATIONS = (
         f"{_SQLITE}/restore.py",
         "        contents = examine(ready, progress)\n",
         '        contents = Contents("", 0, None)\n',
-        f"{_RESTORE}::test_what_is_no_backup_is_refused_and_nothing_is_changed",
+        f"{_RESTORE}::test_a_file_that_is_not_a_backup_is_refused_and_nothing_changes",
     ),
     Mutation(
         "a restore replaces the log before the one before is kept",
@@ -1159,7 +1159,7 @@ MUTATIONS = (
         f"{_VIEWS}/views.py",
         "self._rest_seconds * REST_CHANGES / max(1, len(changes))",
         "REST_SECONDS_MAX",
-        "tests/views/test_sqlite.py::test_the_rest_is_shorter_where_more_comes_together",
+        "tests/views/test_sqlite.py::test_the_projector_rests_less_after_larger_batches",
     ),
     Mutation(
         "a deposit leaves what may be spent as it was",
@@ -1822,14 +1822,14 @@ MUTATIONS = (
         "openbank/domain/reversals.py",
         "        case MoneyDeposited(amount=amount):\n",
         "        case MoneyDeposited(amount=amount) | WithdrawalReversed(amount=amount):\n",
-        f"{_REVERSALS}::test_what_is_no_movement_or_is_never_reversed_is_refused",
+        f"{_REVERSALS}::test_only_a_reversible_movement_is_reversed",
     ),
     Mutation(
         "a reversal takes more than there is without being allowed to",
         "openbank/domain/reversals.py",
         "    if amount.minor > account.available.minor and not overdraw:\n",
         "    if amount.minor > account.available.minor < 0 and not overdraw:\n",
-        f"{_REVERSALS}::test_what_is_gone_is_taken_back_only_if_the_account_may_be_overdrawn",
+        f"{_REVERSALS}::test_spent_money_is_taken_back_only_if_the_account_may_be_overdrawn",
     ),
     Mutation(
         "a deposit is taken back from an account whose debits are frozen",
@@ -1886,7 +1886,7 @@ MUTATIONS = (
         "openbank/domain/fields.py",
         "            earlier.add(key)\n",
         "            pass\n",
-        "tests/rpc/test_fields.py::test_everything_wrong_with_a_reference_and_labels_is_told_by_its_path",
+        "tests/rpc/test_fields.py::test_all_faults_of_a_reference_and_labels_are_reported_by_path",
     ),
     Mutation(
         "a request repeats one with other labels",
@@ -1944,21 +1944,21 @@ MUTATIONS = (
         "openbank/metrics/scrape.py",
         "return 0.0 if time is None else max(0, self.now - time) / 1_000_000\n",
         "return 0.0 if time is None else max(0, self.bank.tail.head.position - time) / 1_000_000\n",
-        f"{_LAGS}::test_the_lag_of_views_that_stand_still",
+        f"{_LAGS}::test_the_lag_of_views_that_stand_still_grows",
     ),
     Mutation(
         "a watch that waits for its client counts as level",
         "openbank/feeds/watch.py",
         "return None if self._at_head or self._said is None else self._at\n",
         "return None\n",
-        f"{_LAGS}::test_the_lag_of_a_watch_whose_client_does_not_read",
+        f"{_LAGS}::test_the_lag_of_a_watch_whose_client_does_not_read_grows",
     ),
     Mutation(
         "methods that callers make up become labels",
         "openbank/rpc/handlers.py",
         'self, _: grpc.HandlerCallDetails) -> None:\n        self._durations["UNIMPLEMENTED"].observe(0.0)\n',
         "self, _: grpc.HandlerCallDetails) -> None:\n        self._durations[_.method].observe(0.0)\n",
-        f"{_METRICS}::test_a_method_of_nobody_is_other",
+        f"{_METRICS}::test_an_unknown_method_counts_as_other",
     ),
     Mutation(
         "a bank that drains is ready",

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.mutations.__main__ import ROOT, places
 from tests.mutations.mutations import MUTATIONS, Mutation
 
+DEFINED = {
+    name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"(?:def|class) (\w+)", path.read_text())
+}
+
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.breaks)
-def test_what_is_to_be_broken_is_there_once(mutation: Mutation) -> None:
+def test_the_code_to_break_and_the_tests_that_notice_exist(mutation: Mutation) -> None:
     assert places(mutation, ROOT) == 1
     assert mutation.old != mutation.new
-    assert all((ROOT / test.partition("::")[0]).exists() for test in mutation.tests.split())
+    for test in mutation.tests.split():
+        file, *names = test.split("::")
+        assert (ROOT / file).exists()
+        assert DEFINED.issuperset(names)

@@ -79,7 +79,7 @@ def recorded_events(draw: st.DrawFn) -> RecordedEvent:
 
 @untimed
 @given(st.lists(recorded_events(), max_size=20, unique_by=lambda event: event.id), st.integers(1, 2**63 - 1))
-def test_an_id_is_the_events_own_for_good_and_nobody_elses(log: Sequence[RecordedEvent], elsewhere: int) -> None:
+def test_an_id_is_permanent_and_unique_to_its_event(log: Sequence[RecordedEvent], elsewhere: int) -> None:
     made = [published(event) for event in log]
     assert [UUID(event.id).bytes for event in made] == [event.id for event in log]
     assert len({(event.source, event.id) for event in made}) == len(log)
@@ -147,9 +147,7 @@ def test_every_attribute_has_a_name_that_cloudevents_allows() -> None:
         (f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01", ""),
     ],
 )
-def test_trace_context_is_told_where_the_caller_gave_one_and_never_made_up(
-    correlation_id: str, traceparent: str
-) -> None:
+def test_trace_context_is_passed_on_and_never_invented(correlation_id: str, traceparent: str) -> None:
     event = some_event("person-john", PersonRegistered(john()), correlation=correlation_id)
     attributes = cloudevent.attributes(published(event))
     assert attributes.get("traceparent", "") == traceparent
@@ -163,7 +161,7 @@ def test_a_person_and_an_account_of_one_id_have_partitions_of_their_own() -> Non
     assert person.partitionkey != account.partitionkey
 
 
-def test_what_no_other_system_needs_stays_inside() -> None:
+def test_events_that_no_other_system_needs_stay_inside() -> None:
     secret_address = Address(SECRET, SECRET, SECRET, SECRET)
     person = john(nationality=SECRET, gender=Gender.OTHER, date_of_birth=date(1911, 1, 11), address=secret_address)
     for stream, event in (
@@ -190,7 +188,7 @@ def test_internal_events_and_those_of_other_programs_are_not_published() -> None
     assert cloud_event(moved._replace(stream="others-1")) is None
 
 
-def test_what_a_newer_version_wrote_is_no_silent_gap() -> None:
+def test_an_event_of_a_newer_version_is_an_error_and_not_skipped() -> None:
     event = some_event("account-a", MoneyDeposited(usd(1), "", usd(1)))
     with pytest.raises(UnknownEventType):
         cloud_event(event._replace(type="openbank.accounts.v1.AccountPainted"))

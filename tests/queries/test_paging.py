@@ -184,7 +184,7 @@ async def test_a_negative_size_is_refused(reader: Reader) -> None:
     assert [(v.field, v.reason) for v in refused.value.violations] == [("page_size", "INVALID_PAGE_SIZE")]
 
 
-async def test_all_that_is_wrong_is_said_at_once(reader: Reader) -> None:
+async def test_all_faults_are_reported_at_once(reader: Reader) -> None:
     with pytest.raises(InvalidFields) as refused:
         await list_persons(reader, Asked(-1, "nonsense"))
     assert [v.reason for v in refused.value.violations] == ["INVALID_PAGE_SIZE", "INVALID_PAGE_TOKEN"]
@@ -257,7 +257,7 @@ async def test_a_token_that_was_changed_or_cut_is_refused(reader: Reader, data: 
 
 @given(token=st.text(min_size=1))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_whatever_is_no_token_is_refused(reader: Reader, token: str) -> None:
+async def test_anything_but_a_token_is_refused(reader: Reader, token: str) -> None:
     await refuses(list_persons(reader, Asked(1, token)))
 
 

@@ -156,7 +156,7 @@ async def test_a_token_that_is_surely_in_the_log_asks_the_store_nothing_however_
         await get_account(reader, "1", beyond)
 
 
-async def test_views_that_need_longer_than_the_wait_are_told_at_once_and_when_to_ask_again(scene: Scene) -> None:
+async def test_a_read_that_the_views_cannot_serve_in_time_fails_at_once_and_says_when_to_retry(scene: Scene) -> None:
     await scene.history.deposit("1")
     for query in questions(scene.reader._replace(wait_seconds=60, seconds_to=lambda _: 75.2), await scene.store.head()):
         async with asyncio.timeout(30):
@@ -174,7 +174,7 @@ async def test_views_that_may_come_in_time_are_waited_for(scene: Scene) -> None:
     await catching_up
 
 
-async def test_a_read_that_waits_is_told_as_soon_as_it_is_known_to_wait_in_vain(scene: Scene) -> None:
+async def test_a_waiting_read_fails_as_soon_as_it_is_known_to_wait_in_vain(scene: Scene) -> None:
     estimates = iter([None, 3.0, 90.0])
     await scene.history.deposit("1")
     reader = scene.reader._replace(wait_seconds=60, seconds_to=lambda _: next(estimates))
@@ -199,7 +199,7 @@ async def test_a_caller_that_leaves_ends_the_wait(scene: Scene) -> None:
         await asking
 
 
-async def test_what_is_in_the_log_is_never_said_not_to_be_there(scene: Scene) -> None:
+async def test_a_resource_in_the_log_is_never_not_found(scene: Scene) -> None:
     await scene.history.register("bob")
     await scene.history.open("2", "bob", "NO 94")
     for question in (
@@ -220,7 +220,7 @@ async def test_what_is_in_the_log_is_never_said_not_to_be_there(scene: Scene) ->
     await catching_up
 
 
-async def test_not_found_is_said_as_of_the_head_when_the_call_came(scene: Scene) -> None:
+async def test_not_found_is_answered_as_of_the_head_when_the_call_came(scene: Scene) -> None:
     """Not as of a head that runs ahead of the views for ever."""
     await scene.history.deposit("1")
     events = await scene.history.events()
@@ -238,7 +238,7 @@ async def test_not_found_is_said_as_of_the_head_when_the_call_came(scene: Scene)
         await asking
 
 
-async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
+async def test_a_missing_resource_is_not_found(scene: Scene) -> None:
     with pytest.raises(PersonNotFound):
         await get_person(scene.reader, "nobody")
     with pytest.raises(AccountNotFound, match="id nothing"):
@@ -259,7 +259,7 @@ async def test_a_person_without_accounts_has_an_empty_list_of_them(scene: Scene)
     await catching_up
 
 
-async def test_views_that_stay_behind_are_told_rather_than_that_nothing_is_there(scene: Scene) -> None:
+async def test_a_read_of_views_that_stay_behind_is_unavailable_rather_than_not_found(scene: Scene) -> None:
     await scene.history.register("bob")
     with pytest.raises(ViewBehind):
         await get_person(scene.reader._replace(wait_seconds=0.01), "bob")
@@ -280,7 +280,7 @@ async def test_all_waits_of_a_question_together_are_bounded(scene: Scene) -> Non
     assert asyncio.get_running_loop().time() - started < 0.15
 
 
-async def test_while_the_log_is_away_what_is_there_is_read_and_what_is_not_is_not_denied(scene: Scene) -> None:
+async def test_while_the_log_is_away_known_resources_are_read_and_unknown_ones_are_unavailable(scene: Scene) -> None:
     scene.store.go_away()
     account, _ = await get_account(scene.reader, "1")
     assert account == scene.history.accounts["1"].resource

@@ -55,7 +55,7 @@ async def test_a_call_of_any_method_belongs_to_a_burst_once_grpc_takes_it_up() -
 async def nothing() -> None: ...
 
 
-async def test_a_burst_that_does_not_end_does_not_stop_answers() -> None:
+async def test_an_endless_burst_does_not_stop_answers() -> None:
     backlog, ended = Backlog(), asyncio.Event()
     burst = asyncio.create_task(arrive(backlog, ended))
     async with asyncio.timeout(10):

@@ -92,7 +92,7 @@ async def test_all_wrong_fields_of_an_atomic_batch_are_found_at_once(bank: Calle
     }
 
 
-async def test_what_the_account_has_against_a_command_of_an_atomic_batch_has_its_path(bank: Caller) -> None:
+async def test_a_refusal_within_an_atomic_batch_has_the_path_of_its_command(bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     other = accounts.DepositRequest(account_id=account_id, amount=usd("1"))
     other.amount.currency_code = "EUR"
@@ -200,7 +200,7 @@ async def test_a_bug_in_one_command_is_no_trouble_for_the_others(
     assert any(told.metadata["errorId"] in str(getattr(record, "values", "")) for record in caplog.records)
 
 
-async def test_a_store_that_is_away_is_told_for_each_command(bank: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_command_reports_that_the_store_is_away(bank: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: Any) -> Any:
         raise StoreUnavailable("away")
 

@@ -56,7 +56,7 @@ def test_every_id_of_a_request_and_of_the_resources_in_its_response_is_logged() 
     assert values == {"request_id": "r-1", "source_account_id": "a-1", "transfer_id": "t-1", "account_id": "a-1"}
 
 
-def test_a_dry_run_is_told_from_a_call_that_changed_something() -> None:
+def test_a_dry_run_is_distinguished_from_a_change() -> None:
     pool: Any = DescriptorPool()
     pool.Add(Parse(TRANSFERS, FileDescriptorProto()))
     descriptor = pool.FindServiceByName("transfers.Transfers").methods_by_name["Send"]

@@ -128,7 +128,7 @@ NOT_FOUND: dict[str, tuple[Callable[[Caller], Awaitable[Any]], str, dict[str, st
 
 
 @pytest.mark.parametrize("what", NOT_FOUND)
-async def test_what_is_not_there_is_not_found_and_the_error_says_which(bank: Caller, what: str) -> None:
+async def test_a_missing_resource_is_not_found_and_the_error_names_it(bank: Caller, what: str) -> None:
     call, reason, metadata, resource_type = NOT_FOUND[what]
     told = await refused(call(bank))
 
@@ -158,7 +158,7 @@ async def test_a_taken_account_id_already_exists(bank: Caller) -> None:
     assert told.metadata == {"accountId": "savings"}
 
 
-async def test_a_taken_account_number_already_exists_and_whose_it_is_is_not_told(bank: Caller) -> None:
+async def test_a_taken_account_number_already_exists_and_its_owner_is_not_revealed(bank: Caller) -> None:
     opened = await bank.open(account_number="DE 12 AB")
     told = await refused(bank.open(account_number="de12ab"))
 

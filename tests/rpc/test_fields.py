@@ -23,7 +23,7 @@ from openbank.publishing.events import STORED_TYPES
 from tests.callers import Caller, Refusal, opening, refused, request_id, usd
 
 
-async def test_everything_wrong_with_a_person_is_told_at_once(bank: Caller) -> None:
+async def test_all_faults_of_a_person_are_reported_at_once(bank: Caller) -> None:
     told = await refused(
         bank.persons.RegisterPerson(
             persons.RegisterPersonRequest(
@@ -161,7 +161,7 @@ async def test_a_date_that_is_in_no_calendar_is_refused(bank: Caller, date: Date
     assert told.violations == {"date_of_birth": "INVALID_DATE"}
 
 
-async def test_everything_wrong_with_an_opening_is_told_at_once(bank: Caller) -> None:
+async def test_all_faults_of_an_opening_are_reported_at_once(bank: Caller) -> None:
     told = await refused(
         bank.accounts.OpenAccount(
             accounts.OpenAccountRequest(
@@ -182,7 +182,7 @@ async def test_everything_wrong_with_an_opening_is_told_at_once(bank: Caller) ->
     }
 
 
-async def test_everything_wrong_with_a_deposit_is_told_at_once(bank: Caller) -> None:
+async def test_all_faults_of_a_deposit_are_reported_at_once(bank: Caller) -> None:
     request = accounts.DepositRequest(
         request_id="{12345678-1234-1234-1234-123456789012}",
         expected_revision=0,
@@ -219,7 +219,7 @@ AMOUNTS: dict[str, tuple[Money, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("what", AMOUNTS)
-async def test_an_amount_that_cannot_be_is_refused(bank: Caller, what: str) -> None:
+async def test_an_impossible_amount_is_refused(bank: Caller, what: str) -> None:
     amount, violations = AMOUNTS[what]
     for call in (
         bank.accounts.Deposit(accounts.DepositRequest(account_id="a", amount=amount)),
@@ -228,7 +228,7 @@ async def test_an_amount_that_cannot_be_is_refused(bank: Caller, what: str) -> N
         assert (await refused(call)).violations == violations
 
 
-async def test_an_amount_finer_than_its_accounts_currency_is_refused_before_all_that_is_no_field(bank: Caller) -> None:
+async def test_an_amount_finer_than_the_accounts_currency_is_refused_before_other_checks(bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     used = request_id()
     await bank.deposit(account_id, "1", request_id=used)
@@ -299,7 +299,7 @@ DEPOSITS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("what", DEPOSITS)
-async def test_an_initial_deposit_that_cannot_be_is_refused(bank: Caller, what: str) -> None:
+async def test_an_impossible_initial_deposit_is_refused(bank: Caller, what: str) -> None:
     changes, violations = DEPOSITS[what]
     assert (await refused(bank.accounts.OpenAccount(opening("someone", **changes)))).violations == violations
 
@@ -329,7 +329,7 @@ WATCHES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("what", WATCHES)
-async def test_a_watch_that_cannot_be_is_refused(bank: Caller, what: str) -> None:
+async def test_an_impossible_watch_is_refused(bank: Caller, what: str) -> None:
     changes, violations = WATCHES[what]
     told = await _watch_refused(bank, accounts.WatchAccountEventsRequest(**changes))
     assert told.code is StatusCode.INVALID_ARGUMENT
@@ -379,7 +379,7 @@ TOKENS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("method", TOKENS)
-async def test_a_query_tells_all_that_is_wrong_with_it(bank: Caller, method: str) -> None:
+async def test_all_faults_of_a_query_are_reported_at_once(bank: Caller, method: str) -> None:
     told = await refused(getattr(bank.accounts, method)(TOKENS[method]))
     assert told.violations["consistency_token"] == "INVALID_TOKEN"
     assert {"INVALID_ID", "INVALID_ACCOUNT_NUMBER"} & set(told.violations.values())
@@ -387,7 +387,7 @@ async def test_a_query_tells_all_that_is_wrong_with_it(bank: Caller, method: str
     assert ("page_token" in told.violations) == method.startswith("List")
 
 
-async def test_a_list_of_persons_tells_all_that_is_wrong_with_its_page(bank: Caller) -> None:
+async def test_all_faults_of_a_page_of_persons_are_reported_at_once(bank: Caller) -> None:
     request = persons.ListPersonsRequest(page_size=-1, page_token="?", consistency_token="?")
     assert (await refused(bank.persons.ListPersons(request))).violations == {
         "page_size": "INVALID_PAGE_SIZE",
@@ -418,7 +418,7 @@ LABELS = {
 }
 
 
-async def test_everything_wrong_with_a_reference_and_labels_is_told_by_its_path(bank: Caller) -> None:
+async def test_all_faults_of_a_reference_and_labels_are_reported_by_path(bank: Caller) -> None:
     labels = [Label(key="shop", value="7"), *(Label(key=key, value="7") for key in LABELS)]
     labels += [Label(key="a", value="x" * 257), Label(key="b", value="a\nb"), Label(key="c", value="\u200b")]
     request = accounts.DepositRequest(account_id="a", amount=usd("1"), external_reference="x" * 65, labels=labels)
@@ -432,7 +432,7 @@ async def test_everything_wrong_with_a_reference_and_labels_is_told_by_its_path(
     }
 
 
-async def test_labels_are_counted_before_anything_else_is_said_of_them(bank: Caller) -> None:
+async def test_labels_are_counted_before_they_are_checked(bank: Caller) -> None:
     account_id = (await bank.open(initial_deposit=usd("1"))).account.account_id
     labels = [Label(key="_.-0" + "x" * number, value="é" * 256) for number in range(1, 17)]
     request = accounts.DepositRequest(account_id=account_id, amount=usd("1"), labels=labels)
@@ -444,7 +444,7 @@ async def test_labels_are_counted_before_anything_else_is_said_of_them(bank: Cal
     assert told.metadata == {"field": "labels", "count": "17", "maxCount": "16"}
 
 
-async def test_an_unknown_field_of_a_label_is_told_by_its_path(bank: Caller) -> None:
+async def test_an_unknown_field_of_a_label_is_reported_by_its_path(bank: Caller) -> None:
     request = accounts.DepositRequest(account_id="a", labels=[Label(key="a"), Label(key="b")])
     request.labels[1].MergeFromString(b"\x7a\x01x")
     told = await refused(bank.accounts.Deposit(request))

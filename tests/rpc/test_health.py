@@ -40,7 +40,7 @@ async def test_every_part_of_a_bank_that_is_ready_serves(bank: Caller, part: str
     assert (await stub.Check(HealthCheckRequest(service=part))).status == SERVING
 
 
-async def test_a_part_that_nobody_knows_is_not_found(bank: Caller) -> None:
+async def test_an_unknown_part_is_not_found(bank: Caller) -> None:
     stub: Any = HealthStub(bank.channel)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Check(HealthCheckRequest(service="openbank.gold"))
@@ -50,7 +50,7 @@ async def test_a_part_that_nobody_knows_is_not_found(bank: Caller) -> None:
     watch.cancel()
 
 
-async def test_a_bank_that_stops_tells_its_watchers_first(settings: Settings) -> None:
+async def test_a_bank_that_stops_informs_its_watchers_first(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         running = AsyncExitStack()
         server = await running.enter_async_context(serving(settings))

@@ -39,7 +39,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return opened
 
 
-async def test_one_call_too_many_is_told_so(bank: Caller, gate: asyncio.Event) -> None:
+async def test_one_call_too_many_is_refused_with_a_reason(bank: Caller, gate: asyncio.Event) -> None:
     waiting = [asyncio.create_task(refused(bank.deposit("a", "1"))) for _ in range(2)]
     await asyncio.sleep(0.1)
     told = await refused(bank.deposit("a", "1"))
@@ -105,7 +105,7 @@ async def test_reads_keep_no_commands_out(bank: Caller, monkeypatch: pytest.Monk
     assert {(await one).reason for one in reading} == {"ACCOUNT_NOT_FOUND"}
 
 
-async def test_one_watch_too_many_is_told_so(bank: Caller) -> None:
+async def test_one_watch_too_many_is_refused_with_a_reason(bank: Caller) -> None:
     watches = [bank.accounts.WatchAccountEvents(LIVE) for _ in range(2)]
     for watch in watches:
         await watch.read()

@@ -54,7 +54,7 @@ async def test_health_asks_there_by_default(settings: Settings, path: Path) -> N
         assert (code, out.splitlines()[0], err) == (0, "SERVING", "")
 
 
-async def test_what_a_killed_bank_left_is_replaced(path: Path, settings: Settings, tmp_path: Path) -> None:
+async def test_the_socket_of_a_killed_bank_is_replaced(path: Path, settings: Settings, tmp_path: Path) -> None:
     bank = ServerProcess(tmp_path / "data", "--local-socket", f"unix:{path}")
     await bank.start()
     await bank.kill()
@@ -72,7 +72,7 @@ async def test_a_socket_that_is_in_use_is_left_alone(settings: Settings, path: P
         await local.register()
 
 
-async def test_what_is_no_socket_is_left_alone(settings: Settings, path: Path) -> None:
+async def test_a_file_that_is_not_a_socket_is_left_alone(settings: Settings, path: Path) -> None:
     os.symlink("elsewhere", path)
     with pytest.raises(CannotListen, match="the file is there, and is not a socket"):
         async with serving(settings):
@@ -80,14 +80,14 @@ async def test_what_is_no_socket_is_left_alone(settings: Settings, path: Path) -
     assert mode(path)[0] == "l"
 
 
-async def test_a_directory_that_is_not_there_is_said(settings: Settings, tmp_path: Path) -> None:
+async def test_a_missing_directory_is_reported(settings: Settings, tmp_path: Path) -> None:
     target = f"unix:{tmp_path}/none/bank.sock"
     with pytest.raises(CannotListen, match=re.escape(f"cannot listen on {target}: No such file or directory")):
         async with serving(replace(settings, local_socket=target)):
             pass
 
 
-async def test_a_socket_that_answers_nobody_counts_as_in_use(settings: Settings, path: Path) -> None:
+async def test_a_socket_that_does_not_answer_counts_as_in_use(settings: Settings, path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as busy:
         busy.bind(str(path))
         busy.listen(0)

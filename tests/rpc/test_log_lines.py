@@ -77,9 +77,7 @@ async def test_the_line_of_an_opening_has_the_id_that_the_bank_made(
     assert opening_["account_id"] == opened.account.account_id
 
 
-async def test_no_line_holds_anything_that_a_person_told_the_bank(
-    bank: Caller, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_line_has_personal_data(bank: Caller, caplog: pytest.LogCaptureFixture) -> None:
     registered = await bank.register()
     opened = await bank.accounts.OpenAccount(
         opening(registered.person.person_id, account_number="NL 9876543210", initial_deposit=usd("1234.56"))
@@ -101,7 +99,7 @@ async def test_no_line_holds_anything_that_a_person_told_the_bank(
     assert len(lines(caplog)) == 7
 
 
-async def test_a_refusal_is_told_by_its_reason(bank: Caller, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_is_logged_with_its_reason(bank: Caller, caplog: pytest.LogCaptureFixture) -> None:
     await refused(bank.deposit("none", "1"))
     [values] = lines(caplog)
     assert values["code"] == "NOT_FOUND"
@@ -162,7 +160,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], StringIO]:
 
 
 @pytest.mark.parametrize("format", ["console", "json"])
-def test_a_line_that_is_told_is_the_line_that_would_be_logged(logged: Callable[[str], StringIO], format: str) -> None:
+def test_a_line_of_a_call_equals_the_line_that_logging_makes(logged: Callable[[str], StringIO], format: str) -> None:
     stream, logger = logged(format), logging.getLogger("openbank.calls")
     for level, values in (
         (logging.INFO, {"method": "Deposit", "duration_ms": 1.25}),

@@ -34,18 +34,18 @@ async def test_without_a_target_it_asks_where_the_bank_here_listens(server: Serv
         assert await run_openbank("health", environment={"OPENBANK_LISTEN": listen}) == (0, WHOLE, "")
 
 
-async def test_where_nothing_listens_it_says_so() -> None:
+async def test_a_port_where_nothing_listens_is_reported() -> None:
     why = "openbank: nothing listens on port 1 of 127.0.0.1\n"
     assert await run_openbank("health", "--target", "127.0.0.1:1") == (3, "UNAVAILABLE\n", why)
 
 
-async def test_a_name_that_nobody_knows_is_said() -> None:
+async def test_an_unknown_host_is_reported() -> None:
     code, out, why = await run_openbank("health", "--target", "no.such.name.invalid:50051")
     assert (code, out) == (3, "UNAVAILABLE\n")
     assert why == "openbank: the name no.such.name.invalid is unknown\n"
 
 
-async def test_a_server_that_says_nothing_is_said() -> None:
+async def test_a_silent_server_is_reported() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -54,7 +54,7 @@ async def test_a_server_that_says_nothing_is_said() -> None:
         assert await run_openbank("health", "--target", address) == (3, "DEADLINE_EXCEEDED\n", why)
 
 
-async def test_a_proxy_that_answers_for_the_bank_is_said(server: Server) -> None:
+async def test_a_proxy_that_answers_for_the_bank_is_reported(server: Server) -> None:
     async with proxy_of(server.address) as proxy:
         proxy.answer(404)
         code, out, why = await run_openbank("health", "--target", proxy.address)

@@ -106,7 +106,7 @@ async def test_every_kind_of_symbol_is_found(bank: Caller, version: str) -> None
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_what_there_is_not_is_not_found_and_the_stream_goes_on(bank: Caller, version: str) -> None:
+async def test_an_unknown_name_is_not_found_and_the_stream_continues(bank: Caller, version: str) -> None:
     asked = [ServerReflectionRequest(file_containing_symbol=name) for name in UNKNOWN]
     asked += [ServerReflectionRequest(file_by_filename=name) for name in UNKNOWN]
     asked += [ServerReflectionRequest(all_extension_numbers_of_type=name) for name in UNKNOWN]
@@ -135,7 +135,7 @@ async def test_ghz_and_grpcurl_find_an_enum_and_a_method(server: Server) -> None
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_what_is_no_question_gets_an_error_for_an_answer(bank: Caller, version: str) -> None:
+async def test_a_malformed_question_gets_an_error(bank: Caller, version: str) -> None:
     call: Any = bank.channel.stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
     [answer] = [raw async for raw in call(iter([b"\xff"]))]
     assert ServerReflectionResponse.FromString(answer).error_response.error_code == 3

@@ -28,7 +28,7 @@ def settings(settings: Settings) -> Settings:
     return Settings(listen=settings.listen, data=settings.data, silence_seconds_max=0.5, watches_max=1, drain_seconds=1)
 
 
-async def test_it_is_ended_with_its_token_and_goes_on_from_there(bank: Caller, server: Server) -> None:
+async def test_a_slow_watch_ends_with_its_token_and_continues_from_there(bank: Caller, server: Server) -> None:
     account_id = (await bank.open()).account.account_id
     for _ in range(0, DEPOSITS, 100):
         await asyncio.gather(*(bank.deposit(account_id, "1", description=DESCRIPTION) for _ in range(100)))

@@ -90,7 +90,9 @@ async def test_a_bank_that_fails_while_it_serves_keeps_its_directory(tmp_path: P
     assert "events.db" in os.listdir(tmp_path / "data")
 
 
-async def test_a_second_bank_on_the_same_directory_is_told_who_has_it(server: Server, settings: Settings) -> None:
+async def test_a_second_bank_on_the_same_directory_learns_which_process_has_it(
+    server: Server, settings: Settings
+) -> None:
     with pytest.raises(DataDirectoryInUse, match=rf"process \d+, which serves on {re.escape(server.address)}"):
         async with serving(settings):
             pass
@@ -122,7 +124,7 @@ async def test_a_file_that_is_no_bank_is_refused(tmp_path: Path) -> None:
     assert "events.db" in err
 
 
-async def test_the_version_is_told() -> None:
+async def test_the_command_prints_the_version() -> None:
     code, out, _ = await run_openbank("--version")
     assert code == 0
     assert re.fullmatch(r"openbank \d+\.\d+\.\d+\n", out)

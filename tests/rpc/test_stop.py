@@ -146,7 +146,7 @@ async def test_new_calls_learn_the_reason_for_as_long_as_an_old_one_is_under_way
     await stopping
 
 
-async def test_a_call_that_does_not_end_holds_it_up_no_longer_than_the_drain_and_learns_the_reason(
+async def test_an_endless_call_delays_a_stop_only_until_the_drain_ends_and_learns_the_reason(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = []
@@ -175,7 +175,7 @@ async def test_a_call_that_does_not_end_holds_it_up_no_longer_than_the_drain_and
             assert "RetryInfo" not in told.details
 
 
-async def test_callers_that_call_without_a_pause_all_learn_the_reason_until_nobody_is_there(
+async def test_callers_that_call_without_a_pause_all_learn_the_reason_until_the_end(
     stoppable: Stoppable,
 ) -> None:
     account_id = (await stoppable.bank.open()).account.account_id

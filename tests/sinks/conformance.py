@@ -47,7 +47,7 @@ class SinkRecordsConformance:
         assert await records.load("crm") is None
 
     @pytest.mark.parametrize("record", [RECORD, FULL], ids=["plain", "full"])
-    async def test_what_was_saved_is_loaded_whole(self, records: SinkRecords, record: SinkRecord) -> None:
+    async def test_a_saved_record_is_loaded_whole(self, records: SinkRecords, record: SinkRecord) -> None:
         version = await records.save("crm", record, NEW)
         assert version is not None
         assert await records.load("crm") == StoredRecord(record, version)
@@ -61,7 +61,7 @@ class SinkRecordsConformance:
         assert await again.load("crm") == StoredRecord(FULL, version)
         await again.close()
 
-    async def test_sinks_are_apart_whatever_their_names(self, records: SinkRecords) -> None:
+    async def test_sinks_with_odd_names_are_separate(self, records: SinkRecords) -> None:
         names = ("crm", "CRM", "https://crm.example/events", "nats://127.0.0.1:4222/bank.events", "a.b$c")
         for number, name in enumerate(names):
             assert await records.save(name, RECORD._replace(position_time=number), NEW)

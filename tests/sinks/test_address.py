@@ -14,7 +14,7 @@ def test_a_url_alone_is_a_sink_of_that_name() -> None:
     )
 
 
-def test_what_is_secret_in_a_url_is_neither_its_name_nor_shown() -> None:
+def test_the_secret_of_a_url_is_not_in_its_name_and_not_shown() -> None:
     sink = parse("https://me:secret@crm.example:8443/events?key=secret#mode=binary")
     assert sink.name == sink.shown == "https://crm.example:8443/events"
     assert sink.url == "https://me:secret@crm.example:8443/events?key=secret"
@@ -74,7 +74,7 @@ def test_a_name_is_before_an_equals_sign_and_options_are_behind_a_hash() -> None
         (f"https://crm.example/{'x' * 200}", "too long"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, says: str) -> None:
+def test_a_bad_url_is_explained(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(text)
 
@@ -122,5 +122,5 @@ def test_a_scheme_is_read_in_any_case() -> None:
         "https://me:%E2%82%AC%C3%A4€ä@crm.example/",
     ],
 )
-def test_what_can_work_is_taken(url: str) -> None:
+def test_a_usable_url_is_accepted(url: str) -> None:
     assert parse(f"crm={url}").url == url

@@ -71,7 +71,7 @@ async def test_a_refused_event_stops_its_own_aggregate_only() -> None:
     assert receiver.revisions("account-0") == [1, 2, 3, 4, 5]
 
 
-async def test_what_is_to_be_sent_later_stops_all_and_the_next_round_goes_on_there() -> None:
+async def test_an_event_to_send_later_stops_the_round_and_the_next_continues_there() -> None:
     receiver = Receiver(messages_max=2)
     events = await some_events()
     answers: list[SendResult] = [*[Accepted()] * 5, Later("HTTP 503", 7.0)]
@@ -123,7 +123,7 @@ class TestBatches:
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32), events_max=st.sampled_from([1, 3, 100]), messages_max=st.sampled_from([1, 4]))
-async def test_whatever_a_sink_answers_order_is_kept_and_nothing_is_forgotten(
+async def test_order_is_kept_and_nothing_is_lost_for_any_answers_of_a_sink(
     seed: int, events_max: int, messages_max: int
 ) -> None:
     chance = random.Random(seed)

@@ -169,26 +169,26 @@ def test_2xx_is_accepted(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 402, 406, 409, 411, 412, 413, 414, 415, 422, 428, 431, 451, 499])
-def test_what_is_wrong_with_the_event_is_refused(status: int) -> None:
+def test_a_status_about_the_event_is_a_refusal(status: int) -> None:
     assert isinstance(judge(status), Rejected)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599, 304])
-def test_what_may_pass_is_for_later(status: int) -> None:
+def test_a_temporary_status_is_tried_later(status: int) -> None:
     assert isinstance(judge(status), Later)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 410, 421])
-def test_what_is_wrong_with_the_address_or_the_credentials_is_not_held_against_the_event(status: int) -> None:
+def test_a_status_about_the_address_or_the_credentials_is_not_a_refusal(status: int) -> None:
     assert isinstance(judge(status), Later)
 
 
-def test_a_reason_is_a_status_in_words_of_our_own() -> None:
+def test_a_reason_describes_the_status_without_the_receivers_text() -> None:
     assert judge(422) == Rejected("HTTP 422 Unprocessable Entity")
     assert judge(599) == Later("HTTP 599")
 
 
-async def test_retry_after_is_told_in_either_form(server: Server, transport: Open) -> None:
+async def test_retry_after_is_read_in_either_form(server: Server, transport: Open) -> None:
     server.status, server.headers = 429, {"retry-after": "17"}
     assert await transport().send(await some_cloud_events(1)) == Later("HTTP 429 Too Many Requests", 17.0)
     then = datetime.now(UTC) + timedelta(seconds=100)
@@ -222,18 +222,18 @@ def test_a_strange_retry_after_does_no_harm(value: str, seconds: float) -> None:
     assert judge(503, value) == Later("HTTP 503 Service Unavailable", seconds)
 
 
-async def test_no_answer_in_time_is_for_later(server: Server, transport: Open) -> None:
+async def test_a_receiver_that_does_not_answer_in_time_is_tried_later(server: Server, transport: Open) -> None:
     server.answered.clear()
     answer = await transport(timeout_seconds=0.05).send(await some_cloud_events(1))
     assert answer == Later("no answer within 0.05 s")
 
 
-async def test_nobody_there_is_for_later_and_tells_no_secret(transport: Open) -> None:
+async def test_an_absent_receiver_is_tried_later_and_no_secret_is_shown(transport: Open) -> None:
     answer = await transport(url="http://me:secret@127.0.0.1:1/?key=secret").send(await some_cloud_events(1))
     assert answer == Later("cannot connect: Connection refused", reached=False)
 
 
-async def test_what_is_no_http_server_is_for_later() -> None:
+async def test_a_receiver_that_does_not_speak_http_is_tried_later() -> None:
     async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ready\r\n")
         await writer.drain()

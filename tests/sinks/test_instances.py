@@ -38,7 +38,7 @@ async def two(back_end: BackEnd, directory: Path, sink: str) -> AsyncIterator[Se
         await asyncio.gather(*(process.kill() for process in both))
 
 
-async def test_one_sends_any_answers_and_when_it_dies_another_goes_on(back_end: BackEnd, tmp_path: Path) -> None:
+async def test_one_instance_sends_and_when_it_dies_another_continues(back_end: BackEnd, tmp_path: Path) -> None:
     with HttpReceiver(tmp_path / "received") as receiver:
         async with two(back_end, tmp_path, receiver.uri) as both:
             await until(lambda: any(process.said(SENDS) for process in both), seconds_max=30)

@@ -31,13 +31,13 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-async def test_http_receivers_get_every_event_in_order_whatever_is_killed(tmp_path: Path, stack: ExitStack) -> None:
+async def test_http_receivers_get_every_event_in_order_despite_kills(tmp_path: Path, stack: ExitStack) -> None:
     single = stack.enter_context(HttpReceiver(tmp_path / "single"))
     batched = stack.enter_context(HttpReceiver(tmp_path / "batched"))
     await kill_and_compare(tmp_path, [f"single={single.uri}", f"batched={batched.uri}#mode=batched"], [single, batched])
 
 
-async def test_a_jetstream_consumer_gets_every_event_in_order_whatever_is_killed(
+async def test_a_jetstream_consumer_gets_every_event_in_order_despite_kills(
     tmp_path: Path, nats_server: NatsProcess, stack: ExitStack
 ) -> None:
     consumer = stack.enter_context(NatsConsumer(tmp_path / "consumed", nats_server.uri))

@@ -60,7 +60,7 @@ async def test_they_survive_a_rebuild_of_the_views(views: MongoViews) -> None:
     assert await records.load("crm") == StoredRecord(RECORD, 1)
 
 
-async def test_integers_have_64_bits_whatever_their_size(views: MongoViews, documents: Any) -> None:
+async def test_small_integers_are_stored_in_64_bits_too(views: MongoViews, documents: Any) -> None:
     await MongoSinkRecords(views.link).save("crm", FULL, NEW)
     stored = documents[COLLECTION].find_one()
     assert {type(stored[name]) for name in ("version", "position", "revision", "position_time")} == {Int64}

@@ -79,7 +79,7 @@ async def test_in_binary_mode_attributes_are_headers_and_the_subject_may_begin_o
     await transport.close()
 
 
-async def test_without_a_stream_it_is_for_later_and_the_subject_is_said(transport: NatsTransport) -> None:
+async def test_without_a_stream_the_event_is_tried_later_and_the_subject_is_named(transport: NatsTransport) -> None:
     answer = await transport.send(await some_cloud_events(1))
     assert answer == Later("no stream of JetStream takes the subject openbank.person.registered.v1")
 
@@ -91,7 +91,7 @@ async def test_an_event_that_the_stream_finds_too_large_is_refused(client: Clien
     assert "size" in answer.reason
 
 
-async def test_a_server_that_dies_with_messages_under_way_is_told_at_once_and_is_found_again(
+async def test_the_death_of_a_server_fails_its_messages_at_once_and_it_is_found_again(
     client: Client, nats_server: NatsProcess, transport: NatsTransport
 ) -> None:
     await client.jetstream().add_stream(StreamConfig(name="bank", subjects=["openbank.>"]))
@@ -108,7 +108,7 @@ async def test_a_server_that_dies_with_messages_under_way_is_told_at_once_and_is
         assert await transport.send([event]) == Accepted()
 
 
-async def test_nobody_there_is_for_later_and_tells_no_secret() -> None:
+async def test_an_absent_receiver_is_tried_later_and_no_secret_is_shown() -> None:
     transport = NatsTransport(parse("nats://me:secret@127.0.0.1:1"), 1.0)
     answers = await asyncio.gather(*(transport.send([event]) for event in await some_cloud_events(5)))
     assert set(answers) == {Later("cannot connect: Connection refused", reached=False)}

@@ -110,7 +110,7 @@ async def answers(talk: Talk, count: int = 3, tls: ssl.SSLContext | None = None)
         b"HTTP/1.1 299 F\xc3\xbcr sp\xe4ter\r\nX-Name: \xff\xfe\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-async def test_a_success_counts_whatever_comes_with_it(answer: bytes) -> None:
+async def test_a_success_with_any_body_counts(answer: bytes) -> None:
     assert await answers(answering(answer)) == [Accepted()] * 3
 
 
@@ -143,7 +143,7 @@ async def test_an_early_end_of_a_body_changes_nothing() -> None:
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * (2 * HEAD_BYTES_MAX),
     ],
 )
-async def test_what_is_not_http_is_said(answer: bytes) -> None:
+async def test_an_answer_that_is_not_http_is_reported(answer: bytes) -> None:
     assert await answers(answering(answer), 2) == [Later("what the receiver answers is not HTTP")] * 2
 
 
@@ -160,7 +160,7 @@ async def test_an_answer_that_takes_its_time_is_given_up_in_time(talk: Talk) -> 
     assert await answers(talk, 1) == [Later(f"no answer within {TIMEOUT_SECONDS:g} s")]
 
 
-async def test_a_receiver_that_hangs_up_is_said() -> None:
+async def test_a_receiver_that_hangs_up_is_reported() -> None:
     async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await request(reader)
 
@@ -233,7 +233,7 @@ async def test_a_host_that_is_not_there_is_named() -> None:
     assert answer == Later("cannot connect: the host crm.invalid cannot be resolved", reached=False)
 
 
-async def test_what_is_wrong_with_tls_is_said(tmp_path: Path) -> None:
+async def test_a_fault_of_tls_is_reported(tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*self_signed(tmp_path))
     [answer] = await answers(answering(OK), 1, tls)
@@ -251,7 +251,7 @@ async def test_a_receiver_that_says_nothing_to_a_greeting_of_tls_is_given_up_in_
         await transport.close()
 
 
-async def test_a_receiver_without_tls_at_https_is_said() -> None:
+async def test_a_receiver_without_tls_at_https_is_reported() -> None:
     async with talking(answering(OK)) as at:
         transport = HttpTransport(parse(f"https://{at}/"), TIMEOUT_SECONDS)
         answer = await transport.send(await some_cloud_events(1))

@@ -292,7 +292,7 @@ class TestPoison:
         assert first_deliveries(bench.receiver.taken, "account-1") == list(range(1, count + 1))
         assert first_deliveries(bench.receiver.taken, "account-2") == list(range(1, 8))
 
-    async def test_what_is_quarantined_is_parked_and_sent_by_itself_once_it_is_released(self, bench: Bench) -> None:
+    async def test_a_quarantined_event_is_parked_and_sent_once_it_is_released(self, bench: Bench) -> None:
         bench.tail = LogTail(bench.store, quarantine=bench.quarantine)
         await bench.history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
         poison = bench.store.events[-1]
@@ -379,14 +379,14 @@ class TestPoison:
             await until(lambda: bench.record.parked == {})
         assert_all_arrived_in_order(bench.receiver, bench)
 
-    async def test_what_is_not_there_is_said(self, bench: Bench) -> None:
+    async def test_a_retry_of_an_unknown_sink_or_aggregate_is_refused(self, bench: Bench) -> None:
         async with bench.sending():
             with pytest.raises(SinkNotFound):
                 await bench.desk.retry("other", "account-1")
             with pytest.raises(AggregateNotParked):
                 await bench.desk.retry("crm", "account-1")
 
-    async def test_a_sink_that_refuses_too_much_is_not_gone_on_with(
+    async def test_sending_stops_at_a_sink_that_refuses_too_much(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sender, "PARKED_MAX", 2)
@@ -421,7 +421,7 @@ class TestPoison:
 
 
 class TestManySenders:
-    async def test_two_at_once_leave_nothing_out_and_keep_the_order(self, bench: Bench) -> None:
+    async def test_two_senders_at_once_leave_nothing_out_and_keep_the_order(self, bench: Bench) -> None:
         bench.refuse(("account-1", 3))
         other = Receiver()
         other.judge = bench.receiver.judge
@@ -464,7 +464,7 @@ class TestManySenders:
             await until(lambda: bench.caught_up)
         assert bench.receiver.revisions("account-1") == [1, 2, 3, 4, 5, 6, 7]
 
-    async def test_a_mistake_of_a_way_out_is_told_and_tried_again(
+    async def test_a_bug_of_a_sink_is_logged_and_tried_again(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         mistakes = [RuntimeError("a bug"), KeyError("another")]
@@ -588,7 +588,7 @@ class TestParkingWhatFails:
         bad = poison(*keys)
         bench.receiver.judge = lambda events: Later("HTTP 500") if bad(events) else Accepted()
 
-    async def test_it_holds_up_its_sink_which_says_where(self, bench: Bench) -> None:
+    async def test_a_failing_event_holds_up_its_sink_which_names_it(self, bench: Bench) -> None:
         self.fail(bench, ("account-1", 3))
         async with bench.sending():
             await until(lambda: len(bench.receiver.tried) > 100)
@@ -614,7 +614,7 @@ class TestParkingWhatFails:
             await until(lambda: bench.record.parked == {})
         assert again.revisions("account-1") == [1, 2, 3, 4, 5, 6, 7]
 
-    async def test_what_is_parked_begins_with_what_the_sink_is_not_known_to_have(self, bench: Bench) -> None:
+    async def test_parking_begins_with_the_first_unconfirmed_event(self, bench: Bench) -> None:
         async with bench.sending():
             await until(lambda: bench.caught_up)
             self.fail(bench, ("account-1", 8))
@@ -623,7 +623,7 @@ class TestParkingWhatFails:
             await until(lambda: bench.record.trouble is not None and bench.record.trouble.revision == 8)
             assert (await bench.desk.park("crm", "account-1")).revision in (7, 8)
 
-    async def test_one_that_is_sent_again_is_parked_again_where_it_is(self, bench: Bench) -> None:
+    async def test_a_retried_aggregate_that_fails_is_parked_again(self, bench: Bench) -> None:
         bench.refuse(("account-1", 3))
         async with bench.sending():
             await until(lambda: bench.caught_up)
@@ -636,7 +636,7 @@ class TestParkingWhatFails:
         assert first_deliveries(bench.receiver.taken, "account-2") == [1, 2, 3, 4, 5, 6, 7]
 
     @pytest.mark.parametrize("aggregate", ["account-1", "account-none", "person-", "request-request", "?"])
-    async def test_what_waits_for_nothing_is_not_parked(self, bench: Bench, aggregate: str) -> None:
+    async def test_an_aggregate_without_waiting_events_is_not_parked(self, bench: Bench, aggregate: str) -> None:
         async with bench.sending():
             await until(lambda: bench.caught_up)
             with pytest.raises(AggregateNotWaiting):
@@ -763,7 +763,7 @@ class TestOtherLogs:
         assert copy.receiver.tried == [[("account-1", 7)]]
         assert copy.record.store_id == copy.store.store_id
 
-    async def test_a_log_restored_from_a_backup_is_gone_on_with_by_the_clock_and_told(
+    async def test_a_sink_continues_by_the_clock_on_a_restored_log_and_warns(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with bench.sending():
@@ -780,7 +780,7 @@ class TestOtherLogs:
         assert restored.receiver.revisions("account-1") == [1], "it may have been recorded since"
         assert "sink's place is not in this log" in caplog.messages
 
-    async def test_what_the_restored_log_had_before_is_not_sent_again(self, bench: Bench) -> None:
+    async def test_events_sent_before_the_restore_are_not_sent_again(self, bench: Bench) -> None:
         async with bench.sending():
             await until(lambda: bench.caught_up)
         restored = Bench()
@@ -803,7 +803,7 @@ class TestOtherLogs:
 
 
 class TestTheDesk:
-    async def test_it_tells_how_far_a_sink_has_come_and_how_long_the_next_event_waits(self, bench: Bench) -> None:
+    async def test_the_desk_shows_the_place_of_a_sink_and_how_long_the_next_event_waits(self, bench: Bench) -> None:
         await bench.sender().prepare()
         behind = await bench.desk.sink("crm")
         assert behind.state is SinkState.SENDING
@@ -816,7 +816,7 @@ class TestTheDesk:
         assert there.state is SinkState.CAUGHT_UP
         assert (there.lag_events, there.lag_microseconds) == (0, 0)
 
-    async def test_what_is_parked_is_no_lag(self, bench: Bench) -> None:
+    async def test_parked_events_do_not_count_as_lag(self, bench: Bench) -> None:
         bench.refuse(("account-1", 1), ("account-2", 1))
         async with bench.sending():
             await until(lambda: bench.caught_up)

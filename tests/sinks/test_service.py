@@ -159,7 +159,9 @@ async def test_an_aggregate_that_the_sink_fails_on_is_parked_by_the_command_and_
     assert_in_order(receiver.received)
 
 
-async def test_what_has_arrived_can_not_be_parked(bank: Caller, receiver: HttpReceiver, sinks: Any) -> None:
+async def test_an_aggregate_whose_events_arrived_cannot_be_parked(
+    bank: Caller, receiver: HttpReceiver, sinks: Any
+) -> None:
     opened = await bank.open()
     await arrived(receiver, await recorded(bank, opened.consistency_token))
     await until_crm(sinks, caught_up)
@@ -306,7 +308,7 @@ async def test_no_line_of_the_log_and_no_record_holds_a_secret(tmp_path: Path) -
         assert "secret" not in str(records.execute("SELECT * FROM sinks").fetchall())
 
 
-async def test_a_sink_that_cannot_be_is_refused_at_start(tmp_path: Path) -> None:
+async def test_an_impossible_sink_is_refused_at_start(tmp_path: Path) -> None:
     code, _, err = await run_openbank("serve", "--data", str(tmp_path), "--sink", "ftp://me:secret@crm.example")
     assert code == 2
     assert err.startswith("openbank: --sink must be URL or NAME=URL")

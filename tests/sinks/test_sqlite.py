@@ -47,7 +47,7 @@ async def test_a_file_that_is_not_of_this_format_is_refused_and_left_as_it_is(
         assert connection.execute("SELECT count(*) FROM sinks").fetchone() == (1,)
 
 
-async def test_what_is_no_database_makes_them_unavailable(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_makes_them_unavailable(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all" * 1000)
     records = SqliteSinkRecords(tmp_path)
     with pytest.raises(RecordsUnavailable, match=FILE):

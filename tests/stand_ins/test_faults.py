@@ -31,7 +31,7 @@ async def test_a_call_that_breaks(
 
 
 @pytest.mark.parametrize(("kind", "written"), [("hang", 0), ("hang_after", 2)])
-async def test_a_call_that_gets_no_answer(
+async def test_a_call_without_an_answer_ends_at_its_timeout(
     server: EventStoreDB, client: AsyncEventStoreDBClient, kind: Kind, written: int
 ) -> None:
     server.faults.add(kind)
@@ -41,7 +41,7 @@ async def test_a_call_that_gets_no_answer(
 
 
 @pytest.mark.parametrize("kind", ["refuse", "cut_before", "cut_after"])
-async def test_once_and_esdbclient_tries_again_by_itself(
+async def test_esdbclient_retries_by_itself_after_one_fault(
     server: EventStoreDB, client: AsyncEventStoreDBClient, kind: Kind
 ) -> None:
     fault = server.faults.add(kind, times=1, prefix="a")
@@ -52,7 +52,7 @@ async def test_once_and_esdbclient_tries_again_by_itself(
     assert stored(server, "a") == 2
 
 
-def test_a_fault_strikes_what_it_fits_and_only_so_often() -> None:
+def test_a_fault_strikes_matching_calls_as_often_as_configured() -> None:
     faults = Faults()
     fault = faults.add("refuse", times=2, prefix="account-", on=("append", "delete"))
     faults.add("slow", seconds=1.5)
@@ -65,7 +65,7 @@ def test_a_fault_strikes_what_it_fits_and_only_so_often() -> None:
     assert faults.delay("append", "account-1") == 0.0
 
 
-async def test_until_told_otherwise(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:
+async def test_a_fault_strikes_until_it_is_cleared(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:
     await client.append_to_stream("a", current_version=ANY, events=new_events(1))
     server.faults.add("refuse", on=("append", "read", "subscribe", "delete"))
     for _ in range(3):
@@ -81,7 +81,7 @@ async def test_until_told_otherwise(server: EventStoreDB, client: AsyncEventStor
     assert await length(client, "a") == 1
 
 
-async def test_slow(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:
+async def test_a_slow_server_delays_its_answers(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:
     server.faults.add("slow", seconds=0.2)
     began = time.monotonic()
     await asyncio.gather(
@@ -102,7 +102,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStoreDBPr
         yield started
 
 
-def test_faults_of_another_process(process: EventStoreDBProcess) -> None:
+def test_faults_can_be_set_in_another_process(process: EventStoreDBProcess) -> None:
     client = EventStoreDBClient(process.uri)
     events = new_events(1)
     process.faults.add("cut_after", prefix="remote-")

@@ -48,7 +48,7 @@ async def test_a_repeat_with_one_more_is_refused(
     assert await length(client, "a") == 3
 
 
-async def test_another_order_is_refused(client: AsyncEventStoreDBClient, first: list[NewEvent]) -> None:
+async def test_an_append_in_another_order_is_refused(client: AsyncEventStoreDBClient, first: list[NewEvent]) -> None:
     with pytest.raises(WrongCurrentVersion):
         await client.append_to_stream("a", current_version=NO_STREAM, events=first[::-1])
 
@@ -84,7 +84,7 @@ async def test_without_its_memory_only_expected_versions_are_exact(
     assert await length(client, "a") == 6
 
 
-async def test_it_can_be_told_to_forget_for_a_while(
+async def test_its_memory_can_be_turned_off(
     server: EventStoreDB, client: AsyncEventStoreDBClient, first: list[NewEvent]
 ) -> None:
     server.faults.add("forget", times=1, prefix="a")

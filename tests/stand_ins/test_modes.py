@@ -78,7 +78,7 @@ async def test_a_repeat_before_the_commit_is_dropped_and_recognised_after_it(
 
 
 @pytest.mark.parametrize("kind", ["cut_after", "hang_after"])
-async def test_what_was_written_is_committed_though_its_answer_is_lost(
+async def test_a_write_is_committed_although_its_answer_is_lost(
     server: EventStoreDB, client: AsyncEventStoreDBClient, kind: Kind
 ) -> None:
     await client.append_to_stream("a", current_version=NO_STREAM, events=new_events(1))
@@ -196,7 +196,7 @@ async def test_a_leader_that_is_deposed_meanwhile_writes_nothing(nodes: Cluster)
             await appending
 
 
-async def test_what_was_not_committed_is_dropped_from_the_disk_too(tmp_path: Path) -> None:
+async def test_uncommitted_events_are_dropped_from_the_disk_too(tmp_path: Path) -> None:
     file = tmp_path / "log.db"
     async with cluster(file) as nodes:
         old = nodes.leader

@@ -141,7 +141,7 @@ async def test_positions_grow_and_are_not_dense(client: AsyncEventStoreDBClient)
 
 
 @pytest.mark.parametrize("name", ["ä/ö", "with space", "$-dollar", "$", "%2f", "日本", "a" * 500, "x@y", "$$$$meta"])
-async def test_names_with_odd_characters(client: AsyncEventStoreDBClient, name: str) -> None:
+async def test_a_stream_may_have_a_name_with_odd_characters(client: AsyncEventStoreDBClient, name: str) -> None:
     await append(client, name, 1)
     event = (await client.get_stream(name))[0]
     assert (event.stream_name, event.stream_position) == (name, 0)

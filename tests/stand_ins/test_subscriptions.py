@@ -64,7 +64,7 @@ async def test_checkpoints_also_when_nothing_matches(client: AsyncEventStoreDBCl
     assert ((await take(subscription, 1))[0].commit_position or 0) > head
 
 
-async def test_from_a_position_and_from_the_end(client: AsyncEventStoreDBClient) -> None:
+async def test_a_subscription_starts_from_a_position_or_from_the_end(client: AsyncEventStoreDBClient) -> None:
     first = await client.append_to_stream("a", current_version=ANY, events=new_events(1))
     await client.append_to_stream("a", current_version=ANY, events=new_events(1))
     after = await client.subscribe_to_all(commit_position=first)
@@ -74,7 +74,9 @@ async def test_from_a_position_and_from_the_end(client: AsyncEventStoreDBClient)
     assert kinds(await take(live, 1)) == ["b@0"]
 
 
-async def test_one_sent_behind_catches_up_again(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:
+async def test_a_subscription_sent_behind_catches_up_again(
+    server: EventStoreDB, client: AsyncEventStoreDBClient
+) -> None:
     await client.append_to_stream("a", current_version=ANY, events=new_events(1))
     subscription = await client.subscribe_to_all(include_caught_up=True)
     assert kinds(await take(subscription, 2)) == ["a@0", "caught up"]
@@ -83,7 +85,9 @@ async def test_one_sent_behind_catches_up_again(server: EventStoreDB, client: As
     assert kinds(await take(subscription, 3)) == ["a@1", "a@2", "caught up"]
 
 
-async def test_one_dropped_for_being_too_slow(server: EventStoreDB, client: AsyncEventStoreDBClient) -> None:
+async def test_a_subscription_that_is_too_slow_is_dropped(
+    server: EventStoreDB, client: AsyncEventStoreDBClient
+) -> None:
     subscription = await client.subscribe_to_stream("a")
     assert server.subscriptions.send_behind("dropped", prefix="b") == 0
     assert server.subscriptions.send_behind("dropped", prefix="a") == 1

@@ -155,7 +155,7 @@ async def test_a_day_spends_up_to_its_limit_in_the_accounts_time_zone(bank: Bank
     await bank.withdraw("60")
 
 
-async def test_what_was_spent_today_is_known_after_a_restart(back_end: BackEnd, tmp_path: Path, clock: Clock) -> None:
+async def test_the_money_spent_today_is_known_after_a_restart(back_end: BackEnd, tmp_path: Path, clock: Clock) -> None:
     async with opened(Bank, back_end, tmp_path, clock) as bank:
         await bank.limits(per_day=usd("30"))
         await bank.withdraw("30")

@@ -50,7 +50,7 @@ class Watcher:
 @pytest.mark.parametrize(
     ("finds_the_new_one", "claims_to_lead"), [(True, True), (False, False)], ids=["all seeds", "that node only"]
 )
-async def test_it_never_says_that_it_has_all_and_goes_on_without_a_loss(
+async def test_a_watch_on_a_deposed_leader_never_claims_to_be_caught_up_and_loses_nothing(
     tmp_path: Path, finds_the_new_one: bool, claims_to_lead: bool
 ) -> None:
     async with AsyncExitStack() as stack:

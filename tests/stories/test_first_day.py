@@ -79,7 +79,7 @@ async def test_john_doe_opens_an_account_is_paid_and_cannot_spend_more_than_he_h
     assert list(movements.events) == [salary, opening]
 
 
-async def test_a_person_moves_and_the_feed_tells_from_where_to_where(bank: Caller) -> None:
+async def test_a_person_moves_and_the_feed_has_both_addresses(bank: Caller) -> None:
     registered = await bank.register()
     john = registered.person
     home = person_pb2.Address(street="1 Elm St", city="Boston", country="USA")

@@ -81,7 +81,7 @@ async def server(account_id: str, brake: Brake, settings: Settings) -> AsyncIter
         brake.seconds = 0
 
 
-async def test_a_read_that_would_wait_in_vain_is_told_when_to_ask_again(
+async def test_a_read_that_would_wait_in_vain_learns_when_to_ask_again(
     server: Server, bank: Caller, brake: Brake, account_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "openbank.views.progress")

@@ -75,7 +75,7 @@ async def bank(back_end: BackEnd, tmp_path: Path, clock: Clock) -> AsyncIterator
         yield bank
 
 
-async def test_what_is_on_hold_is_there_and_cannot_be_spent(bank: Bank) -> None:
+async def test_money_on_hold_is_in_the_balance_and_cannot_be_spent(bank: Bank) -> None:
     placed = await bank.place("60", description="Hotel")
     assert (placed.hold.account_id, placed.hold.state, placed.hold.description) == ("a-1", OPEN, "Hotel")
     assert [show(amount) for amount in amounts(placed.hold)] == ["60.00 USD", "0.00 USD", "60.00 USD"]
@@ -167,7 +167,7 @@ async def test_the_same_request_again_gives_the_first_answer(bank: Bank, clock: 
     assert refusal.violations == {"request_id": "REQUEST_ID_REUSED"}
 
 
-async def test_a_hold_that_nobody_ends_is_ended_for_an_account_to_which_nobody_writes(bank: Bank, clock: Clock) -> None:
+async def test_a_hold_expires_on_an_account_without_writes(bank: Bank, clock: Clock) -> None:
     placed = await bank.place("60", ttl=Duration(seconds=60))
     kept = await bank.place("10", ttl=Duration(seconds=61))
     captured = await bank.capture(placed.hold.hold_id, "20")

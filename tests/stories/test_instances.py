@@ -46,7 +46,7 @@ async def banks(back_end: BackEnd, tmp_path: Path) -> AsyncIterator[Sequence[Cal
         yield callers
 
 
-async def test_what_is_written_on_one_is_read_and_watched_on_every_other(banks: Sequence[Caller]) -> None:
+async def test_a_write_on_one_instance_is_read_and_watched_on_every_other(banks: Sequence[Caller]) -> None:
     for writer, reader in itertools.permutations(banks, 2):
         opened = await writer.open(initial_deposit=usd("1"))
         account_id = opened.account.account_id
@@ -101,7 +101,7 @@ async def test_without_a_token_what_is_there_is_never_said_to_be_missing(banks: 
         assert found.person == registered.person
 
 
-async def test_a_list_begun_on_one_goes_on_on_another(banks: Sequence[Caller]) -> None:
+async def test_a_list_begun_on_one_instance_continues_on_another(banks: Sequence[Caller]) -> None:
     registered = [(await banks[number % INSTANCES].register()).person.person_id for number in range(7)]
     token = (await banks[0].open(registered[0])).consistency_token
     listed: list[str] = []
@@ -187,7 +187,7 @@ async def instances(count: int, back_end: BackEnd, directory: Path) -> AsyncIter
 
 
 @pytest.mark.parametrize("chosen", ["servers"], indirect=True)
-async def test_one_at_a_time_projects_and_when_it_dies_another_goes_on(back_end: BackEnd, tmp_path: Path) -> None:
+async def test_one_instance_projects_and_when_it_dies_another_continues(back_end: BackEnd, tmp_path: Path) -> None:
     async with instances(2, back_end, tmp_path) as both:
         async with Caller(both[0].address) as bank:
             opened = await bank.open()
@@ -209,7 +209,7 @@ async def test_one_at_a_time_projects_and_when_it_dies_another_goes_on(back_end:
 
 
 @pytest.mark.parametrize("chosen", ["servers"], indirect=True)
-async def test_one_that_stops_hands_over_at_once(back_end: BackEnd, tmp_path: Path) -> None:
+async def test_an_instance_that_stops_hands_over_at_once(back_end: BackEnd, tmp_path: Path) -> None:
     async with instances(2, back_end, tmp_path) as both:
         async with Caller(both[0].address) as bank:
             opened = await bank.open()

@@ -18,7 +18,7 @@ from tests.servers import ServerProcess
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def test_a_first_day_is_told_in_the_order_it_happened(bank: Caller) -> None:
+async def test_the_events_of_a_first_day_are_delivered_in_order(bank: Caller) -> None:
     john = (await bank.register()).person
     opened = await bank.open(john.person_id, account_number="123456789", initial_deposit=usd("1000.00"))
     account_id = opened.account.account_id

@@ -89,7 +89,7 @@ async def test_a_transfer_that_is_refused_after_it_was_sent_comes_back(
         assert await bank.balance("b-1", thawed.consistency_token) == "20.00 USD"
 
 
-async def test_the_courier_settles_what_nobody_else_does(
+async def test_the_courier_settles_what_no_caller_does(
     back_end: BackEnd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CREATE_TRANSFER, left_to_others)

@@ -82,7 +82,7 @@ async def database(mongo_java_server: str) -> AsyncIterator[MongoSet]:
 
 
 @pytest.mark.parametrize("happens", [fail_over, lose_connections, pause, empty, become_older], ids=lambda f: f.__name__)
-async def test_callers_are_told_to_try_again_and_nothing_is_lost_or_doubled(
+async def test_callers_may_try_again_and_nothing_is_lost_or_doubled(
     happens: Happens, database: MongoSet, documents: Documents, tmp_path: Path
 ) -> None:
     with HttpReceiver(tmp_path / "received") as receiver:

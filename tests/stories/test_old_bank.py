@@ -81,7 +81,7 @@ def in_json(message: Any) -> Any:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-async def test_it_starts_and_serves_what_it_said(bank: Caller, said: Any) -> None:
+async def test_an_old_bank_starts_and_serves_its_data(bank: Caller, said: Any) -> None:
     for account_id, account in said["accounts"].items():
         answer = await bank.accounts.GetAccount(accounts.GetAccountRequest(account_id=account_id))
         assert in_json(answer.account) == account
@@ -124,7 +124,7 @@ async def test_its_views_serve_at_once_while_a_rebuild_adds_what_they_lack(
     assert (await verify(settings)).fault_count == 0
 
 
-async def test_its_requests_are_replayed(bank: Caller, said: Any) -> None:
+async def test_the_requests_of_an_old_bank_are_replayed(bank: Caller, said: Any) -> None:
     assert {one["rpc"] for one in said["requests"]} == set(MESSAGES)
     for one in said["requests"]:
         request, response = (kind() for kind in MESSAGES[one["rpc"]])
@@ -139,7 +139,7 @@ async def test_its_requests_are_replayed(bank: Caller, said: Any) -> None:
         assert again == response
 
 
-async def test_what_was_parked_and_skipped_still_is(bank: Caller, said: Any) -> None:
+async def test_parked_and_skipped_events_stay_so(bank: Caller, said: Any) -> None:
     sink = await SinksServiceStub(bank.channel).GetSink(sinks.GetSinkRequest(sink="crm"))
     assert in_json(sink)["parked_aggregates"] == said["parked"]
     aside = await bank.quarantine.ListQuarantined(quarantine.ListQuarantinedRequest())
@@ -148,7 +148,7 @@ async def test_what_was_parked_and_skipped_still_is(bank: Caller, said: Any) -> 
     assert (paid.account.revision, await bank.balance("poisoned", paid.consistency_token)) == (4, "12.00 USD")
 
 
-async def test_it_is_written_and_verified(settings: Settings, data: Path) -> None:
+async def test_an_old_bank_is_written_and_verified(settings: Settings, data: Path) -> None:
     before_a_start = await verify(settings)
     assert before_a_start.fault_count == 0
     assert "an earlier version of the bank wrote" in before_a_start.lines[-1]

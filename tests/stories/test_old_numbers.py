@@ -118,7 +118,7 @@ async def test_a_number_whose_reservation_is_void_is_free(bank: Caller) -> None:
     assert (await bank.accounts.GetAccountByNumber(number)).account == opened.account
 
 
-async def test_it_is_made_once(back_end: BackEnd, data: Path) -> None:
+async def test_the_index_is_made_once(back_end: BackEnd, data: Path) -> None:
     heads = []
     for _ in range(3):
         async with serving(back_end.settings(data)) as server, Caller(server.address) as bank:

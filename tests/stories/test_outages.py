@@ -141,7 +141,7 @@ async def test_while_the_views_are_away_writes_and_feeds_go_on_and_afterwards_ev
         watched.cancel()
 
 
-async def test_where_neither_half_works_the_whole_does_not_serve(
+async def test_a_bank_without_event_store_and_views_does_not_serve(
     events: EventStoreDBProcess, ferretdb: FerretDBProcess, tmp_path: Path
 ) -> None:
     async with calling(BackEnd(events.uri, f"{ferretdb.uri}/openbank"), tmp_path) as bank:
@@ -162,7 +162,7 @@ async def test_where_neither_half_works_the_whole_does_not_serve(
 
 
 @pytest.mark.parametrize("kind", ["refuse", "hang"])
-async def test_while_the_event_store_takes_no_appends_callers_are_told_at_once(
+async def test_callers_fail_at_once_while_the_event_store_takes_no_appends(
     kind: Any, events: EventStoreDBProcess, tmp_path: Path
 ) -> None:
     """It answers what is read, so only an append finds out: the first one waits for its outcome."""

@@ -35,7 +35,7 @@ async def step(settings: Settings, request: Request) -> bool:
         await store.close()
 
 
-async def test_a_step_and_a_call_with_the_same_id_stand_in_nobodys_way(settings: Settings) -> None:
+async def test_a_step_and_a_call_with_the_same_id_are_both_made(settings: Settings) -> None:
     called_first, stepped_first = request_id(), request_id()
     async with serving(settings) as server, Caller(server.address) as bank:
         await bank.register(person_id="john")

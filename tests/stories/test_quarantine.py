@@ -100,7 +100,7 @@ async def test_a_forged_balance_stops_its_account_alone_through_restart_and_rebu
             assert await feed(bank, account_ids=["sound"]) == [one for one in seen if one[0] == "sound"]
 
 
-async def test_what_an_operator_skips_is_none_of_the_banks_for_good(settings: Settings) -> None:
+async def test_an_event_that_an_operator_skips_is_permanently_ignored(settings: Settings) -> None:
     async with serving(settings) as server, Caller(server.address) as bank:
         await bank.register(person_id="john-doe")
         await bank.open("john-doe", account_id="1", initial_deposit=usd("10"))

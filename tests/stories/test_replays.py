@@ -137,7 +137,7 @@ async def test_a_replay_outlives_its_currency(back_end: BackEnd, data: Path, mon
             assert reasons in ({"REQUEST_ID_REUSED"}, {"UNKNOWN_CURRENCY"})
 
 
-async def test_an_account_is_limited_in_its_currency_whatever_the_table_says(
+async def test_an_account_is_limited_in_its_currency_after_the_table_changes(
     back_end: BackEnd, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CURRENCIES, "BGN", Currency("BGN", 3))

@@ -131,7 +131,7 @@ async def test_one_of_many_reversals_at_once_is_done(bank: Bank) -> None:
     assert reasons == ["ALREADY_REVERSED"] * 19
 
 
-async def test_what_is_no_movement_or_is_never_reversed_is_refused(bank: Bank) -> None:
+async def test_only_a_reversible_movement_is_reversed(bank: Bank) -> None:
     await bank.deposit("a-1", "30")
     await bank.reverse(2)
     sent = await bank.send("5")
@@ -151,7 +151,7 @@ async def test_what_is_no_movement_or_is_never_reversed_is_refused(bank: Bank) -
     assert (await refused(bank.reverse(0))).violations == {"revision": "FIELD_REQUIRED"}
 
 
-async def test_what_is_gone_is_taken_back_only_if_the_account_may_be_overdrawn(bank: Bank) -> None:
+async def test_spent_money_is_taken_back_only_if_the_account_may_be_overdrawn(bank: Bank) -> None:
     await bank.deposit("a-1", "30")
     await bank.withdraw("120")
     told = await refused(bank.reverse(2))
@@ -241,7 +241,7 @@ async def test_one_of_many_reversals_of_a_transfer_is_done(bank: Bank) -> None:
     assert [refusal(one).reason for one in outcomes if isinstance(one, AioRpcError)] == ["ALREADY_REVERSED"] * 19
 
 
-async def test_what_is_refused_of_sending_back_says_nothing_of_the_payer(bank: Bank) -> None:
+async def test_a_refused_return_reveals_nothing_about_the_payer(bank: Bank) -> None:
     sent = await bank.send("30")
     id = sent.transfer.transfer_id
     await bank.withdraw("45", "b-1")

@@ -142,7 +142,7 @@ async def test_the_pages_of_a_statement_say_the_same_while_writes_continue(bank:
     assert [len(page.entries) for page in pages] == [3, 3, 2]
 
 
-async def test_what_moves_no_balance_is_no_entry_but_has_a_revision(bank: Bank) -> None:
+async def test_an_event_that_moves_no_balance_has_a_revision_but_no_entry(bank: Bank) -> None:
     placed = await bank.holds.PlaceHold(holds.PlaceHoldRequest(account_id="a-1", amount=usd("30")))
     hold_id = placed.hold.hold_id
     capture = holds.CaptureHoldRequest(account_id="a-1", hold_id=hold_id, amount=usd("10"), description="Fuel")

@@ -124,7 +124,7 @@ async def test_a_kill_between_the_steps_of_openings_loses_no_number_and_leaves_n
         assert len(await bank.account_events()) == len(requests)
 
 
-async def test_a_bank_that_is_told_to_stop_ends_with_exit_code_0(process: ServerProcess) -> None:
+async def test_a_bank_that_is_stopped_ends_with_exit_code_0(process: ServerProcess) -> None:
     async with Caller(process.address) as bank:
         watch = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(beginning=Empty()))
         await watch.read()

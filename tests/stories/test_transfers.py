@@ -108,7 +108,7 @@ async def test_an_account_is_paid_by_its_number(bank: Bank) -> None:
     assert (await refused(bank.send(destination_account_number="~"))).reason == "INVALID_ACCOUNT_NUMBER"
 
 
-async def test_what_is_wrong_with_the_request_and_the_source_is_told_before_the_destination(bank: Bank) -> None:
+async def test_faults_of_the_request_and_the_source_are_reported_before_the_destination(bank: Bank) -> None:
     for nobody in ({"destination_account_number": "none"}, {"destination_account_id": "none"}):
         expected = {
             "AMOUNT_NOT_POSITIVE": bank.send("-1", request_id=request_id(), **nobody),
@@ -128,7 +128,7 @@ async def test_nothing_is_sent_to_the_account_itself(bank: Bank) -> None:
         assert refusal.metadata["field"] in destination
 
 
-async def test_what_the_source_refuses_moves_nothing(bank: Bank) -> None:
+async def test_a_refusal_of_the_source_moves_nothing(bank: Bank) -> None:
     refusal = await refused(bank.send("100.01"))
     assert (refusal.reason, refusal.metadata["availableBalance"]) == ("INSUFFICIENT_FUNDS", "100.00 USD")
     assert (await refused(bank.send(expected_revision=7))).metadata["accountId"] == "a-1"
@@ -140,7 +140,7 @@ async def test_what_the_source_refuses_moves_nothing(bank: Bank) -> None:
     assert len(await bank.account_events()) == 3
 
 
-async def test_what_the_destination_refuses_is_not_sent_and_shows_none_of_its_figures(bank: Bank) -> None:
+async def test_a_refusal_of_the_destination_sends_nothing_and_reveals_no_figures(bank: Bank) -> None:
     await bank.open(account_id="euro", currency_code="EUR")
     full = Money(currency_code="USD", units=MOST // 100, nanos=MOST % 100 * 10_000_000)
     await bank.open(account_id="full", initial_deposit=full)

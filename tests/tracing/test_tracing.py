@@ -145,7 +145,7 @@ async def test_a_delivery_of_its_events_belongs_to_the_trace(
     }
 
 
-async def test_a_collector_that_is_away_holds_up_nobody(
+async def test_a_collector_that_is_away_delays_no_call(
     back_end: BackEnd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracer, "EXPORT_SECONDS_MAX", 0.5)
@@ -175,7 +175,7 @@ def test_the_path_of_the_protocol_is_the_default(given: str, meant: str) -> None
 @pytest.mark.parametrize(
     "given", ["127.0.0.1:4318", "grpc://x", "http://", "http://me:secret@x", "http://x/?key=secret"]
 )
-def test_what_is_no_collector_is_refused_without_its_secrets(given: str) -> None:
+def test_a_bad_collector_url_is_refused_without_its_secrets(given: str) -> None:
     with pytest.raises(BadSetting, match=r"^--trace-endpoint must ") as refusal:
         settings({"trace_endpoint": given}, {})
     assert "secret@" not in str(refusal.value)

@@ -135,7 +135,7 @@ class TestACopy:
         found = await target.find_requests("account-1", [request])
         assert [(event.revision, event.metadata.request_hash) for event in found] == [(4, b"h"), (5, b"h")]
 
-    async def test_goes_on_with_what_came_since(self, source: EventStore, target: EventStore) -> None:
+    async def test_continues_with_later_events(self, source: EventStore, target: EventStore) -> None:
         await write_at_random(source, appends=20, seed=2)
         first = await copy_log(source, target, quiet)
         await write_at_random(source, appends=20, seed=3)
@@ -155,7 +155,7 @@ class TestACopy:
         await assert_same(source, target)
         assert (await copy_log(source, target, quiet)).appended == 0
 
-    async def test_tells_how_far_it_is(
+    async def test_reports_its_progress(
         self, source: EventStore, target: EventStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(copy, "PAGE", 10)
@@ -164,9 +164,7 @@ class TestACopy:
         await copy_log(source, target, told.append)
         assert told == [Copied(10, 10, 0.4), Copied(20, 20, 0.8), Copied(25, 25, 1.0)]
 
-    async def test_takes_no_notice_of_other_programs(
-        self, source: EventStore, target: EventStore, server: EventStoreDB
-    ) -> None:
+    async def test_ignores_other_programs(self, source: EventStore, target: EventStore, server: EventStoreDB) -> None:
         await write_at_random(source, appends=5, seed=5)
         await target.append("account-of-another", 0, [some_event()._replace(type="theirs")])
         await copy_log(source, target, quiet)
@@ -218,7 +216,7 @@ class TestAppends:
         await copy_log(source, target, quiet)
         assert [len(append.events) for append in target.asked] == [3, 3, 3, 6]
 
-    async def test_none_is_larger_than_a_store_takes(self, source: EventStore, target: EventStore) -> None:
+    async def test_no_append_is_too_large_for_a_store(self, source: EventStore, target: EventStore) -> None:
         """In JSON, a control character takes six bytes."""
         data = payload("\x01" * 100_000)
         for number in range(4):
@@ -286,7 +284,7 @@ class TestWhatThisVersionDoesNotKnow:
             await copy_log(origin, target, quiet)
         await target.close()
 
-    async def test_what_is_written_otherwise_and_says_the_same_is_copied(
+    async def test_json_in_another_form_with_the_same_meaning_is_copied(
         self, origin: EventStoreDBEventStore, tmp_path: Path
     ) -> None:
         """By hand, say, or by an importer: spaces, camel case, names of EventStoreDB's own in the metadata."""
@@ -313,9 +311,7 @@ class TestWhatThisVersionDoesNotKnow:
         await target.close()
         await back.close()
 
-    async def test_what_the_target_has_without_it_is_not_taken_for_the_same(
-        self, origin: EventStoreDBEventStore
-    ) -> None:
+    async def test_an_event_that_lost_an_unknown_field_is_not_the_same(self, origin: EventStoreDBEventStore) -> None:
         event = self.newer()
         await origin.append("account-1", 0, [event])
         async with eventstoredb() as other:
@@ -372,7 +368,7 @@ class TestWhatServingTolerates:
                 assert (before.data.metadata, before.data.is_json) == (same.data.metadata, same.data.is_json)
         assert (await copy_log(origin, copy_of, quiet)).appended == 0
 
-    async def test_what_is_quarantined_and_what_was_skipped_stay_so(
+    async def test_quarantined_and_skipped_events_stay_so(
         self, origin: EventStoreDBEventStore, copy_of: SqliteEventStore | EventStoreDBEventStore
     ) -> None:
         await origin.append("account-2", 0, some_events(2))
@@ -389,7 +385,7 @@ class TestWhatServingTolerates:
         assert (await copy_of.quarantine()).version == kept.version
 
     @pytest.mark.parametrize("skipped", [True, False])
-    async def test_a_payload_that_nobody_believes_does_not_stop_a_copy(
+    async def test_a_payload_that_is_not_believed_does_not_stop_a_copy(
         self, origin: EventStoreDBEventStore, copy_of: SqliteEventStore | EventStoreDBEventStore, skipped: bool
     ) -> None:
         rubbish = b"this is no JSON"
@@ -435,7 +431,7 @@ class TestWhatServingTolerates:
 
 class TestInterrupted:
     @pytest.mark.parametrize("made", [False, True])
-    async def test_at_any_append_it_goes_on_where_it_stopped(
+    async def test_a_copy_interrupted_at_any_append_continues(
         self, source: EventStore, open_target: OpenTarget, made: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(copy, "PAGE", 5)
@@ -453,7 +449,9 @@ class TestInterrupted:
         assert interruptions > 3
         await assert_same(source, target._store)
 
-    async def test_by_kills_of_the_copy_and_of_the_server(self, source: SqliteEventStore, tmp_path: Path) -> None:
+    async def test_a_copy_continues_after_kills_of_itself_and_of_the_server(
+        self, source: SqliteEventStore, tmp_path: Path
+    ) -> None:
         await write_at_random(source, appends=600, seed=8)
         events = await whole_log(source)
         at_random = random.Random(8)
@@ -477,7 +475,7 @@ class TestInterrupted:
             assert without_positions(await whole_log(target)) == without_positions(events)
             await target.close()
 
-    async def test_it_cannot_be_served_from(
+    async def test_an_unfinished_copy_cannot_be_served(
         self, source: EventStore, open_target: OpenTarget, server: EventStoreDB, tmp_path: Path
     ) -> None:
         target = await open_target()
@@ -502,7 +500,9 @@ class TestInterrupted:
 
 
 class TestRefusals:
-    async def test_a_store_of_another_bank(self, source: EventStore, server: EventStoreDB, tmp_path: Path) -> None:
+    async def test_a_store_of_another_bank_is_refused(
+        self, source: EventStore, server: EventStoreDB, tmp_path: Path
+    ) -> None:
         await (await EventStoreDBEventStore.open(server.uri)).close()
         with pytest.raises(StoreRefused, match=f"not to {source.bank_id}"):
             await EventStoreDBEventStore.open(server.uri, bank_id=source.bank_id, copying=True)
@@ -510,11 +510,11 @@ class TestRefusals:
         with pytest.raises(StoreRefused, match=f"not to {source.bank_id}"):
             SqliteEventStore(tmp_path / "another", bank_id=source.bank_id, copying=True)
 
-    async def test_the_store_itself(self, source: EventStore) -> None:
+    async def test_a_store_is_not_copied_to_itself(self, source: EventStore) -> None:
         with pytest.raises(CopyRefused, match="same store"):
             await copy_log(source, source, quiet)
 
-    async def test_a_source_that_has_never_been_a_bank(self, server: EventStoreDB, tmp_path: Path) -> None:
+    async def test_a_source_that_has_never_been_a_bank_is_refused(self, server: EventStoreDB, tmp_path: Path) -> None:
         for nowhere in (server.uri, str(tmp_path / "nothing")):
             with pytest.raises(CANNOT_COPY, match=r"no bank has ever been|is not there"):
                 await copy_bank(nowhere, str(tmp_path / "target"), quiet)
@@ -522,7 +522,9 @@ class TestRefusals:
         assert not (tmp_path / "nothing").exists()
 
     @pytest.mark.parametrize("common", [0, 3])
-    async def test_a_target_that_went_another_way(self, source: EventStore, target: EventStore, common: int) -> None:
+    async def test_a_target_with_another_history_is_refused(
+        self, source: EventStore, target: EventStore, common: int
+    ) -> None:
         together = some_events(3)[:common]
         for store in (source, target):
             if together:
@@ -534,20 +536,20 @@ class TestRefusals:
             await copy_log(source, target, quiet)
         assert await whole_log(target) == before
 
-    async def test_a_target_that_has_gone_on(self, source: EventStore, target: EventStore) -> None:
+    async def test_a_target_with_later_events_is_refused(self, source: EventStore, target: EventStore) -> None:
         await write_at_random(source, appends=5, seed=9)
         await copy_log(source, target, quiet)
         await target.append("account-new", 0, some_events())
         with pytest.raises(CopyRefused, match="the target has revision 1 of account-new"):
             await copy_log(source, target, quiet)
 
-    async def test_a_stream_of_another_program_in_the_way(self, source: EventStore, target: EventStore) -> None:
+    async def test_a_foreign_stream_of_the_same_name_is_refused(self, source: EventStore, target: EventStore) -> None:
         await target.append("account-1", 0, [some_event()._replace(type="theirs")])
         await source.append("account-1", 0, some_events())
         with pytest.raises(CopyRefused, match="its stream account-1 has other events there"):
             await copy_log(source, target, quiet)
 
-    async def test_a_target_that_does_not_keep_what_it_was_given(self, source: EventStore) -> None:
+    async def test_a_target_that_loses_events_is_refused(self, source: EventStore) -> None:
         await source.append("account-1", 0, some_events())
         for target, complaint in (
             (_Forgetful(), "which does not have it"),
@@ -557,7 +559,7 @@ class TestRefusals:
             with pytest.raises(CopyRefused, match=complaint):
                 await copy_log(source, target, quiet)
 
-    async def test_a_bank_that_is_being_served(self, process: ServerProcess, tmp_path: Path) -> None:
+    async def test_a_bank_that_is_being_served_is_refused(self, process: ServerProcess, tmp_path: Path) -> None:
         with pytest.raises(DataDirectoryInUse, match="which serves on"):
             await copy_bank(str(tmp_path / "data"), str(tmp_path / "target"), quiet)
 

@@ -51,7 +51,7 @@ def alter(file: Path, statement: str) -> None:
         connection.execute(statement)
 
 
-async def test_a_bank_without_a_fault(bank: Path) -> None:
+async def test_a_sound_bank_has_no_fault(bank: Path) -> None:
     report = await verify(Settings(data=bank))
     assert report.fault_count == 0
     assert report.lines == [
@@ -61,7 +61,7 @@ async def test_a_bank_without_a_fault(bank: Path) -> None:
     ]
 
 
-async def test_a_bank_that_is_served_and_one_that_was_killed(process: ServerProcess, tmp_path: Path) -> None:
+async def test_a_served_bank_and_a_killed_bank_have_no_fault(process: ServerProcess, tmp_path: Path) -> None:
     async with Caller(process.address) as caller:
         await lead_a_life(caller)
         writing = asyncio.create_task(caller.deposit_until_gone("a1", {}))
@@ -194,7 +194,7 @@ async def test_a_step_of_the_banks_own_may_have_the_id_of_a_callers_request(bank
     assert (await verify(Settings(data=bank))).fault_count == 0
 
 
-async def test_what_comes_after_an_event_that_does_not_follow_counts_for_nothing(bank: Path) -> None:
+async def test_events_after_one_that_does_not_follow_do_not_count(bank: Path) -> None:
     before = (await verify(Settings(data=bank))).lines
     store = SqliteEventStore(bank)
     await store.append("account-a2", 1, [deposit(100, 100_000), deposit(1, 100_001)])
@@ -238,16 +238,14 @@ async def test_a_start_that_was_refused_is_one_line_and_a_loss_that_is_accepted_
     assert (await verify(Settings(data=bank))).fault_count == 0
 
 
-async def test_a_loss_can_only_be_accepted_where_there_is_a_log_that_nobody_serves(
-    process: ServerProcess, tmp_path: Path
-) -> None:
+async def test_a_loss_can_only_be_accepted_for_a_log_that_is_not_served(process: ServerProcess, tmp_path: Path) -> None:
     for directory, told in ((tmp_path, "is not there"), (tmp_path / "data", "is in use")):
         code, out, err = await run_openbank("accept-loss", "--data", str(directory))
         assert (code, out) == (2, "")
         assert told in err
 
 
-async def test_nothing_is_left_of_one_that_was_ended(bank: Path, tmp_path: Path) -> None:
+async def test_an_interrupted_verification_leaves_no_files(bank: Path, tmp_path: Path) -> None:
     store = SqliteEventStore(bank)
     await store.append("account-a2", 1, [deposit(1, 501 + number) for number in range(5_000)])
     await store.close()
@@ -269,7 +267,7 @@ async def test_nothing_is_left_of_one_that_was_ended(bank: Path, tmp_path: Path)
         assert not list(scratch.iterdir())
 
 
-async def test_reading_does_not_keep_the_wal_from_beginning_anew(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reading_does_not_keep_the_wal_from_restarting(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_file, "SLICE", 3)
     store = SqliteEventStore(bank)
     await store.append("account-a2", 1, [deposit(1, 501), deposit(1, 502)])

@@ -38,7 +38,7 @@ async def lead_a_life(settings: Settings) -> None:
         ("INSERT INTO movement_terms SELECT zeroblob(16), position FROM account_events LIMIT 1", "1 rows of mo"),
     ],
 )
-async def test_totals_and_terms_in_sqlite(tmp_path: Path, damage: str, told: str) -> None:
+async def test_damage_to_totals_and_terms_in_sqlite_is_found(tmp_path: Path, damage: str, told: str) -> None:
     settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data")
     await lead_a_life(settings)
     assert (await verify(settings)).faults == []
@@ -46,7 +46,7 @@ async def test_totals_and_terms_in_sqlite(tmp_path: Path, damage: str, told: str
     assert [fault for fault in (await verify(settings)).faults if told in fault]
 
 
-async def test_totals_and_terms_in_mongodb(tmp_path: Path, database: str) -> None:
+async def test_damage_to_totals_and_terms_in_mongodb_is_found(tmp_path: Path, database: str) -> None:
     settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", event_store=EMBEDDED, views=database)
     await lead_a_life(settings)
     assert (await verify(settings)).faults == []

@@ -54,7 +54,7 @@ async def test_reversals_of_a_bank_are_no_fault_and_damage_to_their_view_is_foun
     assert [fault for fault in (await verify(settings)).faults if "views: 2 rows of reversals" in fault]
 
 
-async def test_so_is_damage_in_mongodb(tmp_path: Path, database: str) -> None:
+async def test_damage_in_mongodb_is_found(tmp_path: Path, database: str) -> None:
     settings = Settings(listen="127.0.0.1:0", data=tmp_path, event_store=EMBEDDED, views=database)
     await lead_a_life(settings)
     assert (await verify(settings)).faults == []

@@ -56,7 +56,7 @@ async def append(server: EventStoreDB, stream: str, type_name: str) -> None:
         await client.append_to_stream(stream, current_version=StreamState.ANY, events=[event])
 
 
-async def test_a_bank_without_a_fault(server: EventStoreDB, settings: Settings) -> None:
+async def test_a_sound_bank_has_no_fault(server: EventStoreDB, settings: Settings) -> None:
     before = len(server.log.records)
     report = await verify(settings)
     assert (report.faults, report.fault_count) == ([], 0)
@@ -66,9 +66,7 @@ async def test_a_bank_without_a_fault(server: EventStoreDB, settings: Settings) 
     assert len(server.log.records) == before
 
 
-async def test_the_command_takes_the_stores_from_the_environment_and_exits_as_ever(
-    server: EventStoreDB, settings: Settings
-) -> None:
+async def test_the_command_takes_the_stores_from_the_environment(server: EventStoreDB, settings: Settings) -> None:
     environment = {"OPENBANK_EVENT_STORE": server.uri, "OPENBANK_DATA": str(settings.data)}
     code, out, err = await run_openbank("verify", environment=environment)
     assert (code, err) == (0, "")

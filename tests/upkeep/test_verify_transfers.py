@@ -114,12 +114,14 @@ async def test_transfers_that_no_bank_makes_are_found(data: Path, what: str) -> 
         ("DELETE FROM transfers WHERE state = 4", "views: 1 rows of transfers"),
     ],
 )
-async def test_a_view_that_tells_something_else_of_a_transfer_is_found(data: Path, damage: str, told: str) -> None:
+async def test_a_view_that_contradicts_a_transfer_is_found(data: Path, damage: str, told: str) -> None:
     alter(data / "views.db", damage)
     assert [fault for fault in (await verify(Settings(data=data))).faults if told in fault]
 
 
-async def test_so_is_one_in_mongodb(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_contradicting_view_in_mongodb_is_found(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", event_store=EMBEDDED, views=database)
     transfer_id = await lead_a_life(settings, monkeypatch)
     assert (await verify(settings)).faults == []

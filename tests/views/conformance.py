@@ -93,7 +93,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         assert views.log == LOG
         assert views.place == BEGINNING
 
-    async def test_what_is_not_there_is_none_or_nothing(self, views: Views) -> None:
+    async def test_a_question_about_an_unknown_id_answers_none_or_nothing(self, views: Views) -> None:
         assert await views.person("ann") is None
         assert await views.account("1") is None
         assert await views.accounts_by_number("1") == []
@@ -215,7 +215,9 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         assert again.place == place
         await again.close()
 
-    async def test_nor_does_it_in_one_batch_with_the_newer_one(self, views: Views, history: History) -> None:
+    async def test_an_older_event_in_one_batch_with_a_newer_one_does_not_take_it_back(
+        self, views: Views, history: History
+    ) -> None:
         await history.register("ann")
         await history.open("1", "ann")
         await history.deposit("1", 500)
@@ -234,7 +236,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )
-    async def test_however_the_log_is_cut_and_delivered_again_they_hold_what_it_says(
+    async def test_views_are_the_same_for_any_batches_and_repetitions(
         self, views: Views, steps: list[tuple[str, str]], data: st.DataObject
     ) -> None:
         await views.clear(LOG)

@@ -65,7 +65,7 @@ class RebuildConformance:
         await rebuilds.give_up(END, "nobody asked")
         assert rebuilds.record is None
 
-    async def test_new_views_take_the_place_of_the_old_ones_once_they_are_as_far(
+    async def test_new_views_replace_the_old_ones_once_they_have_caught_up(
         self, opened: tuple[Views, Rebuilds], history: History
     ) -> None:
         views, rebuilds = opened
@@ -88,7 +88,7 @@ class RebuildConformance:
         assert rebuilds.record._replace(place=BEGINNING) == (START, BEGINNING, END, "")
         assert await rebuilds.next_views() is None
 
-    async def test_what_was_wrong_in_the_old_views_is_right_in_the_new_ones(
+    async def test_a_rebuild_corrects_faults_of_the_old_views(
         self, opened: tuple[Views, Rebuilds], history: History
     ) -> None:
         views, rebuilds = opened
@@ -302,7 +302,7 @@ class RebuildConformance:
             await rebuilds.close()
             await views.close()
 
-    async def test_what_is_quarantined_stays_so_and_what_is_released_on_the_way_is_in_the_new_views(
+    async def test_new_views_leave_out_quarantined_events_and_have_those_released_meanwhile(
         self, opened: tuple[Views, Rebuilds], history: History
     ) -> None:
         views, rebuilds = opened

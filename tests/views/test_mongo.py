@@ -136,7 +136,7 @@ class TestDocuments:
             there = [list(index["key"].items()) for index in documents[f"{name}_1"].list_indexes()]
             assert sorted(there) == sorted([[("_id", 1)], *(list(keys.items()) for keys in indexes)])
 
-    async def test_integers_have_64_bits_whatever_their_size(
+    async def test_small_integers_are_stored_in_64_bits_too(
         self, views: MongoViews, documents: Documents, history: History
     ) -> None:
         await history.open("large", "ann", deposit=Money(USD, MAX_MINOR))
@@ -192,7 +192,7 @@ class TestSeveralInstances:
             assert one.place == events[-1].place
         await other.close()
 
-    async def test_one_that_is_slow_moves_nothing_back(
+    async def test_a_slow_instance_moves_nothing_back(
         self, views: MongoViews, instance: Open, history: History
     ) -> None:
         slow = await instance()
@@ -218,7 +218,7 @@ class TestSeveralInstances:
         assert other.place == place
         await assert_holds(other, history)
 
-    async def test_however_many_wait_one_asks(
+    async def test_many_waiting_callers_share_one_question(
         self, views: MongoViews, instance: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = await instance()
@@ -230,7 +230,7 @@ class TestSeveralInstances:
             wait.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def test_the_position_is_followed_also_when_nobody_waits(
+    async def test_the_position_is_followed_without_a_waiting_caller(
         self, views: MongoViews, instance: Open, history: History
     ) -> None:
         other = await instance()
@@ -311,7 +311,7 @@ class TestCrashes:
 
 
 class TestRebuilding:
-    async def test_views_of_another_store_of_the_bank_are_begun_anew_and_the_old_ones_removed(
+    async def test_views_of_another_store_of_the_bank_are_rebuilt_and_the_old_ones_removed(
         self, views: MongoViews, documents: Documents, history: History
     ) -> None:
         await project_log(views, history)
@@ -335,7 +335,7 @@ class TestRebuilding:
             await assert_holds(one, history)
         assert generations(documents) == {2}
 
-    async def test_one_that_was_restarted_twice_is_not_set_back_by_one_that_starts_late(
+    async def test_views_filled_by_one_instance_are_not_cleared_by_a_late_one(
         self, views: MongoViews, instance: Open, history: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # The late one is to find out by its own `clear`, not by a look at the wrong moment.
@@ -359,7 +359,7 @@ class TestRebuilding:
         await views.wait_for(restarted.place.position)
         await assert_holds(views, history)
 
-    async def test_nobody_is_told_that_there_is_nothing_where_a_generation_was_dropped(
+    async def test_a_read_of_a_dropped_generation_is_not_answered_not_found(
         self, views: MongoViews, instance: Open, history: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(checkpoint, "IDLE_SECONDS", 3600.0)
@@ -393,7 +393,7 @@ class TestRebuilding:
         await assert_holds(late, history)
         assert generations(documents) == {2}
 
-    async def test_what_an_earlier_life_of_the_database_left_is_not_taken_for_views(
+    async def test_leftovers_of_a_dropped_database_are_not_taken_for_views(
         self, views: MongoViews, instance: Open, documents: Documents, history: History
     ) -> None:
         await project_log(views, history)
@@ -436,7 +436,7 @@ class TestRefusals:
         with pytest.raises(ViewsUnavailable, match="newer version"):
             await views.person("ann")
 
-    async def test_views_to_which_a_newer_version_has_added_are_gone_on_with(
+    async def test_views_extended_by_a_newer_version_are_used(
         self, views: MongoViews, instance: Open, documents: Documents, history: History
     ) -> None:
         await project_log(views, history)
@@ -463,7 +463,7 @@ class TestRefusals:
             await views.account("1")
         assert await views.account("2") is not None
 
-    async def test_views_of_an_older_version_are_begun_anew(
+    async def test_views_of_an_older_version_are_rebuilt(
         self, views: MongoViews, instance: Open, documents: Documents, history: History
     ) -> None:
         await project_log(views, history)
@@ -479,7 +479,7 @@ class TestRefusals:
             await instance()
 
     @pytest.mark.parametrize("uri", ["http://localhost", "mongodb://", "mongodb://host/?tls=maybe"])
-    async def test_a_uri_that_cannot_be_used_is_told(self, uri: str) -> None:
+    async def test_an_unusable_uri_is_reported(self, uri: str) -> None:
         with pytest.raises(ViewsUnavailable, match="URI of the views"):
             await MongoViews.open(uri)
 
@@ -504,7 +504,7 @@ class TestRequests:
         for stream in ("person-ann", "request-x", "number-x", "account-unknown"):
             assert await views.find_requests(stream, [b"1" * 16]) == Indexed([], 0)
 
-    async def test_what_was_seen_is_never_more_than_what_is_there(self, instance: Open, history: History) -> None:
+    async def test_an_index_never_claims_to_have_seen_more_than_it_has(self, instance: Open, history: History) -> None:
         """Cut off at every call in turn, the index knows of each request up to the revision that it names."""
         events = await history.events()
         recorded = await history.events_of("1")
@@ -520,7 +520,7 @@ class TestRequests:
 
 
 class TestAway:
-    async def test_a_database_that_died_is_told_of_at_once_and_gone_on_with_when_it_is_back(
+    async def test_a_dead_database_is_reported_at_once_and_used_again_when_it_is_back(
         self, ferretdb: FerretDBProcess, history: History, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with opened(ferretdb) as views:
@@ -550,7 +550,7 @@ class TestAway:
         lines = [record.message for record in caplog.records if record.name == checkpoint.__name__]
         assert lines == ["views unavailable", "views available"]
 
-    async def test_one_that_hangs_is_given_up_once_and_not_by_everybody(
+    async def test_a_hanging_database_is_given_up_once_for_all_callers(
         self, ferretdb: FerretDBProcess, history: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(link, "OPTIONS", link.OPTIONS | {"socketTimeoutMS": 2_000, "connectTimeoutMS": 2_000})
@@ -565,7 +565,7 @@ class TestAway:
             await until(lambda: views.available)
             await assert_holds(views, history)
 
-    async def test_at_start_it_is_waited_for(
+    async def test_a_start_waits_for_the_database(
         self, ferretdb: FerretDBProcess, history: History, caplog: pytest.LogCaptureFixture
     ) -> None:
         ferretdb.kill()
@@ -682,7 +682,7 @@ async def until(condition: Callable[[], bool]) -> None:
     raise TimeoutError
 
 
-async def test_what_the_server_says_of_an_operation_is_not_repeated(database: str) -> None:
+async def test_the_servers_message_about_an_operation_is_not_repeated(database: str) -> None:
     """It quotes the operation, with all that a person told the bank."""
     views = await MongoViews.open(database)
     people = views.link.documents("people")
@@ -700,7 +700,7 @@ async def test_what_the_server_says_of_an_operation_is_not_repeated(database: st
     await views.close()
 
 
-async def test_a_server_that_the_driver_does_not_take_is_refused_in_the_drivers_words(database: str) -> None:
+async def test_a_server_unknown_to_the_driver_is_refused_with_the_drivers_message(database: str) -> None:
     """Motor's and PyMongo's newest versions need a MongoDB that is not too old."""
 
     async def refuse() -> None:

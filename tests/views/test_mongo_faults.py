@@ -105,7 +105,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestFailover:
     @pytest.mark.parametrize("code", [NOT_WRITABLE_PRIMARY, PRIMARY_STEPPED_DOWN])
-    async def test_what_a_member_refuses_on_its_way_down_is_done_in_the_end(
+    async def test_a_write_refused_by_a_member_that_shuts_down_is_made_later(
         self, database: MongoSet, instance: Open, history: History, code: int
     ) -> None:
         faults: list[tuple[Kind, frozenset[str]]] = [("refuse", WRITES), ("refuse", READS), ("write_concern", WRITES)]
@@ -170,7 +170,7 @@ class TestNetwork:
 
 
 class TestAnotherDatabase:
-    async def test_one_that_was_emptied_is_filled_again(
+    async def test_an_emptied_database_is_filled_again(
         self, instance: Open, history: History, documents: Documents, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
@@ -184,7 +184,7 @@ class TestAnotherDatabase:
                 await until_holds(views, history)
         assert {"views unavailable", "views are rebuilt", "views available"} <= {one.message for one in caplog.records}
 
-    async def test_one_that_is_older_is_rebuilt(
+    async def test_an_older_database_is_rebuilt(
         self, instance: Open, history: History, documents: Documents, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with two_projecting(instance, history) as both:
@@ -201,7 +201,7 @@ class TestAnotherDatabase:
                 await until_holds(views, history)
         assert any("the views are older" in str(one.__dict__.get("values")) for one in caplog.records)
 
-    async def test_nobody_says_of_an_older_one_that_there_is_nothing(
+    async def test_a_read_of_an_older_database_is_not_answered_not_found(
         self, instance: Open, history: History, documents: Documents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(checkpoint, "IDLE_SECONDS", 3600.0)
@@ -241,7 +241,7 @@ class TestAnotherDatabase:
         assert stored is not None
         assert stored["position"] == 0
 
-    async def test_a_look_that_was_behind_rebuilds_nothing(self, instance: Open, history: History) -> None:
+    async def test_a_stale_look_rebuilds_nothing(self, instance: Open, history: History) -> None:
         """As at a primary that has just been elected, which may not know yet what a majority has."""
         views = await instance()
         await match_log(views, history.store)

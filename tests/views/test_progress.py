@@ -38,7 +38,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
     return [(record.message, record.values) for record in caplog.records]  # type: ignore[attr-defined]
 
 
-def test_nothing_is_said_of_a_rate_that_is_not_known(scene: Scene) -> None:
+def test_an_unknown_rate_is_not_shown(scene: Scene) -> None:
     scene.progress.sample()
     assert scene.progress.seconds_to(1_000) is None
     scene.pass_(5, per_second=0)
@@ -54,7 +54,7 @@ def test_the_estimate_is_the_rest_at_the_rate_of_the_last_seconds(scene: Scene) 
     assert scene.progress.seconds_to(1_000) == pytest.approx(68)
 
 
-def test_views_that_have_caught_up_once_are_waited_for_as_ever(scene: Scene) -> None:
+def test_no_estimate_is_given_for_views_that_have_caught_up_once(scene: Scene) -> None:
     scene.progress.sample()
     scene.pass_(5, per_second=200)
     assert scene.progress.caught_up
@@ -74,7 +74,7 @@ def test_the_log_says_every_five_seconds_how_far_how_fast_and_when(
     assert said(caplog)[-1] == ("views have caught up", {"position": 1_000, "seconds": 10})
 
 
-def test_views_that_do_not_move_are_said_not_to(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_views_that_stand_still_are_reported(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.progress.sample()
     scene.pass_(1, per_second=0)
     assert said(caplog) == [("views catch up", {"position": 0, "of": 1_000, "percent": 0})]

@@ -68,7 +68,7 @@ async def test_an_event_on_a_stream_that_cannot_hold_it_is_refused(history: Hist
         project(event._replace(stream=stream), payload)
 
 
-async def test_an_event_of_an_account_is_none_of_a_person(history: History) -> None:
+async def test_an_event_of_an_account_is_not_one_of_a_person(history: History) -> None:
     await history.open("1", "ann")
     [event] = await history.events()
     with pytest.raises(ValueError, match=f"person-1 cannot hold {event.type}"):

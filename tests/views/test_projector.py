@@ -264,7 +264,7 @@ async def test_an_append_with_an_event_of_a_newer_version_is_not_split(
         assert views.place.position == before
 
 
-async def test_what_an_earlier_version_quarantined_for_its_type_stays_so_until_the_type_is_known(
+async def test_an_event_quarantined_for_its_type_stays_so_until_the_type_is_known(
     store: MemoryStore, history: History, views: FailingViews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await deposits_alone(history)
@@ -287,7 +287,7 @@ async def test_what_an_earlier_version_quarantined_for_its_type_stays_so_until_t
     await assert_holds(views, history)
 
 
-async def test_what_is_set_aside_stays_so_in_views_that_are_built_again(
+async def test_a_quarantined_event_stays_out_of_rebuilt_views(
     store: MemoryStore, history: History, views: FailingViews
 ) -> None:
     await some_life(history)
@@ -303,7 +303,7 @@ async def test_what_is_set_aside_stays_so_in_views_that_are_built_again(
     await assert_holds(views, history)
 
 
-async def test_what_an_operator_skips_counts_for_nothing_and_the_rest_is_projected(
+async def test_a_skipped_event_does_not_count_and_the_rest_is_projected(
     store: MemoryStore, history: History, views: FailingViews
 ) -> None:
     await some_life(history)
@@ -369,7 +369,7 @@ async def test_nothing_is_released_before_the_views_have_come_to_it(
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["at work", "away"])
-async def test_what_one_instance_releases_comes_to_the_views_of_another(
+async def test_events_released_by_one_instance_reach_the_views_of_another(
     store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool
 ) -> None:
     """Each has views of its own. One that was away is also one whose views have lost their last commits."""
@@ -406,7 +406,7 @@ async def test_what_one_instance_releases_comes_to_the_views_of_another(
     await theirs.close()
 
 
-async def test_what_is_released_while_a_batch_is_read_comes_before_the_batch(
+async def test_events_released_during_a_read_are_projected_before_its_batch(
     store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Running totals need an account's events in their order."""
@@ -442,7 +442,7 @@ async def test_what_is_released_while_a_batch_is_read_comes_before_the_batch(
     await theirs.close()
 
 
-async def test_the_quarantine_tells_nothing_of_what_the_event_holds(
+async def test_the_quarantine_reveals_nothing_of_the_events_content(
     store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture
 ) -> None:
     await history.note("person-ann", "openbank.persons.v1.PersonRegistered", b"Ann Secret")
@@ -466,7 +466,7 @@ async def test_views_that_are_away_are_waited_for(
     await assert_holds(views, history)
 
 
-async def test_what_was_written_although_it_failed_is_written_again_without_harm(
+async def test_a_write_made_although_it_failed_is_repeated_without_harm(
     store: MemoryStore, history: History, views: FailingViews
 ) -> None:
     await some_life(history)
@@ -594,7 +594,7 @@ class TestMatchLog:
             await match_log(views, shortened.store)
         await assert_holds(views, before)
 
-    async def test_so_has_one_that_has_grown_again_without_the_last_event_of_its_views(
+    async def test_a_log_that_grew_again_without_the_last_event_of_its_views_has_lost_events(
         self, views: FailingViews
     ) -> None:
         before, shortened = History(MemoryStore()), History(MemoryStore())
@@ -608,7 +608,7 @@ class TestMatchLog:
         with pytest.raises(StoreRefused, match="it has lost events"):
             await match_log(views, shortened.store)
 
-    async def test_so_has_one_with_another_event_in_the_place_of_the_last(self, views: FailingViews) -> None:
+    async def test_a_log_with_another_event_in_place_of_the_last_has_lost_events(self, views: FailingViews) -> None:
         before, shortened = History(MemoryStore()), History(MemoryStore())
         for history in (before, shortened):
             await history.register("ann")

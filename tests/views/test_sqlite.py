@@ -167,7 +167,7 @@ async def history() -> History:
     return history
 
 
-async def test_as_an_index_they_know_an_accounts_requests_as_far_as_they_have_seen_it(
+async def test_as_an_index_views_know_an_accounts_requests_up_to_their_position(
     history: History, tmp_path: Path
 ) -> None:
     views = SqliteViews(tmp_path, index_requests=True)
@@ -197,7 +197,7 @@ async def test_a_read_that_waits_ends_the_rest_after_a_batch(views: SqliteViews)
         await asyncio.wait_for(waiting, 5)
 
 
-async def test_the_rest_is_shorter_where_more_comes_together(
+async def test_the_projector_rests_less_after_larger_batches(
     views: SqliteViews, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[float] = []
@@ -230,7 +230,7 @@ async def test_a_batch_that_fails_half_way_leaves_nothing_behind(
     await assert_holds(views, history)
 
 
-async def test_what_a_kill_leaves_between_batches_is_gone_on_with(
+async def test_a_kill_between_batches_leaves_views_that_continue(
     views: SqliteViews, history: History, tmp_path: Path
 ) -> None:
     events = await history.events()
@@ -331,7 +331,7 @@ async def test_a_file_that_was_cut_is_set_aside(
     await assert_starts_over(tmp_path, caplog)
 
 
-async def test_damage_met_later_is_told_and_the_next_start_rebuilds(
+async def test_damage_found_later_is_reported_and_the_next_start_rebuilds(
     views: SqliteViews, history: History, tmp_path: Path
 ) -> None:
     await project_log(views, history)
@@ -390,7 +390,7 @@ def spoil(path: Path, table: str) -> None:
     path.write_bytes(content)
 
 
-async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ViewsUnavailable, match=r"views\.db can't be opened"):
         SqliteViews(tmp_path / "nowhere")
 

@@ -20,7 +20,7 @@ def test_a_term_stays_what_it_is() -> None:
 
 @pytest.mark.parametrize("reference", ["", "order"])
 @pytest.mark.parametrize("labels", [(), (RED,), (RED, BLUE)])
-def test_a_movement_has_one_for_each_filter_that_it_passes(reference: str, labels: tuple[Label, ...]) -> None:
+def test_a_movement_has_a_term_for_each_filter_that_it_passes(reference: str, labels: tuple[Label, ...]) -> None:
     tags = Tags(reference, labels)
     filters = {
         MovementFilter(of, about, label)

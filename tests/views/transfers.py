@@ -53,7 +53,7 @@ async def project(views: Views, *changes: TransferUpdated | MovementReversed) ->
 
 
 class TransferViews:
-    async def test_a_transfer_is_in_the_state_that_its_events_tell(self, views: Views) -> None:
+    async def test_a_transfer_is_in_the_state_that_its_events_lead_to(self, views: Views) -> None:
         assert await views.transfer("t") is None
         steps = (
             (sent("t", 5), transfer("t", TransferState.IN_TRANSIT, 10)),
@@ -102,7 +102,7 @@ class TransferViews:
         await views.clear(LOG)
         assert await views.reversal("1", 2) == 0
 
-    async def test_what_is_not_known_to_be_sent_is_in_no_list(self, views: Views) -> None:
+    async def test_a_transfer_not_known_to_be_sent_is_in_no_list(self, views: Views) -> None:
         await project(views, refused("t"))
         assert await views.transfer("t") is None
         assert await self.ids(views, "", EVERY_STATE) == []
@@ -121,7 +121,7 @@ class TransferViews:
         assert await self.ids(views, "1", EVERY_STATE, before=3, limit=1) == ["b"]
         assert await self.ids(views, "none", EVERY_STATE) == []
 
-    async def test_what_is_not_settled_is_found_oldest_first(self, views: Views) -> None:
+    async def test_unsettled_transfers_are_found_oldest_first(self, views: Views) -> None:
         await project(views, *(sent(name, position) for position, name in enumerate("abcde", 1)))
         await project(views, received("a"), refused("b"), refused("c"), returned("c"))
         listed = await views.unsettled_transfers(0, EVERYTHING)

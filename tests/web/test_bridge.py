@@ -170,7 +170,7 @@ async def test_a_path_that_is_no_method_is_not_passed_on(page: Page, path: str) 
         assert response.status in (404, 405)
 
 
-async def test_a_method_that_is_not_there_is_said_by_the_bank(page: Page) -> None:
+async def test_the_bank_answers_a_call_of_an_unknown_method(page: Page) -> None:
     async with page.post("Nothing", message_frame(b"")) as response:
         answer = parsed(await response.read())
     assert answer.trailers["grpc-status"] == str(grpc.StatusCode.UNIMPLEMENTED.value[0])
@@ -185,7 +185,7 @@ async def test_a_page_of_a_named_origin_may_call(page: Page) -> None:
         assert parsed(await response.read()).trailers["grpc-status"] == "3"
 
 
-async def test_nobody_calls_in_the_name_of_the_bridge(server: Server) -> None:
+async def test_callers_cannot_use_the_identity_of_the_bridge(server: Server) -> None:
     request = messages.GetAccountRequest(account_id="a")
     async with page_of(server.address, needs_token=True) as page:
         without = await page.call("GetAccount", request)

@@ -42,7 +42,7 @@ async def test_it_serves_until_it_is_stopped(server: Server) -> None:
         (["--allow-origin", "bank.example"], 2, "argument --allow-origin: must be an origin"),
     ],
 )
-async def test_what_cannot_work_is_refused_at_once(flags: list[str], code: int, why: str, tmp_path: Path) -> None:
+async def test_unusable_flags_are_refused_at_once(flags: list[str], code: int, why: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t")
     given = [str(tmp_path / "token") if flag == "token" else flag for flag in flags]
     ended = await run("web", *given)

@@ -132,7 +132,7 @@ async def test_a_token_is_kept_nowhere(tab: Tab, url: str, bank: Caller) -> None
     assert kept == f'[0,0,"","{url}/"]'
 
 
-async def test_a_refusal_is_said_aloud(tab: Tab, url: str) -> None:
+async def test_a_screen_reader_reads_a_refusal(tab: Tab, url: str) -> None:
     await tab.open(url)
     await tab.value("document.getElementById('owner').focus()")
     await tab.type("no body")
