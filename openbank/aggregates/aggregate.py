@@ -88,12 +88,13 @@ class Aggregate(Generic[State]):
         self._store = store
         self._quarantine = quarantine
         self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
-        self._history = History(store, quarantine, self._subject, last)
+        self._history = History(store, quarantine, self._subject)
         self._outcomes = Outcomes(store, quarantine, self._subject, self._history, statistics)
         self._times = times
         self._statistics = statistics
-        self._tip: Tip[State] | None = None
-        """None until the stream has been read, and after an append whose outcome is unknown."""
+        self._tip: Tip[State] | None = self._history.resume(last) if last else None
+        """None until the stream has been read, and after an append whose outcome is unknown. Where others write to the
+        store, it may be behind: their events are read once an append is refused or nothing is to be appended."""
         self._queue: list[Waiting[State]] = []
         self._working: asyncio.Task[None] | None = None
         self._company = 1

@@ -82,11 +82,9 @@ class History(Generic[State]):
     Methods raise AggregateQuarantined if an event does not follow, StoreDamaged, and the errors of reading the store.
     """
 
-    __slots__ = ("_kept_at", "_last", "_last_id", "_quarantine", "_rebuilding", "_store", "_subject")
+    __slots__ = ("_kept_at", "_last_id", "_quarantine", "_rebuilding", "_store", "_subject")
 
-    def __init__(
-        self, store: EventStore, quarantine: Quarantine, subject: Subject[State], last: Last | None = None
-    ) -> None:
+    def __init__(self, store: EventStore, quarantine: Quarantine, subject: Subject[State]) -> None:
         self._store = store
         self._quarantine = quarantine
         self._subject = subject
@@ -94,7 +92,6 @@ class History(Generic[State]):
         """The revision of the last snapshot before the tip."""
         self._last_id = b""
         """The id of the event at the tip."""
-        self._last = last
         self._rebuilding: asyncio.Lock | None = None
 
     @property
@@ -104,20 +101,26 @@ class History(Generic[State]):
 
     async def newest(self) -> Tip[State]:
         """The aggregate as it is."""
-        folded = await self._believed(self._fold_newest())
-        self._last = None
-        return self._note(folded)
+        return self._note(await self._believed(self._fold_newest()))
 
     async def onward(self, tip: Tip[State]) -> Tip[State]:
         """The aggregate after what the stream has beyond `tip`."""
-        return self._note(await self._believed(self._fold_on(_Folded(tip, self._kept_at), None)))
+        return self._note(await self._believed(self._fold_onward(_Folded(tip, self._kept_at))))
 
     def last(self, tip: Tip[State]) -> Last | None:
-        """What a later `History` of this aggregate can begin from; None without snapshots, or with large ones."""
+        """What `resume` takes; None without snapshots, or with large ones."""
         resource, snapshots = tip.resource, self._subject.kind.snapshots
         if resource is None or snapshots is None or snapshots.interval(resource.state) > SNAPSHOT_EVENTS:
             return None
         return Last(Snapshot(tip.revision, self._last_id, snapshots.encode(resource)), self._kept_at)
+
+    def resume(self, last: Last) -> Tip[State] | None:
+        """The aggregate as it was when it was last in memory."""
+        tip, _, event_id = self._start_at(last.state)
+        if not event_id:
+            return None
+        self._kept_at, self._last_id = last.kept_at, event_id
+        return tip
 
     async def at(self, revision: int) -> Moment[State]:
         """The aggregate right after its event with this revision, which the stream has."""
@@ -188,18 +191,15 @@ class History(Generic[State]):
         return _Start(BEFORE_FIRST)
 
     async def _fold_newest(self) -> _Folded[State]:
-        if self._last and (since := await self._fold_since(self._last)):
-            return since
         if not self._is_far:
             return await self._fold_from(await self._start(None))
         start, folded = await self._fold_near(None)
         return folded or await self._fold_from(start)
 
-    async def _fold_since(self, last: Last) -> _Folded[State] | None:
-        """None where more was appended since than the events from a snapshot on."""
-        start = self._start_at(last.state)._replace(kept_at=last.kept_at)
-        events = await self._store.read_stream(self._subject.stream, last.state.revision - 1, NEAR)
-        return self._fold_within(start, events) if len(events) < NEAR else None
+    async def _fold_onward(self, folded: _Folded[State]) -> _Folded[State]:
+        """To the end of the stream; from the newest snapshot where many events follow."""
+        page = await self._store.read_stream(self._subject.stream, folded.tip.revision, NEAR)
+        return self._fold_page(folded, page) if len(page) < NEAR else await self._fold_newest()
 
     async def _fold_near(self, through: int | None) -> tuple[_Start[State], _Folded[State] | None]:
         """To the end of the stream or through a revision, in as few round trips as the store can: where to start, and

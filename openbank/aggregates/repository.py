@@ -1,6 +1,6 @@
 """All aggregates of one kind: those in use and the lately used are kept in memory, up to a number of them.
 
-The state of a dropped one stays in memory, encoded, so that a read of its last event brings it back.
+The state of a dropped one stays in memory, encoded, so that it is brought back without a read.
 """
 
 from __future__ import annotations

@@ -1518,8 +1518,8 @@ MUTATIONS = (
     Mutation(
         "an account that is often dropped from memory keeps no snapshots",
         "openbank/aggregates/history.py",
-        "self._start_at(last.state)._replace(kept_at=last.kept_at)",
-        "self._start_at(last.state)",
+        "self._kept_at, self._last_id = last.kept_at, event_id",
+        "self._kept_at, self._last_id = tip.revision, event_id",
         "tests/eventstore/test_eventstoredb_snapshots.py",
     ),
     Mutation(
