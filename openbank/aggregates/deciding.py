@@ -14,6 +14,7 @@ from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import streams
 from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, Metadata, NewEvent
+from openbank.integrity.trail import followed
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
 """An append takes no more commands once it has this many bytes."""
@@ -156,15 +157,16 @@ def _decide(
     if resources:
         # Those of an earlier try.
         resources.clear()
-    if request.validate_only:
-        return _rehearse(subject, tip, events, times, resources)
+    seen = _revision(tip)
     made: list[NewEvent] = []
     for part, event in enumerate(events):
         time = times.after(tip.resource.update_time if tip.resource else 0)
-        tip = advance(subject.kind, tip, event, time)
-        made.append(_new_event(subject, event, tip.resource, request, time, part, len(events)))
+        tip, new = _made(subject, tip, event, request, time, part, len(events))
+        made.append(new)
         if resources is not None:
             resources.append(tip.resource)
+    if request.validate_only:
+        return Decided(Rehearsed(tip.resource, events, seen)), tip
     return Decided(tip.resource, made), tip
 
 
@@ -201,22 +203,6 @@ def _revision(tip: Tip[Any]) -> int:
     return tip.resource.revision if tip.resource else NO_STREAM
 
 
-def _rehearse(
-    subject: Subject[State],
-    tip: Tip[State],
-    events: Sequence[codec.DomainEvent],
-    times: RecordTimes,
-    resources: list[Versioned[State] | None] | None,
-) -> tuple[Decided[State], Tip[State]]:
-    seen = _revision(tip)
-    for event in events:
-        time = times.after(tip.resource.update_time if tip.resource else 0)
-        tip = advance(subject.kind, tip, event, time)
-        if resources is not None:
-            resources.append(tip.resource)
-    return Decided(Rehearsed(tip.resource, events, seen)), tip
-
-
 def belongs_to(subject: Subject[State], state: State, person_id: str) -> bool:
     """Whether the aggregate is this person's. A person is its own."""
     return (subject.kind.owner(state) or subject.id) == person_id
@@ -233,21 +219,23 @@ def refusal_as_if_missing(command: Command[Any]) -> Exception:
     return ValueError("a command that is restricted to an owner needs no aggregate")
 
 
-def _new_event(
+def _made(
     subject: Subject[State],
+    tip: Tip[State],
     event: codec.DomainEvent,
-    after: Versioned[State] | None,
     request: Request,
     time: int,
     part: int,
     parts: int,
-) -> NewEvent:
-    owner = subject.kind.owner(after.state) if after else ""
-    type_name, data = codec.encode_to_append(event)
+) -> tuple[Tip[State], NewEvent]:
+    """The aggregate after an event, and the event to append. It is checked as all who read it will check it."""
+    resource = advance(subject.kind, tip, event, time)
+    owner = subject.kind.owner(resource.state)
     metadata = Metadata(
         time, request.id, request.hash, request.correlation_id, request.causation_id, owner, part, parts, request.actor
     )
-    return NewEvent(event_id(subject.stream, request, part, time), type_name, data, metadata)
+    type_name, data = followed(tip.trail, subject.stream, event, metadata)
+    return Tip(resource, data.after), NewEvent(event_id(subject.stream, request, part, time), type_name, data, metadata)
 
 
 def events_of(decided: Sequence[Decided[Any]]) -> list[NewEvent]:

@@ -9,8 +9,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from openbank.codec import events as codec
 from openbank.domain.account_events import Funds
 from openbank.domain.versioned import Versioned
-from openbank.eventstore.port import NO_STREAM, SNAPSHOT_EVENTS, RecordedEvent
-from openbank.integrity.trail import Trail, follow
+from openbank.eventstore.port import SNAPSHOT_EVENTS, RecordedEvent
+from openbank.integrity.trail import START, Trail, follow
 
 State = TypeVar("State")
 
@@ -49,10 +49,26 @@ class Tip(NamedTuple, Generic[State]):
     """
 
     resource: Versioned[State] | None
-    revision: int
+    trail: Trail
+    """What the next event must follow."""
+
+    @property
+    def revision(self) -> int:
+        return self.trail.revision
+
+    def skipping(self, revision: int) -> Tip[State]:
+        """After an event with this revision that means nothing to the aggregate."""
+        return Tip(self.resource, self.trail._replace(revision=revision))
 
 
-BEFORE_FIRST: Tip[Any] = Tip(None, NO_STREAM)
+BEFORE_FIRST: Tip[Any] = Tip(None, START)
+
+
+def tip_at(kind: Kind[State], resource: Versioned[State] | None, revision: int) -> Tip[State]:
+    """The end of a stream where the aggregate is `resource`."""
+    if resource is None:
+        return Tip(None, Trail(revision))
+    return Tip(resource, Trail(revision, True, kind.owner(resource.state), kind.funds(resource.state)))
 
 
 def fold(kind: Kind[State], tip: Tip[State], event: RecordedEvent) -> Tip[State]:
@@ -60,22 +76,14 @@ def fold(kind: Kind[State], tip: Tip[State], event: RecordedEvent) -> Tip[State]
 
     Raises DoesNotFollow.
     """
-    _, happened = follow(trail_at(kind, tip), event)
+    trail, happened = follow(tip.trail, event)
     if happened is None:
-        return Tip(tip.resource, event.revision)
-    return advance(kind, tip, happened, event.metadata.record_time)
+        return Tip(tip.resource, trail)
+    return Tip(advance(kind, tip, happened, event.metadata.record_time), trail)
 
 
-def advance(kind: Kind[State], tip: Tip[State], event: codec.DomainEvent, time: int) -> Tip[State]:
-    """The aggregate after an event of its own, recorded at `time`."""
-    resource, revision = tip
+def advance(kind: Kind[State], tip: Tip[State], event: codec.DomainEvent, time: int) -> Versioned[State]:
+    """The aggregate after an event of its own, recorded at `time`. Whether the event follows is checked elsewhere."""
+    resource, revision = tip.resource, tip.trail.revision + 1
     state, create_time = (resource.state, resource.create_time) if resource else (None, time)
-    return Tip(Versioned(kind.apply(state, event, revision + 1), revision + 1, create_time, time), revision + 1)
-
-
-def trail_at(kind: Kind[State], tip: Tip[State]) -> Trail:
-    """The trail that the next event must follow."""
-    if tip.resource is None:
-        return Trail(tip.revision)
-    state = tip.resource.state
-    return Trail(tip.revision, True, kind.owner(state), kind.funds(state))
+    return Versioned(kind.apply(state, event, revision), revision, create_time, time)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbank.aggregates.deciding import Decided, Subject
-from openbank.aggregates.folding import BEFORE_FIRST, Tip, fold, trail_at
+from openbank.aggregates.folding import BEFORE_FIRST, Tip, fold, tip_at
 from openbank.codec import events as codec
 from openbank.domain.errors import DoesNotFollow
 from openbank.domain.versioned import Versioned
@@ -128,8 +128,8 @@ class History(Generic[State]):
 
     async def through(self, revision: int, count: int) -> Sequence[Moment[State]]:
         """The aggregate right after each of the last `count` events up to `revision`, which the stream has."""
-        before = await self.at(revision - count)
-        return await self._believed(self._through(Tip(before.resource, revision - count), count))
+        tip = tip_at(self._subject.kind, (await self.at(revision - count)).resource, revision - count)
+        return await self._believed(self._through(tip, count))
 
     async def _through(self, tip: Tip[State], count: int) -> Sequence[Moment[State]]:
         moments = []
@@ -187,7 +187,7 @@ class History(Generic[State]):
         snapshots = self._subject.kind.snapshots
         resource = snapshots.decode(found.data, self._subject.id) if found and snapshots else None
         if found and resource and resource.revision == found.revision:
-            return _Start(Tip(resource, found.revision), found.revision, found.event_id)
+            return _Start(tip_at(self._subject.kind, resource, found.revision), found.revision, found.event_id)
         return _Start(BEFORE_FIRST)
 
     async def _fold_newest(self) -> _Folded[State]:
@@ -221,7 +221,7 @@ class History(Generic[State]):
     def _is_of(self, start: _Start[State], event: RecordedEvent) -> bool:
         """Whether a snapshot was taken after this event, and says what the event says."""
         try:
-            return event.id == start.event_id and trail_after(event) == trail_at(self._subject.kind, start.tip)
+            return event.id == start.event_id and trail_after(event) == start.tip.trail
         except DoesNotFollow:
             return False
 
@@ -250,7 +250,7 @@ class History(Generic[State]):
         tip, kept_at, event = folded
         for event in page:
             if self._quarantine.is_skipped(event.stream, event.revision):
-                tip = Tip(tip.resource, event.revision)
+                tip = tip.skipping(event.revision)
                 continue
             try:
                 tip = fold(self._subject.kind, tip, event)

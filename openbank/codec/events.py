@@ -60,14 +60,6 @@ def encode(event: DomainEvent) -> tuple[str, bytes]:
     return name, message_of(event).SerializeToString()
 
 
-def encode_to_append(event: DomainEvent) -> tuple[str, MadeHere]:
-    """The same, of an event that is appended to the stream of its own aggregate."""
-    name, data = encode(event)
-    made = MadeHere(data)
-    made.event = event
-    return name, made
-
-
 def decode(type_name: str, data: bytes, aggregate_id: str) -> DomainEvent:
     """The inverse of `encode`. `aggregate_id` is the id in the stream's name.
 

@@ -13,7 +13,7 @@ from openbank.eventstore.errors import NewerVersionNeeded, StreamDamaged
 from openbank.eventstore.port import EventStore, LogPosition, RecordedEvent
 from openbank.eventstore.quarantine_record import SetAside
 from openbank.integrity.quarantine import Quarantine
-from openbank.integrity.trail import START, UNKNOWN_TYPE, Trail, follow, trail_after
+from openbank.integrity.trail import START, UNKNOWN_TYPE, Followed, Trail, follow, trail_after
 
 TRAILS_MAX = 20_000
 """The most trails kept in memory, about 250 bytes each. A trail that is not kept costs a read of one event."""
@@ -60,12 +60,31 @@ class Checker:
 
     async def _check_all(self, events: Sequence[RecordedEvent]) -> list[Checked]:
         fresh = [event for event in events if self._thorough or event.position > self._quarantine.checked]
-        await self._find_trails(fresh)
         checked = self._look_up_all(events[: len(events) - len(fresh)])
-        for event in fresh:
-            aside = self._quarantine.of(event.stream, event.revision)
-            checked.append(Checked(event, aside=aside) if aside else await self._judge(event))
+        own = list(map(self._own, fresh))
+        if None in own:
+            await self._find_trails([event for event, one in zip(fresh, own, strict=True) if one is None])
+        for event, one in zip(fresh, own, strict=True):
+            checked.append(one or self._own(event) or await self._judge(event))
         return checked
+
+    def _own(self, event: RecordedEvent) -> Checked | None:
+        """Believes an event that this process appended, if it was decided on exactly what is believed of its stream.
+
+        It was checked against that before the append. Returns None for all other events.
+        """
+        made = event.data
+        if not isinstance(made, Followed):
+            return None
+        stream = event.stream
+        if made.before != self._trails.get(stream, START):
+            return None
+        if made.stream != stream or made.after.revision != event.revision:
+            return None
+        if self._quarantine.of(stream, event.revision) or self._quarantine.is_skipped(stream, event.revision):
+            return None
+        self._keep(stream, made.after)
+        return Checked(event, made.event)
 
     async def again(self, stream: str, revision: int, through: int) -> AsyncIterator[list[Checked]]:
         """Checks a stream once more, from a revision on up to the position `through`; the last page may end with an
@@ -103,7 +122,7 @@ class Checker:
 
     async def _check_again(self, event: RecordedEvent) -> Checked:
         aside = self._quarantine.of(event.stream, event.revision)
-        return Checked(event, aside=aside) if aside and not aside.retrying else await self._judge(event)
+        return Checked(event, aside=aside) if aside and not aside.retrying else await self._judge_fresh(event)
 
     def _look_up_all(self, events: Sequence[RecordedEvent]) -> list[Checked]:
         if self._quarantine.is_empty and not any(map(is_newer, {event.type for event in events})):
@@ -123,6 +142,10 @@ class Checker:
         return Checked(event)
 
     async def _judge(self, event: RecordedEvent) -> Checked:
+        aside = self._quarantine.of(event.stream, event.revision)
+        return Checked(event, aside=aside) if aside else await self._judge_fresh(event)
+
+    async def _judge_fresh(self, event: RecordedEvent) -> Checked:
         newer = self._quarantine.newer.of(event.stream, event.revision)
         try:
             return Checked(event, newer=newer) if newer else await self._judge_known(event)

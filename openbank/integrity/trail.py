@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from openbank.codec.events import DomainEvent, UndecodableEvent, UnknownEventType, decode, is_ours
+from openbank.codec.events import (
+    DomainEvent,
+    MadeHere,
+    UndecodableEvent,
+    UnknownEventType,
+    decode,
+    encode,
+    is_ours,
+)
 from openbank.domain import account_checks, person
 from openbank.domain.account_events import AccountClosed, AccountEvent, AccountOpened, Funds, TransferRefused
 from openbank.domain.errors import DoesNotFollow
@@ -16,7 +24,7 @@ from openbank.domain.internal import AccountNumberReserved, RequestClaimed
 from openbank.domain.money import MAX_MINOR
 from openbank.domain.person import PersonEvent
 from openbank.eventstore.errors import NewerVersionNeeded
-from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, RecordedEvent
+from openbank.eventstore.port import NO_STREAM, RECORD_TIME_MAX, Metadata, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, NUMBER, PERSON, REQUEST, number_streams, split
 
 UNKNOWN_TYPE = "its type is unknown to this version"
@@ -41,6 +49,27 @@ START = Trail()
 """The end of a stream that has no event."""
 
 
+class Followed(MadeHere):
+    """A payload of an event that this process checked before it appended it to `stream`.
+
+    After the trail `before`, the event leads to the trail `after`. A follower that has come to exactly `before` would
+    only repeat the check.
+    """
+
+    stream: str
+    before: Trail
+    after: Trail
+
+
+def followed(trail: Trail, stream: str, event: DomainEvent, metadata: Metadata) -> tuple[str, Followed]:
+    """The stored type and the payload of an event to append. Raises DoesNotFollow for one that nobody would believe."""
+    after = step(trail, stream, event, metadata)
+    name, data = encode(event)
+    payload = Followed(data)
+    payload.event, payload.stream, payload.before, payload.after = event, stream, trail, after
+    return name, payload
+
+
 def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | None]:
     """The trail after `event`, and what happened: None for an event of another program, which has a revision and no
     meaning. Raises DoesNotFollow; NewerVersionNeeded for an unknown type of the bank's.
@@ -49,23 +78,28 @@ def follow(trail: Trail, event: RecordedEvent) -> tuple[Trail, DomainEvent | Non
         raise DoesNotFollow(f"revision {event.revision} comes where {trail.revision + 1} was expected")
     if not is_ours(event.type):
         return trail._replace(revision=event.revision), None
-    category, id = split(event.stream)
-    happened = _decode(event, id)
-    if not 0 < event.metadata.record_time <= RECORD_TIME_MAX:
+    happened = _decode(event, split(event.stream)[1])
+    return step(trail, event.stream, happened, event.metadata), happened
+
+
+def step(trail: Trail, stream: str, happened: DomainEvent, metadata: Metadata) -> Trail:
+    """The trail after an event of the bank's, the next one in `stream`. Raises DoesNotFollow."""
+    if not 0 < metadata.record_time <= RECORD_TIME_MAX:
         raise DoesNotFollow("it has no record time, or one that the bank cannot have written")
-    if not event.metadata.has_place:
+    if not metadata.has_place:
         raise DoesNotFollow("it is no part of any command's events")
+    category, _ = split(stream)
     if category == ACCOUNT and isinstance(happened, AccountEvent):
-        return _follow_account(trail, event, happened), happened
+        return _step_of_account(trail, happened, metadata)
     if category == PERSON and isinstance(happened, PersonEvent):
         person.check_follows(trail.begun, happened)
     elif category == REQUEST and isinstance(happened, RequestClaimed):
         _check_claim(happened)
     elif category == NUMBER and isinstance(happened, AccountNumberReserved):
-        _check_reservation(event.stream, happened)
+        _check_reservation(stream, happened)
     else:
         raise DoesNotFollow(f"its type does not belong in the stream of {_KINDS.get(category, 'anything')}")
-    return Trail(event.revision, True), happened
+    return Trail(trail.revision + 1, True)
 
 
 def trail_after(event: RecordedEvent) -> Trail | None:
@@ -83,15 +117,15 @@ def trail_after(event: RecordedEvent) -> Trail | None:
     return Trail(event.revision, True)
 
 
-def _follow_account(trail: Trail, event: RecordedEvent, happened: AccountEvent) -> Trail:
+def _step_of_account(trail: Trail, happened: AccountEvent, metadata: Metadata) -> Trail:
     funds = account_checks.check_follows(trail.funds, happened)
     if trail.closed and not isinstance(happened, TransferRefused):
         raise DoesNotFollow("the account is closed")
     owner_id = happened.owner_id if isinstance(happened, AccountOpened) else trail.owner_id
-    if event.metadata.owner_id != owner_id:
+    if metadata.owner_id != owner_id:
         raise DoesNotFollow("it is stored under another owner than the account's")
     closed = trail.closed or isinstance(happened, AccountClosed)
-    return Trail(event.revision, True, owner_id, funds, closed)
+    return Trail(trail.revision + 1, True, owner_id, funds, closed)
 
 
 def _check_claim(claimed: RequestClaimed) -> None:

@@ -19,7 +19,14 @@ from openbank.commands.write_side import WriteSide
 from openbank.domain import account, movements
 from openbank.domain.account import Account
 from openbank.domain.account_events import MoneyDeposited
-from openbank.domain.errors import AccountNotFound, EventsTooLarge, InsufficientFunds, RequestIdReused, RevisionMismatch
+from openbank.domain.errors import (
+    AccountNotFound,
+    DoesNotFollow,
+    EventsTooLarge,
+    InsufficientFunds,
+    RequestIdReused,
+    RevisionMismatch,
+)
 from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.request import Request, fingerprint
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
@@ -96,6 +103,15 @@ async def together(*commands: Coroutine[Any, Any, Any]) -> list[Any]:
 
 def start(*commands: Coroutine[Any, Any, Answer]) -> list[asyncio.Task[Answer]]:
     return [asyncio.create_task(command) for command in commands]
+
+
+async def test_an_event_that_no_reader_would_believe_is_not_appended(bank: WriteSide, store: InterposedStore) -> None:
+    wrong = MoneyDeposited(usd(5), "", usd(106))
+    with pytest.raises(DoesNotFollow):
+        await bank.accounts.execute("a-1", lambda _: (wrong,), Request())
+    assert await balance(store) == 100
+    await deposit(bank, 5)
+    assert await balance(store) == 105
 
 
 async def test_commands_on_many_accounts_are_looked_for_together(bank: WriteSide, store: InterposedStore) -> None:

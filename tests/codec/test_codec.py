@@ -63,10 +63,11 @@ def test_an_event_comes_back_as_it_was(event: DomainEvent) -> None:
 
 
 @given(EVENTS)
-def test_an_event_to_append_is_the_same_bytes_and_needs_no_decoding(event: DomainEvent) -> None:
-    stored_type, data = codec.encode_to_append(event)
-    assert (stored_type, bytes(data)) == codec.encode(event)
-    assert codec.decode(stored_type, data, "x") is event
+def test_an_event_that_was_encoded_here_needs_no_decoding(event: DomainEvent) -> None:
+    stored_type, data = codec.encode(event)
+    made = codec.MadeHere(data)
+    made.event = event
+    assert codec.decode(stored_type, made, "x") is event
 
 
 @given(EVENTS)

@@ -27,7 +27,7 @@ from openbank.domain.money import MAX_MINOR, Currency, Money
 from openbank.domain.movements import OpenAccount
 from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.port import Metadata, RecordedEvent
-from openbank.integrity.trail import START, Trail, follow, trail_after
+from openbank.integrity.trail import START, Trail, follow, followed, trail_after
 from tests.examples import usd
 
 TIME = 1_700_000_000_000_000
@@ -60,6 +60,15 @@ def test_a_history_that_the_bank_wrote_follows() -> None:
 def test_one_event_says_all_that_the_next_must_follow() -> None:
     events = [recorded(1, OPENED), recorded(2, MoneyDeposited(usd(5), "", usd(105)))]
     assert trail_after(events[-1]) == after(*events)
+
+
+def test_an_event_to_append_is_checked_and_is_the_same_bytes() -> None:
+    opened, paid = recorded(1, OPENED), recorded(2, MoneyDeposited(usd(5), "", usd(105)))
+    stored_type, data = followed(after(opened), "account-1", MoneyDeposited(usd(5), "", usd(105)), paid.metadata)
+    assert (stored_type, bytes(data)) == (paid.type, paid.data)
+    assert (data.before, data.after) == (after(opened), after(opened, paid))
+    with pytest.raises(DoesNotFollow):
+        followed(after(opened), "account-1", MoneyDeposited(usd(5), "", usd(106)), paid.metadata)
 
 
 def test_nothing_but_refusals_of_transfers_follows_a_closing() -> None:

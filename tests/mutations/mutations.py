@@ -313,10 +313,24 @@ MUTATIONS = (
         "tests/integrity/test_checking.py",
     ),
     Mutation(
+        "an event of this process is believed after another than it was decided on",
+        "openbank/integrity/checking.py",
+        "        if made.before != self._trails.get(stream, START):\n",
+        "        if made.before.revision != self._trails.get(stream, START).revision:\n",
+        "tests/integrity/test_checking.py",
+    ),
+    Mutation(
+        "an event that no reader would believe is appended",
+        "openbank/integrity/trail.py",
+        "    after = step(trail, stream, event, metadata)\n",
+        "    after = trail._replace(revision=trail.revision + 1)\n",
+        "tests/aggregates/test_aggregate.py::test_an_event_that_no_reader_would_believe_is_not_appended",
+    ),
+    Mutation(
         "an event of another owner is believed",
         "openbank/integrity/trail.py",
-        "    if event.metadata.owner_id != owner_id:\n",
-        "    if not event.metadata.owner_id:\n",
+        "    if metadata.owner_id != owner_id:\n",
+        "    if not metadata.owner_id:\n",
         _TRAIL,
     ),
     Mutation(
@@ -344,15 +358,15 @@ MUTATIONS = (
     Mutation(
         "a forged reservation is believed",
         "openbank/integrity/trail.py",
-        "        _check_reservation(event.stream, happened)\n",
+        "        _check_reservation(stream, happened)\n",
         "        pass\n",
         _TRAIL,
     ),
     Mutation(
         "a million events are waited for because one says so",
         "openbank/integrity/trail.py",
-        "    if not event.metadata.has_place:\n",
-        "    if event.metadata.part < 0:\n",
+        "    if not metadata.has_place:\n",
+        "    if metadata.part < 0:\n",
         _TRAIL,
     ),
     Mutation(
