@@ -159,10 +159,23 @@ class KnownFields:
 
     def check(self, request: Any) -> None:
         """Raises InvalidFields with the paths of unknown fields: "amount.4", "labels[2].15"; TooManyMessages."""
+        size = request.ByteSize()
+        # A nested message takes at least two bytes, so that a request of this size has no more than are allowed.
+        if size < 2 * MESSAGES_MAX and size == _size_of_known(request):
+            return
         if paths := _unknown_paths(request, self._nested):
             why = "is unknown to this server; the request was rejected rather than partly applied"
             violations = [Violation(path, "UNKNOWN_FIELD", why) for path in paths[:VIOLATIONS_MAX]]
             raise InvalidFields(violations, more=len(paths) - len(violations))
+
+
+def _size_of_known(request: Any) -> int:
+    """The bytes of all fields that this version knows."""
+    known = type(request)()
+    known.CopyFrom(request)
+    known.DiscardUnknownFields()
+    size: int = known.ByteSize()
+    return size
 
 
 class _Nested(NamedTuple):

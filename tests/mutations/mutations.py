@@ -1247,6 +1247,13 @@ MUTATIONS = (
         "tests/rpc/test_large_requests.py",
     ),
     Mutation(
+        "a request with twice as many messages as allowed is not looked through",
+        "openbank/rpc/guards.py",
+        "        if size < 2 * MESSAGES_MAX and size == _size_of_known(request):\n",
+        "        if size < 4 * MESSAGES_MAX and size == _size_of_known(request):\n",
+        "tests/rpc/test_large_requests.py",
+    ),
+    Mutation(
         "unknown fields are looked for in any number of messages",
         "openbank/rpc/guards.py",
         "            if len(messages) + len(values) > MESSAGES_MAX:\n",
