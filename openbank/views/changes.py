@@ -267,10 +267,17 @@ def _rounds(updates: Sequence[_Update]) -> Sequence[Sequence[_Update]]:
     return [[run[number] for run in runs.values() if len(run) > number] for number in range(longest)]
 
 
+def _sets_funds_only(update: PersonUpdated | AccountUpdated) -> bool:
+    return isinstance(update, AccountUpdated) and update.sets_funds_only
+
+
 def _revision(update: PersonUpdated | AccountUpdated) -> int:
     return update.revision
 
 
 def _over(earlier: _Update, later: _Update) -> _Update:
+    if _sets_funds_only(earlier) and _sets_funds_only(later):
+        # As nearly always: of many movements of an account the last one says all.
+        return later
     values: Iterator[Any] = (old if new is None else new for old, new in zip(earlier, later, strict=True))
     return type(later)(*values)

@@ -1155,6 +1155,13 @@ MUTATIONS = (
         "tests/views/test_sqlite.py",
     ),
     Mutation(
+        "a movement takes back what an update before it in the batch has set",
+        "openbank/views/changes.py",
+        "    if _sets_funds_only(earlier) and _sets_funds_only(later):\n",
+        "    if _sets_funds_only(later):\n",
+        "tests/views/test_sqlite.py",
+    ),
+    Mutation(
         "of two updates of an account in one batch the older one is lost",
         "openbank/views/changes.py",
         "            run[-1] = _over(run[-1], update)\n",

@@ -261,7 +261,8 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         await history.open("2", "ann")
         await project_log(views, history)
         place = views.place
-        frozen, deposited = AccountUpdated("1", 2, 20, state=AccountState.FROZEN), AccountUpdated("1", 3, 30, DOLLAR)
+        frozen = AccountUpdated("1", 2, 20, state=AccountState.FROZEN)
+        deposited = AccountUpdated("1", 3, 30, DOLLAR, DOLLAR)
         for changes in ([frozen, deposited], [deposited, frozen], [deposited], [frozen]):
             await views.project([*changes, AccountUpdated("2", 2, 21, DOLLAR)], place)
             account = await views.account("1")
