@@ -7,8 +7,11 @@ round, so that nothing is in memory at first.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import messages, servers
 from benchmarks.bench import MANY
@@ -40,15 +43,11 @@ def embedded(scratch: Scratch) -> Iterator[Round]:
     grown, fresh = scratch.copy_history("grown", HISTORY), scratch.directory / "fresh"
     with servers.bank(fresh) as bank:
         seed(bank.address)
-    many, few = _bodies(scratch.directory, ACCOUNTS), _bodies(scratch.directory, FRESH_ACCOUNTS)
-
-    def measure() -> Sequence[Found]:
-        with servers.bank(fresh) as fresh_bank:
-            of_fresh = _deposits_per_second(fresh_bank, few, scratch.seconds * LONGER_FRESH)
-        with servers.bank(grown) as grown_bank:
-            return [ratio(_deposits_per_second(grown_bank, many, scratch.seconds * LONGER), of_fresh)]
-
-    yield measure
+    yield _compare(
+        scratch,
+        _Load(partial(servers.bank, grown), ACCOUNTS, LONGER),
+        _Load(partial(servers.bank, fresh), FRESH_ACCOUNTS, LONGER_FRESH),
+    )
 
 
 @experiment(
@@ -60,19 +59,15 @@ def embedded(scratch: Scratch) -> Iterator[Round]:
     rounds=3,
 )
 def on_eventstoredb(scratch: Scratch) -> Iterator[Round]:
-    many, few = _bodies(scratch.directory, STORE_ACCOUNTS), _bodies(scratch.directory, FRESH_ACCOUNTS)
     with (
         Store(scratch.directory, "grown", [STORE_EVENTS // STORE_ACCOUNTS] * STORE_ACCOUNTS) as grown,
         Store(scratch.directory, "fresh", [1] * FRESH_ACCOUNTS) as fresh,
     ):
-
-        def measure() -> Sequence[Found]:
-            with fresh.bank() as bank:
-                of_fresh = _deposits_per_second(bank, few, scratch.seconds * LONGER_FRESH / 2)
-            with grown.bank() as bank:
-                return [ratio(_deposits_per_second(bank, many, scratch.seconds * LONGER_FRESH), of_fresh)]
-
-        yield measure
+        yield _compare(
+            scratch,
+            _Load(grown.bank, STORE_ACCOUNTS, LONGER_FRESH),
+            _Load(fresh.bank, FRESH_ACCOUNTS, LONGER_FRESH / 2),
+        )
 
 
 @experiment(
@@ -104,6 +99,30 @@ def not_in_memory(scratch: Scratch) -> Iterator[Round]:
             return [ratio(of_cold.us, of_warm.us)]
 
         yield measure
+
+
+class _Load(NamedTuple):
+    """Deposits on a bank that is started for them."""
+
+    start: Callable[[], AbstractContextManager[ServerProcess]]
+    accounts: int
+    longer: float
+    """How many times as long as other loads."""
+
+
+def _compare(scratch: Scratch, grown: _Load, fresh: _Load) -> Round:
+    """A round that loads one bank after the other."""
+    bodies = {load: _bodies(scratch.directory, load.accounts) for load in (grown, fresh)}
+
+    def per_second(load: _Load) -> float:
+        with load.start() as bank:
+            return _deposits_per_second(bank, bodies[load], scratch.seconds * load.longer)
+
+    def measure() -> Sequence[Found]:
+        of_fresh = per_second(fresh)
+        return [ratio(per_second(grown), of_fresh)]
+
+    return measure
 
 
 def _bodies(directory: Path, accounts: int) -> Path:

@@ -34,7 +34,7 @@ def test_an_address_is_never_a_path(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["data", "./esdb", "/data/a:b", "C", "a@b", "12:30"])
-def test_a_path_is_no_address(text: str) -> None:
+def test_a_path_is_not_an_address(text: str) -> None:
     assert str(address.path(text)) == text.removeprefix("./")
 
 

@@ -389,7 +389,7 @@ def test_a_payload_states_the_balance_where_every_server_finds_it(row: EventType
             assert fields[common.name].number == common.number
 
 
-def test_a_payload_that_is_no_message_has_no_balance() -> None:
+def test_a_payload_that_is_not_a_message_has_no_balance() -> None:
     [example, *_] = examples("openbank.accounts.v1.MoneyDeposited")
     message = _from_feed(example.event._replace(type="openbank.accounts.v1.SomethingNewer", data=b"{}"))
     assert not message.HasField("balance")

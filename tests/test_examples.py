@@ -166,7 +166,7 @@ async def test_a_withdrawal_takes_no_amount_that_it_would_have_to_round(amount: 
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no JSON", b'{"id": "1"}'])
-async def test_a_receiver_refuses_what_is_no_event(tmp_path: Path, body: bytes) -> None:
+async def test_a_receiver_refuses_a_body_that_is_not_an_event(tmp_path: Path, body: bytes) -> None:
     async with running("sink_receiver", "127.0.0.1:0", tmp_path / "letters.db") as receiver:
         host, _, port = (await line_of(receiver.stdout)).removeprefix("listening on ").rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))

@@ -47,9 +47,7 @@ async def healthy(bank: Caller) -> AsyncIterator[None]:
     asking.cancel()
 
 
-async def test_while_the_log_is_locked_writes_are_unavailable_and_all_else_goes_on(
-    process: ServerProcess, tmp_path: Path
-) -> None:
+async def test_while_the_log_is_locked_only_writes_are_unavailable(process: ServerProcess, tmp_path: Path) -> None:
     async with Caller(process.address) as bank:
         account_id = (await bank.open()).account.account_id
         names = [request_id() for _ in range(5)]
@@ -75,7 +73,7 @@ async def test_a_short_lock_of_the_log_is_waited_for(process: ServerProcess, tmp
         assert (await paying).account.revision == 2
 
 
-async def test_while_the_views_are_locked_commands_go_on_and_the_views_catch_up(
+async def test_commands_continue_while_the_views_are_locked_and_the_views_catch_up(
     process: ServerProcess, tmp_path: Path
 ) -> None:
     async with Caller(process.address) as bank:

@@ -1,4 +1,4 @@
-"""Log lines stop nobody, whatever becomes of standard error."""
+"""Writing log lines never blocks the bank, even if standard error is blocked or closed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_descriptor_that_does_not_block_is_written_to_as_well(pipe: Pipe) -> N
     assert taken == 2 * size + 1
 
 
-def test_a_reader_that_has_gone_is_no_fault(pipe: Pipe) -> None:
+def test_a_reader_that_has_gone_is_not_an_error(pipe: Pipe) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     writer = LogWriter(writing, dropped)

@@ -27,7 +27,7 @@ def open_to_others(directory: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("umask")
-async def test_all_that_a_bank_makes_is_private(tmp_path: Path) -> None:
+async def test_every_file_of_a_bank_is_private(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
     kept.chmod(0o700)

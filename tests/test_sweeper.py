@@ -145,7 +145,7 @@ async def test_accounts_that_cannot_be_written_hold_up_no_other_and_wait_longer_
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), OutcomeUnknown("away")], ids=["away", "unknown"])
-async def test_while_the_store_is_away_all_wait_and_then_it_goes_on(
+async def test_the_sweeper_waits_while_the_store_is_away_and_then_continues(
     views: Pointers, accounts: Accounts, error: Exception, caplog: Any
 ) -> None:
     views.holds = due(2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,23 @@ class Keys(dict[str, NewKey]):
 def write_access(path: Path, *entries: str) -> Path:
     path.write_text("\n".join(("version = 1", *entries)))
     return path
+
+
+def issuer_entry(
+    issuer: str, jwks: str, role_map: Mapping[str, str], algorithms: Sequence[str], *, roles_claim: str = "roles"
+) -> str:
+    """An identity provider for an access file, whose tokens must not be expired by a second."""
+    roles = ", ".join(f'{theirs} = "{ours}"' for theirs, ours in role_map.items())
+    return f"""[[jwt]]
+issuer = "{issuer}"
+audience = "openbank"
+jwks = "{jwks}"
+algorithms = {json.dumps(algorithms)}
+roles_claim = "{roles_claim}"
+owner_claim = "openbank_person"
+leeway_seconds = 0
+role_map = {{ {roles} }}
+"""
 
 
 class Asked(NamedTuple):

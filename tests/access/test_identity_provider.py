@@ -20,7 +20,7 @@ from google.protobuf.empty_pb2 import Empty
 from openbank.access.fetching import BYTES_MAX, fetch
 from openbank.access.policy import Issuer
 from openbank.persons.v1 import persons_service_pb2 as persons
-from tests.access.callers import Asked, ask, write_access
+from tests.access.callers import Asked, ask, issuer_entry, write_access
 from tests.callers import john_doe, until
 from tests.servers import ServerProcess
 
@@ -55,15 +55,7 @@ class Provider:
         return jwt.encode(claims, self.keys[kid], "ES256", headers={"kid": kid})
 
     def entry(self) -> str:
-        return f"""[[jwt]]
-issuer = "{self.url}"
-audience = "openbank"
-jwks = "{self.url}/keys"
-algorithms = ["ES256"]
-roles_claim = "roles"
-leeway_seconds = 0
-role_map = {{ clerk = "teller", reviewer = "auditor" }}
-"""
+        return issuer_entry(self.url, f"{self.url}/keys", {"clerk": "teller", "reviewer": "auditor"}, ["ES256"])
 
 
 @pytest.fixture

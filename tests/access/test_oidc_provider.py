@@ -16,7 +16,7 @@ import grpc.aio
 
 from openbank.accounts.v1 import accounts_service_pb2 as accounts
 from openbank.persons.v1 import persons_service_pb2 as persons
-from tests.access.callers import ask, write_access
+from tests.access.callers import ask, issuer_entry, write_access
 from tests.callers import john_doe, opening
 from tests.clients.programs import node_program
 from tests.servers import ServerProcess
@@ -53,16 +53,8 @@ class Provider(NamedTuple):
         assert await said(self.process) == self.issuer
 
     def entry(self) -> str:
-        return f"""[[jwt]]
-issuer = "{self.issuer}"
-audience = "openbank"
-jwks = "{self.issuer}/jwks"
-algorithms = ["RS256"]
-roles_claim = "roles"
-owner_claim = "openbank_person"
-leeway_seconds = 0
-role_map = {{ bank-clerk = "teller", bank-client = "customer" }}
-"""
+        roles = {"bank-clerk": "teller", "bank-client": "customer"}
+        return issuer_entry(self.issuer, f"{self.issuer}/jwks", roles, ["RS256"])
 
 
 async def said(process: asyncio.subprocess.Process) -> str:

@@ -22,6 +22,7 @@ from openbank.access.gate import VERIFIED_MAX, Gate
 from openbank.access.key_sets import read_keys
 from openbank.access.keys import new_key
 from openbank.domain.clock import system_clock
+from tests.access.callers import issuer_entry
 from tests.access.forging import (
     AUDIENCE,
     EC_KEY,
@@ -45,16 +46,14 @@ name = "web"
 id = "{KEY.id}"
 sha256 = "{KEY.sha256}"
 roles = ["teller"]
-[[jwt]]
-issuer = "{ISSUER}"
-audience = "{AUDIENCE}"
-jwks = "https://id.example/keys"
-algorithms = ["RS256", "ES256", "EdDSA"]
-roles_claim = "realm_access.roles"
-owner_claim = "openbank_person"
-role_map = {{ clerk = "teller", client = "customer" }}
-leeway_seconds = 0
 """
+ACCESS += issuer_entry(
+    ISSUER,
+    "https://id.example/keys",
+    {"clerk": "teller", "client": "customer"},
+    ["RS256", "ES256", "EdDSA"],
+    roles_claim="realm_access.roles",
+)
 
 
 class Provider:
@@ -143,7 +142,7 @@ async def test_a_damaged_token_is_refused_wherever_it_is_damaged(gate: Gate) -> 
 
 
 @pytest.mark.parametrize("authorization", ["Basic dXNlcjpwYXNz", "Bearer", "Bearer ", "bearer  ", "", "Token x"])
-def test_an_authorization_that_is_no_bearer_token_is_refused(gate: Gate, authorization: str) -> None:
+def test_an_authorization_that_is_not_a_bearer_token_is_refused(gate: Gate, authorization: str) -> None:
     with pytest.raises(TokenInvalid):
         gate.admit(Bearer(authorization))
     with pytest.raises(TokenMissing):

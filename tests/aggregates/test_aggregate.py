@@ -693,7 +693,7 @@ async def test_record_times_of_an_account_never_run_backwards(
     assert (await deposit(ours, 1)).record_time == now
 
 
-async def test_a_clock_that_is_little_behind_is_no_warning(
+async def test_a_clock_that_is_slightly_behind_causes_no_warning(
     disk: SqliteEventStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     await deposit(WriteSide(disk, lambda: NOON + 1_000_000, kept_max=10), 1)

@@ -89,7 +89,7 @@ def test_one_that_is_damaged_is_refused_and_left_alone(path: Path, text: str) ->
     assert path.read_text() == text
 
 
-def test_bytes_that_are_no_text_are_refused(path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(CommandFailed, match="cannot read"):
         token(resume_file(path))

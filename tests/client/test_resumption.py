@@ -35,7 +35,7 @@ def test_the_delays_grow_and_are_never_quite_the_same(place: Resumption, interru
     assert [interruption.retry_seconds for interruption in interruptions] == delays
 
 
-def test_a_watch_that_goes_on_begins_with_short_delays_again(place: Resumption) -> None:
+def test_a_watch_that_continues_begins_with_short_delays_again(place: Resumption) -> None:
     for _ in range(5):
         place.interrupted(Ended())
     place.took(HEARTBEAT)

@@ -111,7 +111,7 @@ async def test_a_proxy_that_answers_for_the_bank_ends_no_watch(bank: Caller, pro
         assert follower.events == await bank.account_events()
 
 
-async def test_it_goes_on_after_a_server_that_is_stopped_and_one_that_is_killed(tmp_path: Path) -> None:
+async def test_a_watch_continues_after_a_stop_and_a_kill_of_the_server(tmp_path: Path) -> None:
     process = ServerProcess(tmp_path / "data", listen=f"127.0.0.1:{_free_port()}")
     await process.start()
     try:

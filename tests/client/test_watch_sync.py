@@ -123,7 +123,7 @@ Start = Callable[..., Watching]
     "code",
     ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED", "ABORTED"],
 )
-def test_it_goes_on_from_the_last_token(watching: Start, code: str) -> None:
+def test_a_watch_continues_from_its_last_token(watching: Start, code: str) -> None:
     watch = watching(beginning=Empty(), owner_ids=["ann"])
     first = watch.call()
     assert first.request.WhichOneof("start") == "beginning"

@@ -87,7 +87,7 @@ def test_it_reads_what_json_format_reads(text: str) -> None:
     assert read(lambda: canonical_json.from_json(data, MoneyDeposited)) == expected
 
 
-def test_bytes_that_are_no_text_are_refused() -> None:
+def test_bytes_that_are_not_text_are_refused() -> None:
     with pytest.raises(ValueError, match="utf-8"):
         canonical_json.from_json(b"\xff{}", MoneyDeposited)
 

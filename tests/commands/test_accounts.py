@@ -126,7 +126,7 @@ async def test_50_deposits_at_once_on_one_account_all_count(bank: WriteSide) -> 
     assert max(one.resource.state.balance.minor for one in written) == 100_050
 
 
-async def test_50_withdrawals_at_once_pay_only_what_is_there(bank: WriteSide) -> None:
+async def test_50_withdrawals_at_once_pay_no_more_than_the_balance(bank: WriteSide) -> None:
     outcomes = await asyncio.gather(
         *(accounts.withdraw(bank, Withdraw("a-1", usd(30_000), ""), Request()) for _ in range(50)),
         return_exceptions=True,

@@ -245,7 +245,7 @@ async def test_no_reversal_takes_a_balance_beyond_what_one_can_be(bank: WriteSid
     assert await faults(store) == []
 
 
-async def test_an_event_of_another_program_is_no_movement(bank: WriteSide, store: Store) -> None:
+async def test_an_event_of_another_program_is_not_a_movement(bank: WriteSide, store: Store) -> None:
     foreign = NewEvent(os.urandom(16), "other.Program", b"{}", Metadata(NOON))
     await store.append("account-c", 0, [foreign])
     command = OpenAccount("c", "john", "c", usd(5))

@@ -92,7 +92,7 @@ async def test_without_a_request_id_a_write_of_unknown_outcome_says_so(layer: La
 
 
 @pytest.mark.parametrize("file", [EVENTS_WAL, EVENTS])
-async def test_a_sync_that_fails_is_no_acknowledgement(layer: Layer, process: ServerProcess, file: str) -> None:
+async def test_a_write_whose_sync_fails_is_not_acknowledged(layer: Layer, process: ServerProcess, file: str) -> None:
     account_id = await account_with_history(process)
     acknowledged: dict[str, str] = {}
     async with Caller(process.address) as bank:
@@ -134,7 +134,7 @@ async def test_a_log_that_cannot_be_read_is_unavailable_until_it_can(layer: Laye
         assert (await bank.deposit(account_id, "1", request_id=name)).account.revision == 302
 
 
-async def test_while_the_views_find_no_room_commands_go_on(layer: Layer, process: ServerProcess) -> None:
+async def test_commands_continue_while_the_views_find_no_room(layer: Layer, process: ServerProcess) -> None:
     account_id = await account_with_history(process)
     async with Caller(process.address) as bank:
         with layer.failing("hw", errno.ENOSPC, VIEWS_WAL):
@@ -145,7 +145,7 @@ async def test_while_the_views_find_no_room_commands_go_on(layer: Layer, process
         assert await bank.balance_in_the_end(account_id, paid.consistency_token) == "6.00 USD"
 
 
-async def test_while_the_log_finds_no_room_for_a_checkpoint_commands_go_on(
+async def test_commands_continue_while_the_log_finds_no_room_for_a_checkpoint(
     layer: Layer, process: ServerProcess
 ) -> None:
     """They stay in the WAL, which grows."""

@@ -88,7 +88,7 @@ def test_a_withdrawal_takes_and_says_what_is_left() -> None:
     )
 
 
-def test_all_that_is_there_can_be_withdrawn_and_not_a_cent_more() -> None:
+def test_the_whole_balance_can_be_withdrawn_and_not_a_cent_more() -> None:
     assert movements.withdraw(ACCOUNT, Withdraw("a-1", usd(100_000), ""), NOW).balance_after == usd(0)
     with pytest.raises(InsufficientFunds):
         movements.withdraw(ACCOUNT, Withdraw("a-1", usd(100_001), ""), NOW)
@@ -152,7 +152,7 @@ def test_the_accounts_state_is_looked_at_before_the_rules(move: type[Move]) -> N
 
 
 @pytest.mark.parametrize("event", [MoneyDeposited(usd(1), "", usd(1)), MoneyWithdrawn(usd(1), "", usd(0))])
-def test_money_that_moved_before_its_account_was_opened_is_no_history(event: AccountEvent) -> None:
+def test_money_that_moved_before_the_opening_does_not_follow(event: AccountEvent) -> None:
     with pytest.raises(DoesNotFollow, match="before the account"):
         account.apply(None, event)
 

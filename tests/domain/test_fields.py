@@ -106,7 +106,7 @@ INVISIBLE = [
 
 
 @pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
-def test_a_text_that_shows_nothing_is_no_text(text: str) -> None:
+def test_an_invisible_text_is_missing_or_invalid(text: str) -> None:
     request = Fields()
     request.text("needed", text, 10, required=True)
     request.text("optional", text, 10)
@@ -166,7 +166,7 @@ def test_an_id_is_1_to_64_of_its_alphabet(identifier: str) -> None:
 
 
 @pytest.mark.parametrize("identifier", ["a b", "ä", "a/b", "a.b", "a\n", "\n", " a", "x" * 65, "\u0660", "a\0"])
-def test_anything_else_is_no_id(identifier: str) -> None:
+def test_anything_else_is_not_an_id(identifier: str) -> None:
     request = Fields()
     request.identifier("person_id", identifier)
     assert reasons(request) == [("person_id", "INVALID_ID")]
@@ -214,7 +214,7 @@ def test_an_account_number_is_letters_digits_spaces_and_hyphens(number: str) -> 
         ("1" + "-" * 70_000 + "1", "FIELD_TOO_LONG"),
     ],
 )
-def test_anything_else_is_no_account_number(number: str, reason: str) -> None:
+def test_anything_else_is_not_an_account_number(number: str, reason: str) -> None:
     request = Fields()
     request.account_number("account_number", number)
     assert reasons(request) == [("account_number", reason)]

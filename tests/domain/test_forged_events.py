@@ -151,7 +151,7 @@ def in_state(state: AccountState) -> Account:
 
 
 @pytest.mark.parametrize("what", SHOWS_IT)
-def test_an_event_that_shows_by_itself_that_it_is_forged_is_not_believed(what: str) -> None:
+def test_an_event_that_contradicts_itself_is_not_believed(what: str) -> None:
     before = Funds(BALANCE, AVAILABLE)
     check_follows(before, PAID_IN)
     with pytest.raises(DoesNotFollow):

@@ -377,7 +377,7 @@ def test_money_that_is_refused_comes_back() -> None:
     assert back.balance == ACCOUNT.balance
 
 
-def test_money_for_which_there_is_no_room_waits() -> None:
+def test_money_that_would_exceed_the_limit_waits() -> None:
     full = replace(ACCOUNT, balance=usd(MAX_MINOR))
     sent = sent_by(full, 100)
     source = after(full, sent, MoneyDeposited(usd(1), "", usd(MAX_MINOR - 99)))

@@ -87,7 +87,7 @@ def test_the_address_of_an_unknown_person_cannot_be_updated() -> None:
         person.update_address(None, UpdateAddress("john", OFFICE))
 
 
-def test_an_address_before_its_person_is_no_history() -> None:
+def test_an_address_before_its_person_does_not_follow() -> None:
     with pytest.raises(ValueError, match="before its person"):
         person.apply(None, PersonAddressUpdated(HOME, OFFICE))
 

@@ -65,7 +65,7 @@ async def until(said: Callable[[], object], seconds_max: float = NOTICED_SECONDS
 
 
 async def append(store: EventStoreDBEventStore, stream: str, revision: int) -> None:
-    """However often it takes."""
+    """Retries any number of times."""
     events = some_events()
     while True:
         with suppress(StoreUnavailable, OutcomeUnknown):
@@ -114,7 +114,7 @@ async def test_a_single_seed_leads_to_the_leader(nodes: Cluster) -> None:
 
 
 @CLAIMS
-async def test_after_an_election_all_goes_on_within_seconds(nodes: Cluster, claims_to_lead: bool) -> None:
+async def test_after_an_election_all_calls_succeed_within_seconds(nodes: Cluster, claims_to_lead: bool) -> None:
     async with opened(nodes.uri) as store, following(store) as tail:
         revision = 0
         for _ in range(3):

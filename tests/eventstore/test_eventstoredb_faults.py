@@ -472,7 +472,7 @@ async def test_a_subscription_given_up_before_it_is_confirmed_leaves_nothing(
     assert subscribing.cancelled()
     del subscribing
     gc.collect()
-    # asyncio tells of a task whose error nobody has seen.
+    # asyncio logs a task whose error was never retrieved.
     assert not caplog.records
 
 
@@ -486,7 +486,7 @@ async def test_a_subscription_sent_behind_catches_up(server: EventStoreDB, store
         assert upstream.events == await whole_log(store)
 
 
-async def test_the_tail_goes_on_after_every_break(server: EventStoreDB, store: EventStoreDBEventStore) -> None:
+async def test_the_tail_continues_after_every_break(server: EventStoreDB, store: EventStoreDBEventStore) -> None:
     tail = LogTail(store)
     following = asyncio.create_task(tail.run())
     await until(lambda: tail.available)
@@ -756,7 +756,7 @@ async def test_a_deleted_stream_reads_as_none_and_harms_no_other(
         assert await store.read_stream("account-1") == []
         assert await store.locate("account-1", 1) is None
         assert await store.find_requests("account-1", [os.urandom(16)]) == []
-        # Written again it goes on where it was, which is no stream of the bank's any more.
+        # Written again, it continues at its old revision, and is not a stream of the bank any more.
         with pytest.raises(StoreDamaged):
             await store.append("account-1", NO_STREAM, some_events())
         with pytest.raises(StoreDamaged):
@@ -1188,7 +1188,7 @@ async def test_a_server_that_does_not_come_is_reported(caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("address", ["mongodb://u:secret@h", "esdb://", "esdb://u:secret@h?Tls=perhaps", "secret"])
-async def test_an_address_that_is_none_is_refused_without_its_password(address: str) -> None:
+async def test_a_malformed_address_is_refused_without_its_password(address: str) -> None:
     with pytest.raises(StoreRefused) as refused:
         await EventStoreDBEventStore.open(address)
     assert "secret" not in str(refused.value)

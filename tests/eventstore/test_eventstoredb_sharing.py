@@ -38,7 +38,7 @@ async def test_concurrent_reads_of_the_head_cause_at_most_one_more_call(
     monkeypatch.setattr(Link, "read", counted)
     position = await store.append("account-1", 0, [some_event()])
     first = asyncio.create_task(store.head())
-    while not reads:  # noqa: ASYNC110 - nobody is told when it is sent
+    while not reads:  # noqa: ASYNC110 - there is no event when it is sent
         await asyncio.sleep(0)
     # One question is on its way: it may be answered without what is appended from now on.
     later = await store.append("account-1", 1, [some_event()])
@@ -126,7 +126,7 @@ async def test_an_answer_that_waits_for_others_outlives_their_connection(
     unheard = asyncio.create_task(store.append("account-unheard", 0, [some_event()]))
     heard = asyncio.create_task(store.append("account-heard", 0, [some_event()]))
     async with asyncio.timeout(5):
-        while not sent:  # noqa: ASYNC110 - nobody is told when it is written
+        while not sent:  # noqa: ASYNC110 - there is no event when it is written
             await asyncio.sleep(0.01)
         server.faults.add("cut_before", prefix="account-cut", times=1)
         await store.append("account-cut", 0, [some_event()])

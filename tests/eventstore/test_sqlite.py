@@ -138,7 +138,7 @@ async def test_every_lone_write_is_a_commit_of_its_own(store: SqliteEventStore, 
 
 
 class Disk:
-    """Holds up every sync until it is told to go on."""
+    """Holds up every sync until the test releases it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = threading.Event()
@@ -226,7 +226,7 @@ async def _appended_one_by_one(store: SqliteEventStore, stream: str, events: int
         await store.append(stream, revision, some_events())
 
 
-async def test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown(
+async def test_acknowledged_events_survive_a_kill_and_are_synced_before_they_are_shown(
     store: SqliteEventStore, tmp_path: Path
 ) -> None:
     for revision in range(5):
@@ -369,7 +369,7 @@ class Sabotaged(sqlite3.Connection):
 
 @pytest.fixture
 def sabotage(monkeypatch: pytest.MonkeyPatch) -> type[Sabotaged]:
-    """To be asked for before `store`: every connection made from then on can be told to fail."""
+    """To be asked for before `store`: every connection made from then on can be made to fail."""
 
     class Connection(Sabotaged):
         pass
@@ -628,7 +628,7 @@ async def test_a_newer_versions_log_is_refused(store: SqliteEventStore, tmp_path
         SqliteEventStore(tmp_path)
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("Dear John, " * 100)
     with pytest.raises(StoreRefused, match="not a database"):
         SqliteEventStore(tmp_path)

@@ -104,7 +104,7 @@ async def test_a_backup_beside_an_empty_wal_starts(stopped: Path, tmp_path: Path
     assert await events_in(stopped) == 10
 
 
-async def test_kills_and_checkpoints_between_them_are_no_cause_for_alarm(stopped: Path) -> None:
+async def test_kills_and_checkpoints_between_them_are_not_reported_as_a_loss(stopped: Path) -> None:
     for events in (1, 0, 5, 0):
         await write(stopped, events, clean=False)
         with closing(sqlite3.connect(stopped / FILE)) as connection:
@@ -115,7 +115,7 @@ async def test_kills_and_checkpoints_between_them_are_no_cause_for_alarm(stopped
     assert await events_in(stopped) == 16
 
 
-async def test_a_kill_at_any_step_of_a_start_is_no_cause_for_alarm(killed: Path, tmp_path: Path) -> None:
+async def test_a_kill_at_any_step_of_a_start_is_not_reported_as_a_loss(killed: Path, tmp_path: Path) -> None:
     """Every state of the files that a start goes through, as each sync and rename leaves it."""
     with states_of(killed, tmp_path) as states:
         store = SqliteEventStore(killed)
@@ -151,7 +151,7 @@ async def test_a_missing_log_is_not_replaced_by_a_new_one(killed: Path, traces: 
     )
 
 
-async def test_views_that_have_seen_nothing_are_no_trace_of_a_bank(tmp_path: Path) -> None:
+async def test_empty_views_are_not_a_trace_of_a_bank(tmp_path: Path) -> None:
     """An earlier version made them before the log, and was killed between the two."""
     views = SqliteViews(tmp_path)
     await views.close()

@@ -80,7 +80,7 @@ async def test_a_log_that_was_ruined_or_lost_is_replaced(data: Path, file: Path)
         assert {name: (kept / name).read_bytes() for name in before} == before
 
 
-async def test_it_goes_on_from_there(data: Path, file: Path) -> None:
+async def test_a_restored_bank_continues_from_the_backup(data: Path, file: Path) -> None:
     restore(data, file)
     await write(data, 2, clean=False)
     assert await events_in(data) == 12
@@ -268,7 +268,7 @@ async def test_a_directory_in_use_is_refused(data: Path, file: Path, tmp_path: P
         restore(tmp_path / "elsewhere", file)
 
 
-async def test_a_bank_that_is_served_is_no_backup(data: Path, tmp_path: Path) -> None:
+async def test_the_log_of_a_served_bank_is_not_a_backup(data: Path, tmp_path: Path) -> None:
     await write(tmp_path / "served", 3, clean=True)
     store = SqliteEventStore(tmp_path / "served")
     with pytest.raises(StoreRefused, match="of a bank that is being served"):

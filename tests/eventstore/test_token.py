@@ -124,7 +124,7 @@ async def test_no_flipped_bit_gives_another_error_or_another_place(store: Memory
         assert refused.value.reason in {"INVALID_TOKEN", "TOKEN_OF_ANOTHER_BANK"}
 
 
-async def test_a_page_token_is_no_other_token(store: MemoryStore) -> None:
+async def test_a_page_token_is_not_accepted_as_another_token(store: MemoryStore) -> None:
     tokens = Tokens(store)
     sealed = tokens.seal.seal(bytes(16), [b"persons"])
     raw = tokens._head + sealed

@@ -1,4 +1,4 @@
-"""What feeds and projections count on in `EventStore.subscribe`, for every adapter to be held to.
+"""What feeds and projections expect of `EventStore.subscribe`, checked for every adapter.
 
 An adapter's test file subclasses `UpstreamConformance` and gives it a `store` fixture with an empty log; or
 `RemoteUpstreamConformance`, and `break_upstream`, where there is a connection that can break.

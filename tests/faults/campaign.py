@@ -63,7 +63,7 @@ class Figures:
 async def campaign(back_end: str, kills: int, seed: int, directory: Path, say: Callable[[str], None]) -> Figures:
     """One bank after another: what is checked again and again, and is slow to check, is to stay small.
 
-    `say` is told of each lap. Raises Broken where a bank has not kept its word.
+    `say` gets a line for each lap. Raises Broken where a bank has not kept its word.
     """
     figures = Figures()
     for number in count(1):

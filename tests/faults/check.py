@@ -1,4 +1,4 @@
-"""Holds what the driver was told, the log, the views and the feeds against one another."""
+"""Compares the driver's answers, the log, the views and the feeds with one another."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_told(asked: Sequence[Asked], ledger: Ledger) -> None:
         for event in events if one.answers else ():
             _check_answer(one, event)
     if written:
-        raise Broken(f"nobody asked for {next(iter(written.values()))}")
+        raise Broken(f"no request asked for {next(iter(written.values()))}")
 
 
 def _check_answer(asked: Asked, event: RecordedEvent) -> None:
@@ -86,7 +86,7 @@ async def check_feed(recorder: Recorder, events: Sequence[RecordedEvent]) -> Non
     expected = [str(UUID(bytes=event.id)) for event in events]
     try:
         async with asyncio.timeout(VIEWS_SECONDS_MAX):
-            while len(recorder.events) < len(expected):  # noqa: ASYNC110 - nobody tells
+            while len(recorder.events) < len(expected):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise Broken(f"a feed has stopped at {len(recorder.events)} of {len(expected)} events") from None

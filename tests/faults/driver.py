@@ -108,7 +108,7 @@ class Driver:
         wanted = self._acknowledged + more
         try:
             async with asyncio.timeout(SETTLE_SECONDS_MAX):
-                while self._acknowledged < wanted:  # noqa: ASYNC110 - nobody tells
+                while self._acknowledged < wanted:  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise Broken("the bank has not come back") from None

@@ -1,4 +1,4 @@
-"""What the driver asked of the bank, and what it was told: to be held against the log."""
+"""The driver's requests and the bank's answers, to be compared with the log."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Told(Enum):
 
 @dataclass(eq=False)
 class Asked:
-    """One request, however often it is sent. Each time it is sent it has a correlation id, which its event keeps."""
+    """One request, which may be sent several times. Each time it has a correlation id, which its event keeps."""
 
     number: int
     rpc: str

@@ -235,7 +235,7 @@ class TestDraining:
                 assert client.last.position == max(message.position for message in client.messages)
             assert b.feed.watches == 0
 
-    async def test_its_token_goes_on_without_a_gap(self, store: EventStore) -> None:
+    async def test_the_last_token_continues_without_a_gap(self, store: EventStore) -> None:
         async with bench(store, message_events_max=2) as b:
             await b.deposit(how_many=100)
             client = b.watch()

@@ -371,7 +371,7 @@ class TestMessages:
                 assert len(client.events) == count
             assert client.signals == [CONFIRMED] + [EVENTS] * 20
 
-    async def test_events_that_are_there_together_travel_together(self, store: EventStore) -> None:
+    async def test_events_that_wait_together_are_sent_together(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit(how_many=50)
             client = b.watch()

@@ -243,7 +243,7 @@ class TestLeased:
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(leasing, "BEAT_SECONDS", 0.001)
 
-    async def test_work_goes_on_while_the_lease_is_held_and_is_cancelled_when_it_is_lost(
+    async def test_work_continues_while_the_lease_is_held_and_is_cancelled_when_it_is_lost(
         self, record: MemoryRecord, holder: Lease, other: Lease, clock: Clock
     ) -> None:
         works = [Work(), Work()]
@@ -314,7 +314,7 @@ class TestLeased:
         await until(lambda: tries > seen)
         await cancel(older)
 
-    async def test_while_the_record_is_away_the_work_goes_on_and_a_stop_does_not_wait(
+    async def test_work_continues_while_the_record_is_away_and_a_stop_does_not_wait(
         self, record: MemoryRecord, holder: Lease
     ) -> None:
         work = Work()

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from openbank.access.roles import ROLES
 from openbank.rpc.permissions import permissions
-from tests.access.callers import Keys, write_access
+from tests.access.callers import Keys, issuer_entry, write_access
 from tests.access.forging import (
-    AUDIENCE,
     EC_KEY,
     ED_KEY,
     ISSUER,
@@ -204,13 +203,5 @@ def _bearer(token: str) -> Metadata:
 
 def _issuer() -> str:
     roles: Mapping[str, str] = {"clerk": "teller", "client": "customer", "reviewer": "auditor", "engineer": "operator"}
-    return f"""[[jwt]]
-issuer = "{ISSUER}"
-audience = "{AUDIENCE}"
-jwks = "file:keys.json"
-algorithms = ["RS256", "ES256", "EdDSA"]
-roles_claim = "realm_access.roles"
-owner_claim = "openbank_person"
-role_map = {{ {", ".join(f'{theirs} = "{ours}"' for theirs, ours in roles.items())} }}
-leeway_seconds = 0
-"""
+    algorithms = ["RS256", "ES256", "EdDSA"]
+    return issuer_entry(ISSUER, "file:keys.json", roles, algorithms, roles_claim="realm_access.roles")

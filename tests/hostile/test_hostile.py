@@ -63,7 +63,7 @@ async def test_a_bank_serves_on_after_floods_of_streams(process: ServerProcess) 
         assert (await bank.open()).account.revision == 1
 
 
-async def test_metadata_that_is_no_text_leaves_no_trace_in_the_log(process: ServerProcess) -> None:
+async def test_metadata_that_is_not_text_is_not_logged(process: ServerProcess) -> None:
     random = Random(SEED)
     connections = Connections(random, Values(random))
     strange = connections.begin() + connections.headers(1, headers=[*usual(METHODS[0].path), ("x-name", b"J\xf6rg")])

@@ -36,7 +36,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("garbage", GARBAGE)
-async def test_bytes_that_are_no_request_are_malformed(bank: Caller, method: str, garbage: str) -> None:
+async def test_bytes_that_are_not_a_request_are_malformed(bank: Caller, method: str, garbage: str) -> None:
     told = await refused(_call(bank, method, GARBAGE[garbage]))
     assert told.code is StatusCode.INVALID_ARGUMENT
     assert told.reason == "MALFORMED_REQUEST"
@@ -44,7 +44,7 @@ async def test_bytes_that_are_no_request_are_malformed(bank: Caller, method: str
 
 
 @pytest.mark.parametrize("method", ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"])
-async def test_bytes_that_are_no_health_check_are_an_invalid_argument(bank: Caller, method: str) -> None:
+async def test_bytes_that_are_not_a_health_check_are_an_invalid_argument(bank: Caller, method: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await _call(bank, method, b"\xff")
     assert caught.value.code() is StatusCode.INVALID_ARGUMENT
@@ -125,7 +125,7 @@ async def test_the_fullest_page_fits_into_what_clients_take(bank: Caller) -> Non
     assert 4_000_000 < page.ByteSize() < 4 << 20
 
 
-async def test_groups_as_deep_as_can_be_read_are_no_answer_of_reflection(bank: Caller) -> None:
+async def test_reflection_does_not_repeat_deeply_nested_groups(bank: Caller) -> None:
     """Which repeats the request, one level deeper, where a client could not read it any more."""
     channel: Any = bank.channel
     deep = _field(7, b"") + b"\x4b" * 100 + b"\x4c" * 100
@@ -146,7 +146,7 @@ async def test_a_correlation_id_comes_back(bank: Caller, given: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, None])
-async def test_a_correlation_id_that_is_none_is_replaced(bank: Caller, given: str | None) -> None:
+async def test_a_malformed_correlation_id_is_replaced(bank: Caller, given: str | None) -> None:
     made = await _correlation_id(bank, given)
     assert made != given
     assert 1 <= len(made) <= 128

@@ -1,4 +1,4 @@
-"""Followers of the log that begin where nobody has checked yet what stands before."""
+"""Followers of the log that begin after unchecked events."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ HELD = b'{"aside": {"account-1": ' + ASIDE + b'}, "skipped": {}}'
     "record",
     [b"garbage", b"[" * 100_000, b"null", HELD % (b"1e999", b"1"), HELD % (b"0", b"1"), HELD % (b"1", b"1e300")],
 )
-async def test_a_start_knows_no_other_record_than_the_one_that_it_cannot_read(record: bytes) -> None:
+async def test_a_start_with_an_unreadable_record_is_refused(record: bytes) -> None:
     store = MemoryStore()
     await store.save_quarantine(record, 0)
     with pytest.raises(StoreDamaged, match="cannot be read"):

@@ -211,7 +211,7 @@ def test_a_number_is_reserved_in_its_own_stream_with_hyphens_or_without(stream: 
     [{"account_id": ""}, {"owner_id": ""}, {"initial_deposit": usd(-1)}, {"initial_deposit": usd(MAX_MINOR + 1)}],
 )
 def test_a_reservation_that_no_request_can_have_made_is_not_believed(wrong: dict[str, Any]) -> None:
-    """Whoever meets it would open its account."""
+    """The next caller that meets it would open its account."""
     reserved = replace(RESERVED, command=replace(RESERVED.command, **wrong))
     with pytest.raises(DoesNotFollow):
         follow(START, recorded(1, reserved, stream="number-1234", owner_id=""))

@@ -15,7 +15,7 @@ PORCUPINE = GoProgram("porcupine", Path(__file__).parent / "porcupine", "Porcupi
 
 @dataclass
 class Operation:
-    """What a client asked of an account, and what it was told; `porcupine/main.go` says what each field means."""
+    """A client's question to an account and the answer; `porcupine/main.go` says what each field means."""
 
     kind: str
     call: int

@@ -35,7 +35,7 @@ class Recorder:
         self._callers = callers
         self._random = random
         self._last = [(1, "") for _ in account_ids]
-        """Of each account the last revision that anybody was told of, and a token that stands for it."""
+        """The last revision of each account that a client has seen, and a token for it."""
 
     @property
     def accounts(self) -> int:
@@ -75,7 +75,7 @@ class Recorder:
         amount = self._random.randint(1, 60 if kind == "deposit" else 120)
         asked = Operation(kind, 0, account, amount=amount, request=request, expected=expected)
         if kind == "send":
-            # What arrives is told from other money by its request.
+            # Its request distinguishes what arrives from other money.
             asked.request = request or str(UUID(int=self._random.getrandbits(128)))
             asked.other = self._random.choice([one for one in range(len(self._account_ids)) if one != account])
         calls = [self._ask(asked, seconds)]

@@ -496,7 +496,7 @@ class BankMachine(RuleBasedStateMachine):
         return "ReverseMovement", self._expecting(request, account, revision)
 
     async def _until_expired(self) -> None:
-        """All holds that are due, on accounts that nobody writes to as well."""
+        """All holds that are due, also on accounts without writes."""
         assert self._caller is not None
         for account_id, account in self._model.accounts.items():
             asked = accounts.GetAccountRequest(account_id=account_id)
@@ -657,7 +657,7 @@ class BankMachine(RuleBasedStateMachine):
     def _same_events(self, account_id: str, found: list[Any]) -> None:
         account = self._model.accounts[account_id]
         expected = [
-            # Nobody was told the id of what the bank did by itself.
+            # No caller knows the id of a step of the bank itself.
             (event.id or made.event_id, show(account.currency, event.balance), show(account.currency, event.available))
             for event, made in zip(account.events, found, strict=True)
         ]

@@ -21,7 +21,7 @@ LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "data", "dist", "docs")
 CACHE = ".cache"
 """What tests build once, such as FerretDB."""
 SECONDS_MAX = 60
-"""For one test: where it would wait for ever, that is how it notices."""
+"""For one test: a test that would hang fails after this time."""
 NOTICED = 1
 """pytest's exit code when tests have failed, as opposed to when none could be run."""
 

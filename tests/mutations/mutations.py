@@ -166,7 +166,7 @@ MUTATIONS = (
         "openbank/rpc/convert/batches.py",
         "Batched(RULES[type(command)].rpc, command)",
         'Batched("", command)',
-        f"{_BATCHES}::test_a_deposit_is_no_repetition_of_a_withdrawal",
+        f"{_BATCHES}::test_a_deposit_is_not_a_replay_of_a_withdrawal",
     ),
     Mutation(
         "commands of a batch on one account are carried out at once",
@@ -306,7 +306,7 @@ MUTATIONS = (
         _TRAIL,
     ),
     Mutation(
-        "what stands before an event is believed though nobody has checked it",
+        "events before a given one are believed without a check",
         "openbank/integrity/checking.py",
         "            if self._thorough or last.position <= self._quarantine.checked:\n",
         "            if self._thorough or last.position >= self._quarantine.checked:\n",
@@ -471,18 +471,18 @@ MUTATIONS = (
         f"{_STORE}::test_a_sync_that_fails_ends_the_store_and_acknowledges_nothing",
     ),
     Mutation(
-        "a process goes on after a sync that failed",
+        "a process continues after a sync that failed",
         f"{_SQLITE}/wal.py",
         "    os._exit(EXIT_SYNC_FAILED)\n",
         "",
-        "tests/disk/test_faults.py::test_a_sync_that_fails_is_no_acknowledgement",
+        "tests/disk/test_faults.py::test_a_write_whose_sync_fails_is_not_acknowledged",
     ),
     Mutation(
         "what was left in the WAL is not made durable at the start",
         f"{_SQLITE}/schema.py",
         "        make_durable(connection, files)\n",
         "",
-        f"{_STORE}::test_all_that_was_acknowledged_is_there_after_a_kill_and_is_synced_before_it_is_shown",
+        f"{_STORE}::test_acknowledged_events_survive_a_kill_and_are_synced_before_they_are_shown",
     ),
     Mutation(
         "a start beside a reader takes what is in the WAL for durable",
@@ -801,14 +801,14 @@ MUTATIONS = (
         _TRAIL,
     ),
     Mutation(
-        "a number is reserved whoever has it",
+        "a number is reserved although another account has it",
         "openbank/commands/numbers.py",
         "    if await took_its_number(bank, current.state, validate_only=request.validate_only):\n",
         "    if not await took_its_number(bank, current.state, validate_only=request.validate_only):\n",
         "tests/commands",
     ),
     Mutation(
-        "a reservation that nobody has finished keeps its number",
+        "an unfinished reservation keeps its number",
         "openbank/commands/numbers.py",
         "        opened = (await finish(bank, reserved, validate_only=validate_only)).resource.state\n",
         "        opened = reserved.command\n",
@@ -892,7 +892,7 @@ MUTATIONS = (
         "tests/eventstore/test_eventstoredb_cluster.py",
     ),
     Mutation(
-        "a leader of EventStoreDB that was deposed is followed for ever",
+        "a deposed leader of EventStoreDB is followed permanently",
         f"{_ESDB}/pulse.py",
         "            self._lead_lost()\n            self._look(error)\n",
         "            pass\n",
@@ -1002,7 +1002,7 @@ MUTATIONS = (
         f"{_SQLITE}/epoch.py",
         "    _note(path, list(dict.fromkeys(name for name in known if name is not None)))\n",
         "    _note(path, [epoch])\n",
-        f"{_FILES}::test_a_kill_at_any_step_of_a_start_is_no_cause_for_alarm",
+        f"{_FILES}::test_a_kill_at_any_step_of_a_start_is_not_reported_as_a_loss",
     ),
     Mutation(
         "a missing log is replaced by a new one",
@@ -1268,7 +1268,7 @@ MUTATIONS = (
         "tests/rpc/test_large_requests.py",
     ),
     Mutation(
-        "lines that nobody takes wait in memory without a limit",
+        "lines that are not read wait in memory without a limit",
         "openbank/log_writer.py",
         "            if self._given - self._taken + len(text) > self._waiting_length_max:\n",
         "            if not text:\n",
@@ -1310,7 +1310,7 @@ MUTATIONS = (
         "tests/queries/test_paging.py",
     ),
     Mutation(
-        "what became ready together goes on together",
+        "callers that become ready together continue together",
         "openbank/pause.py",
         "            await asyncio.sleep(0)\n",
         "            pass\n",
@@ -1732,7 +1732,7 @@ MUTATIONS = (
         _TRANSFERS,
     ),
     Mutation(
-        "what another process has sent is nobody's to settle",
+        "transfers sent by another process are never settled",
         "openbank/courier/courier.py",
         "        due = now if listed.position <= self._before else now + STAND_SECONDS\n",
         '        due = float("inf") if listed.position <= self._before else now + STAND_SECONDS\n',
@@ -2147,7 +2147,7 @@ MUTATIONS = (
         f"{_ACCESS}/test_actors.py",
     ),
     Mutation(
-        "a transfer is received from nobody",
+        "a transfer may be received without a sender",
         "openbank/commands/settling.py",
         "validate_only=sent.validate_only, actor=actor)\n",
         "validate_only=sent.validate_only)\n",

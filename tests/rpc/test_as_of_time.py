@@ -1,4 +1,4 @@
-"""`as_of_time` of a message with `caught_up` is the time when it was sent, whoever was sent the same events before."""
+"""`as_of_time` of a message with `caught_up` is its own sending time, even if another watch got the same events."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ async def test_a_batch_has_one_line_in_the_log(bank: Caller, caplog: pytest.LogC
     assert "surgery" not in str(values)
 
 
-async def test_a_bug_in_one_command_is_no_trouble_for_the_others(
+async def test_a_bug_in_one_command_does_not_affect_the_others(
     bank: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     account_id = (await bank.open()).account.account_id

@@ -24,7 +24,7 @@ async def test_background_work_waits_where_a_call_has_begun_since_its_last_slice
     assert not await goes_on(give_way)
 
 
-async def test_background_work_goes_on_where_no_call_is_new() -> None:
+async def test_background_work_continues_if_no_call_is_new() -> None:
     calls = Calls(maximum=2)
     give_way = calls.giving_way(LONG)
     assert await goes_on(give_way)
@@ -76,7 +76,7 @@ async def test_a_query_that_waits_for_its_refusal_makes_room_for_another() -> No
 
 
 async def goes_on(give_way: Callable[[], Awaitable[None]]) -> bool:
-    """Whether background work goes on within a few turns of the loop."""
+    """Whether background work continues within a few turns of the loop."""
     giving_way = asyncio.ensure_future(give_way())
     for _ in range(TURNS):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Row by row, what a caller is told of each way to fail, over a real server."""
+"""What a caller gets for each way to fail, row by row, over a real server."""
 
 from __future__ import annotations
 

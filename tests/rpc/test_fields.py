@@ -243,7 +243,7 @@ async def test_an_amount_finer_than_the_accounts_currency_is_refused_before_othe
     assert told.violations == {**violation, "description": "FIELD_TOO_LONG"}
 
 
-async def test_fifty_nanos_are_no_fifty_cents_and_the_message_shows_what_was_meant(bank: Caller) -> None:
+async def test_fifty_nanos_are_not_fifty_cents_and_the_message_explains_it(bank: Caller) -> None:
     request = accounts.DepositRequest(account_id="a", amount=Money(currency_code="USD", units=3, nanos=50))
     told = await refused(bank.accounts.Deposit(request))
     assert "3.000000050 USD" in told.message

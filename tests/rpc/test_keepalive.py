@@ -19,7 +19,7 @@ from openbank.server import Server
 from tests.client.proxy import Proxy, proxy_of
 
 SECOND = 1_000
-"""No gRPC client pings more often, whatever it is told."""
+"""No gRPC client pings more often, even if configured to."""
 PINGS = 5
 PING_BYTES = 17
 """Of the HTTP/2 frame."""
@@ -57,7 +57,7 @@ async def test_a_quiet_client_that_pings_as_often_as_allowed_stays(proxy: Proxy)
         received = proxy.received
         reading = asyncio.ensure_future(call.read())
         async with asyncio.timeout(30):
-            while proxy.received < received + PINGS * PING_BYTES:  # noqa: ASYNC110 - nobody tells
+            while proxy.received < received + PINGS * PING_BYTES:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.05)
         assert not reading.done()
         assert proxy.connections == 1

@@ -1,4 +1,4 @@
-"""What the contract has is served: a server with an RPC that nobody carries out does not start."""
+"""Everything in the contract is served: a server that lacks an RPC does not start."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ async def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> No
     assert "file/data" in err
 
 
-async def test_a_file_that_is_no_bank_is_refused(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_bank_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events.db").write_text("this is not a database, but it is long enough to look at" * 100)
     (tmp_path / "events.db").chmod(0o600)
     code, _, err = await run_openbank("serve", "--listen", "127.0.0.1:0", "--data", str(tmp_path))

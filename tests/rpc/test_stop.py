@@ -169,7 +169,7 @@ async def test_an_endless_call_delays_a_stop_only_until_the_drain_ends_and_learn
             assert await Stoppable(server.address, bank, running).stop() < 2
             assert_drained(await read)
             assert_drained(await repeatable)
-            # To be told to repeat it, a caller must be able to repeat it safely.
+            # A caller may only be asked to repeat what it can repeat safely.
             told = await unrepeatable
             assert (told.code, told.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
             assert "RetryInfo" not in told.details

@@ -1,4 +1,4 @@
-"""What the records of sinks guarantee, for every adapter to be held to.
+"""What the records of sinks guarantee, checked for every adapter.
 
 An adapter's test file subclasses `SinkRecordsConformance` and gives it `open_records`, which opens the same records
 each time.

@@ -101,7 +101,7 @@ async def arrived(receiver: Recorder, expected: set[Received], seconds_max: floa
     """Until it has them all."""
     try:
         async with asyncio.timeout(seconds_max):
-            while not expected <= set(receiver.received):  # noqa: ASYNC110 - a file tells nobody
+            while not expected <= set(receiver.received):  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.05)
     except TimeoutError:
         missing = expected - set(receiver.received)

@@ -1,4 +1,4 @@
-"""Sinks for tests: a transport that is told what to answer, and what came of it."""
+"""Sinks for tests: a transport whose answers the test sets, and what it received."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ async def test_an_event_to_send_later_stops_the_round_and_the_next_continues_the
     receiver.judge = lambda _: answers.pop(0) if answers else Later("HTTP 503")
     delivery = Delivery(events, receiver, clock)
     assert (await delivery.round(), delivery.moved) == (Later("HTTP 503", 7.0), True)
-    assert len(receiver.tried) <= 7, "whoever had begun may end"
+    assert len(receiver.tried) <= 7, "those that had begun may end"
     assert (await delivery.round(), delivery.moved) == (Later("HTTP 503"), False)
     receiver.judge = lambda _: Accepted()
     assert await delivery.round() is None

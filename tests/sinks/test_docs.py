@@ -30,7 +30,7 @@ def test_the_table_of_answers_is_that_of_the_code(row: int, kind: type) -> None:
     assert {type(judge(status)) for status in statuses} == {kind}
 
 
-def test_every_line_of_the_log_that_is_shown_is_there() -> None:
+def test_every_log_line_shown_in_the_docs_is_in_the_code() -> None:
     code = "".join(path.read_text() for path in (ROOT / "openbank").rglob("*.py"))
     for line, _ in table("line"):
         assert line.strip("`").replace("sends to crm", "%s") in code

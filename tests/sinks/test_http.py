@@ -1,4 +1,4 @@
-"""Sinks behind http://, by an HTTP server that is told what to answer."""
+"""Sinks behind http://, tested with an HTTP server whose answers the test sets."""
 
 from __future__ import annotations
 

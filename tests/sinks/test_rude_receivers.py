@@ -190,7 +190,7 @@ async def test_a_kept_connection_that_is_reset_at_the_next_request_costs_no_try(
 
 
 async def test_one_half_open_connection_costs_a_try_and_the_next_is_new() -> None:
-    """A proxy that was exchanged knows none of the old connections, and tells nobody."""
+    """A replaced proxy knows none of the old connections, and closes none of them."""
     old = True
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""One sink's sender: over a log in memory, to a sink that is told what to answer."""
+"""One sink's sender: over a log in memory, to a sink whose answers the test sets."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_history_and_what_comes_after_arrive_in_order_and_the_place_moves(
     assert bench.record.position_time == NOW
 
 
-async def test_another_sender_goes_on_where_the_first_one_stopped(bench: Bench) -> None:
+async def test_another_sender_continues_where_the_first_one_stopped(bench: Bench) -> None:
     async with bench.sending():
         await until(lambda: bench.caught_up)
     await bench.history.deposit("1")
@@ -351,7 +351,7 @@ class TestPoison:
             await until(lambda: bench.record.parked == {})
         assert bench.receiver.revisions("account-1") == [1, 2, 4, 5, 6]
 
-    async def test_a_skip_of_all_goes_on_with_what_comes(self, bench: Bench) -> None:
+    async def test_after_a_skip_of_all_later_events_are_sent(self, bench: Bench) -> None:
         bench.refuse(("account-1", 3))
         async with bench.sending():
             await until(lambda: bench.caught_up)
@@ -669,7 +669,7 @@ class TestParkAfter:
             assert first_deliveries(receiver.taken, stream) == list(range(1, count + 1))
 
     @pytest.mark.parametrize(("events_max", "messages_max"), [(1, 8), (1, 1), (100, 1)])
-    async def test_all_that_the_sink_fails_on_is_parked_one_after_the_other(
+    async def test_all_aggregates_that_the_sink_fails_on_are_parked_one_after_the_other(
         self, bench: Bench, events_max: int, messages_max: int
     ) -> None:
         bad = poison(("account-1", 3), ("account-2", 2))

@@ -72,7 +72,7 @@ def caught_up(crm: messages.GetSinkResponse) -> bool:
 
 async def until_crm(sinks: Any, condition: Callable[[messages.GetSinkResponse], bool]) -> None:
     async with asyncio.timeout(30):
-        while not condition(await crm(sinks)):  # noqa: ASYNC110 - nobody tells
+        while not condition(await crm(sinks)):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.02)
 
 
@@ -194,7 +194,7 @@ async def test_a_skip_of_all_while_the_sink_is_away_is_honoured(
     assert {one.revision for one in receiver.received if one.aggregate == aggregate} == {1, 2, 6}
 
 
-async def test_an_event_that_fails_for_too_long_is_parked_by_itself_and_that_outlives_a_kill(
+async def test_an_event_that_fails_for_too_long_is_parked_and_stays_parked_after_a_kill(
     receiver: HttpReceiver, tmp_path: Path
 ) -> None:
     flags = ("--sink", f"crm={receiver.uri}#park_after=0.5", "--sink-retry-seconds-max", "0.2")

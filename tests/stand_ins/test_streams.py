@@ -115,7 +115,7 @@ async def test_only_the_last_metadata_is_read(client: AsyncEventStoreDBClient) -
     ]
 
 
-async def test_all_of_the_log_has_what_streams_hide(client: AsyncEventStoreDBClient) -> None:
+async def test_the_whole_log_has_events_that_streams_hide(client: AsyncEventStoreDBClient) -> None:
     for name in ("gone", "buried", "short"):
         await append(client, name, 2)
     await client.delete_stream("gone", current_version=1)

@@ -28,7 +28,7 @@ async def test_history_then_caught_up_once_then_live(client: AsyncEventStoreDBCl
     assert kinds(await take(subscription, 2)) == ["a@2", "a@3"]
 
 
-async def test_a_deleted_stream_is_waited_for_and_goes_on(client: AsyncEventStoreDBClient) -> None:
+async def test_a_subscription_waits_for_a_deleted_stream_and_continues(client: AsyncEventStoreDBClient) -> None:
     await client.append_to_stream("a", current_version=ANY, events=new_events(2))
     running = await client.subscribe_to_stream("a", stream_position=1)
     await client.delete_stream("a", current_version=1)

@@ -1,4 +1,4 @@
-"""The stories are told on every back end: what callers see is the same."""
+"""The stories run on every back end: callers see the same."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ async def test_a_frozen_account_moves_again_once_it_is_unfrozen(bank: Bank) -> N
     await bank.withdraw("1")
 
 
-async def test_debits_are_frozen_and_credits_go_on(bank: Bank) -> None:
+async def test_debits_are_frozen_and_credits_continue(bank: Bank) -> None:
     await bank.freeze(DEBITS_FROZEN)
     await bank.deposit("a-1", "1")
     assert (await refused(bank.withdraw("1"))).metadata["state"] == "ACCOUNT_STATE_DEBITS_FROZEN"

@@ -152,7 +152,7 @@ async def test_an_atomic_batch_is_recorded_as_a_whole_and_replayed_as_a_whole(ba
     assert (await refused(bank.batches.ExecuteBatch(request))).reason == "REQUEST_ID_REUSED"
 
 
-async def test_a_deposit_is_no_repetition_of_a_withdrawal(bank: Bank) -> None:
+async def test_a_deposit_is_not_a_replay_of_a_withdrawal(bank: Bank) -> None:
     """They have the same fields."""
     id = request_id()
     await bank.execute(ATOMIC, deposit("5"), request_id=id)

@@ -102,7 +102,7 @@ async def test_a_person_moves_and_the_feed_has_both_addresses(bank: Caller) -> N
     assert list(listed.persons) == [moved.person]
 
 
-async def test_a_feed_goes_on_live_where_its_history_ends(bank: Caller) -> None:
+async def test_a_feed_continues_live_where_its_history_ends(bank: Caller) -> None:
     account_id = (await bank.open(initial_deposit=usd("1"))).account.account_id
     watch = bank.accounts.WatchAccountEvents(
         accounts.WatchAccountEventsRequest(beginning=Empty(), account_ids=[account_id])

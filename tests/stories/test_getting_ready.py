@@ -1,4 +1,4 @@
-"""A bank whose views must be built first: who asks, and who operates it, is told how long that takes."""
+"""A bank whose views must be built first: callers and operators learn how long that takes."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ async def test_an_instance_that_stops_hands_over_at_once(back_end: BackEnd, tmp_
 
 
 async def test_a_rolling_restart_under_load_loses_nothing(back_end: BackEnd, tmp_path: Path) -> None:
-    """Clients that send a request again, to whoever is there, under its request id."""
+    """Clients that send a request again, to any instance that serves, under its request id."""
     acknowledged: Counter[str] = Counter()
     async with instances(2, back_end, tmp_path) as both, AsyncExitStack() as stack:
         callers: dict[str, Caller] = {}

@@ -87,7 +87,7 @@ async def test_a_token_of_any_answer_or_feed_is_a_place_in_this_one(bank: Caller
         assert [event.id for event in rest] == everything[count:]
 
 
-async def test_it_goes_on_live_and_from_its_last_token_after_a_kill(process: ServerProcess) -> None:
+async def test_a_watch_continues_live_and_from_its_last_token_after_a_kill(process: ServerProcess) -> None:
     async with Caller(process.address) as bank:
         account_id = (await bank.open()).account.account_id
         watch = bank.integration_events.WatchCloudEvents(WatchCloudEventsRequest(beginning=Empty()))

@@ -40,7 +40,7 @@ async def test_an_account_whose_holds_are_all_due_takes_its_next_command(
         paying = accounts.DepositRequest(account_id=account_id, amount=usd("1"), validate_only=True)
         foreseen = await bank.accounts.Deposit(paying)
         assert (await bank.accounts.Deposit(paying)).account.revision == foreseen.account.revision
-        # An append of more events than one command can have was believed by nobody.
+        # No follower believed an append of more events than one command can have.
         paid = await bank.deposit(account_id, "1")
         assert paid.account.available_balance == paid.account.balance == usd(str(OPEN_MAX + 1))
         assert paid.account.revision == 1 + OPEN_MAX + OPEN_MAX + 1

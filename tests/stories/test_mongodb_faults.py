@@ -28,7 +28,7 @@ from tests.stand_ins.process import eventstoredb
 
 BACK_SECONDS_MAX = 20.0
 UNNOTICED_SECONDS_MAX = 2.0
-"""For how long nobody may notice that the database is an older one: 0.5 s on a machine that has time."""
+"""How long the bank may fail to notice that the database is an older one: 0.5 s on an idle machine."""
 REASONS = {"STORE_UNAVAILABLE", "VIEW_BEHIND"}
 
 Happens = Callable[[MongoSet, Documents, "Clients"], Awaitable[None]]
@@ -136,7 +136,7 @@ class Clients:
                 balance = await bank.balance(self.account_id, token)
                 if int(balance.partition(".")[0]) < known:
                     self.stale.append(time.monotonic())
-                # It is there, whoever asks without a token.
+                # A call without a token finds it too.
                 await bank.balance(self.account_id)
                 self._answers[number] += 1
             except AioRpcError as error:

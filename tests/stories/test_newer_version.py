@@ -61,7 +61,7 @@ class TestSideBySide:
         yield process
         await process.stop()
 
-    async def test_an_older_instance_waits_and_goes_on_after_the_upgrade(
+    async def test_an_older_instance_waits_and_continues_after_the_upgrade(
         self, older: ServerProcess, back_end: BackEnd, receiver: HttpReceiver, flags: tuple[str, ...], tmp_path: Path
     ) -> None:
         async with Caller(older.address) as old:
@@ -79,7 +79,7 @@ class TestSideBySide:
                 assert (await watch(old, account_ids=["known"]))[0] == [("known", 1), ("known", 2)]
                 aside = await old.quarantine.ListQuarantined(quarantine.ListQuarantinedRequest())
                 assert not aside.aggregates
-                # Where the views are shared, the newer instance goes on with them.
+                # The newer instance continues with shared views.
                 assert await new.balance_in_the_end("newer", taken.consistency_token) == "9.00 USD"
                 assert (await new.deposit("newer", "1", request_id=request_id())).account.revision == 3
             await sink_waits(old)

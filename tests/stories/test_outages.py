@@ -1,4 +1,4 @@
-"""A store is away, and back: what needs it says so at once, the rest goes on, and nobody has to do anything."""
+"""A store is away, and comes back: calls that need it fail at once, the rest works, and it recovers by itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def start(store: Restartable) -> None:
 
 
 def freeze(store: Restartable) -> None:
-    """As behind a network that swallows everything: nobody is told that it is away."""
+    """As behind a network that drops every packet: no caller gets an error from it."""
     assert store.pid is not None
     os.kill(store.pid, signal.SIGSTOP)
 
@@ -66,7 +66,7 @@ async def calling(back_end: BackEnd, directory: Path) -> AsyncIterator[Caller]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_while_the_event_store_is_away_reads_go_on_and_afterwards_everything(
+async def test_reads_continue_while_the_event_store_is_away_and_everything_afterwards(
     way: str, events: EventStoreDBProcess, tmp_path: Path
 ) -> None:
     go_away, come_back = WAYS[way]
@@ -88,7 +88,7 @@ async def test_while_the_event_store_is_away_reads_go_on_and_afterwards_everythi
             # Without a request id, too: surely nothing was written.
             assert (await at_once(refused(bank.deposit(account_id, "1")))).reason == "STORE_UNAVAILABLE"
             assert await at_once(bank.balance(account_id, opened.consistency_token)) == "5.00 USD"
-            # That there is no such account nobody can say now.
+            # Without the log, the bank cannot know that there is no such account.
             assert (await at_once(refused(bank.balance("nobody")))).code is StatusCode.UNAVAILABLE
             watch_now = bank.accounts.WatchAccountEvents(accounts.WatchAccountEventsRequest(beginning=Empty()))
             assert (await at_once(refused(watch_now.read()))).reason == "STORE_UNAVAILABLE"
@@ -107,7 +107,7 @@ async def test_while_the_event_store_is_away_reads_go_on_and_afterwards_everythi
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_while_the_views_are_away_writes_and_feeds_go_on_and_afterwards_everything(
+async def test_writes_and_feeds_continue_while_the_views_are_away_and_everything_afterwards(
     way: str, events: EventStoreDBProcess, ferretdb: FerretDBProcess, tmp_path: Path
 ) -> None:
     go_away, come_back = WAYS[way]

@@ -1,4 +1,4 @@
-"""Views that are built again beside those that serve: nobody who calls the bank notices."""
+"""Views are rebuilt beside those that serve: callers do not notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that was acknowledged once gets the same answer for ever: the currency table, the clock and the rules for
+"""A request that was acknowledged once always gets the same answer: the currency table, the clock and the rules for
 fields may change in between."""
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ async def test_a_request_that_was_refused_is_a_new_one(
         assert (await bank.accounts.Deposit(request)).replayed
 
 
-async def test_a_request_that_cannot_be_read_is_no_replay(back_end: BackEnd, data: Path) -> None:
+async def test_a_malformed_request_is_not_a_replay(back_end: BackEnd, data: Path) -> None:
     async with started(back_end, data) as bank:
         account_id = (await bank.open()).account.account_id
         first = deposit(account_id, money("USD", 0, 10_000_000))

@@ -34,7 +34,7 @@ async def lead_a_life(settings: Settings) -> tuple[str, str]:
     return released.hold.hold_id, kept.hold.hold_id
 
 
-async def test_holds_of_a_bank_are_no_fault_and_damage_to_their_view_is_found(tmp_path: Path) -> None:
+async def test_sound_holds_are_not_a_fault_and_damage_to_their_view_is_found(tmp_path: Path) -> None:
     settings = Settings(listen="127.0.0.1:0", data=tmp_path)
     await lead_a_life(settings)
     assert (await verify(settings)).faults == []

@@ -44,7 +44,7 @@ async def lead_a_life(settings: Settings) -> dict[int, str]:
     return ids | {0: str(second.transfer.transfer_id)}
 
 
-async def test_reversals_of_a_bank_are_no_fault_and_damage_to_their_view_is_found(tmp_path: Path) -> None:
+async def test_sound_reversals_are_not_a_fault_and_damage_to_their_view_is_found(tmp_path: Path) -> None:
     settings = Settings(listen="127.0.0.1:0", data=tmp_path)
     await lead_a_life(settings)
     assert (await verify(settings)).faults == []

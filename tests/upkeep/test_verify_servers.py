@@ -115,7 +115,7 @@ async def test_a_poisoned_stream_is_named(server: EventStoreDB, settings: Settin
     assert "does not follow from what comes before it" in fault
 
 
-async def test_streams_with_events_of_other_programs_are_named_and_are_no_fault(
+async def test_streams_with_events_of_other_programs_are_named_and_are_not_a_fault(
     server: EventStoreDB, settings: Settings
 ) -> None:
     for stream in ("account-a1", "account-a1", "person-john", "elsewhere-1"):
@@ -143,7 +143,7 @@ async def test_streams_that_operators_have_hidden_are_named(server: EventStoreDB
     }
 
 
-async def test_metadata_that_was_put_right_is_no_fault(server: EventStoreDB, settings: Settings) -> None:
+async def test_corrected_metadata_is_not_a_fault(server: EventStoreDB, settings: Settings) -> None:
     async with other_program(server) as client:
         await client.set_stream_metadata("account-a1", metadata={"$tb": 2})
         await client.set_stream_metadata("account-a1", metadata={}, current_version=0)
@@ -210,7 +210,7 @@ async def test_documents_that_are_not_those_of_the_log_are_found(
     assert (await verify(in_mongodb)).faults == [f"{told} are not those of the log"]
 
 
-async def test_documents_that_change_meanwhile_are_no_faults(in_mongodb: Settings) -> None:
+async def test_documents_that_change_meanwhile_are_not_faults(in_mongodb: Settings) -> None:
     async with serving(in_mongodb) as running, Caller(running.address) as bank:
         stopped = asyncio.Event()
 
@@ -226,7 +226,7 @@ async def test_documents_that_change_meanwhile_are_no_faults(in_mongodb: Setting
         await paying
 
 
-async def test_a_mongodb_that_is_away_is_no_finding(settings: Settings) -> None:
+async def test_a_mongodb_that_is_away_is_not_a_fault_of_the_bank(settings: Settings) -> None:
     away = "mongodb://127.0.0.1:1/bank?serverSelectionTimeoutMS=100"
     with pytest.raises(ViewsUnavailable):
         await verify(replace(settings, views=away))

@@ -58,13 +58,13 @@ async def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-async def test_transfers_that_completed_and_that_came_back_are_no_fault(data: Path) -> None:
+async def test_completed_and_returned_transfers_are_not_a_fault(data: Path) -> None:
     report = await verify(Settings(data=data))
     assert report.faults == []
     assert "money: 121.00 USD paid in, 0.00 USD paid out, 121.00 USD on accounts" in report.lines
 
 
-async def test_money_in_transit_is_no_fault(data: Path) -> None:
+async def test_money_in_transit_is_not_a_fault(data: Path) -> None:
     store = SqliteEventStore(data)
     await store.append("account-a-1", 5, [written(SENT)])
     await store.close()

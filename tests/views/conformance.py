@@ -1,4 +1,4 @@
-"""What the views guarantee, for every adapter to be held to.
+"""What the views guarantee, checked for every adapter.
 
 An adapter's test file subclasses `ViewsConformance` and gives it `open_views`, which opens the same views each time.
 """
@@ -143,7 +143,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         accounts = await views.accounts_by_owner("ann", 0, EVERYTHING)
         assert [row.resource.state.account_id for row in accounts] == ["9", "1", "5"]
 
-    async def test_a_list_goes_on_after_any_of_its_rows(self, views: Views, history: History) -> None:
+    async def test_a_list_continues_after_any_of_its_rows(self, views: Views, history: History) -> None:
         for person_id in ("ann", "bob", "eve"):
             await history.register(person_id)
         for account_id in ("1", "2", "3"):
@@ -340,7 +340,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         assert views.place == LogPosition(7, "account-1", 3)
 
     async def test_events_behind_a_gap_are_not_taken(self, views: Views, history: History) -> None:
-        """Whoever read them took the views to be further than they are: they were begun again meanwhile."""
+        """The reader believed the views to be further than they are: they were begun again in between."""
         await history.register("ann")
         await history.register("bob")
         ann, bob = await history.events()

@@ -36,7 +36,7 @@ class MovementViews:
         for filter in (MovementFilter("1"), *FILTERS):
             assert await views.movements(filter, EVERYTHING, 10) == []
 
-    async def test_an_opening_without_money_is_no_movement(self, views: Views, history: History) -> None:
+    async def test_an_opening_without_money_is_not_a_movement(self, views: Views, history: History) -> None:
         await history.register("ann")
         await history.open("1", "ann")
         await project_log(views, history)
@@ -45,7 +45,7 @@ class MovementViews:
         assert standing
         assert (standing.entries, standing.credits, standing.debits) == (0, 0, 0)
 
-    async def test_movements_go_on_after_any_position_up_to_another(self, views: Views, history: History) -> None:
+    async def test_movements_continue_after_any_position_up_to_another(self, views: Views, history: History) -> None:
         await history.register("ann")
         for account_id in ("1", "2"):
             await history.open(account_id, "ann", deposit=Money(USD, 1000))

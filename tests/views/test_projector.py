@@ -144,7 +144,9 @@ async def test_waiting_events_share_a_transaction(store: MemoryStore, history: H
     assert views.projected == 1
 
 
-async def test_it_goes_on_where_the_views_are(store: MemoryStore, history: History, tmp_path: Path) -> None:
+async def test_a_projector_continues_from_the_checkpoint_of_the_views(
+    store: MemoryStore, history: History, tmp_path: Path
+) -> None:
     first = SqliteViews(tmp_path)
     await match_log(first, store)
     await some_life(history)
@@ -225,7 +227,7 @@ async def deposits_alone(history: History) -> int:
 
 
 @pytest.mark.parametrize("batch_events_max", [1, 2, 1000])
-async def test_views_wait_before_an_event_of_a_newer_version_and_go_on_with_that_version(
+async def test_views_wait_before_an_event_of_a_newer_version_until_that_version_runs(
     store: MemoryStore, history: History, views: FailingViews, monkeypatch: pytest.MonkeyPatch, batch_events_max: int
 ) -> None:
     before = await deposits_alone(history)
@@ -639,7 +641,7 @@ class TestMatchLog:
 
 
 class FailingViews(SqliteViews):
-    """Fails as it is told to, and counts."""
+    """Fails as configured, and counts."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

@@ -47,7 +47,7 @@ class TestSqliteViews(ViewsConformance):
     async def test_accounts_of_many_owners_fit_in_little_memory(
         self, views: Views, history: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What is dropped when the caches are full must not leave a list that nobody corrects."""
+        """Dropping an entry of a full cache must not leave a list that is never corrected."""
         monkeypatch.setattr(kept, "ACCOUNTS_MAX", 5)
         await self.test_a_list_that_was_read_before_has_what_changed_since(views, history)
 
@@ -316,7 +316,7 @@ async def test_another_programs_database_is_set_aside_whole(tmp_path: Path, capl
     connection.close()
 
 
-async def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_file_that_is_not_a_database_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / FILE).write_bytes(b"\x00not a database" * 1000)
     await assert_starts_over(tmp_path, caplog)
 

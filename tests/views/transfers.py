@@ -1,4 +1,4 @@
-"""What the views say of transfers, for every adapter to be held to: a part of `ViewsConformance`."""
+"""What the views say of transfers, checked for every adapter: a part of `ViewsConformance`."""
 
 from __future__ import annotations
 

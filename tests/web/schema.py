@@ -1,4 +1,4 @@
-"""The messages that the page reads and writes, from the contract: python -m tests.web.schema writes them anew."""
+"""The messages that the page reads and writes, from the contract: python -m tests.web.schema writes them."""
 
 from __future__ import annotations
 

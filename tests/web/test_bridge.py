@@ -134,7 +134,7 @@ async def test_a_bank_that_is_away_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\0\0\0\0", b"\1\0\0\0\0", b"\x80\0\0\0\0", b"\0\0\0\0\2x", b"\0\0\0\0\0y"])
-async def test_a_body_that_is_no_frame_is_refused(page: Page, body: bytes) -> None:
+async def test_a_body_that_is_not_a_frame_is_refused(page: Page, body: bytes) -> None:
     async with page.post("GetAccount", body) as response:
         answer = parsed(await response.read())
     assert answer.trailers["grpc-status"] == str(grpc.StatusCode.INVALID_ARGUMENT.value[0])
@@ -163,7 +163,7 @@ async def test_other_pages_and_forms_are_refused(page: Page, headers: dict[str, 
 
 
 @pytest.mark.parametrize("path", ["/a%20b/c", "/%C3%A4/c", "/a/c%0d%0a", "/a/b/c", "//", "/style.css/%2e%2e"])
-async def test_a_path_that_is_no_method_is_not_passed_on(page: Page, path: str) -> None:
+async def test_a_path_that_is_not_a_method_is_not_forwarded(page: Page, path: str) -> None:
     headers = {"Content-Type": "application/grpc-web+proto"}
     url = URL(f"{page.url}{path}", encoded=True)
     async with page.session.post(url, data=message_frame(b""), headers=headers) as response:
