@@ -742,7 +742,7 @@ MUTATIONS = (
         "openbank/domain/account.py",
         "        return Money(self.currency, self.balance.minor + controls.overdraft_limit - controls.held)\n",
         "        return Money(self.currency, self.balance.minor + controls.overdraft_limit)\n",
-        "tests/domain/test_money_rules.py",
+        "tests/stories/test_holds.py",
     ),
     Mutation(
         "a hold is captured for more than it holds",
