@@ -200,13 +200,13 @@ class Aggregate(Generic[State]):
         return await self._add(Command(decide, request))
 
     def _add(self, command: Command[State], new_at: int = NO_STREAM) -> asyncio.Future[Any]:
-        answer = asyncio.get_running_loop().create_future()
-        waiting: Waiting[State] = Waiting(command, answer, current.get(), new_at)
+        loop = asyncio.get_running_loop()
+        waiting: Waiting[State] = Waiting(command, loop.create_future(), current.get(), new_at)
         self._queue.append(waiting)
         if self._working is None:
             # A task, and not the caller's: a caller that gives up must not take the others' append with it. It begins
             # in the next turn of the loop, so that commands of one turn are decided together.
-            self._working = asyncio.create_task(self._work())
+            self._working = loop.create_task(self._work())
         elif self._gathering and len(self._queue) >= self._company:
             self._gathering.end()
         return waiting.answer

@@ -41,12 +41,12 @@ def check_follows(before: Funds | None, event: AccountEvent) -> Funds:
     else:
         _check_funds(before, event, after)
         amount = getattr(event, "amount", None)
-        # One that is refused may be in any currency.
-        foreign = isinstance(event, TransferRefused)
-        if amount is not None and not foreign and amount.currency != after.balance.currency:
-            raise DoesNotFollow("it is in another currency than the account")
-        if amount is not None and amount.minor <= 0:
-            raise DoesNotFollow("it moves nothing, or less")
+        if amount is not None:
+            # One that is refused may be in any currency.
+            if amount.currency != after.balance.currency and not isinstance(event, TransferRefused):
+                raise DoesNotFollow("it is in another currency than the account")
+            if amount.minor <= 0:
+                raise DoesNotFollow("it moves nothing, or less")
     if not -MAX_MINOR <= after.balance.minor <= MAX_MINOR:
         raise DoesNotFollow("the balance that it states is one that no account can have")
     check = _STATED.get(type(event))

@@ -276,7 +276,7 @@ class _Batch:
             self.left_out.setdefault(event.stream, event.revision)
         self._note_minutes([one.event for one in checked if not (one.aside or one.skipped)])
         self.events += len(checked) + len(read.aside)
-        self.skipped += sum(not is_ours(one.event.type) for one in checked)
+        self.skipped += sum([not is_ours(one.event.type) for one in checked if one.happened is None])
         self.through = read.through
 
     def _note_minutes(self, events: Sequence[RecordedEvent]) -> None:

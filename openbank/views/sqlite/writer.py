@@ -151,11 +151,11 @@ def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> _Added:
     """Accounts and their events. Returns what was added."""
     accounts = list({event.account_id: None for event in grouped.events})
     # Before accounts are inserted: the views have no event of a new one.
-    known = {row[0]: row[1:] for row in _select(connection, _SELECT_TOTALS, accounts)}
+    known = list(_select(connection, _SELECT_TOTALS, accounts))
     _execute(connection, _INSERT_ACCOUNTS, account_row, grouped.accounts)
     positions = {one.account.state.account_id: one.position for one in grouped.accounts}
-    positions |= {account_id: row[0] for account_id, row in known.items()}
-    before = {account_id: known_totals(row[1:]) for account_id, row in known.items()}
+    positions |= {row[0]: row[1] for row in known}
+    before = {row[0]: known_totals(row[2:]) for row in known}
     added = add_up([event for event in grouped.events if event.account_id in positions], before)
     rows = [(positions[change.account_id], change, after) for change, after in added]
     _execute(connection, _INSERT_EVENTS, event_row, rows)
