@@ -18,7 +18,7 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StreamDamaged
 from openbank.eventstore.port import NO_STREAM, SNAPSHOT_EVENTS, EventStore, LogPosition, RecordedEvent, Snapshot
 from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
-from openbank.integrity.trail import trail_after
+from openbank.integrity.trail import leads_to
 
 NEAR = SNAPSHOT_EVENTS + 1
 """Events read together with a snapshot. Normally the newest snapshot is of one of them; otherwise its write is late."""
@@ -221,7 +221,7 @@ class History(Generic[State]):
     def _is_of(self, start: _Start[State], event: RecordedEvent) -> bool:
         """Whether a snapshot was taken after this event, and says what the event says."""
         try:
-            return event.id == start.event_id and trail_after(event) == start.tip.trail
+            return event.id == start.event_id and leads_to(event, start.tip.trail)
         except DoesNotFollow:
             return False
 

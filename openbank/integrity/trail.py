@@ -117,6 +117,15 @@ def trail_after(event: RecordedEvent) -> Trail | None:
     return Trail(event.revision, True)
 
 
+def leads_to(event: RecordedEvent, trail: Trail) -> bool:
+    """Whether the trail after `event`, which is believed, is this one. Raises DoesNotFollow, NewerVersionNeeded.
+
+    A snapshot's trail does not say whether the account is closed, and of events only the closing does.
+    """
+    after = trail_after(event)
+    return after is not None and after._replace(closed=trail.closed) == trail
+
+
 def _step_of_account(trail: Trail, happened: AccountEvent, metadata: Metadata) -> Trail:
     funds = account_checks.check_follows(trail.funds, happened)
     if trail.closed and not isinstance(happened, TransferRefused):

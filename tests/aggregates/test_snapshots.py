@@ -21,10 +21,11 @@ from openbank.commands import accounts, persons
 from openbank.commands.write_side import WriteSide
 from openbank.domain import account, movements
 from openbank.domain.account import Account
+from openbank.domain.account_events import AccountClosed
 from openbank.domain.controls import PLAIN, AccountState, Controls, Hold, OpenHolds, Reversals, SpendingLimits, Spent
 from openbank.domain.errors import RequestIdReused
 from openbank.domain.money import MAX_EXPONENT, MAX_MINOR, Currency, Money
-from openbank.domain.movements import Deposit, OpenAccount
+from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.person import Address, Gender, Person, RegisterPerson, UpdateAddress
 from openbank.domain.request import Request
 from openbank.domain.versioned import Versioned
@@ -100,6 +101,24 @@ async def test_a_long_account_is_read_from_its_last_snapshot(store: CountingStor
     written = await deposit(new_bank(store))
     assert store.given <= SNAPSHOT_EVENTS + 1
     assert (written.revision, written.state.balance) == (EVENTS + 1, usd(100 + EVENTS))
+
+
+async def test_an_account_is_read_from_the_snapshot_after_its_closing(store: CountingStore) -> None:
+    bank, kept = new_bank(store), await store.snapshot(STREAM)
+    assert kept
+    await many_deposits(bank, kept.revision + SNAPSHOT_EVENTS - 2 - EVENTS)
+    now = await bank.accounts.load("a-1")
+    assert now
+    await accounts.withdraw(bank, Withdraw("a-1", now.state.balance, ""), Request())
+    closed = AccountClosed(usd(0), usd(0), "", NOON)
+    await bank.accounts.execute("a-1", lambda _: (closed,), Request())
+    last = await store.snapshot(STREAM)
+    assert last
+    assert last.revision == kept.revision + SNAPSHOT_EVENTS
+    assert await new_bank(store).accounts.load("a-1") == await the_fold(store)
+    store.given = 0
+    await new_bank(store).accounts.load("a-1")
+    assert store.given <= SNAPSHOT_EVENTS + 1
 
 
 async def test_a_request_older_than_the_snapshot_is_known(store: CountingStore) -> None:

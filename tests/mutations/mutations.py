@@ -320,6 +320,13 @@ MUTATIONS = (
         "tests/integrity/test_checking.py",
     ),
     Mutation(
+        "a closed account is read from its first event on",
+        "openbank/integrity/trail.py",
+        "    return after is not None and after._replace(closed=trail.closed) == trail\n",
+        "    return after is not None and after == trail\n",
+        "tests/aggregates/test_snapshots.py::test_an_account_is_read_from_the_snapshot_after_its_closing",
+    ),
+    Mutation(
         "an event that no reader would believe is appended",
         "openbank/integrity/trail.py",
         "    after = step(trail, stream, event, metadata)\n",
