@@ -30,7 +30,7 @@ LIST = "openbank.persons.v1.PersonsService/ListPersons"
 OF_COMPOSE_ITSELF = {"OPENBANK_MONGODB_PASSWORD"}
 
 
-def test_only_settings_that_there_are_are_set() -> None:
+def test_only_existing_settings_are_set() -> None:
     settings = {f"OPENBANK_{setting.name.upper()}" for setting in fields(Settings)}
     assert set(re.findall(r"OPENBANK_\w+", DOCKERFILE + COMPOSE)) - OF_COMPOSE_ITSELF <= settings
 

@@ -88,7 +88,7 @@ async def test_only_the_token_names_the_caller(guarded: Guarded) -> None:
     assert [line["caller"] for line in guarded.process.said("call")] == ["key:web"]
 
 
-async def test_a_stranger_learns_nothing_of_what_a_request_says(guarded: Guarded) -> None:
+async def test_a_stranger_learns_nothing_about_a_request(guarded: Guarded) -> None:
     for request in (accounts.GetAccountRequest(), accounts.GetAccountRequest(account_id="!" * 70_000)):
         assert (await guarded.ask(GET, request, None)).reason == "TOKEN_MISSING"
 

@@ -77,7 +77,7 @@ def issuer(url: str) -> Issuer:
     return Issuer("i", "a", url, False, ("ES256",), "roles", {})
 
 
-async def test_tokens_are_known_as_long_as_their_keys_are(provider: Provider, tmp_path: Path) -> None:
+async def test_tokens_are_accepted_as_long_as_their_keys(provider: Provider, tmp_path: Path) -> None:
     process = ServerProcess(tmp_path / "d", "--access", str(write_access(tmp_path / "a.toml", provider.entry())))
     await process.start()
     tokens = []

@@ -274,7 +274,7 @@ async def test_the_last_good_key_set_stays_when_a_fetch_fails(
         "text",
     ],
 )
-def test_a_key_that_must_not_count_is_left_out_and_the_others_count(entry: Any) -> None:
+def test_unusable_keys_are_left_out_and_the_others_count(entry: Any) -> None:
     document = json.dumps({"keys": [entry, KEYS[1]]}).encode()
     assert list(read_keys(document, ("RS256", "ES256", "EdDSA"))) == [("ec", "ES256")]
 

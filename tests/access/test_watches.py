@@ -160,7 +160,7 @@ async def test_a_watch_ends_when_its_caller_may_not_see_actors_any_more(bank: Wa
     assert (refused.reason, refused.metadata["permission"]) == ("PERMISSION_MISSING", "actors.read")
 
 
-async def test_a_change_that_leaves_the_right_ends_nothing(bank: Watched) -> None:
+async def test_a_change_that_keeps_the_permission_ends_no_watch(bank: Watched) -> None:
     watch = Watch(bank, "john")
     await watch.confirmed()
     bank.change(bank.keys.entry("john", "customer", more=OWNER))

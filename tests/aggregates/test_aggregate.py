@@ -171,7 +171,7 @@ async def test_commands_that_come_during_an_append_share_the_next(bank: WriteSid
     assert await balance(store) == 150
 
 
-async def test_each_is_decided_on_what_the_one_before_it_left(bank: WriteSide) -> None:
+async def test_each_command_is_decided_on_the_result_of_the_one_before(bank: WriteSide) -> None:
     """150 cents can be withdrawn only because 50 come in first; the next 150 only if nobody took them."""
     made = await outcomes(*start(deposit(bank, 50), withdraw(bank, 150), withdraw(bank, 1), deposit(bank, 7)))
     assert [type(one) for one in made] == [Written, Written, InsufficientFunds, Written]

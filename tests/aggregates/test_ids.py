@@ -20,7 +20,7 @@ BANK = "0cc87d013d45bfe8854026ca0e6b560a"
     ("kind", "golden"),
     [("person", "7a86008b-8ffe-8821-8bb4-f27cc6056854"), ("account", "a74044d6-7946-809d-9667-36a240301a9f")],
 )
-def test_the_id_of_a_new_aggregate_is_what_it_always_was(kind: str, golden: str) -> None:
+def test_the_id_of_a_new_aggregate_never_changes(kind: str, golden: str) -> None:
     assert aggregate_id(BANK, kind, REQUEST) == golden
 
 

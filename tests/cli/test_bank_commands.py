@@ -403,7 +403,7 @@ def serving(handler: grpc.GenericRpcHandler) -> Iterator[str]:
     server.stop(None)
 
 
-async def test_a_change_whose_answer_is_lost_is_sent_again_and_done_once(address: str, bank: Caller) -> None:
+async def test_a_change_whose_answer_is_lost_is_sent_again_and_made_once(address: str, bank: Caller) -> None:
     account_id = (await bank.open()).account.account_id
     losing = Losing(address)
     with serving(losing) as between:

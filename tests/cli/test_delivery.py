@@ -55,7 +55,7 @@ def test_bytes_that_were_read_are_delivered_and_those_in_the_pipe_are_not(pipe: 
     assert pipe.stop.is_set()
 
 
-def test_a_reader_that_ends_with_what_it_has_read_has_not_had_it(pipe: Pipe) -> None:
+def test_bytes_count_as_undelivered_if_their_reader_ends_at_once(pipe: Pipe) -> None:
     with TailPrinter(pipe.writing, pipe.kept.append, pipe.stop) as printing:
         pipe.print(printing, b"abc", "t1")
         assert os.read(pipe.reading, 3) == b"abc"

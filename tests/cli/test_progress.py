@@ -80,7 +80,7 @@ def reported(stream: StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
     return stream.getvalue()
 
 
-def test_a_terminal_has_one_line_that_is_gone_at_the_end(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_one_line_that_is_removed_at_the_end(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     written = reported(Terminal(), monkeypatch)
     assert written.startswith("\r\033[Kcopying: 25%, 0 s, about 0 s left")
     assert written.endswith("\r\033[K")
@@ -108,7 +108,7 @@ def test_a_failure_leaves_no_line(quick: None, monkeypatch: pytest.MonkeyPatch) 
     assert terminal.getvalue().endswith("\r\033[K")
 
 
-async def test_a_short_command_says_nothing_of_its_progress(data: Path) -> None:
+async def test_a_short_command_reports_no_progress(data: Path) -> None:
     ended = await run("verify", "--data", str(data))
     assert (ended.code, ended.err) == (0, "")
 

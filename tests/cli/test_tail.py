@@ -308,7 +308,7 @@ async def test_the_last_events_are_not_lost_where_the_reader_ends_with_them_unpr
     assert revisions == {"1", "2", "3"}
 
 
-async def test_a_file_has_what_is_behind_the_place(bank: Caller, server: Server, tmp_path: Path) -> None:
+async def test_a_resume_file_never_runs_ahead_of_the_output_file(bank: Caller, server: Server, tmp_path: Path) -> None:
     await bank.open()
     arguments = ("tail", "accounts", "--target", server.address, "--from", "beginning", "--until-caught-up")
     with (tmp_path / "printed").open("wb") as printed:

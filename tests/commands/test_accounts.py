@@ -84,7 +84,7 @@ async def test_every_event_of_an_account_names_its_owner(bank: WriteSide, store:
 # Moving money
 
 
-async def test_money_comes_and_goes(bank: WriteSide) -> None:
+async def test_deposits_and_withdrawals_change_the_balance(bank: WriteSide) -> None:
     paid = await accounts.deposit(bank, Deposit("a-1", usd(50_000), "Salary deposit"), some_request())
     assert (paid.resource.state.balance, paid.resource.revision) == (usd(150_000), 2)
     with pytest.raises(InsufficientFunds) as refused:

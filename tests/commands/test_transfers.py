@@ -191,7 +191,7 @@ async def test_a_destination_that_is_away_leaves_the_money_in_transit(bank: Writ
     assert await balances(store) == [70, 50]
 
 
-async def test_the_callers_end_is_not_the_transfers(bank: WriteSide, store: Store) -> None:
+async def test_a_transfer_completes_although_its_caller_leaves(bank: WriteSide, store: Store) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:

@@ -74,9 +74,7 @@ async def finished() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_transfer_is_its_senders_until_it_has_stood_for_a_while(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_courier_leaves_a_young_transfer_to_its_sender(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store()
     bank = await new_bank(store)
     courier = new_courier(bank, store, Pointers(await sent(bank, monkeypatch)), clock)

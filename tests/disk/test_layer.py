@@ -109,7 +109,7 @@ def test_earlier_files_survive(layer: Layer, tmp_path: Path) -> None:
     assert (tmp_path / "after" / "data" / "b").read_bytes() == b"TWO"
 
 
-def test_a_sync_that_failed_is_not_made_up_for(layer: Layer, tmp_path: Path) -> None:
+def test_a_later_sync_does_not_repair_a_failed_one(layer: Layer, tmp_path: Path) -> None:
     run(layer, """write("a", b"one"); sync(f"{root}/a"); sync(root)""")
     with layer.failing("s", errno.EIO, "a", times=1):
         said = run(

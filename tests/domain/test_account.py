@@ -76,13 +76,13 @@ def test_an_initial_deposit_is_not_past_the_limit() -> None:
 # Moving money
 
 
-def test_a_deposit_adds_and_says_what_is_there_then() -> None:
+def test_a_deposit_increases_the_balance_and_states_it() -> None:
     assert movements.deposit(ACCOUNT, Deposit("a-1", usd(50_000), "Salary")) == MoneyDeposited(
         usd(50_000), "Salary", usd(150_000)
     )
 
 
-def test_a_withdrawal_takes_and_says_what_is_left() -> None:
+def test_a_withdrawal_decreases_the_balance_and_states_it() -> None:
     assert movements.withdraw(ACCOUNT, Withdraw("a-1", usd(1), "Gum"), NOW) == MoneyWithdrawn(
         usd(1), "Gum", usd(99_999)
     )
@@ -146,7 +146,7 @@ def test_nothing_moves_where_there_is_no_account(move: type[Move]) -> None:
 
 
 @pytest.mark.parametrize("move", [Deposit, Withdraw])
-def test_the_accounts_state_is_looked_at_before_the_rules(move: type[Move]) -> None:
+def test_the_state_of_the_account_is_checked_before_the_rules(move: type[Move]) -> None:
     with pytest.raises(AccountNotActive):
         decide(replace(ACCOUNT, controls=Controls(AccountState.FROZEN)), move("a-1", Money(EUR, 10**20), ""))
 
@@ -197,7 +197,7 @@ def test_the_state_after_an_event_is_what_the_event_states(balance: int, command
 
 
 @given(st.integers(0, 500), st.lists(MOVES))
-def test_a_history_adds_up(initial: int, commands: list[Move]) -> None:
+def test_the_balance_is_the_sum_of_the_history(initial: int, commands: list[Move]) -> None:
     state = account.apply(None, movements.open_account(None, OpenAccount("a-1", "john", "1", usd(initial))))
     moved = initial
     for command in commands:

@@ -245,7 +245,7 @@ def test_a_hold_is_counted_when_it_is_placed_and_its_capture_is_not() -> None:
     assert account.controls.spent.minor == 100
 
 
-def test_limits_are_taken_away() -> None:
+def test_spending_limits_can_be_removed() -> None:
     account = limited(1, 1)
     free = after(account, limits.set_spending_limits(account, SetSpendingLimits("a-1", None, None, "")))
     assert free.controls.spending is None
@@ -363,7 +363,7 @@ def test_a_predictable_refusal_comes_before_anything_is_sent(destination: Any, r
     assert str(MAX_MINOR) not in str(told.value).replace(",", "").replace(".", "")
 
 
-def test_the_sources_own_refusals_come_first() -> None:
+def test_refusals_of_the_source_come_first() -> None:
     with pytest.raises(InsufficientFunds):
         sent_by(EMPTY, 1, in_state(S.CLOSED))
 

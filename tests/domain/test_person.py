@@ -54,13 +54,13 @@ def test_all_faults_are_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize("days", [0, 1, 36_500])
-def test_nobody_was_born_today_or_later(days: int) -> None:
+def test_a_person_cannot_be_born_today_or_later(days: int) -> None:
     with pytest.raises(InvalidFields) as refused:
         person.register(None, RegisterPerson(john(date_of_birth=TODAY + timedelta(days))), TODAY)
     assert refused.value.violations[0][:2] == ("date_of_birth", "DATE_NOT_IN_PAST")
 
 
-def test_somebody_may_have_been_born_yesterday() -> None:
+def test_a_person_may_be_born_yesterday() -> None:
     baby = john(date_of_birth=TODAY - timedelta(1))
     assert person.register(None, RegisterPerson(baby), TODAY).person == baby
 

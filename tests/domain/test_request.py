@@ -57,13 +57,13 @@ CORPUS = Path(__file__).with_name("fingerprints.json")
 """Commands as their values by path, with the fingerprint that each had when it was first acknowledged."""
 
 
-def test_the_fingerprint_of_a_batch_is_what_it_always_was() -> None:
+def test_the_fingerprint_of_a_batch_never_changes() -> None:
     deposit, withdrawal = Deposit("a-1", usd(7), "", SHOP), Withdraw("a-1", usd(7), "")
     batch = AtomicBatch("a-1", (Batched("Deposit", deposit), Batched("Withdraw", withdrawal)))
     assert fingerprint("ExecuteBatch", batch).hex() == "0105470a2c54f6c7aa23a4c3a8694c3e"
 
 
-def test_the_fingerprints_of_the_corpus_are_what_they_always_were() -> None:
+def test_the_fingerprints_of_the_corpus_never_change() -> None:
     for entry in json.loads(CORPUS.read_text()):
         command = made(COMMAND_TYPES[entry["rpc"]], entry["command"])
         assert fingerprint(entry["rpc"], command).hex() == entry["fingerprint"], entry
@@ -84,7 +84,7 @@ COMMANDS = [command for _, command, _ in GOLDEN]
 
 
 @pytest.mark.parametrize(("rpc", "command", "golden"), GOLDEN, ids=[rpc for rpc, _, _ in GOLDEN])
-def test_a_fingerprint_is_what_it_always_was(rpc: str, command: object, golden: str) -> None:
+def test_the_value_of_a_fingerprint_never_changes(rpc: str, command: object, golden: str) -> None:
     assert fingerprint(rpc, command).hex() == golden
 
 
@@ -211,7 +211,7 @@ def test_a_reference_and_labels_are_part_of_it_and_leave_no_trace_where_there_ar
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_text_does_not_flow_from_one_field_into_another(street: str, city: str, code: str, country: str) -> None:
+def test_texts_split_differently_have_different_fingerprints(street: str, city: str, code: str, country: str) -> None:
     one = UpdateAddress("john", replace(HOME, street=street, city=city))
     other = UpdateAddress("john", replace(HOME, street=code, city=country))
     assert (fingerprint("UpdateAddress", one) == fingerprint("UpdateAddress", other)) is (one == other)

@@ -280,7 +280,7 @@ class EventStoreConformance:
                 page = await store.read_stream("account-1", after, limit)
                 assert_recorded(page, "account-1", after + 1, events[after : after + limit])
 
-    async def test_a_page_is_full_unless_it_is_the_last(self, store: EventStore) -> None:
+    async def test_every_page_but_the_last_is_full(self, store: EventStore) -> None:
         for revision in range(0, 1_250, 250):
             await store.append("account-1", revision, some_events(250))
         pages = [len(await store.read_stream("account-1", after)) for after in (0, 1_000, 1_250)]
@@ -488,7 +488,7 @@ class EventStoreConformance:
         assert await store.position_at(TIME + 41) == await store.head()
         assert await store.position_at(TIME + 15) == log[1].place
 
-    async def test_a_clock_that_went_back_leaves_nothing_out(self, store: EventStore) -> None:
+    async def test_no_event_is_left_out_after_the_clock_went_back(self, store: EventStore) -> None:
         for number, time in enumerate((20, 50, 30, 10, 40)):
             await store.append(f"account-{number}", NO_STREAM, some_events(time=TIME + time))
         log = await whole_log(store)

@@ -24,7 +24,7 @@ FROZEN = "8fa13a5d1cfb9e57965a35069ea5d84e540e81cba9bf0c4fc76c06d6037fbd6d"
 
 @pytest.mark.parametrize("line", lines(), ids=lambda line: line["name"])
 @pytest.mark.parametrize("form", ["binary", "json"])
-def test_stored_bytes_say_what_they_always_said(line: dict[str, Any], form: str) -> None:
+def test_the_meaning_of_stored_bytes_never_changes(line: dict[str, Any], form: str) -> None:
     data = base64.b64decode(line["data"])
     if form == "json":
         data = codec.from_json(line["type"], line["json"].encode())

@@ -137,7 +137,7 @@ async def test_after_an_election_all_calls_succeed_within_seconds(nodes: Cluster
         assert len(recent[0]) == 6
 
 
-async def test_a_watcher_learns_that_its_node_leads_no_more(nodes: Cluster) -> None:
+async def test_a_watcher_learns_that_its_node_no_longer_leads(nodes: Cluster) -> None:
     """Though its subscription stands, and nothing is written here."""
     async with opened(nodes.uri) as watching, following(watching) as tail:
         await until(lambda: watching.confirmed_seconds_ago < 2)

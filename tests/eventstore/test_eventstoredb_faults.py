@@ -120,7 +120,7 @@ async def until(said: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", ["cut_before", "cut_after", "hang", "hang_after", "refuse"])
-async def test_a_lost_answer_ends_as_one_event(
+async def test_a_request_whose_answer_is_lost_makes_one_event(
     server: EventStoreDB, store: EventStoreDBEventStore, fault: FaultKind, times: int
 ) -> None:
     server.forget()
@@ -166,7 +166,7 @@ async def test_an_outcome_that_stays_unknown_is_reported_in_bounded_time(
 
 
 @pytest.mark.parametrize("fault", ["cut_before", "cut_after"])
-async def test_a_broken_call_costs_none_of_those_that_share_it(
+async def test_a_broken_call_fails_no_append_that_shares_it(
     server: EventStoreDB, store: EventStoreDBEventStore, fault: FaultKind
 ) -> None:
     written = {f"account-{number}": some_events(1 + number % 3) for number in range(100)}
@@ -1168,7 +1168,7 @@ async def test_several_banks_can_share_a_server(server: EventStoreDB) -> None:
         assert len(await whole_log(one)) == 1
 
 
-async def test_a_server_that_is_late_is_waited_for_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_start_waits_for_a_late_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     process = EventStoreDBProcess(tmp_path / "log.db")
     process.start()
     process.stop()

@@ -168,7 +168,7 @@ async def test_a_stream_that_operators_hide_is_not_taken_for_another_log(
             await asyncio.sleep(0.02)
 
 
-async def test_a_bank_that_is_known_is_not_made_in_an_empty_store(
+async def test_a_known_bank_is_not_created_in_an_empty_store(
     server: EventStoreDB, store: EventStoreDBEventStore
 ) -> None:
     await server.restart(Log())

@@ -140,7 +140,7 @@ async def views_of(directory: Path) -> SqliteViews:
     return views
 
 
-async def test_a_loss_that_is_accepted_is_a_log_of_its_own(killed: Path) -> None:
+async def test_accepting_a_loss_makes_a_new_log(killed: Path) -> None:
     views = await views_of(killed)
     (killed / WAL).unlink()
     assert accept_loss(killed) == 10
@@ -164,7 +164,7 @@ async def test_a_loss_of_events_from_before_the_last_stop_can_be_accepted_too(st
     await store.close()
 
 
-async def test_a_backup_is_put_back_beside_views_and_a_mark_that_are_further(stopped: Path, tmp_path: Path) -> None:
+async def test_a_backup_is_restored_although_the_views_and_the_mark_are_ahead(stopped: Path, tmp_path: Path) -> None:
     backup(stopped, tmp_path / "backup.db")
     store = SqliteEventStore(stopped)
     bank_id, store_id = store.bank_id, store.store_id

@@ -37,12 +37,12 @@ def store() -> MemoryStore:
     return MemoryStore()
 
 
-def test_a_token_is_what_it_always_was(store: MemoryStore) -> None:
+def test_the_bytes_of_a_token_never_change(store: MemoryStore) -> None:
     assert Tokens(store).encode(PLACE) == GOLDEN
 
 
 @pytest.mark.parametrize("token", [GOLDEN, GOLDEN_OPEN])
-async def test_a_token_means_what_it_always_meant(store: MemoryStore, token: str) -> None:
+async def test_the_meaning_of_a_token_never_changes(store: MemoryStore, token: str) -> None:
     assert await Tokens(store).decode(token) == PLACE
 
 
@@ -221,7 +221,7 @@ async def test_a_token_cut_short_is_refused(length: int) -> None:
     ],
     ids=["of a newer version", "before the beginning", "of no revision", "of no text"],
 )
-async def test_a_token_made_by_hand_gets_no_further(
+async def test_a_forged_open_token_is_refused(
     store: MemoryStore, version: int, position: int, revision: int, stream: bytes
 ) -> None:
     bank, here = bytes.fromhex(store.bank_id), bytes.fromhex(store.store_id)

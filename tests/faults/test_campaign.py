@@ -15,7 +15,7 @@ SEED = 7
 
 
 @pytest.mark.parametrize("back_end", BACK_ENDS)
-async def test_a_bank_that_is_killed_again_and_again_keeps_its_word(back_end: str, tmp_path: Path) -> None:
+async def test_a_bank_that_is_killed_again_and_again_keeps_its_promises(back_end: str, tmp_path: Path) -> None:
     if back_end == "servers":
         try:
             ferret.build()

@@ -209,7 +209,7 @@ class TestSlowClients:
             assert ended.value.position == place
             assert b.feed.watches == 0
 
-    async def test_a_senders_own_timeout_is_its_own(self, store: EventStore) -> None:
+    async def test_a_timeout_raised_by_the_sender_is_passed_on(self, store: EventStore) -> None:
         async with bench(store) as b:
 
             async def send(_: object) -> None:
@@ -275,7 +275,7 @@ class TestDraining:
             await asyncio.wait_for(b.feed.drain(), 5)
             assert client.last.signal is CLOSING
 
-    async def test_a_client_that_takes_nothing_does_not_hold_it_up(self, store: EventStore) -> None:
+    async def test_a_client_that_takes_nothing_does_not_delay_the_drain(self, store: EventStore) -> None:
         async with bench(store, drain_seconds=0.05) as b:
             client = b.watch()
             await client.until_confirmed()
@@ -301,7 +301,7 @@ class TestDraining:
             await asyncio.wait_for(draining, 5)
             assert client.signals[-2:] == [Signal.EVENTS, CLOSING]
 
-    async def test_no_watch_begins_any_more(self, store: EventStore) -> None:
+    async def test_a_draining_feed_begins_no_watch(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.feed.drain()
             with pytest.raises(ServerDraining):

@@ -61,7 +61,7 @@ async def test_a_watch_that_many_have_overtaken_loses_its_place(monkeypatch: pyt
         await queue.until(expected)
 
 
-async def test_a_client_that_leaves_makes_room() -> None:
+async def test_a_client_that_leaves_makes_room_for_another() -> None:
     queue = Queue(at_once=1)
     _, waiting, _ = queue.ask(*"abc")
     await queue.until("a")

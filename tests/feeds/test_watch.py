@@ -50,7 +50,7 @@ class TestWhereAWatchStarts:
             assert client.last.caught_up
             assert client.last.as_of_time is not None
 
-    async def test_from_the_beginning_it_is_all_there_is_and_all_that_comes(self, store: EventStore) -> None:
+    async def test_a_watch_from_the_beginning_gets_all_history_and_new_events(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit(how_many=3)
             client = b.watch()
@@ -59,7 +59,7 @@ class TestWhereAWatchStarts:
             await client.until_events(6)
             assert client.events == await b.accounts()
 
-    async def test_after_a_place_it_is_what_follows(self, store: EventStore) -> None:
+    async def test_a_watch_after_a_place_gets_later_events(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit(how_many=2)
             place = await store.head()
@@ -69,7 +69,7 @@ class TestWhereAWatchStarts:
             assert client.messages[0].position == place
             assert client.events == (await b.accounts())[2:]
 
-    async def test_live_it_is_what_is_acknowledged_after_the_confirmation(self, store: EventStore) -> None:
+    async def test_a_live_watch_gets_events_acknowledged_after_the_confirmation(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit(how_many=2)
             client = b.watch(Live())
@@ -80,7 +80,9 @@ class TestWhereAWatchStarts:
             await client.until_events(2)
             assert client.events == (await b.accounts())[2:]
 
-    async def test_since_a_time_it_is_the_first_event_recorded_then_and_all_after(self, store: EventStore) -> None:
+    async def test_a_watch_since_a_time_gets_the_first_event_recorded_then_and_all_later_ones(
+        self, store: EventStore
+    ) -> None:
         async with bench(store) as b:
             await b.deposit(how_many=5)
             third = (await b.accounts())[2]
@@ -88,7 +90,7 @@ class TestWhereAWatchStarts:
             await client.until_events(3)
             assert client.events == (await b.accounts())[2:]
 
-    async def test_since_a_time_to_come_it_is_live(self, store: EventStore) -> None:
+    async def test_a_watch_since_a_future_time_is_live(self, store: EventStore) -> None:
         async with bench(store) as b:
             await b.deposit()
             client = b.watch(Since(2**60))
@@ -118,7 +120,7 @@ class TestWhereAWatchStarts:
             for task in following:
                 task.cancel()
 
-    async def test_without_a_store_it_does_not_start(self, memory: MemoryStore) -> None:
+    async def test_a_watch_without_a_store_does_not_start(self, memory: MemoryStore) -> None:
         async with bench(memory) as b:
             memory.go_away()
             client = b.watch()
@@ -225,7 +227,7 @@ class TestCaughtUp:
             assert client.signals == [CONFIRMED, HEARTBEAT]
             assert client.last.position == await store.head()
 
-    async def test_each_live_event_says_it(self, store: EventStore) -> None:
+    async def test_each_live_event_is_marked_as_caught_up(self, store: EventStore) -> None:
         async with bench(store) as b:
             client = b.watch()
             await client.until_confirmed()

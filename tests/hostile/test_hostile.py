@@ -53,7 +53,7 @@ async def test_twenty_thousand_inputs_leave_no_mark(tmp_path: Path) -> None:
     assert figures.large_bytes > 50 << 20
 
 
-async def test_a_bank_serves_on_after_floods_of_streams(process: ServerProcess) -> None:
+async def test_a_bank_continues_to_serve_after_floods_of_streams(process: ServerProcess) -> None:
     random = Random(SEED)
     floods = Connections(random, Values(random), streams=BUSY)
     for make in (floods.many_streams, floods.rapid_reset, floods.never_a_message):

@@ -134,7 +134,7 @@ async def test_a_rebuild_is_shown_as_far_as_it_has_come(
     assert await value(metrics, "openbank_view_rebuild_ratio") == 1
 
 
-def test_names_say_whose_they_are_and_their_unit() -> None:
+def test_names_of_metrics_begin_with_openbank_and_end_with_the_unit() -> None:
     names = [family.name for family in FAMILIES]
     assert names[0] == DURATION
     assert all(name.startswith("openbank_") for name in names[1:])

@@ -2008,7 +2008,7 @@ MUTATIONS = (
         "openbank/cli/progress.py",
         "    if shown and is_terminal:\n",
         "    if shown and not is_terminal:\n",
-        "tests/cli/test_progress.py::test_a_terminal_has_one_line_that_is_gone_at_the_end",
+        "tests/cli/test_progress.py::test_a_terminal_shows_one_line_that_is_removed_at_the_end",
     ),
     # One screen
     Mutation(
@@ -2031,7 +2031,7 @@ MUTATIONS = (
         "openbank/cli/bank.py",
         "            response = call_sync(method, request, timeout_seconds=self._seconds, on_retry=_say_retry)\n",
         "            response = method(request, timeout=self._seconds)\n",
-        f"{_COMMANDS}::test_a_change_whose_answer_is_lost_is_sent_again_and_done_once",
+        f"{_COMMANDS}::test_a_change_whose_answer_is_lost_is_sent_again_and_made_once",
     ),
     Mutation(
         "a change has another request_id than the one that was typed",

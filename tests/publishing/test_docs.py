@@ -38,7 +38,7 @@ def test_the_table_of_types_is_that_of_the_code() -> None:
     ]
 
 
-def test_the_table_of_attributes_has_all_but_the_obvious() -> None:
+def test_the_table_of_attributes_omits_only_the_obvious() -> None:
     names = cloudevent.attributes(published("money.withdrawn.v1")).keys() - {"specversion", "source", "type"}
     assert {name for name, _ in table("attribute")} == names
 

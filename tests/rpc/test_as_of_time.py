@@ -50,7 +50,7 @@ async def test_the_first_message_of_a_history_has_a_token_and_no_time(bank: Call
         break
 
 
-async def test_it_is_the_time_of_the_banks_own_clock(settings: Settings) -> None:
+async def test_as_of_time_is_the_time_of_the_banks_own_clock(settings: Settings) -> None:
     async with serving(settings, lambda: NOON) as server, Caller(server.address) as bank:
         await bank.open()
         messages = [message async for message in bank.accounts.WatchAccountEvents(FROM_THE_BEGINNING)]

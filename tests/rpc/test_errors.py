@@ -257,7 +257,7 @@ async def test_a_view_that_is_being_built_says_in_how_long_to_ask_again(
 
 
 @pytest.mark.parametrize("kind", [KeyError, StoreDamaged, AppendTooLarge, AssertionError])
-async def test_a_bug_is_internal_and_all_that_leaves_is_an_id(
+async def test_a_bug_is_internal_and_the_caller_gets_only_an_id(
     bank: Caller,
     deposits_raise: Callable[[Exception], None],
     kind: type[Exception],

@@ -23,7 +23,7 @@ def feeds(bank: Caller, interval: Duration) -> list[Any]:
     ]
 
 
-async def test_each_watch_has_its_own(bank: Caller) -> None:
+async def test_each_watch_has_its_own_interval(bank: Caller) -> None:
     often = feeds(bank, Duration(seconds=1))
     seldom = feeds(bank, Duration(seconds=300))
     for watch in (*often, *seldom):

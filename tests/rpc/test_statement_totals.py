@@ -22,14 +22,14 @@ def statement(currency: Currency, credits: int) -> Statement:
     return Statement(account, None, Standing(9, 9, 1, balance, balance, 9, credits), True, [], "")
 
 
-def test_they_are_exact_as_long_as_an_amount_can_state_them() -> None:
+def test_totals_are_exact_up_to_the_largest_amount() -> None:
     for currency, credits, units, nanos in ((YEN, UNITS_MAX, UNITS_MAX, 0), (DOLLARS, 2**64 + 1, 2**64 // 100, 17)):
         response = GetAccountStatementResponse()
         fill_statement(response, statement(currency, credits))
         assert (response.total_credits.units, response.total_credits.nanos) == (units, nanos * 10_000_000)
 
 
-def test_more_than_that_is_refused_and_a_shorter_period_asked_for() -> None:
+def test_larger_totals_are_refused_as_an_invalid_period() -> None:
     with pytest.raises(InvalidFields) as refused:
         fill_statement(GetAccountStatementResponse(), statement(YEN, UNITS_MAX + 1))
     [violation] = refused.value.violations

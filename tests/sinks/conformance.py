@@ -107,7 +107,7 @@ class SinkRecordsConformance:
             assert stored is not None
             assert stored == (wanted[winner], version)
 
-    async def test_a_record_of_a_version_that_kept_no_event_with_the_trouble_is_read(self) -> None:
+    async def test_a_record_of_an_older_version_without_the_troubles_event_is_read(self) -> None:
         document = to_document(FULL)
         del document["trouble"]["aggregate"], document["trouble"]["revision"]
         assert FULL.trouble is not None

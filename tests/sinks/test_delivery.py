@@ -54,13 +54,13 @@ async def test_everything_is_sent_and_in_order_for_each_aggregate() -> None:
     assert delivery.refused == {}
 
 
-async def test_aggregates_move_at_one_time_but_no_more_than_the_sink_allows() -> None:
+async def test_aggregates_are_sent_in_parallel_up_to_the_sinks_limit() -> None:
     receiver = Receiver(messages_max=3)
     await Delivery(await some_events(accounts=8, deposits=40), receiver, clock).round()
     assert receiver.most_under_way == 3
 
 
-async def test_a_refused_event_stops_its_own_aggregate_only() -> None:
+async def test_a_refused_event_stops_only_its_own_aggregate() -> None:
     receiver = Receiver()
     bad = poison(("account-1", 3))
     receiver.judge = lambda events: Rejected("HTTP 422") if bad(events) else Accepted()

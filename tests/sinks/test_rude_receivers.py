@@ -156,7 +156,7 @@ async def test_an_answer_that_is_not_http_is_reported(answer: bytes) -> None:
     ],
     ids=["head", "1xx", "silence"],
 )
-async def test_an_answer_that_takes_its_time_is_given_up_in_time(talk: Talk) -> None:
+async def test_a_slow_answer_is_given_up_in_time(talk: Talk) -> None:
     assert await answers(talk, 1) == [Later(f"no answer within {TIMEOUT_SECONDS:g} s")]
 
 

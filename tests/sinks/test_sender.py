@@ -482,7 +482,7 @@ class TestManySenders:
         assert reasons[0] == "sending fails: KeyError"
         assert not any(record.exc_info for record in caplog.records if record.levelno > logging.DEBUG)
 
-    async def test_a_mistake_of_the_sender_is_shown_and_has_one_traceback(
+    async def test_a_bug_of_the_sender_is_shown_with_one_traceback(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tried = 0

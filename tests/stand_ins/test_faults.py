@@ -21,7 +21,7 @@ def stored(server: EventStoreDB, stream: str) -> int:
 
 
 @pytest.mark.parametrize(("kind", "written"), [("refuse", 0), ("cut_before", 0), ("cut_after", 2)])
-async def test_a_call_that_breaks(
+async def test_a_broken_call_is_unavailable(
     server: EventStoreDB, client: AsyncEventStoreDBClient, kind: Kind, written: int
 ) -> None:
     server.faults.add(kind)

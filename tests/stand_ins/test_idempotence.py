@@ -16,13 +16,15 @@ async def first(client: AsyncEventStoreDBClient) -> list[NewEvent]:
 
 
 @pytest.mark.parametrize("version", [NO_STREAM, ANY, EXISTS])
-async def test_the_same_ids_are_known(client: AsyncEventStoreDBClient, first: list[NewEvent], version: Version) -> None:
+async def test_an_append_of_known_ids_writes_nothing(
+    client: AsyncEventStoreDBClient, first: list[NewEvent], version: Version
+) -> None:
     head = await client.get_commit_position()
     assert await client.append_to_stream("a", current_version=version, events=first) == head
     assert await length(client, "a") == 3
 
 
-async def test_after_the_version_they_made_they_are_written_again(
+async def test_known_ids_at_a_later_version_are_written_again(
     client: AsyncEventStoreDBClient, first: list[NewEvent]
 ) -> None:
     await client.append_to_stream("a", current_version=2, events=first)
@@ -40,7 +42,7 @@ async def test_a_part_at_its_own_version_is_known(
 
 
 @pytest.mark.parametrize("version", [NO_STREAM, ANY, EXISTS])
-async def test_a_repeat_with_one_more_is_refused(
+async def test_a_repeat_with_one_more_event_is_refused(
     client: AsyncEventStoreDBClient, first: list[NewEvent], version: Version
 ) -> None:
     with pytest.raises(WrongCurrentVersion):

@@ -117,7 +117,7 @@ async def test_an_independent_batch_that_is_sent_twice_at_once_is_carried_out_on
     assert (await bank.account(again[-1].consistency_token)).balance == usd("150")
 
 
-async def test_a_command_that_is_there_twice_is_carried_out_once(bank: Bank) -> None:
+async def test_a_command_sent_twice_in_a_batch_is_carried_out_once(bank: Bank) -> None:
     request = named(deposit("1"))
     other = deposit("2", request_id=request.request_id)
     for validate_only in (True, False):

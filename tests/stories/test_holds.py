@@ -222,7 +222,7 @@ async def test_many_captures_at_once_pay_no_more_than_is_held(bank: Bank) -> Non
     assert (show(account.balance), show(account.held_balance)) == ("92.00 USD", "1.00 USD")
 
 
-async def test_holds_count_as_spent_and_capture_does_not(bank: Bank) -> None:
+async def test_holds_count_as_spent_and_captures_do_not(bank: Bank) -> None:
     await bank.accounts.SetSpendingLimits(
         accounts.SetSpendingLimitsRequest(account_id="a-1", per_day=usd("30"), per_transaction=usd("20"))
     )

@@ -75,7 +75,7 @@ async def test_many_deposits_to_one_account_all_count(bank: Caller) -> None:
     assert await bank.balance(account_id, last.consistency_token) == f"{expected // 100}.{expected % 100:02d} USD"
 
 
-async def test_as_many_withdrawals_succeed_as_there_is_money_for(bank: Caller) -> None:
+async def test_withdrawals_succeed_while_the_balance_covers_them(bank: Caller) -> None:
     account_id = (await bank.open(initial_deposit=usd("10"))).account.account_id
     withdrawal = accounts.WithdrawRequest(account_id=account_id, amount=usd("1"))
     outcomes = await asyncio.gather(*(bank.accounts.Withdraw(withdrawal) for _ in range(MANY)), return_exceptions=True)

@@ -92,7 +92,7 @@ async def test_a_withdrawal_is_paid_back(bank: Bank) -> None:
     assert (told.reversed_revision, told.reversed_event_id) == (2, taken.event_id)
 
 
-async def test_a_capture_is_paid_back_and_its_hold_stays_as_it_is(bank: Bank) -> None:
+async def test_a_capture_is_reversed_and_its_hold_does_not_change(bank: Bank) -> None:
     placed = await bank.holds.PlaceHold(holds.PlaceHoldRequest(account_id="a-1", amount=usd("50")))
     hold_id = placed.hold.hold_id
     captured = await bank.holds.CaptureHold(

@@ -106,7 +106,7 @@ class TestACopy:
         events = await assert_same(source, target)
         assert copied == Copied(len(events), len(events), 1.0)
 
-    async def test_is_of_the_same_bank_in_a_store_of_its_own(self, source: EventStore, target: EventStore) -> None:
+    async def test_has_the_same_bank_id_and_its_own_store_id(self, source: EventStore, target: EventStore) -> None:
         assert target.bank_id == source.bank_id
         assert target.store_id != source.store_id
 

@@ -170,9 +170,7 @@ class ViewsConformance(TransferViews, HoldViews, MovementViews):
         assert await views.account_events("1", before=4, limit=2) == [recorded[2], recorded[1]]
         assert await views.account_events("1", before=1, limit=2) == []
 
-    async def test_a_minute_that_was_reached_has_its_place_and_so_has_what_comes_before_the_next(
-        self, views: Views
-    ) -> None:
+    async def test_the_place_before_a_time_is_that_of_the_last_minute_reached(self, views: Views) -> None:
         assert await views.last_minute() == NO_MINUTE
         assert await views.place_before(10 * MINUTE_MICROSECONDS) == BEGINNING
         seventh, ninth = LogPosition(4, "account-1", 2), LogPosition(8, "person-ann", 1)

@@ -31,7 +31,7 @@ SECOND = 1_000_000
     back_to=st.lists(st.integers(0, 29), max_size=3),
 )
 @settings(max_examples=60, deadline=None)
-def test_they_lead_to_the_first_event_of_any_time(
+def test_minutes_lead_to_the_first_event_of_any_time(
     seconds: Sequence[int], batch_events_max: int, back_to: Sequence[int]
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:

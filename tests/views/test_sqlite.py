@@ -111,7 +111,7 @@ class TestSqliteRebuilds(RebuildConformance):
         await assert_holds(views, history)
 
     @pytest.mark.parametrize("step", ["sync", "rename"])
-    async def test_a_switch_that_fails_half_way_stops_writing_and_leaves_whole_views(
+    async def test_a_switch_that_fails_half_way_stops_writing_and_leaves_complete_views(
         self,
         opened: tuple[SqliteViews, SqliteRebuilds],
         open_rebuilds: OpenRebuilds,
