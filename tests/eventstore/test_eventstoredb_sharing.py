@@ -11,6 +11,7 @@ import pytest
 from openbank.codec import canonical_json
 from openbank.eventstore.eventstoredb import EventStoreDBEventStore, append_call
 from openbank.eventstore.eventstoredb.link import Link
+from openbank.eventstore.eventstoredb.shared import Shared
 from openbank.eventstore.port import BEGINNING, RecordedEvent
 from tests.eventstore.conformance import some_event
 from tests.stand_ins.eventstoredb.server import EventStoreDB
@@ -47,6 +48,32 @@ async def test_concurrent_reads_of_the_head_cause_at_most_one_more_call(
     assert {head.position for head in heads} == {later}
     assert len(reads) <= 2
     await store.close()
+
+
+async def test_a_question_under_way_does_not_answer_a_caller_that_comes_later() -> None:
+    sent: list[asyncio.Event] = []
+
+    async def ask() -> int:
+        number, may_end = len(sent), asyncio.Event()
+        sent.append(may_end)
+        await may_end.wait()
+        return number
+
+    async def sent_are(count: int) -> asyncio.Event:
+        while len(sent) < count:  # noqa: ASYNC110 - there is no event when it is sent
+            await asyncio.sleep(0)
+        return sent[-1]
+
+    async with asyncio.timeout(5):
+        shared = Shared(ask)
+        first = asyncio.create_task(shared.answer())
+        may_end = await sent_are(1)
+        later = asyncio.gather(*(shared.answer() for _ in range(3)))
+        await asyncio.sleep(0)
+        may_end.set()
+        assert await first == 0
+        (await sent_are(2)).set()
+        assert await later == [1, 1, 1]
 
 
 async def test_a_cancelled_caller_does_not_cancel_the_others(server: EventStoreDB) -> None:
