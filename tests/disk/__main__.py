@@ -33,7 +33,7 @@ def main() -> int:
         return 1
     shutil.rmtree(directory)
     print_now(f"All in all: {figures}.")
-    print_now("All that was told is there, after each of them.")
+    print_now("Everything that was acknowledged is there after each of them.")
     return 0
 
 

@@ -53,8 +53,8 @@ class Figures:
     def __str__(self) -> str:
         return (
             f"{self.cuts:,} losses of power in {self.lives:,} lives, {self.faulty:,} of them with writes or syncs that"
-            f" fail, {self.starts:,} starts beside {self.readers:,} readers: {self.told:,} promises, held"
-            f" {self.checked:,} times against up to {self.events:,} events"
+            f" fail, {self.starts:,} starts beside {self.readers:,} readers: {self.told:,} answers, compared"
+            f" {self.checked:,} times with up to {self.events:,} events"
         )
 
 

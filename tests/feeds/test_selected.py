@@ -56,6 +56,20 @@ def passing(log: Sequence[RecordedEvent], filter: Filter) -> list[RecordedEvent]
     return [event for event in log if filter.passes(Entry(event))]
 
 
+@pytest.mark.parametrize(("known", "through"), [(5, 5), (12, 9)])
+async def test_accounts_of_an_owner_are_complete_up_to_the_views_and_the_end_of_the_log(
+    known: int, through: int
+) -> None:
+    class OwnersAt:
+        place = LogPosition(known)
+
+        async def accounts_of(self, owner_id: str, limit: int) -> Sequence[str]:
+            return ["3"]
+
+    streams = await selected.streams_of(Filter(ACCOUNT, persons=frozenset({"john"})), LogPosition(9), OwnersAt())
+    assert streams == (["account-3"], LogPosition(through))
+
+
 async def test_one_account_is_read_without_the_rest_of_the_log(store: EventStore, log_reads: list[LogPosition]) -> None:
     async with bench(store, ring_events=10, message_events_max=20) as made:
         await fill(made, 400)
