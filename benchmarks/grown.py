@@ -27,7 +27,7 @@ from benchmarks.servers import ServerProcess
 EVENTS, ACCOUNTS = 1_000_000, 20_000
 HISTORY = [EVENTS // ACCOUNTS] * ACCOUNTS
 STORE_EVENTS, STORE_ACCOUNTS = 200_000, 10_000
-"""Of the bank on EventStoreDB's stand-in."""
+"""The size of the bank on EventStoreDB's stand-in."""
 HOT = 20
 PICKS = 200_000
 LONGER, LONGER_FRESH = 40, 13

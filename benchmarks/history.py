@@ -29,7 +29,7 @@ LONG_ACCOUNTS = 5
 """The first of all accounts."""
 LONG_EVENTS = 100_000
 SHORT_EVENTS = 10
-"""Of the SHORT_ACCOUNTS after the long ones. The rest has what is left of EVENTS, four or five each."""
+"""For each of the SHORT_ACCOUNTS after the long ones. The rest share what is left of EVENTS, four or five each."""
 SHORT_ACCOUNTS = 1_000
 
 _DOLLARS = Currency("USD", 2)
@@ -131,5 +131,5 @@ def _request_id(account: int, revision: int) -> bytes:
 
 @lru_cache(maxsize=ACCOUNTS)
 def _hash(account: int) -> bytes:
-    """Of the deposit that `messages.deposit` asks for."""
+    """The hash of the deposit that `messages.deposit` asks for."""
     return fingerprint("Deposit", Deposit(account_id(account), Money(_DOLLARS, _AMOUNT), "Salary deposit"))

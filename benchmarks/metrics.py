@@ -26,7 +26,7 @@ from benchmarks.servers import ServerProcess
 CALLS = 3_000
 """In a run."""
 PAIRS = 5
-"""Of runs in a round."""
+"""Pairs of runs in a round."""
 NOTE = f"{{:,.0f}} of {{:,.0f}} us; each round is {PAIRS} pairs on banks just started"
 SCRAPE_SECONDS = 5.0
 METHODS: Mapping[str, Callable[[int], Message]] = {"Deposit": messages.deposit, "GetAccount": messages.get_account}

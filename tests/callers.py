@@ -164,7 +164,7 @@ def request_id() -> str:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a caller was told: the status, and the details that came with it."""
+    """An error as a caller gets it: the status, and the details that came with it."""
 
     code: grpc.StatusCode
     message: str

@@ -27,7 +27,7 @@ from tests.servers import ServerProcess
 from tests.stand_ins import ferret, java_mongo
 from tests.stand_ins.process import FerretDBProcess, MongoJavaServerProcess
 
-# The contexts of whoever runs the tests are not used: each test says which bank it calls.
+# The contexts of the user who runs the tests are not used: each test says which bank it calls.
 os.environ["XDG_CONFIG_HOME"] = "/nowhere"
 
 # No test asserts speed: not an example's, and not that of making one.
@@ -54,7 +54,7 @@ def grpc_aio(open_files: None) -> None:
     """Keeps grpc.aio's engine to the end of the process.
 
     When its last object goes, it waits for a thread of its own, and that thread waits for the event loop to read. Where
-    the garbage collector takes that object on the loop, both wait for ever.
+    the garbage collector takes that object on the loop, both wait permanently.
     """
     grpc.aio.init_grpc_aio()
 
@@ -71,13 +71,13 @@ def goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def back_end() -> BackEnd:
-    """Of every bank here; the stories have several."""
+    """The back end of every bank here; the stories have several."""
     return BackEnd()
 
 
 @pytest.fixture
 def settings(back_end: BackEnd, tmp_path: Path) -> Settings:
-    """Of the bank that `server` runs; a test module may have its own."""
+    """The settings of the bank that `server` runs; a test module may have its own."""
     return back_end.settings(tmp_path / "data", drain_seconds=5)
 
 

@@ -16,7 +16,7 @@ REVERSALS = Path(__file__).parents[1] / "docs/reversals.md"
 INTEGRATION_EVENTS = Path(__file__).parents[1] / "docs/integration-events.md"
 ADDRESS = "127.0.0.1:50051"
 INSTANCES = ("127.0.0.1:50061", "127.0.0.1:50062")
-"""Of the bank on servers."""
+"""The instances of the bank on servers."""
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _CHANGING = re.compile(

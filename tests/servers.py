@@ -50,8 +50,8 @@ class ServerProcess:
         await self.ready()
 
     async def launch(self) -> None:
-        """No longer than until it has been told to."""
-        # To its end also when the test ends meanwhile: nobody else could stop what it starts.
+        """Starts the process, which may not take calls yet."""
+        # To its end even if the test ends meanwhile: nothing else could stop what it starts.
         self._launching = asyncio.ensure_future(self._launch())
         await asyncio.shield(self._launching)
 

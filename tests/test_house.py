@@ -1,4 +1,4 @@
-"""Who may import whom: the house's directions, held by reading the imports of every module."""
+"""The directions of imports between the rooms, checked by reading the imports of every module."""
 
 import ast
 import subprocess

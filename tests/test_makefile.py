@@ -45,7 +45,7 @@ class Clone:
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PATH": f"{self._programs}{os.pathsep}{os.environ['PATH']}"}
-        # What the `make test` that runs this test was given is none of its own.
+        # The arguments of the `make test` that runs this test are not for it.
         ours = ("MAKE", "ARGS")
         environment = {name: value for name, value in environment.items() if not name.startswith(ours)}
         command = ["make", "--no-print-directory", *arguments]

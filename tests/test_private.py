@@ -1,4 +1,4 @@
-"""Nobody but its owner can read what a bank keeps, whatever the umask, and whoever made the directory."""
+"""Only its owner can read the files of a bank, with any umask, and in a directory that another user has made."""
 
 from __future__ import annotations
 

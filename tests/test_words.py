@@ -1,7 +1,7 @@
 """Plain words: phrases that should not come back to the docs, the contract and the code, and what to write instead.
 
 The rules are in CONTRIBUTING.md. In Markdown, commands, output and names in code style are not prose. In Python,
-docstrings, comments and messages are.
+docstrings, comments, messages and the names of tests are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ FILES = [
     *sorted((ROOT / "openbank").rglob("README.md")),
     *sorted((ROOT / "protos").rglob("*.proto")),
     *sorted((ROOT / "openbank").rglob("*.py")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
+    *(path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)),
 ]
 
 INSTEAD = {
@@ -86,12 +88,14 @@ def prose_of(path: Path) -> str:
 
 
 def prose_of_python(text: str) -> str:
-    """The comments and texts of a module, each on the lines where it was."""
+    """The comments, texts and names of tests of a module, each on the lines where it was."""
     lines = [""] * (text.count("\n") + 1)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in (tokenize.COMMENT, tokenize.STRING):
             for number, line in enumerate(token.string.splitlines(), token.start[0] - 1):
                 lines[number] += " " + line.lstrip("# ")
+        elif token.type == tokenize.NAME and token.string.startswith("test_"):
+            lines[token.start[0] - 1] += " " + token.string.replace("_", " ")
     return _CODE.sub("", "\n".join(lines))
 
 
@@ -139,9 +143,9 @@ def test_a_phrase_is_found_also_across_lines(text: str) -> None:
     assert list(found_in(text))
 
 
-def test_comments_and_messages_of_python_are_prose() -> None:
-    module = 'def begin() -> None:\n    # Made anew.\n    raise Error("it goes on")\n'
-    assert [found.partition(":")[0] for found in found_in(prose_of_python(module))] == ["line 2", "line 3"]
+def test_comments_messages_and_names_of_tests_are_prose() -> None:
+    module = 'def test_a_loss_is_told() -> None:\n    # Made anew.\n    raise Error("it goes on")\n'
+    assert [found.partition(":")[0] for found in found_in(prose_of_python(module))] == ["line 1", "line 2", "line 3"]
 
 
 def test_code_and_output_are_not_prose(tmp_path: Path) -> None:

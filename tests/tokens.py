@@ -16,7 +16,7 @@ from tests.eventstore.memory import MemoryStore
 
 
 def tokens_of(data: Path) -> Tokens:
-    """Of the embedded bank with this directory."""
+    """The tokens of the embedded bank with this directory."""
     with closing(sqlite3.connect(f"file:{data}/events.db?mode=ro", uri=True)) as connection:
         meta = dict(connection.execute("SELECT name, value FROM meta"))
     store = MemoryStore()

@@ -1,4 +1,4 @@
-"""The yardstick: a bare grpc.aio server that streams messages as they are, to whoever asks, as fast as they are taken.
+"""The yardstick: a bare grpc.aio server that streams messages unchanged to any caller, as fast as they are taken.
 
 python -m benchmarks.feeds.bare MESSAGES: a file of messages, each after its length in 4 bytes, which every call is
 given in turn, from the first on, until it ends.

@@ -112,7 +112,7 @@ def _pulse(data: Path, case: Case, seconds: float) -> Pulse:
             _wait_for_views(bank.address)
         with Pulse(bank) as pulse:
             loop.run(_make(case.trouble, bank.address, data, seconds))
-    # Else the next bank would go on filling them.
+    # Else the next bank would continue to fill them.
     for file in data.glob(f"{NEXT_VIEWS}*"):
         file.unlink()
     return pulse

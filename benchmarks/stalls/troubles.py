@@ -172,7 +172,7 @@ async def starts_at_a_time(scene: Scene) -> None:
 
 
 def lock(file: str) -> Trouble:
-    """Another process holds the lock of a file, and deposits go on."""
+    """Another process holds the lock of a file, and deposits continue."""
 
     async def locked(scene: Scene) -> None:
         with closing(sqlite3.connect(scene.data / file, isolation_level=None)) as connection:

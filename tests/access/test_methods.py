@@ -132,7 +132,7 @@ class Theirs(NamedTuple):
 ALICE = Theirs("person-a", "accounta", "AA000001")
 BOB = Theirs("person-b", "accountb", "BB000001")
 CAROL = Theirs("person-c", "accountc", "CC000001")
-"""Whose account operators may freeze and close."""
+"""An account that operators may freeze and close."""
 NOBODY = Theirs("person-x", "accountx", "XX000001")
 
 

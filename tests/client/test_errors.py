@@ -1,4 +1,4 @@
-"""Whose decision an error is, whatever somebody on the way has put into it."""
+"""An error counts as the bank's decision or not, even if a proxy has changed it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 It takes a task as JSON: the address (in Go also files for mutual TLS: ca, cert, key), calls (method, body in
 hexadecimal, whether it is a stream), and workers. For each call that many workers on one connection, and one that
-connects anew for every call, call until a call fails. Then it prints how each worker ended: its number of answers, and
+connects again for every call, call until a call fails. Then it prints how each worker ended: its number of answers, and
 the code, message and details of the failure.
 """
 

@@ -216,7 +216,7 @@ async def test_a_caller_that_gives_up_leaves_no_half_opened_account(
     assert sorted(number for _, number in await openings(disk)) == ["N-1", "N-2", "N-3"]
 
 
-# What the caller is told
+# The caller's error
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ async def test_a_caller_that_gives_up_leaves_no_half_opened_account(
         (True, 2, StoreUnavailable),
         (True, 3, StoreUnavailable),
         (False, 1, StoreUnavailable),
-        # The number is reserved: whoever meets it opens the account, so nobody may say that nothing happened.
+        # The number is reserved: the next opener opens the account, so the error must not say that nothing happened.
         (False, 2, OutcomeUnknown),
     ],
 )

@@ -1,4 +1,4 @@
-"""Reversals, whoever asks at once and whatever fails on the way: each thing is taken back at most once."""
+"""Reversals with concurrent callers and failures: each movement or transfer is taken back at most once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transfers, whoever drives them and whatever fails on the way: a transfer is credited once or comes back."""
+"""Transfers with concurrent callers and failures: a transfer is credited once or comes back."""
 
 from __future__ import annotations
 

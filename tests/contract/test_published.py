@@ -51,7 +51,7 @@ def _descriptor(proto: str) -> FileDescriptor:
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("dist")
-    # What is installed is the affair of whoever runs the tests.
+    # The user who runs the tests decides what is installed.
     command = ["make", "--assume-old=.venv/.dev", "protos", f"DIST={directory}"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
     return directory

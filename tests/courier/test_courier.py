@@ -146,7 +146,7 @@ async def test_transfers_that_are_stuck_do_not_keep_others_waiting(
     for _ in range(2 * len(stuck) // module.AT_ONCE):
         await look(courier)
     assert transfer.transfer_id in tried
-    # Each once so far: those that were refused wait for ever longer.
+    # Each once so far: those that were refused wait longer each time.
     assert len(tried) == len(set(tried)) == len(stuck) + 1
 
 

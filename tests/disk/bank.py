@@ -1,4 +1,4 @@
-"""python -m tests.disk.bank serve ...: a bank whose WAL is written to the database and begins anew all the time."""
+"""python -m tests.disk.bank serve ...: a bank whose WAL is written to the database and restarts all the time."""
 
 from openbank.cli import process
 from openbank.eventstore.sqlite import commits, wal

@@ -1,6 +1,6 @@
-"""Takes the power from a bank again and again, and holds what it had told against what its disk has kept.
+"""Takes the power from a bank again and again, and compares its answers with what its disk has kept.
 
-A lap is one life of a bank. Everything it does to its files is in a journal, with what its clients were told in
+A lap is one life of a bank. Everything it does to its files is in a journal, with the answers that its clients got in
 between: so one life is good for any number of cuts, each at a moment of its own and with a chance of its own for what
 was not synced. The next life begins with what the last cut, at the end, has left.
 """
@@ -43,7 +43,7 @@ class Figures:
     faulty: int = 0
     """Lives in which writes or syncs were to fail."""
     readers: int = 0
-    """Of the bank's files, while it was served, killed and started."""
+    """Readers of the bank's files, while it was served, killed and started."""
     starts: int = 0
     told: int = 0
     checked: int = 0
@@ -59,7 +59,7 @@ class Figures:
 
 
 async def campaign(library: Path, cuts: int, seed: int, directory: Path, say: Callable[[str], None]) -> Figures:
-    """`say` is told of each life. Raises Broken where a bank has not kept its word, and leaves its files there."""
+    """`say` gets a line for each life. Raises Broken where a bank has not kept its word, and leaves its files there."""
     figures = Figures()
     load = Load(Random(f"{seed}.load"))
     before: list[Promise] = []
@@ -99,7 +99,7 @@ class Life:
     async def run(self, left: Path, cuts: int, before: Sequence[Promise], figures: Figures) -> Sequence[Promise]:
         """From what is `left` of the one before it; what the last cut leaves is there afterwards.
 
-        What was told `before`, and in this life, is held against each cut; the latter is returned.
+        The answers `before`, and those of this life, are compared with each cut; the latter are returned.
         """
         begin = self._layer.put(left)
         faulty = self._random.random() < 0.6
@@ -182,7 +182,7 @@ class Life:
     def _cut(self, begin: int, count: int, told: list[Promise]) -> Iterator[Disk]:
         """The disk at `count` moments of this life, which begins after so many records, the last of them its end.
 
-        `told` gets what was told by then.
+        `told` gets the answers up to then.
         """
         records = list(journal.read(self._layer.journal))
         any_time = range(begin, len(records) + 1)

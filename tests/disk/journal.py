@@ -41,7 +41,7 @@ class Record(NamedTuple):
 
 
 def read(journal: Path) -> Iterator[Record]:
-    """Of a journal that nobody writes any more."""
+    """The records of a journal that is complete."""
     content = journal.read_bytes()
     at = 0
     while at < len(content):
@@ -131,7 +131,7 @@ class _Directory(_Unsynced):
 
 
 class Disk:
-    """A directory as a journal tells of it, record by record, from when it was empty."""
+    """A directory as a journal describes it, record by record, from when it was empty."""
 
     def __init__(self, root: Path, random: Random) -> None:
         self._root = root

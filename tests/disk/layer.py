@@ -59,7 +59,7 @@ class Layer:
         os.close(self._control)
 
     def told(self, what: object) -> None:
-        """Notes in the journal what somebody has been told: all that it rests on was done before this moment."""
+        """Notes an answer in the journal: everything behind it was done before this moment."""
         self._write(TOLD, 0, json.dumps(what).encode())
 
     def put(self, directory: Path) -> int:

@@ -1,4 +1,4 @@
-"""Clients of a bank whose disk may lose its power: what they are told is noted in the journal as soon as they are."""
+"""Clients of a bank whose disk may lose its power: each answer is noted in the journal as soon as it arrives."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Load:
             self._done.append((request, answer.event_id))
 
     async def _repeat(self) -> None:
-        """Of a deposit before this life of the bank or in it: it was done, and is done no second time."""
+        """Repeats a deposit before this life of the bank or in it: it was made, and is not made a second time."""
         if not self._done:
             return
         request, event_id = self._random.choice(self._done)

@@ -37,7 +37,7 @@ def check(promises: Iterable[Sequence[str]], log: Sequence[RecordedEvent]) -> No
     kept = {promise for recorded in log for promise in _kept(recorded)}
     for promise in promises:
         if tuple(promise) not in kept:
-            raise Broken(f"after {len(log)} events there is no {' '.join(promise)}, which had been told")
+            raise Broken(f"after {len(log)} events there is no {' '.join(promise)}, which had been acknowledged")
 
 
 def _kept(recorded: RecordedEvent) -> Iterable[Promise]:

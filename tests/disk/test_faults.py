@@ -1,6 +1,6 @@
-"""A disk that is full or broken: callers are told, nothing is acknowledged that is not there, and the bank goes on.
+"""A disk that is full or broken: callers get an error, only what is stored is acknowledged, and the bank continues.
 
-After a sync that failed a bank may also end: nobody knows what of it is on the disk, and the next start finds out.
+After a failed sync a bank may also end: it cannot know what is on the disk, and the next start finds out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a field may hold, and that everything wrong with a request is told at once."""
+"""What a field may hold, and that all faults of a request are reported at once."""
 
 from __future__ import annotations
 

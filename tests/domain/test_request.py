@@ -1,4 +1,4 @@
-"""The fingerprint of a request: stored with every event, so what it is of today it is for ever."""
+"""The fingerprint of a request is stored with every event, so it never changes."""
 
 from __future__ import annotations
 

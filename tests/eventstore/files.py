@@ -43,7 +43,7 @@ async def events_in(directory: Path) -> int:
 
 
 def contents(directory: Path) -> Mapping[str, bytes]:
-    """Of its files, but for the memory that SQLite shares with other readers."""
+    """The files of a directory, but for the memory that SQLite shares with other readers."""
     files = [path for path in directory.iterdir() if path.is_file() and not path.name.endswith("-shm")]
     return {path.name: path.read_bytes() for path in files}
 

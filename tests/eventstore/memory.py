@@ -130,7 +130,7 @@ class MemoryStore:
         await asyncio.sleep(0)
         self._check()
         page = self._slice(after, limit)
-        # The answer takes its time too, and the log goes on meanwhile.
+        # The answer takes its time too, and the log continues in between.
         await asyncio.sleep(0)
         return page
 

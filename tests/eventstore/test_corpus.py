@@ -1,4 +1,4 @@
-"""What earlier versions stored is read by this one, for ever; `corpus/__main__.py` tells how an example is added."""
+"""This version reads what every earlier one stored; `corpus/__main__.py` says how to add an example."""
 
 from __future__ import annotations
 

@@ -363,7 +363,7 @@ async def test_many_calls_at_once_wait_for_a_silent_server_no_longer_than_one(
 
 
 async def test_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
-    """Writers go on through five kill -9 of the server: what was acknowledged is there, once, and nothing twice."""
+    """Writers continue through five kill -9 of the server: acknowledged events are there, and none twice."""
     dice = random.Random(5)
     acknowledged: dict[str, list[bytes]] = {}
     unknown: dict[str, set[bytes]] = {}

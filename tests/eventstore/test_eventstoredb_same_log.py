@@ -187,7 +187,7 @@ async def test_a_loss_can_be_accepted(server: EventStoreDB, store: EventStoreDBE
     assert after.bank_id == store.bank_id
     assert after.store_id != store.store_id
     await after.close()
-    # Whoever still serves what was before finds out at the next connection.
+    # An instance that still serves the former log finds out at the next connection.
     await server.restart()
     await refusal_of(lambda: store.append("account-1", 1, some_events()))
 
@@ -205,7 +205,7 @@ async def test_a_connection_that_is_lost_as_its_check_ends_is_checked_once_more(
         nonlocal checks
         checks += 1
         if checks == 1:
-            # It runs when this check has ended, and before anybody is told so.
+            # It runs when this check has ended, and before any caller gets the result.
             late.append(asyncio.create_task(after_a_loss()))
 
     guard.check = check

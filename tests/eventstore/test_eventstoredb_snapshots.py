@@ -83,7 +83,7 @@ async def a_long_account(store: EventStoreDBEventStore) -> dict[bytes, Written[A
     ids = [uuid4().bytes for _ in range(EVENTS - 1)]
     made = await asyncio.gather(*(deposit(bank, one) for one in ids))
     async with asyncio.timeout(5):
-        while store._snapshots._writing:  # noqa: ASYNC110 - nobody is told when they are written
+        while store._snapshots._writing:  # noqa: ASYNC110 - there is no event when they are written
             await asyncio.sleep(0.01)
     return dict(zip(ids, made, strict=True))
 

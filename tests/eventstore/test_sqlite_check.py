@@ -1,4 +1,4 @@
-"""A loss that SQLite passes over is told when the bank starts, and what can be done about it."""
+"""A start reports a loss that SQLite does not notice, and what can be done about it."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ async def test_a_log_cut_to_nothing_is_refused(killed: Path) -> None:
 
 @pytest.mark.parametrize("size", [PAGE, 100, 50, 2 * PAGE, 12_000])
 async def test_the_beginning_of_a_log_is_refused(killed: Path, tmp_path: Path, size: int) -> None:
-    """Of one that is being served, too: its tables are in the file before its WAL is used."""
+    """Also that of a served log: its tables are in the file before its WAL is used."""
     for name in ("fresh", "later", "served"):
         (tmp_path / name).mkdir()
     store = SqliteEventStore(tmp_path / "served")

@@ -38,7 +38,7 @@ IN_TRANSIT_SECONDS_MAX = 10.0
 POISON_CHANCE = 0.5
 """That another program spoils an account, after each lap."""
 LATENCY_SECONDS_MAX = 0.25
-"""Of any call to the event store, appends and reads alike: so others get between the steps of a command."""
+"""For any call to the event store, appends and reads alike: so others get between the steps of a command."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Figures:
     kills: Counter[str] = field(default_factory=Counter)
     """By part."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Of requests, by their outcome, and of what else there is to count."""
+    """The number of requests by their outcome, and of what else there is to count."""
     seconds: float = 0.0
 
     def add(self, other: Figures) -> None:
@@ -217,7 +217,7 @@ class Siege:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:
-        """Of the embedded bank's files, by other processes."""
+        """Other processes read the embedded bank's files."""
         data = self._bank.embedded_data
         if data is None:
             yield

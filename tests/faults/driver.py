@@ -22,7 +22,7 @@ from tests.faults.told import SECONDS_MAX, Asked, Broken, Told, resource, revisi
 
 WRITERS = 6
 SETTLE_SECONDS_MAX = 60.0
-"""A request that has no outcome for so long means that the bank has not come back."""
+"""A request that has no outcome for this long means that the bank has not come back."""
 ACCOUNTS_MAX = 60
 """After so many, hardly any more are opened: the views of all are compared, again and again."""
 
@@ -38,7 +38,7 @@ def stub_of(caller: Caller, rpc: str) -> Any:
 
 class Driver:
     def __init__(self, addresses: Callable[[], Sequence[str]], random: Random, pause_seconds: float) -> None:
-        """`addresses` tells of instances that may be there. Writers rest for `pause_seconds` between two requests."""
+        """`addresses` gives the instances that may be there. Writers rest for `pause_seconds` between two requests."""
         self.asked: list[Asked] = []
         self.poisoned: set[str] = set()
         """Accounts that nothing more is asked of."""
@@ -49,7 +49,7 @@ class Driver:
         self._closing = AsyncExitStack()
         self._stopping = False
         self._late: list[Asked] = []
-        """Of unknown outcome, and not asked again yet."""
+        """Requests of unknown outcome that were not sent again yet."""
         self.governor = Governor(self)
         self._persons: list[str] = []
         self.accounts: list[str] = []

@@ -33,14 +33,14 @@ class Governor:
         self._driver = driver
         self._random = driver.random
         self._holds: list[tuple[str, str]] = []
-        """Of some accounts: their ids, and those of the accounts."""
+        """The holds of some accounts: their ids, and those of the accounts."""
         self._moved: list[tuple[str, int]] = []
         """Accounts, and revisions at which money may have moved."""
         self._transfers: list[tuple[str, str, str]] = []
         """The ids of transfers, and those of the accounts on both sides."""
         self._frozen: list[str] = []
         self.ttls: tuple[int, ...] = (1, 2, 2 * SOON_SECONDS)
-        """Of holds, in seconds: some so short that they end by themselves."""
+        """How long holds last, in seconds: some so short that they end by themselves."""
 
     @property
     def mix(self) -> dict[Call, int]:

@@ -91,7 +91,7 @@ class Ledger:
     """Raises Broken for a log that cannot be."""
 
     def __init__(self, log: Sequence[RecordedEvent], forged: Collection[bytes] = ()) -> None:
-        """`forged` are the ids of events that are none of the bank's."""
+        """`forged` are the ids of events that do not belong to the bank."""
         ours = [event for event in log if event.id not in forged]
         self.events = [event for event in ours if split(event.stream)[0] in (ACCOUNT, PERSON)]
         self.accounts: dict[str, Folded] = defaultdict(Folded)

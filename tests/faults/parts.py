@@ -29,7 +29,7 @@ from tests.stand_ins.process import EventStoreDBProcess, FerretDBProcess, Remote
 BACK_ENDS = ("embedded", "mixed", "servers")
 INSTANCES = 3
 NODES = 3
-"""Of EventStoreDB."""
+"""Nodes of EventStoreDB."""
 POISON = (
     ("openbank.accounts.v1.MoneyDeposited", b"{}"),
     ("openbank.accounts.v1.MoneyDeposited", b"no JSON"),
@@ -108,7 +108,7 @@ class Lead(Part):
 
 
 class Bank:
-    """Of one choice of back ends; its files are in `directory`."""
+    """A bank on one choice of back ends; its files are in `directory`."""
 
     def __init__(
         self, back_end: str, directory: Path, instances: int = INSTANCES, flags: Sequence[str] = (), seed: int = 0
@@ -137,7 +137,7 @@ class Bank:
 
     @property
     def addresses(self) -> Sequence[str]:
-        """Of instances that were ready, dead or alive."""
+        """The addresses of instances that were ready, dead or alive."""
         return [process.address for process in self.instances if process.address]
 
     @property

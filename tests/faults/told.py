@@ -25,7 +25,7 @@ _REFUSALS = {
 _DAMAGE = {"LOG_MISMATCH", "AGGREGATE_QUARANTINED"}
 """No campaign does any to what its clients use."""
 _BROKEN = {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
-"""As gRPC itself tells of a connection that broke, without a detail of the bank's."""
+"""gRPC's own words for a connection that broke, without a detail of the bank's."""
 
 
 class Broken(Exception):
@@ -80,7 +80,7 @@ class Asked:
         except AioRpcError as error:
             told, why = understand(error)
             if told is Told.NOTHING_WRITTEN and self.named:
-                # The same words also tell of an append whose outcome is not known: sent again it is safe.
+                # The same words also mean an append whose outcome is unknown: sent again it is safe.
                 told = Told.UNCERTAIN
             if told in (Told.REFUSED, Told.NOTHING_WRITTEN):
                 self.refusal = why
@@ -101,7 +101,7 @@ class Asked:
 
 
 def understand(error: AioRpcError) -> tuple[Told, str]:
-    """What an error tells of the write. Raises Broken for one that the bank must never answer."""
+    """What an error says of the write. Raises Broken for one that the bank must never answer."""
     told = refusal(error)
     if "ErrorInfo" not in told.details:
         if error.code() in _BROKEN or _reset(error):

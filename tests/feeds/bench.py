@@ -115,7 +115,7 @@ class NoTimes:
 
 
 class SlowOwners:
-    """Whose the accounts of a log are, as views that are behind know it: up to where they were last asked."""
+    """The owners of the accounts of a log, as views that are behind know them: up to where they were last asked."""
 
     def __init__(self, store: EventStore) -> None:
         self.place = BEGINNING

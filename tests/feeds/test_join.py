@@ -45,7 +45,7 @@ class Watch(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """Some client leaves, and goes on from one of its messages with another filter."""
+    """Some client leaves, and continues from one of its messages with another filter."""
 
     client: int
     message: float
@@ -61,7 +61,7 @@ class ReadOn(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """Of the loop, in which the watches get on."""
+    """Turns of the loop, in which the watches get on."""
 
     turns: int
 
@@ -211,7 +211,7 @@ async def let_others(turns: int) -> None:
 
 
 async def tell(store: EventStore, story: Sequence[Step], sizes: Sizes) -> None:
-    # The shortest silence, so that no place a heartbeat could tell of goes untold.
+    # The shortest silence, so that heartbeats report every place they could.
     async with bench(
         store,
         **sizes._asdict(),

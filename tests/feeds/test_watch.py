@@ -29,7 +29,7 @@ EVENTS, CONFIRMED, HEARTBEAT = Signal.EVENTS, Signal.CONFIRMED, Signal.HEARTBEAT
 
 
 TURNS = 20
-"""Of the event loop, in which what is acknowledged reaches a watch that waits for it."""
+"""Turns of the event loop, in which what is acknowledged reaches a watch that waits for it."""
 
 
 class TestWhereAWatchStarts:

@@ -98,7 +98,7 @@ async def test_a_reader_at_the_head_is_caught_up_and_learns_when_it_moves(store:
 
 
 class InTwoSteps(MemoryStore):
-    """Its subscriptions give one event, and the rest once they are told to."""
+    """Its subscriptions give one event, and the rest once the test lets them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ async def test_a_history_of_other_programs_alone_is_passed_too(store: MemoryStor
 
 
 async def test_a_read_passes_what_was_followed_before_it_and_nothing_that_came_meanwhile(store: MemoryStore) -> None:
-    """Of a store that tells no more than the place of the last event it gives."""
+    """In a store that reveals no more than the place of the last event it gives."""
 
     async def read_log(after: LogPosition, limit: int) -> LogSlice:
         await deposit(store)

@@ -21,11 +21,11 @@ HANG_SECONDS = 60.0
 SHOWN = 1_000
 """Bytes of a request that a failure prints."""
 ANSWERS_MAX = 3
-"""Of a watch, which is left then."""
+"""Messages that are read from a watch before it is left."""
 QUIET_SECONDS = 0.02
-"""A watch that has nothing more for so long is left."""
+"""A watch that has nothing more for this long is left."""
 LARGE_PART = 0.01
-"""Of the calls, how many have a request of up to 1 MiB that is refused: for its size, or for what is in it."""
+"""The part of the calls that have a request of up to 1 MiB, refused for its size or for what is in it."""
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -152,7 +152,7 @@ class Calls:
 
 
 def _left(call: Call, told: Told) -> str:
-    """What a client that has given up is told, by its own library."""
+    """What a client that has given up gets from its own library."""
     if told.details is not None:
         return ""
     given_up = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)

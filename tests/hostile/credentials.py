@@ -29,7 +29,7 @@ from tests.access.forging import (
 from tests.hostile.verdict import Broken
 
 HOSTILE_PART = 0.05
-"""Of the calls, how many come without good credentials, or with those of a role that may do less."""
+"""The part of the calls that come without good credentials, or with those of a role that may do less."""
 OWNER, ACCOUNT = "hostile-customer", "hostile-customers-account"
 """The person of the customer, and its account."""
 SUBJECTS = ("u-17", "u|key:root", '{"caller": "key:root"}', "%s%n", "' or 1=1 --", "..", "x" * 255)

@@ -53,7 +53,7 @@ FLOOD = 300
 """Frames of a flood: within what one connection may send before anybody minds, and beyond."""
 
 STREAMS = 20
-"""Of a flood of streams, unless another number is wanted: gRPC's core leaks for each that is reset before it looks."""
+"""In a flood of streams, unless another number is wanted: gRPC's core leaks for each that is reset before it looks."""
 
 Headers = list[tuple[str | bytes, str | bytes]]
 
@@ -249,7 +249,7 @@ class Connections:
             yield PriorityFrame(stream, depends_on=stream, stream_weight=255, exclusive=True).serialize()
 
     def _endless_headers(self) -> Iterator[bytes]:
-        """Headers that go on and on."""
+        """Headers that never end."""
         yield self.begin()
         block = Encoder().encode([*self._usual(self._path()), ("x-long", "y" * 15_000)], huffman=False)
         yield HeadersFrame(1, block[:100]).serialize()
@@ -265,7 +265,7 @@ class Connections:
             yield self.headers(1 + 2 * number)
 
     def _strange_frames(self) -> Iterator[bytes]:
-        """Of types and sizes that there are not, and some that only servers send."""
+        """Frames of unknown types and sizes, and some that only servers send."""
         yield self.begin()
         number, stream = (
             self._random.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99, 255)),

@@ -39,7 +39,7 @@ METHODS = [Method(f"/{service.full_name}/{method.name}", method) for service in 
 
 
 def varint(value: int) -> bytes:
-    """Of negative numbers the ten bytes that protobuf has for them."""
+    """A number as protobuf encodes it; a negative one has ten bytes."""
     value &= 2**64 - 1
     encoded = bytearray()
     while value > 127:

@@ -22,7 +22,7 @@ from tests.hostile.verdict import Broken, Told, judge
 TOKENS = ("consistency_token", "resume_token", "page_token")
 OWN = ("account_id", "source_account_id")
 LENGTH_MIN = 8
-"""Of an id, so that one at random of the same length is nobody's."""
+"""The length of an id, so that a random one of the same length does not exist."""
 
 
 class _Named(NamedTuple):

@@ -29,11 +29,11 @@ from tests.servers import ServerProcess
 SENDERS = 24
 CHANNELS = 3
 CONNECTIONS_PART = 0.005
-"""Of the inputs, how many are whole connections; the others are calls."""
+"""The part of the inputs that are whole connections; the others are calls."""
 PROBES_PART = 0.02
-"""Of the inputs, how many are calls with one thing in them that must not work."""
+"""The part of the inputs that are calls with one thing in them that must not work."""
 WARM_PART = 0.4
-"""Of the inputs, how many come before the server's memory counts: caches fill, pools come to their size."""
+"""The part of the inputs that come before the server's memory counts: caches fill, pools come to their size."""
 LAST_PART = 0.25
 GROWTH_BYTES_MAX = 32 << 20
 """What the server has at its least in the last part of the inputs, above what it had at its most in the warm-up."""
@@ -75,7 +75,7 @@ class Figures:
 
 
 async def run(inputs: int, seed: int, directory: Path, say: Callable[[str], None]) -> Figures:
-    """`say` is told how far it is. Raises Broken where the server has not stood firm."""
+    """`say` gets lines of progress. Raises Broken where the server has not stood firm."""
     credentials = Credentials(directory, Random(seed))
     socket = f"unix:{directory}/bank.sock"
     ports = ("--local-socket", socket, "--metrics-listen", "127.0.0.1:0")

@@ -18,7 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from openbank.common.v1.money_pb2 import Money
 
 KEPT = 200
-"""Of ids and of tokens each: enough to meet them again."""
+"""How many ids and how many tokens are kept: enough to meet them again."""
 
 INTEGERS = (0, 1, 2, -1, 50, 999_999_999, 10**9, 2**31 - 1, 2**31, -(2**31), 2**53 - 1, 2**53, 2**63 - 1, -(2**63))
 LENGTHS = (1, 19, 20, 21, 33, 34, 35, 64, 65, 99, 100, 101, 128, 200, 201, 254, 255, 500, 501, 4_096, 70_000)
@@ -235,7 +235,7 @@ class Values:
         return _text(packed + blake2b(packed + words, digest_size=8).digest())
 
     def _ids(self) -> tuple[bytes, bytes]:
-        """Of this bank and its store, from a token; now and then another's."""
+        """The ids of this bank and its store, from a token; now and then another's."""
         known = self._random.choice(self.tokens)
         raw = _bytes(known) if known else bytes(33)
         bank, store = raw[1:17], raw[17:33]

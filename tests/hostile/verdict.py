@@ -61,7 +61,7 @@ OTHERS = (
     Row(_Code.NOT_FOUND, "no such service", "health of a service that is not there"),
     Row(_Code.INVALID_ARGUMENT, "not a HealthCheckRequest", "bytes that are no health check"),
 )
-"""Of services that are not the bank's own, and have no reasons to give."""
+"""Methods of services that are not the bank's own, and have no reasons to give."""
 
 
 def judge(told: Told) -> str:

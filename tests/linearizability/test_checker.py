@@ -12,7 +12,7 @@ OPENED_WITH = (100, 50)
 
 
 def deposit(call: int, balance: int, revision: int, **more: object) -> Operation:
-    """Of 10, done, and answered 5 later."""
+    """A deposit of 10, made, and answered 5 later."""
     done = Operation("deposit", call, amount=10, outcome="done", revision=revision, balance=balance, return_=call + 5)
     return replace(done, **more)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Who calls, the certificate, and changes of files, in numbers."""
+"""Callers, the certificate, and changes of files, in numbers."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Model(Moves):
         """By the bank's clock, in microseconds since 1970 UTC, as near as `clock_error`."""
 
     def take(self, rpc: str, request: Any, outcome: Any) -> None:
-        """Goes on to where the bank is after `outcome`. Raises AssertionError where that is not what it promises."""
+        """Moves to the state of the bank after `outcome`. Raises AssertionError where that is not what it promises."""
         told = _as_told(outcome) if isinstance(outcome, Refusal) else None
         refused, replayed = None, None
         made: Any = None

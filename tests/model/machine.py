@@ -146,7 +146,7 @@ class BankMachine(RuleBasedStateMachine):
         self._host = host
         self._model = Model(clock_error=0 if host.has_clock else CLOCK_ERROR)
         self._tokens: list[str] = []
-        """Of the answers since the last comparison. Of two at once, or of a replay, the last need not be the latest."""
+        """From the answers since the last comparison. The last is not the latest after a replay or calls at once."""
         self._sent: list[tuple[str, Any]] = []
         self._listed: dict[str, list[str]] = {}
         self._caller: Caller | None = None

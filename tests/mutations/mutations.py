@@ -1082,7 +1082,7 @@ MUTATIONS = (
         "tests/rpc/test_start.py::test_a_start_that_fails_leaves_nothing_in_a_new_directory",
     ),
     Mutation(
-        "a snapshot of another history is gone on with",
+        "a snapshot of another history is continued",
         "openbank/aggregates/history.py",
         "        if not page or not self._is_of(start, page[0]):\n",
         "        if not page:\n",
@@ -1416,7 +1416,7 @@ MUTATIONS = (
         "tests/feeds/test_watch.py",
     ),
     Mutation(
-        "a token does not tell of which bank it is",
+        "a token does not say to which bank it belongs",
         "openbank/eventstore/token.py",
         "        if bank != self._bank:\n",
         "        if not bank:\n",

@@ -83,7 +83,7 @@ def test_an_id_is_permanent_and_unique_to_its_event(log: Sequence[RecordedEvent]
     made = [published(event) for event in log]
     assert [UUID(event.id).bytes for event in made] == [event.id for event in log]
     assert len({(event.source, event.id) for event in made}) == len(log)
-    # In a copy of the bank an event has another position, and whoever hears of it from there must know it again.
+    # In a copy of the bank an event has another position, and a receiver of the copy's events must recognise it.
     assert [published(event._replace(position=elsewhere)) for event in log] == made
 
 

@@ -1,4 +1,4 @@
-"""What was once published under a type is what is published under it for ever; a change is a new version."""
+"""What a type is published as never changes; a change is a new version."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def test_its_protobuf_is_the_golden_file_byte_for_byte(type: str) -> None:
 
 
 def test_every_golden_file_is_of_a_type_that_is_still_published() -> None:
-    """An old version goes on beside the new one."""
+    """An old version continues beside the new one."""
     for suffix in (".json", ".binpb"):
         assert {path.name.removesuffix(suffix) for path in json_of("x").parent.glob(f"*{suffix}")} == set(TYPES)

@@ -1,4 +1,4 @@
-"""Lists come in pages that stay what they are while the bank goes on."""
+"""Lists come in pages that do not change while the bank continues to write."""
 
 from __future__ import annotations
 

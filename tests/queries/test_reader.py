@@ -31,7 +31,7 @@ PAGE = PageRequest(Listing("any", "", None, NO_SEAL), 50, None)
 
 
 class Scene:
-    """A bank whose views lag until they are told to catch up."""
+    """A bank whose views lag until the test lets them catch up."""
 
     def __init__(self, views: SqliteViews) -> None:
         self.store = MemoryStore()
@@ -221,7 +221,7 @@ async def test_a_resource_in_the_log_is_never_not_found(scene: Scene) -> None:
 
 
 async def test_not_found_is_answered_as_of_the_head_when_the_call_came(scene: Scene) -> None:
-    """Not as of a head that runs ahead of the views for ever."""
+    """Not as of a head that always runs ahead of the views."""
     await scene.history.deposit("1")
     events = await scene.history.events()
 

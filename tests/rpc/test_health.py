@@ -1,4 +1,4 @@
-"""Health tells of the whole, of each service and of each side, from before the start until after the end."""
+"""Health describes the whole, each service and each side, from before the start until after the end."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SECOND = 1_000
 """No gRPC client pings more often, even if configured to."""
 PINGS = 5
 PING_BYTES = 17
-"""Of the HTTP/2 frame."""
+"""The size of the HTTP/2 frame."""
 QUIET = WatchAccountEventsRequest(live=Empty(), heartbeat_interval=Duration(seconds=300))
 
 

@@ -51,7 +51,7 @@ class Receiver:
         self.closed = True
 
     def revisions(self, stream: str) -> list[int]:
-        """Of an aggregate, in the order in which they were taken."""
+        """The revisions of an aggregate, in the order in which they were taken."""
         return [revision(event) for event in self.taken if event.partitionkey == stream]
 
 

@@ -1,4 +1,4 @@
-"""A copy of a database, to make it an older one of itself under whoever uses it."""
+"""A copy of a database, to replace it with an older one of itself while it is used."""
 
 from typing import Any
 

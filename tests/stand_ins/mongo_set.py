@@ -106,7 +106,7 @@ class MongoSet:
         self._going.set()
 
     def lose_connections(self) -> None:
-        """Of those that are open now none is answered any more, and none ends. New ones are taken."""
+        """The connections that are open now get no answer any more, and do not end. New ones are taken."""
         self._lost |= self._connections
 
     async def start(self) -> None:

@@ -108,7 +108,7 @@ class RemoteFaults:
         self._control({"forget": True})
 
     def move_lead(self, *, claims_to_lead: bool) -> None:
-        """Of a cluster; returns before it is done."""
+        """Moves the lead of a cluster; returns before it is done."""
         self._control({"move_lead": claims_to_lead})
 
     def send_behind(self, how: How = "fell_behind", *, prefix: str = "", seconds: float = 0.0) -> int:

@@ -40,7 +40,7 @@ class StandInProcess:
         raise StandInFailed(f"no ready line from: {' '.join(self._command)}")
 
     def kill(self) -> None:
-        """kill -9: nothing is flushed, nobody is told."""
+        """kill -9: nothing is flushed, no connection is closed."""
         self._end(subprocess.Popen.kill)
 
     def stop(self) -> None:

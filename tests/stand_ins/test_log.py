@@ -61,7 +61,7 @@ def append(log: Log, name: str, expected: int, ids: list[str], data: bytes) -> N
         assert appended.revision == expected + len(ids) or log.streams[name].limits.truncate_before
         count = len(log.records)
         if appended.revision == expected + len(ids):
-            assert log.append(name, expected, events).revision == appended.revision, "a repeat is recognised for ever"
+            assert log.append(name, expected, events).revision == appended.revision, "a repeat is always recognised"
             assert len(log.records) == count
 
 

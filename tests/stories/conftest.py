@@ -11,7 +11,7 @@ from tests.stand_ins.process import eventstoredb
 from tests.stories.one_account import Clock
 
 SEED = 14
-"""Of what EventStoreDB does now and then."""
+"""The seed of what EventStoreDB does now and then."""
 
 
 @pytest.fixture(params=["embedded", "mixed", "servers"])

@@ -61,7 +61,7 @@ def settings(back_end: BackEnd, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def account_id(settings: Settings) -> str:
-    """Of an account with a history, of which the views are lost."""
+    """The id of an account with a history, whose views are lost."""
     async with serving(settings) as server, Caller(server.address) as bank:
         account_id = (await bank.open()).account.account_id
         for _ in range(3):

@@ -193,7 +193,7 @@ class Watched:
         self._events: list[Any] = []
 
     async def revisions(self, account_id: str, last: int) -> list[int]:
-        """Of one account, read until there is the last."""
+        """The revisions of one account, read until there is the last."""
         async with asyncio.timeout(BACK_SECONDS_MAX):
             while True:
                 own = [event.revision for event in self._events if event.account_id == account_id]

@@ -15,11 +15,11 @@ from openbank.persons.v1.person_pb2 import Address
 from tests.callers import Caller, john_doe, refused, usd
 
 LENGTH = 98
-"""Of characters of one class in a text, with one before and one after, so that no white space is at an end."""
+"""Characters of one class in a text, with one before and one after, so that no white space is at an end."""
 
 
 def _texts() -> dict[str, str]:
-    """Of every general category that a text can have, some characters from all over it."""
+    """Some characters from all over each general category that a text can have."""
     found: dict[str, list[str]] = {}
     for number in range(0x110000):
         found.setdefault(unicodedata.category(chr(number)), []).append(chr(number))

@@ -79,7 +79,7 @@ async def test_a_served_bank_and_a_killed_bank_have_no_fault(process: ServerProc
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """But for what SQLite makes for whoever reads: shared memory, and an empty WAL where there is none."""
+    """But for what SQLite makes for readers: shared memory, and an empty WAL where there is none."""
     files = {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.endswith("-shm")}
     return {name: content for name, content in files.items() if content}
 
@@ -149,7 +149,7 @@ def opening(account_id: str, number: str, owner_id: str = "john") -> NewEvent:
 
 TWICE = uuid4().bytes
 STEP = metadata(request_id=TWICE)._replace(request_hash=b"")
-"""Of a request that the bank made for itself."""
+"""The metadata of a request that the bank made for itself."""
 WRONG: dict[str, tuple[str, int, Sequence[NewEvent], str]] = {
     "an amount that is not in the balance": (
         "account-a2", 1, [deposit(100, 500)], "is not the balance before it and its amount",

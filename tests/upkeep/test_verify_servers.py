@@ -35,7 +35,7 @@ async def server() -> AsyncIterator[EventStoreDB]:
 
 @pytest.fixture
 async def settings(server: EventStoreDB, tmp_path: Path) -> Settings:
-    """Of a bank with two accounts, a dozen events and views that are up with them; it has stopped."""
+    """The settings of a bank with two accounts, a dozen events and views that are up with them; it has stopped."""
     settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", event_store=server.uri)
     async with serving(settings) as running, Caller(running.address) as caller:
         await lead_a_life(caller)

@@ -1,4 +1,4 @@
-"""`openbank verify` finds transfers that no bank makes, and views that tell of them what the log does not."""
+"""`openbank verify` finds transfers that no bank makes, and views of them that contradict the log."""
 
 from __future__ import annotations
 

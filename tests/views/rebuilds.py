@@ -323,7 +323,7 @@ class RebuildConformance:
                 await until(lambda: not (rebuilds.record and rebuilds.record.running))
                 await until(lambda: len(quarantine.aside) == 1)
             assert quarantine.of("account-1") == asides["account-1"]
-            # Revision 2 is skipped; the views go on after it.
+            # Revision 2 is skipped; the views continue after it.
             await history.deposit_at("2", 2)
             async with asyncio.timeout(WAIT_SECONDS):
                 await views.wait_for((await history.events())[-1].position)

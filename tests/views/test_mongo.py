@@ -654,7 +654,7 @@ async def dies(views: MongoViews, after_calls: int, during: Awaitable[None]) -> 
 
 
 async def seconds_to_refuse(views: MongoViews, calls: int) -> float:
-    """How long it takes until so many callers at once have all been told that the views are unavailable."""
+    """How long it takes until that many callers at once have all learnt that the views are unavailable."""
     start = time.monotonic()
     answers = await asyncio.gather(*(views.person("ann") for _ in range(calls)), return_exceptions=True)
     assert all(isinstance(answer, ViewsUnavailable) for answer in answers)

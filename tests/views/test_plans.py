@@ -57,7 +57,7 @@ def test_sqlite_searches_an_index_and_sorts_nothing(question: str) -> None:
 
 
 class Asked:
-    """Takes down what is asked of a collection, and finds nothing."""
+    """Records the questions to a collection, and finds nothing."""
 
     def __init__(self) -> None:
         self.where: dict[str, Any] = {}

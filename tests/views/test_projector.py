@@ -650,7 +650,7 @@ class FailingViews(SqliteViews):
         """Raised when the changes are made already."""
         self.projected = 0
         self.changes_max = 1_000_000
-        """Of one batch; more do not get through."""
+        """The most changes of one batch; more do not get through."""
 
     async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
         if len(changes) > self.changes_max:

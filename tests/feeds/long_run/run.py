@@ -36,7 +36,7 @@ class Plan:
     writes_per_second: float
     seed: int
     accounts_each: int = 100
-    """Of twenty owners. An instance that starts anew reads the stream of each account that is written to."""
+    """For each of twenty owners. An instance that restarts reads the stream of each account that is written to."""
     silence_seconds: int = 20
     """The server's limit for a client that takes nothing; some stall for up to twice as long."""
     life_seconds_max: float = 90.0

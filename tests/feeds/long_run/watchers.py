@@ -35,7 +35,7 @@ TYPES = {
 }
 PUBLISHED_TYPES = {DEPOSITED: "money.deposited.v1", OPENED: "account.opened.v1"}
 SYNCHRONOUS_SHARE = 0.1
-"""Of the watches: each has a thread of its own."""
+"""The part of the watches that have a thread of their own each."""
 TOKENS_KEPT = 400
 # A connection for each: channels with the same options would else share theirs.
 OPTIONS = (*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
@@ -46,18 +46,18 @@ class World:
     """What all watchers have in common."""
 
     addresses: Sequence[str]
-    """Of the network's ends, each before an instance."""
+    """The network's ends, each before an instance."""
     reference: Reference
     accounts: Sequence[str]
     owners: Sequence[str]
     life_seconds_max: float
     stall_seconds_max: float
     ending: asyncio.Event = field(default_factory=asyncio.Event)
-    """Nothing more is written: whoever has all of the log may go for good."""
+    """Nothing more is written: a watch that has all of the log may end."""
     head: int = 0
     """The log's end, once `ending`."""
     tokens: list[str] = field(default_factory=list)
-    """Of former watches: others go on from there, through a filter of their own."""
+    """Tokens of former watches: others continue from there, through a filter of their own."""
     counts: Counter[str] = field(default_factory=Counter)
     interruptions: Counter[str] = field(default_factory=Counter)
 

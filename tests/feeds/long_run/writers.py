@@ -19,7 +19,7 @@ OWNERS = 20
 WRITE_SECONDS_MAX = 120.0
 """How fast writes are is measured elsewhere: here hundreds of watches share a machine with what checks them."""
 MOVES_SHARE = 0.03
-"""Of the writes; the others are deposits."""
+"""The part of the writes that are moves; the others are deposits."""
 
 
 class Writers:
@@ -66,7 +66,7 @@ class Writers:
         clock = asyncio.get_running_loop().time
         due = clock() + self._random.uniform(0, self._pause)
         while not self._stopping:
-            # Whoever is late does not catch up: that would be a burst after every outage.
+            # A late writer does not catch up: that would be a burst after every outage.
             due = max(due + self._pause, clock())
             await asyncio.sleep(due - clock())
             if self._random.random() < MOVES_SHARE:

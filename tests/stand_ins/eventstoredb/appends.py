@@ -54,7 +54,7 @@ DeleteOptions = streams_pb2.DeleteReq.Options | streams_pb2.TombstoneReq.Options
 
 
 Committed = Callable[[], Awaitable[None]]
-"""Returns once an append is committed. Raises Silence where nobody will be told."""
+"""Returns once an append is committed. Raises Silence where no caller will get the answer."""
 
 
 class TimedOut(Exception):
@@ -109,7 +109,7 @@ class Writer:
             raise Silence from None
 
     def _commit_later(self, log: Log, delay: float) -> Committed:
-        """Whoever asked may be gone by then: it is committed all the same."""
+        """The caller may be gone by then: it is committed all the same."""
         end, drops = log.head, log.drops
         asyncio.get_running_loop().call_later(delay, lambda: log.commit(end) if log.drops == drops else None)
         return partial(self._committed, log, end, drops)

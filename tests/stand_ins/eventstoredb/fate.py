@@ -47,7 +47,7 @@ async def under_faults(faults: Faults, operation: Operation, stream: str, act: C
 
 
 async def abort_cut(context: Context, cut: Cut) -> NoReturn:
-    broken = (grpc.StatusCode.UNAVAILABLE, "the stand-in was told to break this call")
+    broken = (grpc.StatusCode.UNAVAILABLE, "the stand-in breaks this call on purpose")
     await abort(context, *_REFUSALS.get(cut.kind, broken))
 
 

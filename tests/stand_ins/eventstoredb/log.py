@@ -308,7 +308,7 @@ class Log:
         return self._answer_of_old(name, numbers[-1] or 0)
 
     def _known_by_number(self, name: str, current: int, expected: int, ids: list[str]) -> Appended | None:
-        """Exact for ever: the events after the expected version are these very ones, or they are not."""
+        """Always exact: the events after the expected version are these very ones, or they are not."""
         stream = self.streams[name]
         stored = [record.id for record in stream.records[expected + 1 : expected + 1 + len(ids)]]
         if ids and stored == ids:
@@ -395,7 +395,7 @@ class Log:
         return len(hidden)
 
     def index_after(self, position: int) -> int:
-        """Of the first record after any position."""
+        """The index of the first record after any position."""
         return bisect.bisect_right(self._positions, position)
 
     def _is_hidden(self, record: Record) -> bool:
@@ -409,7 +409,7 @@ class Log:
     # Looking
 
     def _version_for_writer(self, name: str) -> int:
-        """Of the metadata of a tombstoned stream the writer still takes more, if it has any."""
+        """The writer still takes more metadata of a tombstoned stream, if it has any."""
         stream = self.streams.get(name)
         if stream and stream.tombstone:
             return DELETED
@@ -476,7 +476,7 @@ class Log:
         return (self.records[i] for i in range(index, self.readable))
 
     def index_of(self, position: int) -> int:
-        """Of the first record at or after a position where a record begins, or past the end."""
+        """The index of the first record at or after a position where a record begins, or past the end."""
         index = bisect.bisect_left(self._positions, position)
         found = index < len(self._positions) and self._positions[index] == position
         if not found and position < self.head and position not in self._gaps:

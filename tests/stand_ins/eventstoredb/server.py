@@ -38,7 +38,7 @@ class EventStoreDB:
         self.modes = Modes()
         self.node = Node()
         self.move_lead: Callable[[bool], Awaitable[None]] | None = None
-        """Of the cluster whose node it is."""
+        """Moves the lead of the cluster whose node it is."""
         self._moving: asyncio.Task[None] | None = None
         self._host = "127.0.0.1"
         self._port = 0

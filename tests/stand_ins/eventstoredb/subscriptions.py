@@ -207,7 +207,7 @@ class Subscriptions:
             self._running.discard(subscription)
 
     def freeze(self, log: Log) -> None:
-        """They go on in `log`, a copy of theirs, where nothing comes any more."""
+        """They continue in `log`, a copy of theirs, where nothing comes any more."""
         for subscription in self._running:
             subscription.log = log
         self._log.changed.set()

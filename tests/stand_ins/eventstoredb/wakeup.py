@@ -1,4 +1,4 @@
-"""Waking up whoever waits for a change."""
+"""Wakes up tasks that wait for a change."""
 
 import asyncio
 
