@@ -110,6 +110,8 @@ async def test_events_of_this_process_are_not_decoded_again(
     assert [(event.id, event.type, event.data, event.metadata) for event in seen] == [
         (event.id, event.type, event.data, event.metadata) for event in [*own, *others]
     ]
+    # Its own are the objects that it appended, by which followers know that it has checked them already.
+    assert all(event.data is appended.data for event, appended in zip(seen, own, strict=False))
     assert [event.revision for event in seen] == [1, 2, 3, 4, 5]
     for one in (store, other):
         await one.close()
