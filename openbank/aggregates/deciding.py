@@ -14,7 +14,7 @@ from openbank.domain.request import Request, RequestKey
 from openbank.domain.versioned import Versioned
 from openbank.eventstore import streams
 from openbank.eventstore.port import APPEND_BYTES_MAX, NO_STREAM, Metadata, NewEvent
-from openbank.integrity.trail import followed
+from openbank.integrity.trail import followed, step
 
 BATCH_BYTES_MAX = APPEND_BYTES_MAX // 2
 """An append takes no more commands once it has this many bytes."""
@@ -157,7 +157,8 @@ def _decide(
     if resources:
         # Those of an earlier try.
         resources.clear()
-    seen = _revision(tip)
+    if request.validate_only:
+        return _rehearse(subject, tip, events, times, resources)
     made: list[NewEvent] = []
     for part, event in enumerate(events):
         time = times.after(tip.resource.update_time if tip.resource else 0)
@@ -165,8 +166,6 @@ def _decide(
         made.append(new)
         if resources is not None:
             resources.append(tip.resource)
-    if request.validate_only:
-        return Decided(Rehearsed(tip.resource, events, seen)), tip
     return Decided(tip.resource, made), tip
 
 
@@ -201,6 +200,25 @@ class _Rehearsal(Generic[State]):
 
 def _revision(tip: Tip[Any]) -> int:
     return tip.resource.revision if tip.resource else NO_STREAM
+
+
+def _rehearse(
+    subject: Subject[State],
+    tip: Tip[State],
+    events: Sequence[codec.DomainEvent],
+    times: RecordTimes,
+    resources: list[Versioned[State] | None] | None,
+) -> tuple[Decided[State], Tip[State]]:
+    """A dry run may end more holds than one append can: its events have no place in one."""
+    seen = _revision(tip)
+    for event in events:
+        time = times.after(tip.resource.update_time if tip.resource else 0)
+        resource = advance(subject.kind, tip, event, time)
+        alone = Metadata(time, owner_id=subject.kind.owner(resource.state))
+        tip = Tip(resource, step(tip.trail, subject.stream, event, alone))
+        if resources is not None:
+            resources.append(resource)
+    return Decided(Rehearsed(tip.resource, events, seen)), tip
 
 
 def belongs_to(subject: Subject[State], state: State, person_id: str) -> bool:

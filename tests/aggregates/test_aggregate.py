@@ -30,7 +30,7 @@ from openbank.domain.errors import (
 from openbank.domain.movements import Deposit, OpenAccount, Withdraw
 from openbank.domain.request import Request, fingerprint
 from openbank.eventstore.errors import OutcomeUnknown, StoreDamaged, StoreUnavailable, WrongExpectedRevision
-from openbank.eventstore.port import Metadata, NewEvent
+from openbank.eventstore.port import PARTS_MAX, Metadata, NewEvent
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.eventstore.sqlite import store as sqlite_store
 from tests.eventstore.interposed import InterposedStore
@@ -112,6 +112,14 @@ async def test_an_event_that_no_reader_would_believe_is_not_appended(bank: Write
     assert await balance(store) == 100
     await deposit(bank, 5)
     assert await balance(store) == 105
+
+
+async def test_a_dry_run_may_have_more_events_than_one_append_takes(bank: WriteSide) -> None:
+    cents = range(1, PARTS_MAX + 2)
+    many = [MoneyDeposited(usd(1), "", usd(100 + number)) for number in cents]
+    tried = await bank.accounts.execute("a-1", lambda _: many, Request(validate_only=True))
+    assert tried.resource.state.balance == usd(100 + len(cents))
+    assert len(tried.unrecorded) == PARTS_MAX + 1
 
 
 async def test_commands_on_many_accounts_are_looked_for_together(bank: WriteSide, store: InterposedStore) -> None:
