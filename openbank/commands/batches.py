@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from openbank.aggregates.deciding import Steps
 from openbank.aggregates.waiting import Written
@@ -40,8 +40,7 @@ class CommandRefused(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Batched:
+class Batched(NamedTuple):
     """A command, and the RPC that it is the request of: a deposit and a withdrawal have the same fields."""
 
     rpc: str
@@ -217,5 +216,5 @@ def _in_other_decimals(batch: AtomicBatch) -> Iterator[AtomicBatch]:
     """The same batch with its amounts in every number of decimals that holds all of them."""
     for exponent in range(MAX_EXPONENT + 1):
         with suppress(TooPrecise):
-            commands = [replace(one, command=in_decimals(one.command, exponent)) for one in batch.commands]
+            commands = [one._replace(command=in_decimals(one.command, exponent)) for one in batch.commands]
             yield AtomicBatch(batch.account_id, tuple(commands))
