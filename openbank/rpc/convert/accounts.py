@@ -45,7 +45,7 @@ def fill_account(message: account_pb2.Account, account: Versioned[Account]) -> N
     message.account_number = state.account_number
     fill_money(message.balance, state.balance)
     if state.controls is PLAIN:
-        message.available_balance.MergeFrom(message.balance)
+        message.available_balance.CopyFrom(message.balance)
         message.state = account_pb2.ACCOUNT_STATE_ACTIVE
     else:
         _fill_controls(message, state)
