@@ -22,6 +22,9 @@ from openbank.integrity.trail import leads_to
 
 NEAR = SNAPSHOT_EVENTS + 1
 """Events read together with a snapshot. Normally the newest snapshot is of one of them; otherwise its write is late."""
+ONWARD = 100
+"""Events that are read before a snapshot is looked for, where another instance has written. Its appends hold dozens,
+and a round trip costs more than these."""
 PAGE = 1_000
 
 State = TypeVar("State")
@@ -198,8 +201,8 @@ class History(Generic[State]):
 
     async def _fold_onward(self, folded: _Folded[State]) -> _Folded[State]:
         """To the end of the stream; from the newest snapshot where many events follow."""
-        page = await self._store.read_stream(self._subject.stream, folded.tip.revision, NEAR)
-        return self._fold_page(folded, page) if len(page) < NEAR else await self._fold_newest()
+        page = await self._store.read_stream(self._subject.stream, folded.tip.revision, ONWARD)
+        return self._fold_page(folded, page) if len(page) < ONWARD else await self._fold_newest()
 
     async def _fold_near(self, through: int | None) -> tuple[_Start[State], _Folded[State] | None]:
         """To the end of the stream or through a revision, in as few round trips as the store can: where to start, and

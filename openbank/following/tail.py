@@ -24,7 +24,7 @@ from openbank.pause import Backoff
 
 RING_BYTES = 16 << 20
 """Bounds the ring, like `ring_events`, in bytes: payloads, and ENTRY_BYTES for each entry."""
-ENTRY_BYTES = 1_500
+ENTRY_BYTES = 2_000
 
 BACKOFF_SECONDS_MIN = 0.1
 BACKOFF_SECONDS_MAX = 5.0

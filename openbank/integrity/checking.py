@@ -65,7 +65,10 @@ class Checker:
         if None in own:
             await self._find_trails([event for event, one in zip(fresh, own, strict=True) if one is None])
         for event, one in zip(fresh, own, strict=True):
-            checked.append(one or self._own(event) or await self._judge(event))
+            # An earlier event of the stream may have been set aside since the look at this one.
+            if one is None or self._quarantine.of(event.stream, event.revision):
+                one = self._own(event) or await self._judge(event)
+            checked.append(one)
         return checked
 
     def _own(self, event: RecordedEvent) -> Checked | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -184,6 +185,26 @@ class TestOwnEvents:
         quarantine = Quarantine(store, lambda: 0)
         await Checker(store, quarantine, thorough=True).check(store.events)
         assert quarantine.aside[STREAM].revision == 3
+
+    async def test_are_not_believed_once_another_instance_has_set_an_earlier_one_aside(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = MemoryStore()
+        before = await append_own(store, START, OPENED)
+        await append(store, 1, SOUND)
+        await append_own(store, before._replace(revision=2, funds=Funds(usd(1500), usd(1500))), FOLLOWS_THE_SOUND)
+        quarantine = Quarantine(store, lambda: 0)
+        checker = Checker(store, quarantine, thorough=True)
+        await checker.check(store.events[:2])
+        read_stream = store.read_stream
+
+        async def meanwhile(*range: Any) -> Sequence[RecordedEvent]:
+            await quarantine.set_aside(LogPosition(2, STREAM, 2), "another instance found that it does not follow")
+            return await read_stream(*range)
+
+        monkeypatch.setattr(store, "read_stream", meanwhile)
+        checked = await checker.check(store.events[1:])
+        assert [one.happened for one in checked] == [None, None]
 
     async def test_count_for_nothing_in_another_stream(self, checks: list[int]) -> None:
         store = MemoryStore()

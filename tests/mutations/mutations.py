@@ -313,6 +313,13 @@ MUTATIONS = (
         "tests/integrity/test_checking.py",
     ),
     Mutation(
+        "an event of this process is believed although an earlier one was set aside meanwhile",
+        "openbank/integrity/checking.py",
+        "            if one is None or self._quarantine.of(event.stream, event.revision):\n",
+        "            if one is None:\n",
+        "tests/integrity/test_checking.py",
+    ),
+    Mutation(
         "an event of this process is believed after another than it was decided on",
         "openbank/integrity/checking.py",
         "        if made.before != self._trails.get(stream, START):\n",

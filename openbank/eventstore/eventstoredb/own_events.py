@@ -9,7 +9,7 @@ from openbank.eventstore.eventstoredb.reading import Stored
 from openbank.eventstore.port import Metadata
 
 EVENTS_MAX = 1_000
-"""The subscription returns them within milliseconds. They take about 1 KB each."""
+"""The subscription returns them within milliseconds. They take about 2 KB each."""
 
 
 class Sent(NamedTuple):

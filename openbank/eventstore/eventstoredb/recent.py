@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from openbank.eventstore.port import Newest, RecordedEvent, Snapshot
 
 EVENTS_MAX = 5_000
-"""Events take about 1 KB each."""
+"""Events take about 2 KB each."""
 
 
 class Recent:
