@@ -115,14 +115,14 @@ def _from_withdrawn(message: messages.MoneyWithdrawn, _: str) -> MoneyWithdrawn:
 
 def _moved_of(message: messages.MoneyDeposited | messages.MoneyWithdrawn) -> tuple[Money, str, Money, Money | None]:
     """Amount, description, balance and what may be spent."""
-    currency = currency_of(message.amount.currency_code, message.currency_exponent)
-    check_currency(message.balance_after, currency.code)
-    available = AVAILABLE.read(message, currency) if message.HasField("available_after") else None
+    amount, balance = message.amount, message.balance_after
+    currency = currency_of(amount.currency_code, message.currency_exponent)
+    check_currency(balance, currency.code)
     return (
-        from_units(currency, message.amount.units, message.amount.nanos),
+        from_units(currency, amount.units, amount.nanos),
         message.description,
-        from_units(currency, message.balance_after.units, message.balance_after.nanos),
-        available,
+        from_units(currency, balance.units, balance.nanos),
+        AVAILABLE.read(message, currency) if message.HasField("available_after") else None,
     )
 
 
