@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -29,6 +30,9 @@ from tests.stand_ins.process import FerretDBProcess, MongoJavaServerProcess
 
 # The contexts of the user who runs the tests are not used: each test says which bank it calls.
 os.environ["XDG_CONFIG_HOME"] = "/nowhere"
+
+# A script that starts the tests in the background has them ignore Ctrl-C, and so would the commands that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test asserts speed: not an example's, and not that of making one.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

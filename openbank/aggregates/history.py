@@ -23,8 +23,7 @@ from openbank.integrity.trail import leads_to
 NEAR = SNAPSHOT_EVENTS + 1
 """Events read together with a snapshot. Normally the newest snapshot is of one of them; otherwise its write is late."""
 ONWARD = 100
-"""Events that are read before a snapshot is looked for, where another instance has written. Its appends hold dozens,
-and a round trip costs more than these."""
+"""Events that are read before a snapshot is looked for, where another instance has written, dozens in one append."""
 PAGE = 1_000
 
 State = TypeVar("State")
@@ -194,9 +193,7 @@ class History(Generic[State]):
         return _Start(BEFORE_FIRST)
 
     async def _fold_newest(self) -> _Folded[State]:
-        if not self._is_far:
-            return await self._fold_from(await self._start(None))
-        start, folded = await self._fold_near(None)
+        start, folded = await self._fold_near(None) if self._is_far else (await self._start(None), None)
         return folded or await self._fold_from(start)
 
     async def _fold_onward(self, folded: _Folded[State]) -> _Folded[State]:
