@@ -37,7 +37,7 @@ help:
 	@echo 'make quick     the tests of domain, commands, stored form, contract and house, in under 30 seconds'
 	@echo 'make coverage  run the tests and print what they do not reach (ARGS="-k ...")'
 	@echo 'make check     all that must hold: format, lint, types, contract, generated code, tests'
-	@echo 'make bench     measure the bank beside its yardsticks, 25 minutes; needs Go (ARGS="--only WORDS")'
+	@echo 'make bench     measure the bank beside its yardsticks, 35 minutes; needs Go (ARGS="--only WORDS")'
 	@echo 'make bench-long  measure what takes longer: 10 million events, waits of health checks, an hour of soak'
 	@echo 'make soak      an hour of mixed load, and what memory it takes (ARGS="--minutes ...")'
 	@echo 'make campaign  kill a bank under load and check that it keeps its word (KILLS=1000 SEED=7 BACK_END=servers)'

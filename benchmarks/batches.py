@@ -19,6 +19,7 @@ NOTE = f"{{:,.0f}} of {{:,.0f}} deposits/s, {IN_FLIGHT} batches in flight"
 
 @experiment(
     Row("INDEPENDENT batches of 100, deposits/s / single Deposits, 64 in flight", 4.0, NOTE),
+    Row("ATOMIC batches of 100 on one account, deposits/s / single Deposits, 64 in flight", 8.0, NOTE),
     Row("ATOMIC batches of 100 on one account, deposits/s / single Deposits there, 64 in flight", 8.0, NOTE),
 )
 def batches(scratch: Scratch) -> Iterator[Round]:
@@ -28,9 +29,12 @@ def batches(scratch: Scratch) -> Iterator[Round]:
     with bench(scratch) as at:
 
         def measure() -> Sequence[Found]:
+            single = at.deposits().per_second
+            atomic = _deposits_per_second(at, "atomic")
             return (
-                ratio(_deposits_per_second(at, "independent"), at.deposits().per_second),
-                ratio(_deposits_per_second(at, "atomic"), at.deposits(bodies="deposits to one").per_second),
+                ratio(_deposits_per_second(at, "independent"), single),
+                ratio(atomic, single),
+                ratio(atomic, at.deposits(bodies="deposits to one").per_second),
             )
 
         yield measure
