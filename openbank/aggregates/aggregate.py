@@ -46,9 +46,10 @@ from openbank.pause import Pause
 from openbank.tracing.span import current
 
 GATHER_COMMANDS_MAX = 32
+"""Commands wait for as many others as were last decided together, up to this many: callers that were answered together
+ask again together, and each append has a sync of its own. A lone caller never waits."""
 GATHER_SECONDS_MAX = 0.005
-"""How long commands wait for as many as were last decided together, and for how many at the most: callers that were
-answered together ask again together, and each append has a sync of its own. A lone caller never waits."""
+"""How long they wait."""
 
 State = TypeVar("State")
 
@@ -119,7 +120,7 @@ class Aggregate(Generic[State]):
         A command may decide on no events: nothing is appended, and its request id stays unused. Of a dry run nothing is
         appended either, and no other command is decided on what it would do. `steps` takes what became of each event.
         Raises what `decide` raises, RequestIdReused, InvalidFields for the request's violations, RevisionMismatch,
-        StoreUnavailable and OutcomeUnknown.
+        EventsTooLarge, AggregateQuarantined, NewerVersionNeeded, StoreUnavailable and OutcomeUnknown.
         """
         self._quarantine.check(self._subject.stream)
         outcome = await self._add(Command(decide, request, None, steps))
@@ -237,11 +238,11 @@ class Aggregate(Generic[State]):
 
     async def _settle(self, batch: Sequence[Waiting[State]]) -> None:
         """Until each command of `batch` has its answer, or nobody waits for one."""
-        current = self._store.sole_writer and self._tip is not None
+        is_newest = self._store.sole_writer and self._tip is not None
         while batch := still_there(batch):
             if self._tip is None:
                 self._tip = await self._history.newest()
-                current = True
+                is_newest = True
             ids = [one.command.request.id for one in batch if one.new_at < self._tip.revision]
             known = await self._outcomes.known(ids, self._tip.revision) if ids else {}
             # Nothing is awaited from here to the append, so a caller that has given up is not decided for.
@@ -249,8 +250,8 @@ class Aggregate(Generic[State]):
             decided, tip = decide(self._subject, self._tip, [one.command for one in batch], known, self._times)
             events = events_of(decided)
             if events:
-                current = await self._append(batch, decided, events, tip)
-            elif current:
+                is_newest = await self._append(batch, decided, events, tip)
+            elif is_newest:
                 answer(batch, decided)
                 if len(decided) < len(batch):  # These took some time: others have their turn.
                     await asyncio.sleep(0)
@@ -258,7 +259,7 @@ class Aggregate(Generic[State]):
                 # What is in the stream stays there. The rest is decided on what another process may have added.
                 answer(*replays(batch, decided))
                 if still_there(batch):
-                    self._tip, current = await self._history.onward(self._tip), True
+                    self._tip, is_newest = await self._history.onward(self._tip), True
 
     async def _append(
         self,
@@ -267,7 +268,8 @@ class Aggregate(Generic[State]):
         events: Sequence[NewEvent],
         tip: Tip[State],
     ) -> bool:
-        """Whether the aggregate is known to be as the store has it. Answers those who got an answer."""
+        """Appends, and answers the commands whose events are stored. Returns whether the tip is known to be the
+        store's."""
         before = self._tip
         assert before
         began = time_ns()

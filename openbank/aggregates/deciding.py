@@ -103,6 +103,7 @@ def decide(
     rehearsals: dict[object, _Rehearsal[State]] = {}
     size = 0
     for command in commands:
+        # Dry runs of one batch are not cut apart. Other commands have None here, which is never a key.
         if size > BATCH_BYTES_MAX and command.rehearsal not in rehearsals:
             break
         request = command.request
@@ -112,6 +113,7 @@ def decide(
                 one, after = _decide(subject, tip, command, earlier, times)
             else:
                 rehearsal = rehearsals.get(command.rehearsal)
+                # On another tip, a command was recorded since: its result counts.
                 if rehearsal is None or rehearsal.began is not tip:
                     rehearsal = rehearsals[command.rehearsal] = _Rehearsal(tip)
                 one, after = rehearsal.decide(subject, command, earlier, times), tip
@@ -127,6 +129,7 @@ def decide(
                 break
             size += bytes_
             tip = after
+            # After a lone command, nobody asks.
             if request.id and len(commands) > 1:
                 made[request.key] = Known(request.hash, tip.revision)
         decided.append(one)
@@ -136,7 +139,8 @@ def decide(
 def _decide(
     subject: Subject[State], tip: Tip[State], command: Command[State], earlier: Known | None, times: RecordTimes
 ) -> tuple[Decided[State], Tip[State]]:
-    """The order of the checks is the contract's: fields, replay, existence, expected_revision, state, rules.
+    """The order of the checks is the contract's: owner, replay, fields, another request's id, expected_revision, and
+    what the command itself demands, existence first: a missing aggregate has no revision to compare.
 
     A replay's fields are not checked: they were valid when it was acknowledged.
     """
@@ -209,13 +213,14 @@ def _rehearse(
     times: RecordTimes,
     resources: list[Versioned[State] | None] | None,
 ) -> tuple[Decided[State], Tip[State]]:
-    """A dry run may end more holds than one append can: its events have no place in one."""
+    """What the events of a dry run would leave. Each is checked as if it were the only one of its command: a dry run
+    may end more holds than one append may have events."""
     seen = _revision(tip)
     for event in events:
         time = times.after(tip.resource.update_time if tip.resource else 0)
         resource = advance(subject.kind, tip, event, time)
-        alone = Metadata(time, owner_id=subject.kind.owner(resource.state))
-        tip = Tip(resource, step(tip.trail, subject.stream, event, alone))
+        as_only_event = Metadata(time, owner_id=subject.kind.owner(resource.state))
+        tip = Tip(resource, step(tip.trail, subject.stream, event, as_only_event))
         if resources is not None:
             resources.append(resource)
     return Decided(Rehearsed(tip.resource, events, seen)), tip

@@ -136,7 +136,7 @@ class History(Generic[State]):
     async def _through(self, tip: Tip[State], count: int) -> Sequence[Moment[State]]:
         moments = []
         for event in await self._store.read_stream(self._subject.stream, tip.revision, count):
-            folded = self._fold_page(_Folded(tip, event.revision), [event])
+            folded = self._fold_page(_Folded(tip, kept_at=event.revision), [event])  # No snapshot of an earlier state.
             moments.append(self._moment(folded, event.revision))
             tip = folded.tip
         if len(moments) < count:

@@ -89,7 +89,7 @@ class Outcomes(Generic[State]):
         self, resource: Versioned[State], seen: int, unrecorded: Sequence[codec.DomainEvent] = ()
     ) -> Written[State]:
         """The outcome of a command of which nothing was recorded, decided at the revision `seen`."""
-        # That a stream has no event, the log says up to its end.
+        # An empty stream has no event to name: the position is the head of the log.
         position = await (self._store.locate(self._subject.stream, seen) if seen else self._store.head())
         if position is None:
             raise StoreDamaged(f"{self._subject.stream} ends before revision {seen}, which it had")

@@ -29,7 +29,8 @@ ACCOUNT_FOLD = 5
 """The version of the fold of accounts: one more whenever `domain.account.apply` changes its meaning, or an account gets
 a field."""
 EARLIER_FOLDS = (1, 3, 4)
-"""Before controls, before reversals, and before snapshots of these two were taken to lack reversals.
+"""1: before controls. 3: before reversals. 4: with reversals, but perhaps folded from a snapshot of 1 or 3, which lacks
+them. No snapshot has 2.
 
 Snapshots of these folds are read, but they may lack reversals: an instance of an earlier version folded a transfer that
 takes another back as any other. So the account remembers all reversals from the snapshot's revision on only. About

@@ -23,12 +23,12 @@ from openbank.domain.account_events import AccountEvent, TransferSent
 from openbank.domain.errors import AccountNotFound, TransferNotFound
 from openbank.domain.request import Request
 from openbank.domain.reversals import (
-    NOT_LOOKED,
-    Looked,
-    NotRemembered,
+    NOTHING_SEEN,
     Original,
+    ReversalForgotten,
     ReverseMovement,
     ReverseTransfer,
+    SeenByViews,
     SendBack,
 )
 from openbank.domain.transfers import TransferState
@@ -53,7 +53,7 @@ async def reverse_movement(bank: WriteSide, command: ReverseMovement, request: R
         return now
     movement = await _movement(bank, command, now.resource.revision)
 
-    async def attempt(looked: Looked) -> Written[Account]:
+    async def attempt(looked: SeenByViews) -> Written[Account]:
         def decide(account: Account | None, _: int) -> AccountEvent:
             return reversals.reverse(account, command, movement, looked)
 
@@ -72,7 +72,7 @@ async def reverse_transfer(bank: WriteSide, command: ReverseTransfer, request: R
     send_back = await _found(bank, command, request)
     ends = Ends(send_back.payee_account_id, send_back.payer_account_id)
 
-    def attempt(looked: Looked) -> Awaitable[Step]:
+    def attempt(looked: SeenByViews) -> Awaitable[Step]:
         def decide(account: Account | None, destination: Account | None, _: int) -> TransferSent:
             return reversals.send_back(account, destination, send_back, looked)
 
@@ -133,12 +133,12 @@ def _before(trouble: Exception) -> Exception:
 
 
 async def _once(
-    bank: WriteSide, account_id: str, revision: int, attempt: Callable[[Looked], Awaitable[Outcome]]
+    bank: WriteSide, account_id: str, revision: int, attempt: Callable[[SeenByViews], Awaitable[Outcome]]
 ) -> Outcome:
-    looked = NOT_LOOKED
+    looked = NOTHING_SEEN
     while True:
         try:
             return await attempt(looked)
-        except NotRemembered:
+        except ReversalForgotten:
             now = await bank.accounts.execute(account_id, lambda _: (), Request())
-            looked = Looked(now.resource.revision, await bank.reversal(account_id, revision, now.position))
+            looked = SeenByViews(now.resource.revision, await bank.reversal(account_id, revision, now.position))

@@ -98,11 +98,11 @@ def open_for_change(account: Account | None, account_id: str) -> Account:
 
 def apply(account: Account | None, event: AccountEvent, revision: int = 0) -> Account:
     """The account after `event`, which states the result: adding up again could only disagree with what the bank has
-    told the world. `revision` is the event's; only a hold keeps it.
+    told the world. `revision` is the event's: holds and reversals keep it.
 
     Raises DoesNotFollow for a history that cannot be.
     """
-    if isinstance(event, AccountOpened):
+    if account is None and isinstance(event, AccountOpened):
         return Account(event.account_id, event.owner_id, event.account_number, event.initial_deposit)
     if account is None:
         raise DoesNotFollow("it comes before the account was opened")

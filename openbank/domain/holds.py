@@ -121,7 +121,7 @@ def taken(account: Account, hold_id: str, amount: Money | None) -> tuple[Money, 
 
 
 def due(account: Account, now: int) -> Iterator[HoldExpired]:
-    """The end of every hold whose time has come, oldest first. `now` is in microseconds since 1970 UTC."""
+    """The end of every hold whose time has come, earliest first. `now` is in microseconds since 1970 UTC."""
     holds, available = account.controls.holds, account.available
     if holds.first_expiry is None or holds.first_expiry > now:
         return

@@ -1,4 +1,4 @@
-"""Exact money: whole minor units of one currency. There is no float anywhere in this project."""
+"""Exact money: whole minor units of one currency. No amount is ever a float."""
 
 from __future__ import annotations
 

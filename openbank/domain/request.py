@@ -76,8 +76,8 @@ def fingerprint(rpc: str, command: object) -> bytes:
 
     It is stored with every event and compared for as long as events live, so it is over the RPC's name and the
     command's own values by name, never over wire bytes. A field at its default leaves no trace, so a field that a later
-    version adds changes no fingerprint of a request that does not use it. Without a declared default, that is what is
-    empty (sequences too) or zero.
+    version adds changes no fingerprint of a request that does not use it. Where no default is declared, an empty or
+    zero value leaves none.
     """
     return _HASH_VERSION + hashlib.blake2b(_content(rpc.encode(), command), digest_size=15).digest()
 

@@ -16,8 +16,8 @@ class MovementNotFound(Refused):
 class NotReversible(Refused):
     reason = "NOT_REVERSIBLE"
 
-    def __init__(self, account_id: str, what: str, **named: str) -> None:
-        super().__init__(f"{what}, which is not reversed", accountId=account_id, **named)
+    def __init__(self, account_id: str, message: str, **named: str) -> None:
+        super().__init__(message, accountId=account_id, **named)
 
 
 class AlreadyReversed(Refused):

@@ -48,7 +48,7 @@ class Original(NamedTuple):
     event_id: str
 
 
-class Looked(NamedTuple):
+class SeenByViews(NamedTuple):
     """What the views know of a movement's reversal."""
 
     through: int = 0
@@ -57,13 +57,13 @@ class Looked(NamedTuple):
     """The revision of the reversal; 0 without one."""
 
 
-NOT_LOOKED = Looked()
+NOTHING_SEEN = SeenByViews()
 
 
-class NotRemembered(Exception):
+class ReversalForgotten(Exception):
     """The movement is older than the reversals that the account remembers: somebody must look whether it was reversed.
 
-    Not a refusal: the command is decided again with a later `Looked`.
+    Not a refusal: the command is decided again with a later `SeenByViews`.
     """
 
 
@@ -86,9 +86,9 @@ class SendBack(NamedTuple):
 
 
 def reverse(
-    account: Account | None, command: ReverseMovement, movement: Original | None, looked: Looked
+    account: Account | None, command: ReverseMovement, movement: Original | None, looked: SeenByViews
 ) -> DepositReversed | WithdrawalReversed:
-    """Raises AccountNotFound, MovementNotFound, NotReversible, AccountNotActive, AlreadyReversed, NotRemembered,
+    """Raises AccountNotFound, MovementNotFound, NotReversible, AccountNotActive, AlreadyReversed, ReversalForgotten,
     InsufficientFunds, BalanceLimitExceeded.
     """
     account = there(account, command.account_id)
@@ -107,26 +107,30 @@ def reverse(
             funds = Funds(credited(account, amount), account.available.plus(amount))
             return WithdrawalReversed(amount, *funds, *named, command.description)
         case AccountOpened():
-            raise _not_reversible(command, "the opening")
+            raise _not_reversible(command, "is the opening, and cannot be reversed")
         case DepositReversed() | WithdrawalReversed():
-            raise _not_reversible(command, "a reversal")
+            raise _not_reversible(command, "is a reversal, and cannot be reversed")
         case TransferSent() | TransferReceived() | TransferReturned():
-            raise _not_reversible(command, "a transfer's, and ReverseTransfer is for these")
+            raise _not_reversible(command, "is part of a transfer: use ReverseTransfer")
         case _:
             raise MovementNotFound(command.account_id, command.revision)
 
 
-def send_back(account: Account | None, destination: Account | None, command: SendBack, looked: Looked) -> TransferSent:
+def send_back(
+    account: Account | None, destination: Account | None, command: SendBack, looked: SeenByViews
+) -> TransferSent:
     """As `transfers.send`, from the payee to the payer. No spending limit counts it: it is not the payee's spending.
 
-    Raises AccountNotFound, NotReversible, AccountNotActive, AlreadyReversed, NotRemembered, InsufficientFunds,
+    Raises AccountNotFound, NotReversible, AccountNotActive, AlreadyReversed, ReversalForgotten, InsufficientFunds,
     BalanceLimitExceeded, InvalidFields, DestinationRefuses.
     """
     account = there(account, command.payee_account_id)
     if command.is_reversal or command.state is not TransferState.COMPLETED:
         why = "is a reversal" if command.is_reversal else "came back"
         reversed = command.reverses_transfer_id
-        raise NotReversible(account.account_id, f"the transfer {reversed} {why}", transferId=reversed)
+        raise NotReversible(
+            account.account_id, f"the transfer {reversed} {why}, and cannot be reversed", transferId=reversed
+        )
     debitable(account, command.payee_account_id)
     if _reversed_by(account, command.received_revision, looked):
         reversed, by = command.reverses_transfer_id, command.transfer_id
@@ -146,7 +150,7 @@ def send_back(account: Account | None, destination: Account | None, command: Sen
     return arriving(sent, destination)
 
 
-def _check_movement(account: Account, command: ReverseMovement, looked: Looked) -> None:
+def _check_movement(account: Account, command: ReverseMovement, looked: SeenByViews) -> None:
     by = _reversed_by(account, command.revision, looked)
     if by:
         revisions = {"revision": str(command.revision), "reversedByRevision": str(by)}
@@ -154,15 +158,16 @@ def _check_movement(account: Account, command: ReverseMovement, looked: Looked) 
         raise AlreadyReversed(account.account_id, what, f"revision {by}", **revisions)
 
 
-def _reversed_by(account: Account, revision: int, looked: Looked) -> int:
-    """The revision of the movement's reversal; 0 without one. Raises NotRemembered.
+def _reversed_by(account: Account, revision: int, looked: SeenByViews) -> int:
+    """The revision of the movement's reversal; 0 without one. Raises ReversalForgotten.
 
-    What is not remembered came before `reversals.before`, so a look that has seen as much completes what is.
+    All reversals that the account has forgotten are before the revision `reversals.before`. Views that have seen it
+    up to there know them.
     """
     reversals = account.controls.reversals
     by = reversals.known.get(revision) or looked.reversed_by
     if not by and revision < reversals.before and looked.through < reversals.before:
-        raise NotRemembered
+        raise ReversalForgotten
     return by
 
 
@@ -177,5 +182,5 @@ def _taken_from(account: Account, amount: Money, *, overdraw: bool) -> Funds:
 
 
 def _not_reversible(command: ReverseMovement, what: str) -> NotReversible:
-    movement = f"revision {command.revision} of the account {command.account_id} is {what}"
+    movement = f"revision {command.revision} of the account {command.account_id} {what}"
     return NotReversible(command.account_id, movement, revision=str(command.revision))

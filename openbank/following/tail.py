@@ -75,8 +75,8 @@ class LogTail:
         ring_bytes: int = RING_BYTES,
         quarantine: Quarantine | None = None,
     ) -> None:
-        """With a quarantine, events are checked. Live events of a store with one writer were decided here, and need no
-        check."""
+        """With a quarantine, events are checked. Live events of a store with one writer were checked here before
+        they were stored."""
         self.head = BEGINNING
         """How far the log has been followed."""
         self.available = False

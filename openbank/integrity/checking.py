@@ -65,7 +65,8 @@ class Checker:
         if None in own:
             await self._find_trails([event for event, one in zip(fresh, own, strict=True) if one is None])
         for event, one in zip(fresh, own, strict=True):
-            # An earlier event of the stream may have been set aside since the look at this one.
+            # Trails were read since the first look, so an own event may be believed now. And an earlier event of its
+            # stream may have been set aside.
             if one is None or self._quarantine.of(event.stream, event.revision):
                 one = self._own(event) or await self._judge(event)
             checked.append(one)

@@ -1,7 +1,9 @@
 """An event is believed only if it follows from the one before it in its stream.
 
-This rule is in one place. Every reader of events (the fold of a command, the projector, feeds, sinks, `verify`) applies
-it before it believes an event. Other programs can write to EventStoreDB's streams, and operators can truncate them.
+This rule is in one place. It is applied to an event before it is appended, and by every reader of events (the fold of a
+command, the projector, feeds, sinks, `verify`) before it believes one. Other programs can write to EventStoreDB's
+streams, and operators can truncate them. A reader that believes exactly what an event of its own process was decided on
+does not apply it a second time.
 """
 
 from __future__ import annotations
@@ -120,7 +122,7 @@ def trail_after(event: RecordedEvent) -> Trail | None:
 def leads_to(event: RecordedEvent, trail: Trail) -> bool:
     """Whether the trail after `event`, which is believed, is this one. Raises DoesNotFollow, NewerVersionNeeded.
 
-    A snapshot's trail does not say whether the account is closed, and of events only the closing does.
+    Only the closing itself says that an account is closed, and a snapshot's trail does not, so that is not compared.
     """
     after = trail_after(event)
     return after is not None and after._replace(closed=trail.closed) == trail

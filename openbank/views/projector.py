@@ -81,7 +81,7 @@ class Projector:
         self._give_way = give_way
         self._batch_events_max = batch_events_max
         self._batch_events = batch_events_max
-        """Less, after a batch that did not get through: views so slow that it never will must still come on."""
+        """Fewer after a batch that failed, so that slow views still make progress."""
         self._name = name
         self._decides = decides
         self._generation: int | None = None
@@ -100,7 +100,7 @@ class Projector:
         return self._newer_at == self._views.place.position
 
     async def run(self, done: Callable[[], Awaitable[bool]] = _never) -> None:
-        """Until cancelled, `done` between two batches, or until there is a `failure`.
+        """Runs until cancelled, until `done` says so between two batches, or until there is a `failure`.
 
         Raises NewerVersionNeeded: another instance may be newer.
         """
@@ -131,8 +131,8 @@ class Projector:
                 await asyncio.sleep(backoff.next())
 
     async def again(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Has `work` run, which runs this, and once more each time other views have taken the place of those that it
-        failed on. Until cancelled."""
+        """Runs `work`, which calls `run`, until cancelled. After a failure it waits until other views have replaced
+        these, and runs `work` again."""
         generation = None
         while True:
             if self._views.generation == generation:

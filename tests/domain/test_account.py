@@ -151,6 +151,12 @@ def test_the_state_of_the_account_is_checked_before_the_rules(move: type[Move]) 
         decide(replace(ACCOUNT, controls=Controls(AccountState.FROZEN)), move("a-1", Money(EUR, 10**20), ""))
 
 
+def test_an_account_opens_once() -> None:
+    again = AccountOpened(ACCOUNT.account_id, "jane", ACCOUNT.account_number, usd(1))
+    with pytest.raises(DoesNotFollow, match="is open"):
+        account.apply(ACCOUNT, again, 2)
+
+
 @pytest.mark.parametrize("event", [MoneyDeposited(usd(1), "", usd(1)), MoneyWithdrawn(usd(1), "", usd(0))])
 def test_money_that_moved_before_the_opening_does_not_follow(event: AccountEvent) -> None:
     with pytest.raises(DoesNotFollow, match="before the account"):
