@@ -65,11 +65,11 @@ class Checker:
         if None in own:
             await self._find_trails([event for event, one in zip(fresh, own, strict=True) if one is None])
         for event, one in zip(fresh, own, strict=True):
-            # Trails were read since the first look, so an own event may be believed now. And an earlier event of its
-            # stream may have been set aside.
-            if one is None or self._quarantine.of(event.stream, event.revision):
-                one = self._own(event) or await self._judge(event)
-            checked.append(one)
+            # The first look at own events was before trails were read and before others were judged.
+            aside = self._quarantine.of(event.stream, event.revision)
+            if aside:
+                one = Checked(event, aside=aside)
+            checked.append(one or self._own(event) or await self._judge(event))
         return checked
 
     def _own(self, event: RecordedEvent) -> Checked | None:
@@ -126,7 +126,7 @@ class Checker:
 
     async def _check_again(self, event: RecordedEvent) -> Checked:
         aside = self._quarantine.of(event.stream, event.revision)
-        return Checked(event, aside=aside) if aside and not aside.retrying else await self._judge_fresh(event)
+        return Checked(event, aside=aside) if aside and not aside.retrying else await self._judge(event)
 
     def _look_up_all(self, events: Sequence[RecordedEvent]) -> list[Checked]:
         if self._quarantine.is_empty and not any(map(is_newer, {event.type for event in events})):
@@ -146,10 +146,6 @@ class Checker:
         return Checked(event)
 
     async def _judge(self, event: RecordedEvent) -> Checked:
-        aside = self._quarantine.of(event.stream, event.revision)
-        return Checked(event, aside=aside) if aside else await self._judge_fresh(event)
-
-    async def _judge_fresh(self, event: RecordedEvent) -> Checked:
         newer = self._quarantine.newer.of(event.stream, event.revision)
         try:
             return Checked(event, newer=newer) if newer else await self._judge_known(event)
