@@ -2250,7 +2250,7 @@ MUTATIONS = (
         f"{_VIEWS}/widening.py",
         "\"replace(number_key, '-', '')\"",
         '"number_key"',
-        "tests/stories/test_old_bank.py",
+        "tests/views/test_sqlite.py::test_widened_views_find_an_account_by_its_number_whose_hyphens_counted_before",
     ),
     Mutation(
         "a rebuild asked for again begins again",

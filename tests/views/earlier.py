@@ -27,12 +27,34 @@ DROP TABLE IF EXISTS rebuild;
 PRAGMA user_version = 6;
 COMMIT;
 """
+# The oldest format that is read, from that one: before freezes, holds and transfers, and with hyphens that count.
+_TO_FORMAT_3 = """
+BEGIN IMMEDIATE;
+ALTER TABLE accounts DROP COLUMN available;
+ALTER TABLE accounts DROP COLUMN freeze_reason;
+ALTER TABLE accounts DROP COLUMN close_time;
+ALTER TABLE accounts DROP COLUMN overdraft_limit;
+ALTER TABLE accounts DROP COLUMN spending;
+UPDATE accounts SET number_key = upper(replace(account_number, ' ', ''));
+DROP TABLE holds;
+DROP TABLE transfers;
+DROP TABLE reversals;
+PRAGMA user_version = 3;
+COMMIT;
+"""
 
 
 def to_format_6(path: Path) -> None:
     """Views in SQLite, which no process has open."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.executescript(_TO_FORMAT_6)
+
+
+def to_oldest_format(path: Path) -> None:
+    """The same, as the earliest version left them whose views are read."""
+    to_format_6(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(_TO_FORMAT_3)
 
 
 def to_format_3(database: Database[dict[str, Any]], generation: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from openbank.domain.money import Money
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.eventstore.request_index import Indexed
 from openbank.following.tail import LogTail
@@ -28,8 +29,8 @@ from openbank.views.sqlite.widening import widen
 from tests.callers import until
 from tests.eventstore.memory import MemoryStore
 from tests.views.conformance import OpenViews, ViewsConformance
-from tests.views.earlier import to_format_6
-from tests.views.histories import LOG, History, assert_holds, changes_of, project_events, project_log
+from tests.views.earlier import to_format_6, to_oldest_format
+from tests.views.histories import LOG, USD, History, assert_holds, changes_of, project_events, project_log
 from tests.views.holds import place, send
 from tests.views.rebuilds import OpenRebuilds, RebuildConformance, live, new_rebuilder, no_more, rebuild
 
@@ -297,6 +298,19 @@ async def test_widened_views_have_the_columns_of_new_ones_in_their_order_and_kee
         assert rows["holds"]
         assert rows["transfers"]
         assert connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'wider%'").fetchall() == []
+
+
+async def test_widened_views_find_an_account_by_its_number_whose_hyphens_counted_before(
+    views: SqliteViews, history: History, tmp_path: Path
+) -> None:
+    await history.open("3", "ann", "NL12-bank 34", Money(USD, 500))
+    await project_log(views, history)
+    await views.close()
+    to_oldest_format(tmp_path / FILE)
+    widened = SqliteViews(tmp_path)
+    assert not widened.complete
+    assert await widened.accounts_by_number("NL12BANK34") == [history.accounts["3"].resource]
+    await widened.close()
 
 
 def shape_of(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
