@@ -53,7 +53,7 @@ from openbank.domain.versioned import Versioned
 from openbank.eventstore.port import Metadata, NewEvent, RecordedEvent
 from openbank.eventstore.streams import ACCOUNT, PERSON, account_stream, person_stream, split
 from openbank.feeds.filter import Form
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 from openbank.persons.v1.person_events_pb2 import PersonEvent as PersonEventMessage
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
 from openbank.publishing import cloudevent

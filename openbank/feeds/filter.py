@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from openbank.eventstore.streams import ACCOUNT, PERSON
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 
 _NOBODY = " "
 """Is no id. What names no owner, such as an event that is not believed, has an empty one, and is not for everybody."""

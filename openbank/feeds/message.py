@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from openbank.eventstore.port import LogPosition, RecordedEvent
 from openbank.feeds.filter import Form
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 
 
 class Signal(Enum):

@@ -21,7 +21,8 @@ from openbank.feeds.filter import About, Filter
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.parcels import Cutter, Encode, Parcel, record_time_of
 from openbank.feeds.turns import Turns
-from openbank.following.tail import ENTRY_BYTES, Entry, LogTail
+from openbank.following.entry import ENTRY_BYTES, Entry
+from openbank.following.tail import LogTail
 
 RECENT_PAGES = 16
 HISTORY_PAGES = 64

@@ -10,7 +10,7 @@ from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import LogPosition
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 
 Encode = Callable[[Entry, Form], bytes]
 

@@ -15,7 +15,8 @@ from openbank.eventstore.port import BEGINNING, NO_STREAM, EventStore, LogPositi
 from openbank.eventstore.streams import ACCOUNT, PERSON, account_stream, person_stream
 from openbank.feeds.filter import Filter
 from openbank.feeds.pages import Page
-from openbank.following.tail import LogReader, place_after
+from openbank.following.entry import place_after
+from openbank.following.tail import LogReader
 
 STREAMS_MAX = 100
 """The most streams that are merged. For more, the log is read."""

@@ -13,58 +13,21 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from openbank.codec.events import is_ours
-from openbank.eventstore.errors import LogReplaced, NewerVersionNeeded, StoreDamaged, StoreUnavailable
+from openbank.eventstore.errors import LogReplaced, StoreDamaged, StoreUnavailable
 from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import BEGINNING, Aside, EventStore, LogPosition, LogSlice, RecordedEvent
-from openbank.eventstore.quarantine_record import SetAside
-from openbank.eventstore.streams import split
+from openbank.following.entry import ENTRY_BYTES, Entry, place_after
 from openbank.integrity.checking import Checker
 from openbank.integrity.quarantine import Quarantine
 from openbank.pause import Backoff
 
 RING_BYTES = 16 << 20
 """Bounds the ring, like `ring_events`, in bytes: payloads, and ENTRY_BYTES for each entry."""
-ENTRY_BYTES = 2_000
 
 BACKOFF_SECONDS_MIN = 0.1
 BACKOFF_SECONDS_MAX = 5.0
 
 _log = logging.getLogger(__name__)
-
-
-class Entry:
-    """An event of the log, with what its many readers would otherwise each have to compute."""
-
-    __slots__ = ("aside", "category", "encoded", "event", "id", "newer", "notice")
-
-    def __init__(
-        self,
-        event: RecordedEvent,
-        aside: SetAside | None = None,
-        skipped: bool = False,
-        newer: NewerVersionNeeded | None = None,
-    ) -> None:
-        """An event that is `aside` is not believed. A `skipped` event counts as another program's. With `newer` only a
-        newer version knows it.
-        """
-        self.event = event
-        self.aside = aside
-        self.newer = newer
-        self.notice = aside is not None and aside.revision == event.revision
-        """Whether feeds report at this place that the aggregate is quarantined."""
-        meant = self.notice or (is_ours(event.type) and not aside and not skipped)
-        self.category, self.id = split(event.stream) if meant else ("", "")
-        """The stream's category and the id behind it; empty for an event that is not the bank's."""
-        self.encoded: dict[object, bytes] = {}
-        """For feeds: the encoded event, in each form that a watch has needed so far."""
-
-    @property
-    def position(self) -> int:
-        return self.event.position
-
-    @property
-    def ends_append(self) -> bool:
-        return self.event.metadata.part + 1 >= self.event.metadata.parts
 
 
 class LogTail:
@@ -243,6 +206,8 @@ class LogReader:
         It ends before an event that only a newer version knows, and raises NewerVersionNeeded where that comes next.
         Where it says `caught_up`, the next thing to do is to `wait`.
         """
+        if self._checker is None and self._tail.recent(after, limit) is None:
+            return await self._stored(after, limit)
         entries, through, caught_up = await self.entries(after, limit)
         before = known(entries)
         if len(before) < len(entries):
@@ -261,14 +226,18 @@ class LogReader:
         if recent is not None:
             entries, through = recent
             return entries, through, through.position >= self._tail.head.position
+        page = await self._stored(after, limit)
+        return await _entries(page.events, self._checker), page.through, page.caught_up
+
+    async def _stored(self, after: LogPosition, limit: int) -> LogSlice:
+        """The same from the store, as it is there."""
         followed = self._tail.head
         self._tail.misses += 1
         page = await self._store.read_log(after, limit)
-        through = page.through
-        if page.caught_up and through.position < followed.position:
+        if page.caught_up and page.through.position < followed.position:
             # The rest is not the bank's: nothing that was followed before this read can be missing in it.
-            through = followed
-        return await _entries(page.events, self._checker), through, page.caught_up
+            return page._replace(through=followed)
+        return page
 
     async def judge(self, events: Sequence[RecordedEvent]) -> Sequence[Entry]:
         """Events of some streams, in the order of the log and without a gap in any of them, as `entries` gives them."""
@@ -292,9 +261,3 @@ def _position(entry: Entry) -> int:
 
 def _size(event: RecordedEvent) -> int:
     return len(event.data) + ENTRY_BYTES
-
-
-def place_after(entries: Sequence[Entry], after: LogPosition) -> LogPosition:
-    """The place after the last of `entries`, named by the last one that is the bank's."""
-    named = next((entry.event.place for entry in reversed(entries) if entry.category), after)
-    return named._replace(position=entries[-1].position)

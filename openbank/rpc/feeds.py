@@ -23,7 +23,7 @@ from openbank.feeds.feed import Feed
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.message import FeedMessage, Signal
 from openbank.feeds.watch import After, Live, Since, Start, watch
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 from openbank.integration.v1.integration_events_service_pb2 import WatchCloudEventsResponse
 from openbank.persons.v1.persons_service_pb2 import WatchPersonEventsResponse
 from openbank.publishing.cloudevent import fill_protobuf

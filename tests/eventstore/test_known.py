@@ -9,7 +9,7 @@ import pytest
 from openbank.eventstore.errors import NewerVersionNeeded
 from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import Metadata, RecordedEvent
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 
 GIFT = "openbank.accounts.v9.Gift"
 DEPOSITED = "openbank.accounts.v1.MoneyDeposited"

@@ -14,7 +14,8 @@ from openbank.feeds.filter import Filter, Form
 from openbank.feeds.limits import FeedLimits
 from openbank.feeds.message import FeedMessage, Signal
 from openbank.feeds.watch import After, Start, watch
-from openbank.following.tail import Entry, LogTail
+from openbank.following.entry import Entry
+from openbank.following.tail import LogTail
 from tests.eventstore.memory import new_events
 
 PATIENCE_SECONDS = 10.0

@@ -16,7 +16,7 @@ from openbank.eventstore.port import BEGINNING, EventStore, LogPosition, Recorde
 from openbank.eventstore.sqlite import SqliteEventStore
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.watch import After, Live, Start
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 from tests.eventstore.memory import MemoryStore, new_events
 from tests.feeds.bench import ACCOUNT, BOTH, DEPOSITED, PERSON, RESERVED, WITHDRAWN, Bench, Client, bench, in_form
 

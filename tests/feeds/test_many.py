@@ -13,7 +13,7 @@ from openbank.feeds.errors import ServerDraining, SlowConsumer, TooManyWatches
 from openbank.feeds.filter import Filter, Form
 from openbank.feeds.message import Signal
 from openbank.feeds.watch import After, Live, Since, watch
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 from tests.eventstore.memory import MemoryStore
 from tests.feeds.bench import ACCOUNT, ACCOUNTS, BOTH, PERSONS, bench, in_form
 

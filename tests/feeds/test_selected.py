@@ -17,7 +17,7 @@ from openbank.feeds import selected
 from openbank.feeds.filter import Filter
 from openbank.feeds.message import Signal
 from openbank.feeds.watch import After
-from openbank.following.tail import Entry
+from openbank.following.entry import Entry
 from tests.eventstore.memory import MemoryStore, new_events
 from tests.feeds.bench import ACCOUNT, BOTH, FROM_THE_BEGINNING, Bench, bench
 

@@ -10,7 +10,8 @@ import pytest
 
 from openbank.eventstore.port import BEGINNING, LogPosition, LogSlice, NewEvent, RecordedEvent
 from openbank.following import tail as tail_module
-from openbank.following.tail import ENTRY_BYTES, Entry, LogTail
+from openbank.following.entry import ENTRY_BYTES, Entry
+from openbank.following.tail import LogTail
 from openbank.integrity import quarantine as quarantine_module
 from openbank.integrity.quarantine import Quarantine
 from tests.eventstore.memory import MemoryStore, new_events
