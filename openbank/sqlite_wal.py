@@ -21,6 +21,9 @@ from typing import NamedTuple
 OPEN_SECONDS_MAX = 5.0
 """How long a start waits for a lock of another process."""
 SYNCHRONOUS_NORMAL, SYNCHRONOUS_FULL = 1, 2
+CACHE_KIB = 4 * 1024
+"""The pages that a connection keeps: enough for the inner ones of all trees. The system keeps the others: with more
+here, a deposit on 1,000,000 events takes no less processor time."""
 BYTES_MAX = 64 << 20
 """The size after which a WAL is truncated, and a warning says what prevents it."""
 SHRINK_SECONDS = 1.0

@@ -15,6 +15,7 @@ from openbank.eventstore.seal import TokenKey
 from openbank.eventstore.sqlite import epoch, quarantine
 from openbank.sqlite_file import SIDE_FILES, read_header, use_wal_mode
 from openbank.sqlite_wal import (
+    CACHE_KIB,
     OPEN_SECONDS_MAX,
     SYNCHRONOUS_FULL,
     SYNCHRONOUS_NORMAL,
@@ -33,7 +34,6 @@ UNFINISHED = "unfinished"
 """In the table `meta` while a copy into the store is unfinished."""
 STATEMENTS = 256
 """The number of prepared statements kept: one per number of rows inserted together, and the others."""
-CACHE_KIB = 16 * 1024
 
 NUMBERS = "numbers"
 """In the table `meta` once all account numbers are reserved without hyphens."""

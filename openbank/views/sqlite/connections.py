@@ -18,8 +18,6 @@ from openbank.views.sqlite.schema import INDEX_REQUESTS, checkpoint, connect, is
 from openbank.views.sqlite.widening import widen
 from openbank.views.sqlite.writer import in_transaction
 
-BULK_CACHE_KIB = 4 * 1024
-
 _Done = TypeVar("_Done")
 
 
@@ -44,7 +42,6 @@ class Connections:
             set_pragma(self._connection, "busy_timeout", 0)
             self._bulk = connect(path)
             """For the thread: what it has not committed yet must not be read."""
-            set_pragma(self._bulk, "cache_size", -BULK_CACHE_KIB)
             self._files = WalFiles(path)
             self._files.open_wal()
         except (sqlite3.Error, OSError) as error:

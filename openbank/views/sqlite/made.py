@@ -25,9 +25,12 @@ from openbank.views.sqlite.rows import (
     totals_of,
     transfer_of,
 )
-from openbank.views.sqlite.schema import CACHE_KIB, SCHEMA
+from openbank.views.sqlite.schema import SCHEMA
 from openbank.views.sqlite.writer import in_transaction, project
 from openbank.views.totals import Totals
+
+CACHE_KIB = 16 * 1024
+"""What does not fit goes to a file on the disk."""
 
 _EVENTS = f"""
 SELECT {EVENT_COLUMNS}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openbank.disk import create, sync
 from openbank.eventstore.port import BEGINNING, LogPosition
-from openbank.sqlite_wal import SYNCHRONOUS_NORMAL, is_failed_sync, set_pragma, use_wal
+from openbank.sqlite_wal import CACHE_KIB, SYNCHRONOUS_NORMAL, is_failed_sync, set_pragma, use_wal
 from openbank.views.port import LogId
 
 FILE = "views.db"
@@ -21,7 +21,6 @@ widened, and lack what this one has added."""
 OLDEST = 3
 """The earliest format that can be widened. Views of another one are rebuilt, while reads wait. A format that changes
 what an earlier column means is the new OLDEST."""
-CACHE_KIB = 16 * 1024
 
 SCHEMA = f"""
 CREATE TABLE checkpoint (
