@@ -6,6 +6,7 @@ A change states the result and the revision that it belongs to, so applying it t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, assert_never
 
 from openbank.domain.account import Account
@@ -183,6 +184,7 @@ Change = (
 )
 
 _Update = TypeVar("_Update", PersonUpdated, AccountUpdated)
+_REVISION = attrgetter("revision")
 
 
 class Grouped:
@@ -257,7 +259,7 @@ def _rounds(updates: Sequence[_Update]) -> Sequence[Sequence[_Update]]:
     if len(updates) <= 1:
         return [updates] if updates else ()
     runs: dict[str, list[_Update]] = {}
-    for update in sorted(updates, key=_revision):
+    for update in sorted(updates, key=_REVISION):
         run = runs.setdefault(update[0], [])
         if not run or update.revision > run[-1].revision + 1:
             run.append(update)
@@ -269,10 +271,6 @@ def _rounds(updates: Sequence[_Update]) -> Sequence[Sequence[_Update]]:
 
 def _sets_funds_only(update: PersonUpdated | AccountUpdated) -> bool:
     return isinstance(update, AccountUpdated) and update.sets_funds_only
-
-
-def _revision(update: PersonUpdated | AccountUpdated) -> int:
-    return update.revision
 
 
 def _over(earlier: _Update, later: _Update) -> _Update:

@@ -7,6 +7,7 @@ period is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from openbank.domain.account import Account
@@ -14,6 +15,8 @@ from openbank.domain.versioned import Versioned
 from openbank.views.changes import AccountEventRecorded
 
 INTEGER_MAX = (1 << 63) - 1
+
+_POSITION = attrgetter("event.position")
 
 
 class Totals(NamedTuple):
@@ -30,9 +33,15 @@ class Totals(NamedTuple):
 
     def after(self, change: AccountEventRecorded) -> Totals:
         """The totals with the event that follows."""
-        event, moved = change.event, change.moved
-        time = max(self.time, event.metadata.record_time)
-        return Totals(event.revision, time, self.entries + (moved != 0), self.credits + max(moved, 0))
+        _, event, moved, _ = change
+        _, time, entries, credits = self
+        if event.metadata.record_time > time:
+            time = event.metadata.record_time
+        if moved:
+            entries += 1
+        if moved > 0:
+            credits += moved
+        return Totals(event.revision, time, entries, credits)
 
 
 BEFORE_OPENING = Totals(0, -INTEGER_MAX, 0, 0)
@@ -54,7 +63,7 @@ def add_up(events: Sequence[AccountEventRecorded], known: Mapping[str, Totals]) 
     """
     latest = dict(known)
     added = []
-    for change in sorted(events, key=_position):
+    for change in sorted(events, key=_POSITION):
         before = latest.get(change.account_id, BEFORE_OPENING)
         if change.event.revision > before.revision:
             latest[change.account_id] = totals = before.after(change)
@@ -73,10 +82,6 @@ def gaps(events: Sequence[AccountEventRecorded], known: Mapping[str, Totals]) ->
         for account_id, revision in first.items()
         if revision > known.get(account_id, BEFORE_OPENING).revision + 1
     ]
-
-
-def _position(change: AccountEventRecorded) -> int:
-    return change.event.position
 
 
 def stored_credits(credits: int) -> int | str:

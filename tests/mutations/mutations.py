@@ -99,8 +99,8 @@ MUTATIONS = (
     Mutation(
         "times of statements run backwards where clocks did",
         "openbank/views/totals.py",
-        "time = max(self.time, event.metadata.record_time)",
-        "time = event.metadata.record_time",
+        "if event.metadata.record_time > time:",
+        "if event.metadata.record_time != time:",
         "tests/views/test_sqlite.py",
     ),
     Mutation(

@@ -141,9 +141,8 @@ def hold_update_row(change: HoldUpdated) -> Row:
     return (hold_id, change.revision, change.update_time, state.value, remaining.minor, released.minor)
 
 
-def event_row(added: tuple[int, AccountEventRecorded, Totals]) -> Row:
-    """`added` has the position of the account, the event and the totals after it."""
-    account, change, totals = added
+def event_row(account: int, change: AccountEventRecorded, totals: Totals) -> Row:
+    """`account` is the position of the account, `totals` are those after the event."""
     position, _, revision, event_id, event_type, data, metadata = change.event
     time, request_id, request_hash, correlation_id, causation_id, _, part, parts, actor = metadata
     # Bytes as bytearrays, which Python's sqlite3 takes as they are.
@@ -162,7 +161,9 @@ def event_row(added: tuple[int, AccountEventRecorded, Totals]) -> Row:
         part,
         parts,
         change.moved,
-        *_running(totals),
+        totals.time,
+        totals.entries,
+        stored_credits(totals.credits),
         actor,
     )
 
@@ -206,9 +207,8 @@ def person_update_row(change: PersonUpdated) -> Row:
     return (change.person_id, change.revision, change.update_time, *parts)
 
 
-def account_update_row(updated: tuple[AccountUpdated, Totals | None]) -> Row:
+def account_update_row(change: AccountUpdated, totals: Totals | None) -> Row:
     """NULL for what the change leaves as it is. None are the totals of an event that was not added."""
-    change, totals = updated
     return (
         change.account_id,
         change.revision,
@@ -224,13 +224,12 @@ def account_update_row(updated: tuple[AccountUpdated, Totals | None]) -> Row:
     )
 
 
-def funds_update_row(updated: tuple[int, AccountUpdated, Totals]) -> Row:
-    """`updated` has the position of the account, a change that sets nothing but its funds, and the totals after it."""
-    position, change, totals = updated
+def funds_update_row(account: int, change: AccountUpdated, totals: Totals) -> Row:
+    """`account` is the position of the account. The change sets nothing but its funds, `totals` are those after it."""
     assert change.balance is not None
     assert change.available is not None
     funds = change.balance.minor, change.available.minor
-    return (position, change.revision, change.update_time, *funds, *_running(totals))
+    return (account, change.revision, change.update_time, *funds, *_running(totals))
 
 
 def transfer_row(change: TransferUpdated) -> Row:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
 
+from openbank.domain.tags import NO_TAGS
 from openbank.eventstore.port import LogPosition
 from openbank.views.changes import AccountUpdated, Change, Grouped
 from openbank.views.port import LogId
@@ -103,8 +104,8 @@ CREATE TABLE IF NOT EXISTS rebuild (
 _KEEP_REBUILD = "INSERT OR REPLACE INTO rebuild VALUES (1, ?, ?, ?)"
 
 _Change = TypeVar("_Change")
-_Added = Mapping[tuple[str, int], tuple[int, Totals]]
-"""By account and revision of an event that was added: the position of the account, and the totals after the event."""
+_Added = Mapping[str, tuple[int, Totals]]
+"""By account with events that were added: its position, and the totals after the last of them."""
 _NOT_ADDED = 0, None
 
 
@@ -157,25 +158,27 @@ def _insert_events(connection: sqlite3.Connection, grouped: Grouped) -> _Added:
     positions |= {row[0]: row[1] for row in known}
     before = {row[0]: known_totals(row[2:]) for row in known}
     added = add_up([event for event in grouped.events if event.account_id in positions], before)
-    rows = [(positions[change.account_id], change, after) for change, after in added]
-    _execute(connection, _INSERT_EVENTS, event_row, rows)
-    found_by = [(term, change.event.position) for change, _ in added for term in terms(change.account_id, change.tags)]
+    _write(connection, _INSERT_EVENTS, [event_row(positions[one.account_id], one, after) for one, after in added])
+    tagged = [change for change, _ in added if change.tags is not NO_TAGS]
+    found_by = [(term, one.event.position) for one in tagged for term in terms(one.account_id, one.tags)]
     _execute(connection, _INSERT_TERMS, term_row, found_by)
-    return {(change.account_id, after.revision): (account, after) for account, change, after in rows}
+    return {change.account_id: (positions[change.account_id], after) for change, after in added}
 
 
 def _update_accounts(connection: sqlite3.Connection, updates: Sequence[AccountUpdated], added: _Added) -> None:
     """One update of each account."""
-    funds: list[tuple[int, AccountUpdated, Totals]] = []
-    others: list[tuple[AccountUpdated, Totals | None]] = []
+    funds: list[Row] = []
+    others: list[Row] = []
     for update in updates:
-        account, totals = added.get((update.account_id, update.revision), _NOT_ADDED)
+        account, last = added.get(update.account_id, _NOT_ADDED)
+        # Otherwise the event is not new, or a later update of the account has the totals.
+        totals = last if last and last.revision == update.revision else None
         if totals is not None and update.sets_funds_only:
-            funds.append((account, update, totals))
+            funds.append(funds_update_row(account, update, totals))
         else:
-            others.append((update, totals))
-    _execute(connection, _UPDATE_FUNDS, funds_update_row, funds)
-    _execute(connection, _UPDATE_ACCOUNTS, account_update_row, others)
+            others.append(account_update_row(update, totals))
+    _write(connection, _UPDATE_FUNDS, funds)
+    _write(connection, _UPDATE_ACCOUNTS, others)
 
 
 def _select(connection: sqlite3.Connection, statement: str, values: Sequence[str]) -> Iterator[Row]:
@@ -189,15 +192,20 @@ def _select(connection: sqlite3.Connection, statement: str, values: Sequence[str
 def _execute(
     connection: sqlite3.Connection, statement: str, row_of: Callable[[_Change], Row], changes: Sequence[_Change]
 ) -> None:
+    if changes:
+        _write(connection, statement, list(map(row_of, changes)))
+
+
+def _write(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
     """In few steps: at each the thread gives the GIL away, and gets it back only when a busy event loop lets go.
 
     Beside such a loop, 64 rows a statement are several times slower than 1,024, and `executemany` slower still.
     """
     start = 0
-    while start < len(changes):
-        rows = list(map(row_of, changes[start : start + _statement_rows(len(changes) - start)]))
-        connection.execute(_with_rows(statement, len(rows), len(rows[0])), list(chain.from_iterable(rows)))
-        start += len(rows)
+    while start < len(rows):
+        some = rows[start : start + _statement_rows(len(rows) - start)]
+        connection.execute(_with_rows(statement, len(some), len(some[0])), list(chain.from_iterable(some)))
+        start += len(some)
 
 
 @lru_cache(maxsize=1_024)
