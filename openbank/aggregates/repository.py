@@ -29,9 +29,9 @@ from openbank.integrity.quarantine import AggregateQuarantined, Quarantine
 AT_ONCE = 32
 """Aggregates that `execute_each` works on at the same time."""
 
-LAST_BYTES_MAX = 16 << 20
-"""The memory for states of dropped aggregates. That of an account takes some 400 bytes."""
-LAST_BYTES = 250
+LAST_BYTES_MAX = 10 << 20
+"""The memory for states of dropped aggregates: of some 20,000 accounts, about 500 bytes each."""
+LAST_BYTES = 400
 """The memory of one beside its state."""
 
 State = TypeVar("State")

@@ -19,7 +19,7 @@ class FeedLimits:
     """Events in one message, and in one read of the log. One append may be more: it is never split."""
     message_bytes_max: int = 2 << 20
     """The most bytes of events in one message. Clients accept 4 MiB by default."""
-    history_bytes_max: int = 16 << 20
+    history_bytes_max: int = 8 << 20
     """Pages of history kept in memory for the watches that read it at about the same time."""
     sends_at_once: int = 16
     """The most messages on their way to gRPC at one time. Other watches wait for their turn, and events for them travel
