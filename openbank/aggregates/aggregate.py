@@ -22,7 +22,7 @@ from time import time_ns
 from typing import Any, Generic, TypeVar
 
 from openbank.aggregates.deciding import Command, Decide, Decided, Replay, Steps, Subject, decide, events_of
-from openbank.aggregates.folding import BEFORE_FIRST, Kind, Tip
+from openbank.aggregates.folding import BEFORE_FIRST, Tip
 from openbank.aggregates.history import Happened, History, Last
 from openbank.aggregates.outcomes import NotRecorded, Outcomes, only_replay
 from openbank.aggregates.record_times import RecordTimes
@@ -79,8 +79,7 @@ class Aggregate(Generic[State]):
         self,
         store: EventStore,
         quarantine: Quarantine,
-        kind: Kind[State],
-        aggregate_id: str,
+        subject: Subject[State],
         times: RecordTimes,
         statistics: CommandStatistics,
         last: Last | None = None,
@@ -88,9 +87,9 @@ class Aggregate(Generic[State]):
         """`last` is from the aggregate's `last`, when it was in memory before."""
         self._store = store
         self._quarantine = quarantine
-        self._subject = Subject(kind, aggregate_id, kind.stream(aggregate_id))
-        self._history = History(store, quarantine, self._subject)
-        self._outcomes = Outcomes(store, quarantine, self._subject, self._history, statistics)
+        self._subject = subject
+        self._history = History(store, quarantine, subject)
+        self._outcomes = Outcomes(store, quarantine, subject, self._history, statistics)
         self._times = times
         self._statistics = statistics
         self._tip: Tip[State] | None = self._history.resume(last) if last else None

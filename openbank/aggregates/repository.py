@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from openbank.aggregates.aggregate import Aggregate
-from openbank.aggregates.deciding import Command, Decide, Steps, refusal_as_if_missing
+from openbank.aggregates.deciding import Command, Decide, Steps, Subject, refusal_as_if_missing
 from openbank.aggregates.folding import Kind
 from openbank.aggregates.history import Happened, Last
 from openbank.aggregates.record_times import RecordTimes
@@ -191,8 +191,7 @@ class Repository(Generic[State]):
             aggregate = self._kept[stream] = Aggregate(
                 self._store,
                 self._quarantine,
-                self._kind,
-                aggregate_id,
+                Subject(self._kind, aggregate_id, stream),
                 self._times,
                 self._statistics,
                 self._take_last(stream),
