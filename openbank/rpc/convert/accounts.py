@@ -25,8 +25,8 @@ from openbank.views.port import Listed
 
 EVENTS = Events(AccountEvent, AccountEventType)
 _OPENED = AccountOpened.DESCRIPTOR.full_name
-ENCODED_MAX = 20_000
-"""The most accounts kept encoded, about 200 bytes each beside the account, and the most in pages.
+ENCODED_MAX = 10_000
+"""The most accounts kept encoded, about 250 bytes each beside the account, and the most in pages.
 A cache that is full is cleared."""
 
 STATES = {

@@ -9,8 +9,8 @@ from openbank.domain.account import Account
 from openbank.domain.versioned import Versioned
 from openbank.views.port import Listed
 
-ACCOUNTS_MAX = 20_000
-"""The most accounts, about 600 bytes each, and the most that pages list, about 150 bytes each. When either is full,
+ACCOUNTS_MAX = 10_000
+"""The most accounts, about 700 bytes each, and the most that pages list, about 150 bytes each. When either is full,
 nothing is kept any more."""
 
 AccountRows = Sequence[Listed[Account]]
