@@ -28,10 +28,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UNKNOWN = Metadata(0)
 _HALF = re.compile("[\ud800-\udfff]")
-_SECOND = len("2024-01-01T00:00:00")
 _decode = json.JSONDecoder().decode
 """`json.loads` guesses an encoding first."""
-_is_our_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII).fullmatch
 _is_our_uuid = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
@@ -185,20 +183,11 @@ def _second(seconds: int) -> str:
 
 
 def _from_text(value: object) -> int:
-    text = _text(value)
     try:
-        if _is_our_time(text):
-            time = _microseconds(text[:_SECOND] + "Z") + int(text[_SECOND + 1 : -1])
-        else:
-            time = _microseconds(text)
+        time = (datetime.fromisoformat(_text(value)) - _EPOCH) // _MICROSECOND
     except (ValueError, TypeError):
         return 0
     return time if 0 < time <= RECORD_TIME_MAX else 0
-
-
-@lru_cache(maxsize=64)
-def _microseconds(text: str) -> int:
-    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
 
 
 def _request_id(value: object) -> bytes:

@@ -50,6 +50,8 @@ class Requests:
             return await self._before(stream, through, wanted)
         before, after = ids.after, ids.through
         revisions = {revision for one in wanted for revision in ids.find(one)}
+        if after == through and not before and not revisions:
+            return ()
         earlier = await self._before(stream, before, wanted) if before else ()
         await self._extend(stream, ids)
         known = await self._at(stream, revisions, wanted)
