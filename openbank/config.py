@@ -191,7 +191,7 @@ class Settings:
     )
     cached_aggregates: int = field(
         default=20_000,
-        metadata=_as(whole(1), "persons, accounts and numbers each, kept in memory to decide on, about 1.3 KB each"),
+        metadata=_as(whole(1), "persons and accounts each, kept in memory to decide on, about 1.4 KB each"),
     )
 
     @property

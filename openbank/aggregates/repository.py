@@ -38,7 +38,7 @@ State = TypeVar("State")
 
 
 class Repository(Generic[State]):
-    """`kept_max` bounds the aggregates kept in memory, which take about 1.3 KB each, however long their streams are.
+    """`kept_max` bounds the aggregates kept in memory, which take about 1.4 KB each, however long their streams are.
 
     An aggregate is dropped only while nothing is under way on it: there is never a second one for the same stream.
     """

@@ -22,8 +22,8 @@ from openbank.eventstore.streams import account_stream, number_stream, person_st
 from openbank.integrity.quarantine import Quarantine
 from openbank.unfinished import Unfinished
 
-READ_ONCE_MAX = 1_000
-"""The most claims and the most old numbers kept in memory: hardly any is read again once it is written."""
+CLAIMS_MAX = 1_000
+"""The most claims of request ids kept in memory, and the most of numbers: few are read again once they are made."""
 
 State = TypeVar("State")
 
@@ -44,7 +44,7 @@ async def _not_known(*_: object) -> Any:
 class WriteSide:
     """The aggregates of one bank: persons and accounts, and what is claimed across them.
 
-    `kept_max` bounds how many persons, accounts and numbers each are kept in memory. `clock` gives every record time.
+    `kept_max` bounds how many persons and accounts each are kept in memory. `clock` gives every record time.
     `in_transit` is asked before an account is closed, `transfer` and `reversal` before something is reversed.
     """
 
@@ -84,10 +84,10 @@ class WriteSide:
         old_numbers: Kind[AccountNumberReserved] = Kind(lambda stream: stream, _latest)
         self.persons: Repository[Person] = Repository(store, persons, clock, kept_max, quarantine, self.statistics)
         self.accounts: Repository[Account] = Repository(store, accounts, clock, kept_max, quarantine, self.statistics)
-        few = min(kept_max, READ_ONCE_MAX)
-        self.requests = Repository(store, requests, clock, few, quarantine, self.statistics)
-        self.numbers = Repository(store, numbers, clock, kept_max, quarantine, self.statistics)
-        self.old_numbers = Repository(store, old_numbers, clock, few, quarantine, self.statistics)
+        claims_max = min(kept_max, CLAIMS_MAX)
+        self.requests = Repository(store, requests, clock, claims_max, quarantine, self.statistics)
+        self.numbers = Repository(store, numbers, clock, claims_max, quarantine, self.statistics)
+        self.old_numbers = Repository(store, old_numbers, clock, claims_max, quarantine, self.statistics)
         """By stream: see `commands.old_numbers`."""
 
 
