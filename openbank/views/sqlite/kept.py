@@ -34,6 +34,10 @@ class KeptAccounts:
         self._listed = 0
         """The number of accounts in all pages."""
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self._accounts or self._pages)
+
     def account(self, account_id: str) -> Versioned[Account] | None:
         return self._accounts.get(account_id)
 

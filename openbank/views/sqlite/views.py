@@ -117,6 +117,9 @@ class SqliteViews(SqliteReads):
 
     def _forget(self, changes: Sequence[Change]) -> None:
         """Forgets what was read before these changes, which may have been made."""
+        if self._kept.is_empty:
+            # As in a rebuild, whose views nobody reads yet.
+            return
         for change in changes:
             if isinstance(change, AccountUpdated):
                 self._kept.changed(change.account_id)
