@@ -27,10 +27,10 @@ def reading(scratch: Scratch) -> Iterator[Round]:
         with store.bank():
             """Fills the views, so that the first round starts as the others do."""
 
-        yield lambda: [Found(loop.run(_read_us(store.server.uri))), Found(_rebuild_us(store))]
+        yield lambda: [Found(loop.run(read_us(store.server.uri))), Found(_rebuild_us(store))]
 
 
-async def _read_us(address: str) -> float:
+async def read_us(address: str) -> float:
     store = await EventStoreDBEventStore.open(address, wait_seconds=5)
     begin, read, at = time.process_time(), 0, BEGINNING
     caught_up = False
