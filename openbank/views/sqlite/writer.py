@@ -36,7 +36,7 @@ from openbank.views.totals import Totals, add_up
 
 STATEMENT_ROWS_MAX = 1_024
 """Rows in one statement. SQLite allows 32,766 variables in it."""
-STATEMENT_ROWS_EXACT = 64
+STATEMENT_ROWS_EXACT = 16
 """Up to here a statement has as many rows as there are, beyond it a power of two: each is kept prepared."""
 
 # DO NOTHING is what a redelivery meets. OR IGNORE would also pass over what a table does not allow.
