@@ -81,10 +81,9 @@ def from_units(currency: Currency, units: int, nanos: int) -> Money:
     if units and (units > 0) != (nanos > 0):
         raise SignsDiffer(units, nanos)
     scale = _SCALES[MAX_EXPONENT - currency.exponent]
-    total = units * NANOS + nanos
-    if total % scale:
+    if nanos % scale:
         raise TooPrecise(nanos)
-    return Money(currency, total // scale)
+    return Money(currency, units * _SCALES[currency.exponent] + nanos // scale)
 
 
 def to_units(money: Money) -> tuple[int, int]:

@@ -146,29 +146,28 @@ class Checker:
         return Checked(event)
 
     async def _judge(self, event: RecordedEvent) -> Checked:
-        newer = self._quarantine.newer.of(event.stream, event.revision)
+        stream, revision = event.stream, event.revision
+        newer = self._quarantine.newer.of(stream, revision)
+        if newer:
+            return Checked(event, newer=newer)
         try:
-            return Checked(event, newer=newer) if newer else await self._judge_known(event)
+            trail = self._trails.get(stream)
+            if trail is None or trail.revision != revision - 1:
+                # The trail is not kept, or the log was read without an event that an operator has skipped.
+                trail = await self._trail_before(event)
+                aside = self._quarantine.of(stream, revision)
+                if aside and not aside.retrying:
+                    # The aggregate is set aside because of an earlier event, which was checked only now.
+                    return Checked(event, aside=aside)
+            if self._quarantine.is_skipped(stream, revision):
+                self._keep(stream, trail._replace(revision=revision))
+                return Checked(event, skipped=True)
+            trail, happened = follow(trail, event)
         except NewerVersionNeeded as error:
             return Checked(event, newer=self._quarantine.newer.meet(error))
-
-    async def _judge_known(self, event: RecordedEvent) -> Checked:
-        trail = self._trails.get(event.stream)
-        if trail is None or trail.revision != event.revision - 1:
-            # The trail is not kept, or the log was read without an event that an operator has skipped.
-            trail = await self._trail_before(event)
-            aside = self._quarantine.of(event.stream, event.revision)
-            if aside and not aside.retrying:
-                # The aggregate is set aside because of an earlier event, which was checked only now.
-                return Checked(event, aside=aside)
-        if self._quarantine.is_skipped(event.stream, event.revision):
-            self._keep(event.stream, trail._replace(revision=event.revision))
-            return Checked(event, skipped=True)
-        try:
-            trail, happened = follow(trail, event)
         except DoesNotFollow as error:
             return Checked(event, aside=await self._quarantine.set_aside(event.place, str(error)))
-        self._keep(event.stream, trail)
+        self._keep(stream, trail)
         return Checked(event, happened)
 
     def _keep(self, stream: str, trail: Trail) -> None:

@@ -414,7 +414,7 @@ MUTATIONS = (
     Mutation(
         "a rebuild of the views quarantines again what was skipped",
         "openbank/integrity/checking.py",
-        "        if trail is None or trail.revision != event.revision - 1:\n",
+        "        if trail is None or trail.revision != revision - 1:\n",
         "        if trail is None:\n",
         "tests/views/test_projector.py",
     ),

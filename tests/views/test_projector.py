@@ -217,6 +217,18 @@ WITHDRAWN = "openbank.accounts.v1.MoneyWithdrawn"
 """To a version that does not know it, what a newer one has written."""
 
 
+async def test_an_event_of_the_banks_in_a_stream_of_no_category_is_set_aside(
+    store: MemoryStore, history: History, views: FailingViews
+) -> None:
+    await history.note("-1", "openbank.accounts.v1.MoneyDeposited", b"{}")
+    await some_life(history)
+    quarantine = Quarantine(store, lambda: 0)
+    async with running(store, views, quarantine=quarantine):
+        await caught_up(store, views)
+        assert set(quarantine.aside) == {"-1"}
+    await assert_holds(views, history)
+
+
 async def deposits_alone(history: History) -> int:
     """The position of the last event."""
     await history.register("ann")
