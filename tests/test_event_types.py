@@ -63,8 +63,8 @@ from openbank.rpc.convert.persons import EVENTS as PERSON_EVENTS
 from openbank.rpc.feeds import encode
 from openbank.storage.v1.account_payload_pb2 import AccountPayload
 from openbank.upkeep.verify.audit import Audit
+from openbank.views.batch import changes_of
 from openbank.views.port import MovementFilter
-from openbank.views.projector import changes_of
 from openbank.views.sqlite import SqliteViews
 from tests.eventstore.corpus import lines
 from tests.eventstore.memory import MemoryStore

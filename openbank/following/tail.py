@@ -206,9 +206,10 @@ class LogReader:
         It ends before an event that only a newer version knows, and raises NewerVersionNeeded where that comes next.
         Where it says `caught_up`, the next thing to do is to `wait`.
         """
-        if self._checker is None and self._tail.recent(after, limit) is None:
+        recent = self._tail.recent(after, limit)
+        if recent is None and self._checker is None:
             return await self._stored(after, limit)
-        entries, through, caught_up = await self.entries(after, limit)
+        entries, through, caught_up = await self._entries(after, limit, recent)
         before = known(entries)
         if len(before) < len(entries):
             if not before:
@@ -222,7 +223,11 @@ class LogReader:
 
     async def entries(self, after: LogPosition, limit: int = 1000) -> tuple[Sequence[Entry], LogPosition, bool]:
         """The same with all entries in order, how far that is, and whether that is all there is."""
-        recent = self._tail.recent(after, limit)
+        return await self._entries(after, limit, self._tail.recent(after, limit))
+
+    async def _entries(
+        self, after: LogPosition, limit: int, recent: tuple[Sequence[Entry], LogPosition] | None
+    ) -> tuple[Sequence[Entry], LogPosition, bool]:
         if recent is not None:
             entries, through = recent
             return entries, through, through.position >= self._tail.head.position
@@ -230,7 +235,7 @@ class LogReader:
         return await _entries(page.events, self._checker), page.through, page.caught_up
 
     async def _stored(self, after: LogPosition, limit: int) -> LogSlice:
-        """The same from the store, as it is there."""
+        """What follows `after` in the store, unchecked."""
         followed = self._tail.head
         self._tail.misses += 1
         page = await self._store.read_log(after, limit)

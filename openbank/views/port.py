@@ -118,6 +118,10 @@ class ViewsUnavailable(Exception):
     """The views cannot be reached, or not be written. What was to be written may have been: project it again."""
 
 
+class ViewsReplaced(ViewsUnavailable):
+    """Other views have taken the place of those that the changes were for. They may be elsewhere in the log."""
+
+
 class ViewsOfAnEarlierFormat(ViewsUnavailable):
     """An earlier version wrote them. This one rebuilds them when it starts."""
 

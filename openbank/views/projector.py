@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
-from openbank.codec.events import is_ours, place_after
+from openbank.codec.events import place_after
 from openbank.eventstore.errors import NewerVersionNeeded, StoreDamaged, StoreUnavailable
 from openbank.eventstore.known import known, needed_by
 from openbank.eventstore.port import LogPosition, LogSlice, RecordedEvent
@@ -16,9 +16,8 @@ from openbank.following.log import Log
 from openbank.integrity.checking import Checked, Checker
 from openbank.integrity.quarantine import Quarantine, TooManyQuarantined
 from openbank.pause import Backoff
-from openbank.views import projections
-from openbank.views.changes import Change, MinuteReached
-from openbank.views.port import MINUTE_MICROSECONDS, NO_MINUTE, Filled, ViewsDamaged, ViewsFull, ViewsUnavailable
+from openbank.views.batch import Batch, changes_of
+from openbank.views.port import NO_MINUTE, Filled, ViewsDamaged, ViewsFull, ViewsReplaced, ViewsUnavailable
 
 READ_EVENTS_MAX = 500
 """Events in one read of the log, which may be a round trip."""
@@ -99,6 +98,11 @@ class Projector:
         """Whether the views stand before an event that only a newer version knows."""
         return self._newer_at == self._views.place.position
 
+    @property
+    def _are_others(self) -> bool:
+        """Whether the views are other ones than `_left_out` says something of."""
+        return self._generation != self._views.generation
+
     async def run(self, done: Callable[[], Awaitable[bool]] = _never) -> None:
         """Runs until cancelled, until `done` says so between two batches, or until there is a `failure`.
 
@@ -117,6 +121,8 @@ class Projector:
                 backoff.reset()
             except (ViewsDamaged, StoreDamaged) as error:
                 self._stop(str(error))
+            except ViewsReplaced:
+                continue
             except NewerVersionNeeded as error:
                 self._newer_at = self._views.place.position
                 self._note_unavailable(error)
@@ -144,17 +150,17 @@ class Projector:
 
     async def advance(self) -> None:
         """One batch from where the views say that they are, so that what failed half-way is done again."""
-        if self._generation != self._views.generation:
-            # Also where views that somebody else has filled have taken the place of these.
+        if self._are_others:
+            self._left_out = self._released(replaced=self._generation is not None)
             self._generation = self._views.generation
-            self._left_out = dict(self._quarantine.released)
-        at = self._views.place
+        at, releases = self._views.place, self._quarantine.releases
         for stream in self._believed_again():
             await self._project_again(stream, at)
-        releases = self._quarantine.releases
         batch = await self._read(at)
-        if releases != self._quarantine.releases:
-            return  # What is believed only now comes first: an account's events reach the views in order.
+        if releases != self._quarantine.releases or self._are_others:
+            # What is believed only now comes first: an account's events reach the views in order. Other views may lack
+            # what these had already.
+            return
         if batch.through.position > at.position:
             await self._views.project(batch.changes, batch.through, at)
             self._leave_out(batch.left_out)
@@ -169,6 +175,12 @@ class Projector:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._log.wait(at.position)
+
+    def _released(self, replaced: bool) -> dict[str, Released]:
+        """What these views may lack of what is believed now. Views that somebody else has filled, and that have
+        `replaced` these, may have passed more of a stream before it was released."""
+        released = self._quarantine.released
+        return {stream: Released(one.revision, NUMBER_MAX) if replaced else one for stream, one in released.items()}
 
     def _believed_again(self) -> Sequence[str]:
         """Streams with events that the views have left out, and that may be believed by now."""
@@ -191,21 +203,23 @@ class Projector:
 
     async def _project_again(self, stream: str, at: LogPosition) -> None:
         """What was set aside of a stream, as far as it follows now; the views are at `at` and stay there."""
-        left_out = self._left_out[stream]
+        left_out, releases = self._left_out[stream], self._quarantine.releases
         through = min(at.position, left_out.position)
         async for page in self._checker.again(stream, left_out.revision, through):
             await self._views.project([change for one in page for change in changes_of(one)], at, at)
+        if releases != self._quarantine.releases:
+            return  # More may be believed by now than was when it was checked here.
         del self._left_out[stream]
         aside = self._quarantine.of(stream)
         if aside:
             self._left_out[stream] = Released(aside.revision, NUMBER_MAX)
 
-    async def _read(self, after: LogPosition) -> _Batch:
+    async def _read(self, after: LogPosition) -> Batch:
         """What follows `after`: all there is, or what one transaction is to hold."""
         if self._minute_at != after.position:
             # At the start, and where another instance has projected meanwhile.
             self._minute = await self._views.last_minute()
-        batch = _Batch(after, self._minute)
+        batch = Batch(after, self._minute)
         caught_up = False
         while not caught_up and batch.events < self._batch_events:
             try:
@@ -251,43 +265,3 @@ class Projector:
         if not self.available:
             _log.info("%s continues", self._name, extra={"values": {"position": self._views.place.position}})
         self.available = True
-
-
-class _Batch:
-    """What consecutive events change, up to `through`."""
-
-    def __init__(self, after: LogPosition, minute: int) -> None:
-        self.through = after
-        self.minute = minute
-        """The last minute that was reached up to there."""
-        self.changes: list[Change] = []
-        self.left_out: dict[str, int] = {}
-        """By stream, the first revision that is not believed."""
-        self.events = 0
-        self.skipped = 0
-
-    def add(self, read: LogSlice, checked: Sequence[Checked]) -> None:
-        """What comes next, as it was read, and the same checked."""
-        for one in checked:
-            self.changes += changes_of(one)
-            if one.aside:
-                self.left_out.setdefault(one.event.stream, one.event.revision)
-        for event, _ in read.aside:
-            self.left_out.setdefault(event.stream, event.revision)
-        self._note_minutes([one.event for one in checked if not (one.aside or one.skipped)])
-        self.events += len(checked) + len(read.aside)
-        self.skipped += sum([not is_ours(one.event.type) for one in checked if one.happened is None])
-        self.through = read.through
-
-    def _note_minutes(self, events: Sequence[RecordedEvent]) -> None:
-        for number, event in enumerate(events):
-            minute = event.metadata.record_time // MINUTE_MICROSECONDS
-            if minute > self.minute and is_ours(event.type):
-                self.changes.append(MinuteReached(minute, place_after(events[:number], self.through)))
-                self.minute = minute
-
-
-def changes_of(checked: Checked) -> Sequence[Change]:
-    """Nothing for what is not believed, and for the events of other programs."""
-    happened = checked.happened
-    return () if happened is None else projections.project(checked.event, happened)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -37,8 +38,10 @@ from openbank.views.matching import match_log
 from openbank.views.port import Views, ViewsDamaged, ViewsUnavailable
 from openbank.views.projector import Projector
 from openbank.views.sqlite import FILE, SqliteViews
+from openbank.views.sqlite import rebuilds as rebuilding
+from openbank.views.sqlite.rebuilds import SqliteRebuilds
 from tests.eventstore.memory import MemoryStore
-from tests.views.histories import EVERYTHING, LOG, START, History, assert_holds, new_projector
+from tests.views.histories import EVERYTHING, LOG, START, History, assert_holds, new_projector, project_events
 
 PATIENCE_SECONDS = 10.0
 
@@ -456,6 +459,105 @@ async def test_events_released_during_a_read_are_projected_before_its_batch(
     await theirs.close()
 
 
+class TestViewsThatAreRebuiltBeside:
+    """Their projector passes the log by itself, and only the projector of the serving views releases a stream."""
+
+    async def test_an_account_released_while_another_is_projected_again_keeps_its_order(
+        self, store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await some_life(history)
+        await poison(history, "1")
+        await poison(history, "2")
+        async with beside(store, tmp_path, monkeypatch) as (views, new, live, rebuild, quarantine, *_):
+            await catch_up(live, rebuild)
+
+            async def second_is_released() -> None:
+                await quarantine.skip("account-2", None)
+                await catch_up(live)
+                await history.deposit("2")
+
+            await quarantine.skip("account-1", None)
+            await catch_up(live)
+            new.before_write = second_is_released
+            await catch_up(rebuild, live)
+            assert not quarantine.aside
+            await assert_holds(views, history)
+            await assert_holds(new, history)
+
+    async def test_an_account_released_in_two_steps_is_projected_to_its_end(
+        self, store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await some_life(history)
+        await poison(history, "1")
+        await poison(history, "1")
+        async with beside(store, tmp_path, monkeypatch) as (_, new, live, rebuild, quarantine, *_):
+            await catch_up(live, rebuild)
+
+            async def the_rest_is_released() -> None:
+                await quarantine.skip("account-1", None)
+                await catch_up(live)
+
+            await quarantine.skip("account-1", None)
+            await catch_up(live)
+            assert quarantine.aside, "the second event that does not follow"
+            new.before_write = the_rest_is_released
+            await catch_up(rebuild)
+            assert not quarantine.aside
+            await assert_holds(new, history)
+
+    async def test_which_have_passed_an_account_before_its_release_lack_nothing_when_they_serve(
+        self, store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await some_life(history)
+        await poison(history, "1")
+        async with beside(store, tmp_path, monkeypatch) as (views, _, live, rebuild, quarantine, rebuilds, _):
+            await catch_up(live, rebuild)
+            await history.deposit("1")
+            await rebuild.advance()
+            await quarantine.skip("account-1", None)
+            await catch_up(live)
+            assert not quarantine.aside
+            assert await rebuilds.switch(0, rebuild.advance)
+            await catch_up(live)
+            await assert_holds(views, history)
+
+    @pytest.mark.parametrize("slow", ["log", "views"])
+    async def test_an_event_on_its_way_to_the_views_that_they_replace_comes_after_those_before_it(
+        self, store: MemoryStore, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+    ) -> None:
+        """The account was released after their projector had looked, so they lack its events from before."""
+        await some_life(history)
+        await poison(history, "1")
+        async with beside(store, tmp_path, monkeypatch) as (views, new, live, rebuild, quarantine, rebuilds, log):
+            await catch_up(live, rebuild)
+            await quarantine.skip("account-1", None)
+            await history.deposit("2")
+            await catch_up(live)
+            assert not quarantine.aside
+            has_read, replaced = asyncio.Event(), asyncio.Event()
+
+            async def note_read() -> None:
+                has_read.set()
+                if slow == "log":
+                    await replaced.wait()
+
+            async def let_live_read_the_next_event() -> None:
+                await project_events(new, (await history.events())[-1:])
+                log.after_read = note_read
+                await history.deposit("1")
+                await has_read.wait()
+                await asyncio.sleep(0.01)
+
+            running = asyncio.create_task(live.run())
+            await asyncio.sleep(0.01)
+            assert await rebuilds.switch(0, let_live_read_the_next_event)
+            replaced.set()
+            await caught_up(store, views)
+            await assert_holds(views, history)
+            running.cancel()
+            await asyncio.wait([running])
+
+
 async def test_the_quarantine_reveals_nothing_of_the_events_content(
     store: MemoryStore, history: History, views: FailingViews, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -655,12 +757,14 @@ class TestMatchLog:
 class FailingViews(SqliteViews):
     """Fails as configured, and counts."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        super().__init__(directory, **settings)
         self.failures: list[Exception] = []
         self.failures_after: list[Exception] = []
         """Raised when the changes are made already."""
         self.projected = 0
+        self.before_write: Callable[[], Awaitable[None]] | None = None
+        """Awaited once."""
         self.changes_max = 1_000_000
         """The most changes of one batch; more do not get through."""
 
@@ -669,6 +773,9 @@ class FailingViews(SqliteViews):
             raise ViewsUnavailable("no answer in time")
         if self.failures:
             raise self.failures.pop()
+        before, self.before_write = self.before_write, None
+        if before:
+            await before()
         place = self.place
         await super().project(changes, through, after)
         self.projected += 1
@@ -684,10 +791,16 @@ class RecordingLog:
         self.tail = tail
         self._reader = tail.reader()
         self.read_after: list[LogPosition] = []
+        self.after_read: Callable[[], Awaitable[object]] | None = None
+        """Awaited once, after events were read."""
 
     async def read(self, after: LogPosition, limit: int) -> LogSlice:
         self.read_after.append(after)
-        return await self._reader.read(after, limit)
+        read = await self._reader.read(after, limit)
+        if read.events and self.after_read:
+            wait, self.after_read = self.after_read, None
+            await wait()
+        return read
 
     async def wait(self, after: int) -> None:
         await self.tail.wait(after)
@@ -710,6 +823,52 @@ async def running(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Beside(NamedTuple):
+    views: FailingViews
+    new: FailingViews
+    live: Projector
+    rebuild: Projector
+    quarantine: Quarantine
+    rebuilds: SqliteRebuilds
+    log: RecordingLog
+    """That of `live`."""
+
+
+@asynccontextmanager
+async def beside(store: MemoryStore, directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Beside]:
+    """Views, and new ones that are filled beside them, in one process. Both begin empty; nothing runs yet."""
+    monkeypatch.setattr(projecting, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(rebuilding, "SqliteViews", FailingViews)
+    views = FailingViews(directory)
+    await views.clear(LOG)
+    rebuilds = SqliteRebuilds(directory, views)
+    await rebuilds.start(0)
+    new = await rebuilds.next_views()
+    assert isinstance(new, FailingViews)
+    quarantine = Quarantine(store, lambda: 0)
+    log = RecordingLog(LogTail(store))
+    live = new_projector(store, log, views, quarantine=quarantine)
+    checker = Checker(store, quarantine, thorough=True)
+    rebuild = Projector(RecordingLog(LogTail(store)), new, checker, quarantine, decides=False)
+    yield Beside(views, new, live, rebuild, quarantine, rebuilds, log)
+    await rebuilds.close()
+    await views.close()
+
+
+async def catch_up(*projectors: Projector) -> None:
+    """More often than what was released since can need."""
+    for projector in projectors:
+        for _ in range(6):
+            await projector.advance()
+
+
+async def poison(history: History, account_id: str) -> None:
+    """An event that does not follow, and a deposit after it."""
+    stream = f"account-{account_id}"
+    await history.note(stream, "openbank.accounts.v1.MoneyDeposited", b"")
+    await history.deposit_at(account_id, revision_before=len(await history.store.read_stream(stream)))
 
 
 async def caught_up(store: EventStore, views: Views) -> None:

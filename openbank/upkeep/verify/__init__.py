@@ -20,9 +20,9 @@ from openbank.progress import OnProgress, unseen
 from openbank.upkeep.verify.audit import Audit
 from openbank.upkeep.verify.log import VerifiedLog, open_log
 from openbank.upkeep.verify.views import Compared, open_views
+from openbank.views.batch import changes_of
 from openbank.views.changes import Change
 from openbank.views.port import LogId, ViewsOfAnEarlierFormat, ViewsUnavailable
-from openbank.views.projector import changes_of
 
 FAULTS_TOLD = 50
 BATCH_CHANGES = 8_000

@@ -30,7 +30,7 @@ from openbank.eventstore.errors import StoreRefused
 from openbank.eventstore.port import BEGINNING, LogPosition
 from openbank.mongodb.link import Document, Documents, MongoLink, insert_if_missing
 from openbank.pause import Pause
-from openbank.views.port import LogId, ViewsUnavailable
+from openbank.views.port import LogId, ViewsReplaced, ViewsUnavailable
 
 COLLECTION = "openbank_views"
 FORMAT = 4
@@ -182,7 +182,7 @@ class Checkpoint:
         done = await self._link.call(lambda: self._documents.update_one(behind, place))
         if not done.matched_count:
             if not await self.confirm(generation, self.place):
-                raise ViewsUnavailable(f"{self._link.name}: a rebuild of the views began while they were written")
+                raise ViewsReplaced(f"{self._link.name}: a rebuild of the views began while they were written")
             if self.place.position < through.position:
                 raise ViewsUnavailable(f"{self._link.name}: the views are not at position {after.position}")
         elif self.generation == generation and through.position > self.place.position:

@@ -21,6 +21,7 @@ from openbank.views.changes import AccountEventRecorded, AccountInserted, Accoun
 from openbank.views.port import (
     LogId,
     ViewsDamaged,
+    ViewsReplaced,
     ViewsUnavailable,
 )
 from openbank.views.rebuild import Advance, RebuildRecord
@@ -88,7 +89,10 @@ class SqliteViews(SqliteReads):
 
     async def project(self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING) -> None:
         small = len(changes) <= LOOP_CHANGES_MAX and _rows(changes) <= LOOP_CHANGES_MAX
+        generation = self.generation
         async with self._writing:
+            if self.generation != generation:
+                raise ViewsReplaced(f"{self._path}: a rebuild took the place of the views before they were written")
             await self._project(changes, through, after, small)
             awaited = self._waiters.any_up_to(self.place.position + NEAR_EVENTS)
             self._waiters.reached(self.place.position)

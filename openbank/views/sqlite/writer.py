@@ -171,7 +171,7 @@ def _update_accounts(connection: sqlite3.Connection, updates: Sequence[AccountUp
     others: list[Row] = []
     for update in updates:
         account, last = added.get(update.account_id, _NOT_ADDED)
-        # Otherwise the event is not new, or a later update of the account has the totals.
+        # None where the event is not new, or where a later update of the account has the totals.
         totals = last if last and last.revision == update.revision else None
         if totals is not None and update.sets_funds_only:
             funds.append(funds_update_row(account, update, totals))
