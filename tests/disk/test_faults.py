@@ -43,10 +43,12 @@ async def outcome(call: Any) -> Any:
 
 
 async def account_with_history(process: ServerProcess, deposits: int = 5) -> str:
+    """An account with so many deposits of 1, which the views have as well."""
     async with Caller(process.address) as bank:
         account_id = str((await bank.open()).account.account_id)
         for _ in range(deposits):
-            await bank.deposit(account_id, "1")
+            paid = await bank.deposit(account_id, "1")
+        await bank.balance(account_id, paid.consistency_token)
     return account_id
 
 
