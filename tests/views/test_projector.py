@@ -356,8 +356,7 @@ async def test_views_that_are_built_again_pass_what_an_operator_has_skipped(
     store: MemoryStore, history: History, views: FailingViews
 ) -> None:
     await some_life(history)
-    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
-    await history.deposit_at("1", revision_before=len(await store.read_stream("account-1")))
+    await poison(history, "1")
     quarantine = Quarantine(store, lambda: 0)
     async with running(store, views, quarantine=quarantine):
         await until(lambda: bool(quarantine.aside))
@@ -393,8 +392,7 @@ async def test_events_released_by_one_instance_reach_the_views_of_another(
     monkeypatch.setattr(quarantining, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(projecting, "POLL_SECONDS", 0.001)
     await some_life(history)
-    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
-    await history.deposit_at("1", revision_before=len(await store.read_stream("account-1")))
+    await poison(history, "1")
     places = tmp_path / "ours", tmp_path / "theirs"
     for place in places:
         place.mkdir()
@@ -414,9 +412,9 @@ async def test_events_released_by_one_instance_reach_the_views_of_another(
         await other.load()
         if away:
             await stack.enter_async_context(running(store, theirs, quarantine=other))
-        poison = min(quarantine.skipped("account-1"))
+        skipped = min(quarantine.skipped("account-1"))
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await theirs.account_events("1", EVERYTHING, 1))[0].revision < poison:  # noqa: ASYNC110
+            while (await theirs.account_events("1", EVERYTHING, 1))[0].revision < skipped:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await assert_holds(theirs, history)
     await ours.close()
@@ -429,8 +427,7 @@ async def test_events_released_during_a_read_are_projected_before_its_batch(
     """Running totals need an account's events in their order."""
     monkeypatch.setattr(projecting, "POLL_SECONDS", 0.001)
     await some_life(history)
-    await history.note("account-1", "openbank.accounts.v1.MoneyDeposited", b"")
-    await history.deposit_at("1", revision_before=len(await store.read_stream("account-1")))
+    await poison(history, "1")
     (tmp_path / "ours").mkdir()
     (tmp_path / "theirs").mkdir()
     ours, theirs = FailingViews(tmp_path / "ours"), FailingViews(tmp_path / "theirs")
@@ -866,9 +863,14 @@ async def catch_up(*projectors: Projector) -> None:
 
 async def poison(history: History, account_id: str) -> None:
     """An event that does not follow, and a deposit after it."""
-    stream = f"account-{account_id}"
-    await history.note(stream, "openbank.accounts.v1.MoneyDeposited", b"")
-    await history.deposit_at(account_id, revision_before=len(await history.store.read_stream(stream)))
+    await history.note(f"account-{account_id}", "openbank.accounts.v1.MoneyDeposited", b"")
+    await deposit_behind_others(history, account_id)
+
+
+async def deposit_behind_others(history: History, account_id: str) -> None:
+    """A deposit after events that are not the bank's."""
+    revision = len(await history.store.read_stream(f"account-{account_id}"))
+    await history.deposit_at(account_id, revision_before=revision)
 
 
 async def caught_up(store: EventStore, views: Views) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,21 +23,16 @@ from openbank.views.sqlite import rebuilds as rebuilding_in_sqlite
 from openbank.views.sqlite.rebuilds import SqliteRebuilds
 from tests.eventstore.memory import MemoryStore
 from tests.views.histories import LOG, History, assert_holds, new_projector
-from tests.views.test_projector import RecordingLog, poison, some_life
+from tests.views.test_projector import RecordingLog, deposit_behind_others, poison, some_life
 
 PATIENCE_SECONDS = 30.0
 ACCOUNTS = "123"
 
 
-class Turns:
+async def some_turns(choices: random.Random) -> None:
     """Lets others work for a random while."""
-
-    def __init__(self, choices: random.Random) -> None:
-        self._choices = choices
-
-    async def pass_some(self) -> None:
-        for _ in range(self._choices.randint(0, 4)):
-            await asyncio.sleep(0)
+    for _ in range(choices.randint(0, 4)):
+        await asyncio.sleep(0)
 
 
 class SlowLog(RecordingLog):
@@ -44,14 +40,14 @@ class SlowLog(RecordingLog):
 
     def __init__(self, tail: LogTail, choices: random.Random) -> None:
         super().__init__(tail)
-        self._choices, self._turns = choices, Turns(choices)
+        self._choices = choices
 
     async def read(self, after: LogPosition, limit: int = 1000) -> LogSlice:
-        await self._turns.pass_some()
+        await some_turns(self._choices)
         if self._choices.random() < 0.03:
             raise StoreUnavailable("away")
         read = await super().read(after, limit)
-        await self._turns.pass_some()
+        await some_turns(self._choices)
         return read
 
 
@@ -60,7 +56,7 @@ def slow_views(choices: random.Random) -> type[SqliteViews]:
         async def project(
             self, changes: Sequence[Change], through: LogPosition, after: LogPosition = BEGINNING
         ) -> None:
-            await Turns(choices).pass_some()
+            await some_turns(choices)
             if choices.random() < 0.3:
                 await asyncio.sleep(0.001)
             await super().project(changes, through, after)
@@ -92,7 +88,7 @@ async def test_the_views_hold_all_that_is_believed_in_the_end(
     views = views_kind(tmp_path, rests=False)
     await views.clear(LOG)
     quarantine = Quarantine(store, lambda: 0)
-    tail, give_way = LogTail(store), Turns(choices).pass_some
+    tail, give_way = LogTail(store), partial(some_turns, choices)
     live = new_projector(store, SlowLog(tail, choices), views, choices.choice([1, 3, 7, 30]), quarantine)
     rebuilds = SqliteRebuilds(tmp_path, views)
     rebuilder = Rebuilder(rebuilds, views, store, SlowLog(tail, choices), quarantine, _alone, give_way, lambda: 0)
@@ -116,7 +112,7 @@ async def _something_happens(
     for _ in range(choices.randint(50, 150)):
         what = choices.random()
         if what < 0.6:
-            await _deposit(history, choices.choice(ACCOUNTS))
+            await deposit_behind_others(history, choices.choice(ACCOUNTS))
         elif what < 0.7:
             for account_id in ACCOUNTS:
                 await poison(history, account_id)
@@ -125,11 +121,6 @@ async def _something_happens(
         elif what < 0.95:
             await rebuilder.start()
         await asyncio.sleep(choices.choice([0, 0, 0.001, 0.003, 0.01]))
-
-
-async def _deposit(history: History, account_id: str) -> None:
-    revision = len(await history.store.read_stream(f"account-{account_id}"))
-    await history.deposit_at(account_id, revision_before=revision)
 
 
 async def _skip_all(quarantine: Quarantine) -> None:

@@ -192,8 +192,7 @@ def _select(connection: sqlite3.Connection, statement: str, values: Sequence[str
 def _execute(
     connection: sqlite3.Connection, statement: str, row_of: Callable[[_Change], Row], changes: Sequence[_Change]
 ) -> None:
-    if changes:
-        _write(connection, statement, list(map(row_of, changes)))
+    _write(connection, statement, list(map(row_of, changes)))
 
 
 def _write(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
